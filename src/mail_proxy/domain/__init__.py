@@ -1,0 +1,1 @@
+"""What mail means here: frozen values and pure rules, on the standard library alone."""

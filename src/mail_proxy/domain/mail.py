@@ -1,0 +1,72 @@
+"""The content of one mail, as it was validated at intake and is composed at delivery."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+#: Header names (lower case) that the proxy writes itself; clients cannot set them.
+OWN_HEADERS = frozenset(
+    {
+        "from",
+        "to",
+        "cc",
+        "bcc",
+        "subject",
+        "date",
+        "message-id",
+        "reply-to",
+        "return-path",
+        "sender",
+        "received",
+        "x-genro-mail-id",
+    }
+)
+#: Header name prefixes (lower case) that belong to the proxy too.
+OWN_HEADER_PREFIXES = ("mime-", "content-", "resent-")
+#: Header that ties a sent mail, and what comes back for it, to its message.
+TRACKING_HEADER = "X-Genro-Mail-ID"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A mailbox: display name (may be empty, any Unicode) and addr-spec.
+
+    ``email`` has its domain in ASCII (IDNA); its local part may be non-ASCII (RFC 6531).
+    """
+
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One mail without its transport: who, what, and nothing about when or through whom.
+
+    ``message_id`` includes the angle brackets. ``body_html`` beside a plain ``body`` means
+    multipart/alternative. ``headers`` holds extra headers in order; none of them is in
+    ``OWN_HEADERS``. No text in headers or addresses contains CR, LF or NUL.
+    """
+
+    sender: Address
+    to: tuple[Address, ...]
+    cc: tuple[Address, ...]
+    bcc: tuple[Address, ...]
+    subject: str
+    body: str
+    content_type: Literal["plain", "html"]
+    message_id: str
+    body_html: str | None = None
+    reply_to: tuple[Address, ...] = ()
+    return_path: str | None = None
+    headers: tuple[tuple[str, str], ...] = field(default=())
+
+    @property
+    def envelope_sender(self) -> str:
+        """The reverse-path: ``return_path`` where given, else the From address."""
+        return self.sender.email if self.return_path is None else self.return_path
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """Envelope recipients in order To, Cc, Bcc, each address once."""
+        return tuple(dict.fromkeys(a.email for a in (*self.to, *self.cc, *self.bcc)))
