@@ -1,19 +1,19 @@
 """Every error that the proxy raises on purpose, as one tree.
 
-    MailProxyError                     internal         500  exit 1
-    +-- ConfigError                    config           500  exit 2
-    +-- EncryptionError                encryption       500  exit 1
-    |   +-- EncryptionKeyNotConfigured encryption_key   500  exit 1
-    +-- RequestError                   bad_request      400  exit 1
-    |   +-- Unauthorized               unauthorized     401  exit 1
-    |   +-- Forbidden                  forbidden        403  exit 1
-    |   +-- NotFound                   not_found        404  exit 1
-    |   +-- Conflict                   conflict         409  exit 1
-    |   +-- TooLarge                   too_large        413  exit 1
-    |   +-- Malformed                  malformed        422  exit 2
-    |   +-- TooManyRequests            too_many         429  exit 1
-    +-- DatabaseUnavailable            unavailable      503  exit 1
-    +-- SchemaTooNew                   schema_too_new   500  exit 1
+MailProxyError                     internal         500  exit 1
++-- ConfigError                    config           500  exit 2
++-- EncryptionError                encryption       500  exit 1
+|   +-- EncryptionKeyNotConfigured encryption_key   500  exit 1
++-- RequestError                   bad_request      400  exit 1
+|   +-- Unauthorized               unauthorized     401  exit 1
+|   +-- Forbidden                  forbidden        403  exit 1
+|   +-- NotFound                   not_found        404  exit 1
+|   +-- Conflict                   conflict         409  exit 1
+|   +-- TooLarge                   too_large        413  exit 1
+|   +-- Malformed                  malformed        422  exit 2
+|   +-- TooManyRequests            too_many         429  exit 1
++-- DatabaseUnavailable            unavailable      503  exit 1
++-- SchemaTooNew                   schema_too_new   500  exit 1
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class EncryptionError(MailProxyError):
     code = "encryption"
 
 
-class EncryptionKeyNotConfigured(EncryptionError):  # noqa: N818 - documented name
+class EncryptionKeyNotConfigured(EncryptionError):
     """No key in the environment, in the secrets folder or in the instance folder."""
 
     code = "encryption_key"

@@ -1,0 +1,321 @@
+"""Every setting, once: its type, bounds, unit and meaning.
+
+A setting is read from the command line, else the environment (``GMP_<NAME>``), else
+``config.toml``, else its default. ``load_config`` tells the origin of each value.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from mail_proxy.errors import ConfigError
+
+PREFIX = "GMP_"
+PRIORITY_NAMES = {"immediate": 0, "high": 1, "medium": 2, "low": 3}
+
+#: Environment names that do not follow ``GMP_<SETTING>``.
+_ALIASES = {
+    "db_path": ("DB_PATH", "DATABASE_URL"),
+    "name": ("INSTANCE_NAME",),
+    "scheduler_active": ("SCHEDULER_ACTIVE", "START_ACTIVE"),
+    "report_retention_seconds": ("DELIVERY_REPORT_RETENTION_SECONDS", "REPORT_RETENTION_SECONDS"),
+    "batch_size": ("BATCH_SIZE_PER_ACCOUNT",),
+    "url": ("CLIENT_SYNC_URL",),
+    "user": ("CLIENT_SYNC_USER",),
+    "password": ("CLIENT_SYNC_PASSWORD",),
+    "token": ("CLIENT_SYNC_TOKEN",),
+    "disk_dir": ("CACHE_DISK_DIR",),
+    "memory_max_mb": ("CACHE_MEMORY_MAX_MB",),
+    "disk_max_mb": ("CACHE_DISK_MAX_MB",),
+}
+_NOT_SETTINGS = {"HOME", "CONFIG_FILE", "INSTANCE", "TENANT"}
+
+Seconds = Annotated[float, Field(ge=0)]
+PositiveSeconds = Annotated[float, Field(gt=0)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class TimingConfig(_Group):
+    """How long the loops and calls wait."""
+
+    send_loop_interval: PositiveSeconds = Field(
+        1.0, description="Safety poll of the dispatcher, seconds; new messages do not wait for it."
+    )
+    sync_interval: PositiveSeconds = Field(
+        300.0, description="A tenant with a URL is called at least this often, seconds."
+    )
+    report_delay: Seconds = Field(
+        0.5, description="Time in which new events gather before a report call, seconds."
+    )
+    send_timeout: PositiveSeconds = Field(
+        60.0, description="Longest wait for one answer of an SMTP server, seconds."
+    )
+    shutdown_timeout: Seconds = Field(
+        30.0, description="Time for what is in flight at a clean stop, seconds."
+    )
+    lease_seconds: Annotated[float, Field(ge=5)] = Field(
+        30.0, description="A dispatcher that is silent this long loses its messages, seconds."
+    )
+    pec_acceptance_timeout: PositiveSeconds = Field(
+        1800.0, description="No acceptance receipt after this time is reported, seconds."
+    )
+
+
+class QueueConfig(_Group):
+    """What is taken in, and how long it is kept."""
+
+    max_enqueue_batch: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        1000, description="Most messages in one add-messages call."
+    )
+    max_body_mb: Annotated[float, Field(gt=0, le=1024)] = Field(
+        64.0, description="Largest request body, MB (10^6 bytes)."
+    )
+    default_priority: int = Field(
+        2, description="0-3 or immediate, high, medium, low, where a message gives none."
+    )
+    report_retention_seconds: Seconds = Field(
+        604_800.0, description="Finished messages are removed this long after their last report."
+    )
+    report_batch_size: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        1000, description="Most events in one report call."
+    )
+    audit_retention_days: Annotated[int, Field(ge=1)] = Field(
+        90, description="Audit rows are removed after this many days."
+    )
+
+    @field_validator("default_priority", mode="before")
+    @classmethod
+    def _named_priority(cls, value: Any) -> Any:
+        number = PRIORITY_NAMES.get(str(value).lower(), value)
+        if str(number) not in {"0", "1", "2", "3"}:
+            raise ValueError("allowed: 0-3, immediate, high, medium, low")
+        return number
+
+
+class ConcurrencyConfig(_Group):
+    """How much is done at the same time."""
+
+    max_concurrent_sends: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        50, description="SMTP transactions at once, per process."
+    )
+    max_concurrent_per_account: Annotated[int, Field(ge=1, le=1000)] = Field(
+        10, description="SMTP connections at once to one account, per process."
+    )
+    batch_size: Annotated[int, Field(ge=1)] = Field(
+        50, description="Messages over one connection before it is renewed."
+    )
+    workers: Annotated[int, Field(ge=0, le=64)] = Field(
+        0, description="Dispatcher processes beside the API; 0: the API's process delivers itself."
+    )
+
+
+class RetryConfig(_Group):
+    """When a temporary failure is tried again."""
+
+    retry_delays: tuple[PositiveSeconds, ...] = Field(
+        (60, 300, 900, 3600, 7200),
+        min_length=1,
+        description="Seconds before each retry; the last one repeats. Up to 10 % is added.",
+    )
+    max_retries: Annotated[int, Field(ge=0, le=100)] = Field(
+        5, description="Retries before a message ends in error."
+    )
+    on_uncertain: Literal["retry", "hold"] = Field(
+        "retry", description="After a connection that died before the final answer."
+    )
+
+    @field_validator("retry_delays", mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return tuple(value.split(",")) if isinstance(value, str) else value
+
+
+class CacheConfig(_Group):
+    """Cache of fetched attachments."""
+
+    disk_dir: Path | None = Field(None, description="Folder of the disk cache.")
+    memory_max_mb: Annotated[float, Field(ge=0)] = Field(50.0, description="Memory cache, MB.")
+    disk_max_mb: Annotated[float, Field(ge=0)] = Field(500.0, description="Disk cache, MB.")
+
+
+class ClientSyncConfig(_Group):
+    """Where reports go for tenants that have no URL of their own."""
+
+    url: str | None = Field(None, description="Whole URL, called with POST.")
+    user: str | None = Field(None, description="User for HTTP basic authentication.")
+    password: SecretStr | None = Field(None, description="Password for HTTP basic.")
+    token: SecretStr | None = Field(None, description="Bearer token, instead of user and password.")
+
+
+class ProxyConfig(_Group):
+    """All settings of one instance."""
+
+    name: str = Field("default", description="Name of the instance.")
+    db_path: str = Field(
+        "mail_service.db", description="Path of the SQLite file, or a postgresql:// URL."
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="Port to listen on.")
+    api_token: SecretStr | None = Field(None, description="Admin token.")
+    key_file: Path | None = Field(
+        None, description="File with the encryption key; default: beside the SQLite file."
+    )
+    scheduler_active: bool = Field(True, description="Whether the loops run at all.")
+    test_mode: bool = Field(False, description="Loops run only on run-now.")
+    debug: bool = Field(False, description="More talk in the log; never in answers.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least level that is logged."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")
+    log_delivery_activity: bool = Field(False, description="One log line per delivery attempt.")
+    attachment_base_url: str | None = Field(
+        None, description="Attachment endpoint for tenants without a URL."
+    )
+    timing: TimingConfig = Field(default_factory=TimingConfig)
+    queue: QueueConfig = Field(default_factory=QueueConfig)
+    concurrency: ConcurrencyConfig = Field(default_factory=ConcurrencyConfig)
+    retry: RetryConfig = Field(default_factory=RetryConfig)
+    cache: CacheConfig = Field(default_factory=CacheConfig)
+    client_sync: ClientSyncConfig = Field(default_factory=ClientSyncConfig)
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
+
+    @property
+    def database_url(self) -> str:
+        """``db_path`` as a URL: postgresql://... or sqlite:///path."""
+        if self.db_path.startswith(("postgresql://", "postgres://", "sqlite://")):
+            return self.db_path.replace("postgres://", "postgresql://", 1)
+        return f"sqlite:///{self.db_path}"
+
+
+@dataclass(frozen=True)
+class LoadedConfig:
+    """Settings with the origin of each: ``command line``, ``environment``, ``file``, ``default``.
+
+    ``origins`` is keyed by dotted name, such as ``timing.sync_interval``.
+    """
+
+    config: ProxyConfig
+    origins: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting as documentation and loader see it."""
+
+    dotted: str
+    variables: tuple[str, ...]
+    description: str
+    default: Any
+
+
+def settings() -> list[Setting]:
+    """All settings, groups flattened, in the order of the model."""
+    found = []
+    for name, field in ProxyConfig.model_fields.items():
+        group = field.annotation
+        if isinstance(group, type) and issubclass(group, _Group):
+            for inner, inner_field in group.model_fields.items():
+                found.append(_setting(f"{name}.{inner}", inner, inner_field))
+        else:
+            found.append(_setting(name, name, field))
+    return found
+
+
+def _setting(dotted: str, name: str, field: Any) -> Setting:
+    names = _ALIASES.get(name, (name.upper(),))
+    return Setting(
+        dotted, tuple(PREFIX + n for n in names), field.description or "", field.get_default()
+    )
+
+
+def load_config(
+    command_line: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    file: Path | None = None,
+    defaults: Mapping[str, Any] | None = None,
+) -> LoadedConfig:
+    """Bring the sources together; each is keyed by dotted name, the environment by ``GMP_...``.
+
+    ``defaults`` are an instance's own (its folder), weaker than everything else. A value of
+    None on the command line counts as not given. Raises ConfigError that names the setting,
+    the value and what is allowed, also for a ``GMP_`` variable or a key nobody knows.
+    """
+    known = {s.dotted: s for s in settings()}
+    values: dict[str, Any] = {}
+    origins = dict.fromkeys(known, "default")
+    from_environment = _from_environment(known, environ or {})
+    for origin, source in (
+        ("default", defaults or {}),
+        ("file", _from_file(file, known) if file is not None else {}),
+        ("environment", from_environment),
+        ("command line", {k: v for k, v in (command_line or {}).items() if v is not None}),
+    ):
+        for dotted, value in source.items():
+            if dotted not in known:
+                raise ConfigError(f"{dotted}: no such setting")
+            values[dotted] = value
+            origins[dotted] = origin
+    return LoadedConfig(_build(values, known), origins)
+
+
+def _from_environment(known: Mapping[str, Setting], environ: Mapping[str, str]) -> dict[str, str]:
+    by_variable = {v: s.dotted for s in known.values() for v in s.variables}
+    found = {}
+    for variable, value in environ.items():
+        if not variable.startswith(PREFIX) or variable[len(PREFIX) :] in _NOT_SETTINGS:
+            continue
+        if variable not in by_variable:
+            raise ConfigError(f"{variable}: no such setting in the environment")
+        if value != "":
+            found[by_variable[variable]] = value
+    return found
+
+
+def _from_file(file: Path, known: Mapping[str, Setting]) -> dict[str, Any]:
+    try:
+        tree = tomllib.loads(file.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"{file.name}: no such configuration file") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file.name}: not TOML: {error}") from None
+    groups = {dotted.split(".")[0] for dotted in known if "." in dotted}
+    found = {}
+    for key, value in tree.items():
+        if key in groups and isinstance(value, dict):
+            found.update({f"{key}.{inner}": v for inner, v in value.items()})
+        else:
+            found[key] = value
+    return found
+
+
+def _build(values: Mapping[str, Any], known: Mapping[str, Setting]) -> ProxyConfig:
+    tree: dict[str, Any] = {}
+    for dotted, value in values.items():
+        group, _, inner = dotted.rpartition(".")
+        (tree.setdefault(group, {}) if group else tree)[inner] = value
+    try:
+        return ProxyConfig.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(e, known) for e in error.errors())) from None
+
+
+def _explain(error: Any, known: Mapping[str, Setting]) -> str:
+    parts = [str(p) for p in error["loc"]]
+    setting = known.get(".".join(parts[:2])) or known.get(parts[0])
+    variable = f" ({setting.variables[0]})" if setting else ""
+    secret = any(word in parts[-1] for word in ("token", "password"))
+    value = "********" if secret else repr(error["input"])
+    return f"{'.'.join(parts)}{variable} = {value}: {error['msg']}"

@@ -1,0 +1,28 @@
+"""When a message that failed for now is tried again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+_JITTER = 0.1
+
+
+@dataclass(frozen=True)
+class RetryStrategy:
+    """Delays in seconds after the first, second, ... temporary failure; the last one repeats."""
+
+    delays: Sequence[float] = (60, 300, 900, 3600, 7200)
+    max_retries: int = 5
+    random: Callable[[], float] = random.random
+
+    def delay_seconds(self, retries: int) -> float | None:
+        """Delay before the next attempt after ``retries`` retries were used up; None: give up.
+
+        Up to 10 % is added so that messages that failed together do not return together.
+        """
+        if retries >= self.max_retries:
+            return None
+        delay = self.delays[min(retries, len(self.delays) - 1)]
+        return delay * (1 + _JITTER * self.random())

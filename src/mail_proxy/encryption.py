@@ -1,0 +1,144 @@
+"""Sealing of secrets at rest, and hashing of tokens.
+
+A sealed value is ``ENC:`` + base64(nonce 12 bytes | ciphertext | tag 16 bytes), AES-256-GCM
+(NIST SP 800-38D). It can be bound to a context (table, column, row): opened with another
+context it is refused, so a value that is copied between rows does not pass.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from mail_proxy.errors import EncryptionError, EncryptionKeyNotConfigured
+
+__all__ = [
+    "EncryptionError",
+    "EncryptionKeyNotConfigured",
+    "decrypt_value",
+    "decrypt_value_with_key",
+    "encrypt_value",
+    "encrypt_value_with_key",
+    "generate_key",
+    "hash_token",
+    "is_encrypted",
+    "load_key",
+    "new_token",
+    "token_matches",
+]
+
+KEY_BYTES = 32
+KEY_VARIABLE = "MAIL_PROXY_ENCRYPTION_KEY"
+SECRETS_FILE = Path("/run/secrets/encryption_key")
+_PREFIX = "ENC:"
+_NONCE_BYTES = 12
+_TAG_BYTES = 16
+
+
+def generate_key() -> str:
+    """A new key as base64 of 32 random bytes, the form that MAIL_PROXY_ENCRYPTION_KEY takes."""
+    return base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
+
+
+def load_key(key_file: Path | None = None, environ: Mapping[str, str] | None = None) -> bytes:
+    """The instance's key: environment, else secrets folder, else ``key_file`` (32 raw bytes).
+
+    Raises EncryptionKeyNotConfigured when there is none, EncryptionError when one is there
+    and has not 32 bytes: a damaged key never falls through to the next source.
+    """
+    text = (os.environ if environ is None else environ).get(KEY_VARIABLE)
+    if text:
+        try:
+            return _checked(base64.b64decode(text, validate=True), KEY_VARIABLE)
+        except binascii.Error:
+            raise EncryptionError(f"{KEY_VARIABLE} is not base64 of {KEY_BYTES} bytes") from None
+    for path in (SECRETS_FILE, key_file):
+        if path is not None and path.exists():
+            return _checked(path.read_bytes(), path.name)
+    raise EncryptionKeyNotConfigured(
+        f"no encryption key: set {KEY_VARIABLE} (base64 of {KEY_BYTES} bytes) "
+        "or put an encryption_key file into the instance folder"
+    )
+
+
+def make_key_file(path: Path) -> None:
+    """Write a new random key to ``path``, mode 0600; an existing file is left as it is."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(secrets.token_bytes(KEY_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def encrypt_value_with_key(value: str, key: bytes, context: str = "") -> str:
+    """Seal text; ``context`` must be given again to open it."""
+    nonce = os.urandom(_NONCE_BYTES)
+    sealed = AESGCM(_checked(key, "key")).encrypt(nonce, value.encode(), context.encode())
+    return _PREFIX + base64.b64encode(nonce + sealed).decode()
+
+
+def decrypt_value_with_key(value: str, key: bytes, context: str = "") -> str:
+    """Open a sealed value; raises EncryptionError for a wrong key, context or damaged text."""
+    if not is_encrypted(value):
+        raise EncryptionError("the value is not sealed (no ENC: prefix)")
+    try:
+        raw = base64.b64decode(value[len(_PREFIX) :], validate=True)
+    except binascii.Error:
+        raise EncryptionError("the sealed value is damaged (not base64)") from None
+    if len(raw) < _NONCE_BYTES + _TAG_BYTES:
+        raise EncryptionError("the sealed value is damaged (too short)")
+    try:
+        nonce, sealed = raw[:_NONCE_BYTES], raw[_NONCE_BYTES:]
+        return AESGCM(_checked(key, "key")).decrypt(nonce, sealed, context.encode()).decode()
+    except InvalidTag:
+        raise EncryptionError(
+            "the sealed value cannot be opened: wrong encryption key, damaged, or moved"
+        ) from None
+
+
+def encrypt_value(value: str) -> str:
+    """Seal text with the key of the environment or the secrets folder (see ``load_key``)."""
+    return encrypt_value_with_key(value, load_key())
+
+
+def decrypt_value(value: str) -> str:
+    """Open a value with the key of the environment or the secrets folder (see ``load_key``)."""
+    return decrypt_value_with_key(value, load_key())
+
+
+def is_encrypted(value: str) -> bool:
+    """True for text in the sealed form; says nothing about the key."""
+    return value.startswith(_PREFIX)
+
+
+def new_token() -> str:
+    """A new API token: 256 random bits as 43 URL-safe characters."""
+    return secrets.token_urlsafe(32)
+
+
+def hash_token(token: str) -> str:
+    """SHA-256 of a token, in hex. Tokens are random, so no salt or stretching is needed."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def token_matches(token: str, token_hash: str) -> bool:
+    """Compare in constant time."""
+    return hmac.compare_digest(hash_token(token), token_hash)
+
+
+def _checked(key: bytes, source: str) -> bytes:
+    if len(key) != KEY_BYTES:
+        raise EncryptionError(f"{source} holds {len(key)} bytes; a key has {KEY_BYTES}")
+    return key

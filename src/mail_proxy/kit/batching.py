@@ -1,0 +1,76 @@
+"""Group commit: whatever arrives while one flush runs goes into the next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Batcher(Generic[Item, Result]):
+    """Collects items of many callers into few calls of ``flush``.
+
+    There is no timer: an item that arrives alone is flushed at once, and under load the batches
+    grow by themselves. ``flush`` gets at most ``most`` items, in order of arrival, and returns
+    one result per item in the same order; what it raises is raised to every caller of the batch.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        flush: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
+        most: int,
+    ) -> None:
+        self._name = name
+        self._flush = flush
+        self._most = most
+        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        """How many items wait for their flush; those in the running flush do not count."""
+        return len(self._waiting)
+
+    def submit(self, item: Item) -> asyncio.Future[Result]:
+        """Hand over an item; the future is done once its batch is flushed."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name=self._name)
+        return future
+
+    async def drained(self) -> None:
+        """Wait until everything that was handed over is flushed."""
+        while self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        try:
+            # One turn of the loop first: callers that are ready now share the first batch.
+            await asyncio.sleep(0)
+            while self._waiting:
+                batch = [
+                    self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))
+                ]
+                await self._flush_batch(batch)
+        finally:
+            self._task = None
+
+    async def _flush_batch(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        try:
+            results = await self._flush([item for item, _ in batch])
+        except BaseException as error:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+                    future.exception()  # a caller that went away must not log a warning
+            if not isinstance(error, Exception):
+                raise
+            return
+        for (_, future), result in zip(batch, results, strict=True):
+            if not future.done():
+                future.set_result(result)
