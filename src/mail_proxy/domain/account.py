@@ -42,3 +42,14 @@ class SmtpLogin:
 
     def __repr__(self) -> str:
         return f"SmtpLogin({self.account_pk} v{self.version} {self.host}:{self.port} {self.tls})"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account as delivery and intake see it."""
+
+    pk: str
+    tenant_id: str
+    id: str
+    is_default: bool
+    login: SmtpLogin

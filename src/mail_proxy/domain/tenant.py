@@ -1,0 +1,45 @@
+"""An organisation that uses the instance, as the running service sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+DEFAULT_TENANT = "default"
+DEFAULT_SYNC_PATH = "/mail-proxy/sync"
+DEFAULT_ATTACHMENT_PATH = "/mail-proxy/attachments"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAuth:
+    """How the proxy shows who it is when it calls a tenant's application."""
+
+    method: str = "none"
+    token: str | None = None
+    user: str | None = None
+    password: str | None = None
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any] | None) -> ClientAuth:
+        """From its stored form; None means no authentication."""
+        return cls(**record) if record else cls()
+
+    def __repr__(self) -> str:
+        return f"ClientAuth({self.method})"
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """What delivery, reporting and authentication need to know of a tenant.
+
+    ``sync_url`` is None where the tenant has no URL of its own. ``signing_secrets`` holds the
+    current one first, then the previous one for a day. Instants are Unix seconds.
+    """
+
+    id: str
+    active: bool
+    sync_url: str | None
+    client_auth: ClientAuth
+    api_key_hash: str | None
+    api_key_expires_at: float | None
+    suspended_batches: frozenset[str]

@@ -1,0 +1,226 @@
+"""What differs between SQLite and PostgreSQL, and nothing else."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc
+from sqlalchemy.engine import make_url
+from sqlalchemy.pool import QueuePool
+
+from mail_proxy.errors import ConfigError
+
+#: Name and PostgreSQL type of each column of a list of rows.
+Shape = Sequence[tuple[str, str]]
+
+
+class Adapter(Protocol):
+    """One database product.
+
+    ``writers`` and ``readers`` are how many transactions of each kind may run at once.
+    """
+
+    name: str
+    writers: int
+    readers: int
+
+    def engines(self) -> tuple[Engine, Engine]:
+        """A writing and a reading engine."""
+        ...
+
+    def rows(self, shape: Shape, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
+        """Row lists as a common table expression ``rows(...)`` with its parameters, in slices.
+
+        One statement over many rows is what makes both databases fast, and in this process
+        it hands over the interpreter lock once instead of once a row.
+        """
+        ...
+
+    def first_of_each(self, table: str, where: str, order_by: str, limit: int) -> str:
+        """FROM clause: for each of ``rows`` the first ``limit`` rows of ``table``, locked.
+
+        ``where`` and ``order_by`` call the candidate ``candidate``; rows that another
+        transaction holds are skipped, not waited for. ``table`` must have the key ``pk``.
+        """
+        ...
+
+    def is_passing(self, error: exc.DBAPIError) -> bool:
+        """True for trouble that may be gone later: lost connection, full disk, lock."""
+        ...
+
+    def is_retryable(self, error: exc.DBAPIError) -> bool:
+        """True where running the whole transaction again right away is right."""
+        ...
+
+    def lock_schema(self, connection: Connection) -> None:
+        """Hold off other processes that migrate, until the transaction ends."""
+        ...
+
+
+class SqliteAdapter:
+    """One file, WAL, every commit synced. One writing connection, readers beside it."""
+
+    name = "sqlite"
+    writers = 1
+    readers = 4
+
+    #: SQLITE_MAX_VARIABLE_NUMBER is 32 766 since 3.32.
+    _MOST_VARIABLES = 32_000
+    _LARGEST_SLICE = 512
+
+    def __init__(self, url: str) -> None:
+        self._path = make_url(url).database or ""
+        if not self._path or self._path == ":memory:":
+            raise ConfigError(f"db_path = {url!r}: a file is needed; memory is not durable")
+        parent = Path(self._path).absolute().parent
+        if not parent.is_dir():
+            raise ConfigError(f"db_path = {self._path!r}: its folder does not exist")
+
+    def engines(self) -> tuple[Engine, Engine]:
+        return self._engine("BEGIN IMMEDIATE", 1), self._engine("BEGIN", self.readers)
+
+    def _engine(self, begin: str, connections: int) -> Engine:
+        engine = create_engine(
+            f"sqlite:///{self._path}",
+            poolclass=QueuePool,
+            pool_size=connections,
+            max_overflow=0,
+            connect_args={
+                "isolation_level": None,
+                "check_same_thread": False,
+                "timeout": 15,
+                "cached_statements": 256,
+            },
+        )
+
+        @event.listens_for(engine, "connect")
+        def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
+            for pragma in (
+                "journal_mode = WAL",
+                "synchronous = FULL",
+                "foreign_keys = ON",
+                "cache_size = -32000",
+                "temp_store = MEMORY",
+                "journal_size_limit = 67108864",
+            ):
+                connection.execute(f"PRAGMA {pragma}")
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            connection.exec_driver_sql(begin)
+
+        return engine
+
+    def rows(self, shape: Shape, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
+        names = ", ".join(name for name, _ in shape)
+        one = "(" + ",".join("?" * len(shape)) + ")"
+        most = min(self._LARGEST_SLICE, self._MOST_VARIABLES // len(shape))
+        start, size = 0, most
+        while start < len(rows):
+            # Halving slices: ten statement texts serve every length, so they stay prepared.
+            while size > len(rows) - start:
+                size //= 2
+            values = ",".join([one] * size)
+            flat = [value for row in rows[start : start + size] for value in row]
+            yield f"rows({names}) AS (VALUES {values})", flat
+            start += size
+
+    def first_of_each(self, table: str, where: str, order_by: str, limit: int) -> str:
+        # The writing connection is alone, so there is nobody to lock against.
+        return (
+            f"FROM rows CROSS JOIN {table} ON {table}.pk IN (SELECT candidate.pk "
+            f"FROM {table} AS candidate WHERE {where} ORDER BY {order_by} LIMIT {limit})"
+        )
+
+    def is_passing(self, error: exc.DBAPIError) -> bool:
+        return isinstance(error.orig, sqlite3.OperationalError)
+
+    def is_retryable(self, error: exc.DBAPIError) -> bool:
+        return False
+
+    def lock_schema(self, connection: Connection) -> None:
+        """BEGIN IMMEDIATE already holds the one write lock."""
+
+
+class PostgresAdapter:
+    """PostgreSQL 13 or newer through psycopg 3; several hosts may share it."""
+
+    name = "postgresql"
+    writers = 4
+    readers = 4
+
+    _SCHEMA_LOCK = 7_302_646_113
+    #: connection_exception, insufficient_resources, operator_intervention, and read-only replicas.
+    _PASSING = ("08", "53", "57", "25006")
+    #: serialization_failure, deadlock_detected.
+    _RETRYABLE = ("40001", "40P01")
+
+    def __init__(self, url: str) -> None:
+        try:
+            import psycopg  # noqa: F401
+        except ImportError:
+            raise ConfigError(
+                "db_path is a postgresql:// URL; install genro-mail-proxy[postgresql]"
+            ) from None
+        self._url = make_url(url).set(drivername="postgresql+psycopg")
+
+    def engines(self) -> tuple[Engine, Engine]:
+        return self._engine(self.writers), self._engine(self.readers)
+
+    def _engine(self, connections: int) -> Engine:
+        engine = create_engine(
+            self._url,
+            pool_size=connections,
+            max_overflow=0,
+            pool_use_lifo=True,
+            connect_args={
+                "connect_timeout": 10,
+                "application_name": "mail-proxy",
+                "options": "-c statement_timeout=120000 -c lock_timeout=30000",
+                "keepalives_idle": 30,
+            },
+        )
+
+        @event.listens_for(engine, "connect")
+        def _prepare(connection: Any, _record: Any) -> None:
+            from psycopg.types.string import TextLoader
+
+            connection.adapters.register_loader("uuid", TextLoader)
+
+        return engine
+
+    def rows(self, shape: Shape, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
+        names = ", ".join(name for name, _ in shape)
+        arrays = ", ".join(f"%s::{kind}[]" for _, kind in shape)
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        if columns:
+            yield f"rows({names}) AS (SELECT * FROM unnest({arrays}))", columns
+
+    def first_of_each(self, table: str, where: str, order_by: str, limit: int) -> str:
+        return (
+            f"FROM rows CROSS JOIN LATERAL (SELECT candidate.* FROM {table} AS candidate "
+            f"WHERE {where} ORDER BY {order_by} LIMIT {limit} FOR UPDATE SKIP LOCKED) AS {table}"
+        )
+
+    def is_passing(self, error: exc.DBAPIError) -> bool:
+        state = getattr(error.orig, "sqlstate", None)
+        return error.connection_invalidated or state is None or state.startswith(self._PASSING)
+
+    def is_retryable(self, error: exc.DBAPIError) -> bool:
+        return getattr(error.orig, "sqlstate", None) in self._RETRYABLE
+
+    def lock_schema(self, connection: Connection) -> None:
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (self._SCHEMA_LOCK,))
+
+
+def adapter_for(url: str) -> Adapter:
+    """The adapter for a ``sqlite:///`` or ``postgresql://`` URL; ConfigError for any other."""
+    scheme = url.split(":", 1)[0]
+    if scheme == "sqlite":
+        return SqliteAdapter(url)
+    if scheme == "postgresql":
+        return PostgresAdapter(url)
+    raise ConfigError(f"db_path = {scheme}:...: allowed: a path, sqlite:///path, postgresql://")

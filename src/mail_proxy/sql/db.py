@@ -1,0 +1,124 @@
+"""Engines, threads and transactions.
+
+A transaction is a plain function that gets a connection and runs on a database thread from
+BEGIN to COMMIT. It cannot await, so it can never be held open across a network call, and it
+costs one hop between threads however many statements it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, exc
+
+from mail_proxy.errors import DatabaseUnavailable
+from mail_proxy.sql.adapters import Adapter, Shape, adapter_for
+
+Result = TypeVar("Result")
+_ATTEMPTS = 5
+
+
+class SqlDb:
+    """One database: writes and reads run on threads of its own."""
+
+    def __init__(self, url: str) -> None:
+        """Nothing is opened yet; raises ConfigError for a URL that cannot be used."""
+        self.adapter: Adapter = adapter_for(url)
+        self._writing, self._reading = self.adapter.engines()
+        self._writers = ThreadPoolExecutor(self.adapter.writers, "db-write")
+        self._readers = ThreadPoolExecutor(self.adapter.readers, "db-read")
+
+    async def write(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Run ``work(connection, *arguments)`` in a transaction and return once it is durable.
+
+        ``work`` may run more than once (serialization failures, a pooled connection that the
+        server had closed), so it must keep its effects inside the transaction. Cancelling the
+        caller does not undo it. Raises DatabaseUnavailable for trouble that may pass.
+        """
+        return await self._run(self._writers, self.write_now, work, arguments)
+
+    async def read(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Run ``work(connection, *arguments)`` on one consistent snapshot, beside the writes."""
+        return await self._run(self._readers, self.read_now, work, arguments)
+
+    def write_now(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """``write`` on the calling thread; for start-up and the command line."""
+        return self._attempt(self._writing, work, arguments)
+
+    def read_now(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """``read`` on the calling thread."""
+        return self._attempt(self._reading, work, arguments)
+
+    async def close(self) -> None:
+        """Finish what runs and close every connection."""
+        loop = asyncio.get_running_loop()
+        for executor in (self._writers, self._readers):
+            await loop.run_in_executor(None, executor.shutdown)
+        self.dispose()
+
+    def dispose(self) -> None:
+        """Close every connection of a database on which nothing runs any more."""
+        self._writing.dispose()
+        self._reading.dispose()
+
+    async def _run(
+        self,
+        executor: ThreadPoolExecutor,
+        run: Callable[..., Result],
+        work: Callable[..., Result],
+        arguments: tuple[Any, ...],
+    ) -> Result:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(executor, run, work, *arguments)
+
+    def _attempt(
+        self, engine: Any, work: Callable[..., Result], arguments: tuple[Any, ...]
+    ) -> Result:
+        for attempt in range(1, _ATTEMPTS + 1):
+            committing = False
+            try:
+                with engine.connect() as connection, connection.begin() as transaction:
+                    result = work(connection, *arguments)
+                    committing = True
+                    transaction.commit()
+                    return result
+            except exc.DBAPIError as error:
+                stale = error.connection_invalidated and not committing and attempt == 1
+                if attempt < _ATTEMPTS and (stale or self.adapter.is_retryable(error)):
+                    continue
+                if self.adapter.is_passing(error):
+                    raise DatabaseUnavailable(_first_line(error)) from error
+                raise
+            except exc.TimeoutError as error:
+                raise DatabaseUnavailable("no free database connection") from error
+        raise AssertionError("unreachable")
+
+    def execute_rows(
+        self, connection: Connection, statement: str, shape: Shape, rows: Sequence[Sequence[Any]]
+    ) -> list[Any]:
+        """Run one statement over many rows: ``WITH rows(...) AS (...) <statement>``.
+
+        ``statement`` reads from ``rows`` and has no parameters of its own. Returns what its
+        SELECT or RETURNING gave.
+        """
+        found: list[Any] = []
+        for expression, parameters in self.adapter.rows(shape, rows):
+            result = connection.exec_driver_sql(f"WITH {expression} {statement}", tuple(parameters))
+            if result.returns_rows:
+                found.extend(result.fetchall())
+        return found
+
+    def insert_rows(
+        self, connection: Connection, table: str, shape: Shape, rows: Sequence[Sequence[Any]]
+    ) -> None:
+        """Insert many rows into ``table``."""
+        columns = ", ".join(name for name, _ in shape)
+        statement = f"INSERT INTO {table} ({columns}) SELECT {columns} FROM rows"
+        self.execute_rows(connection, statement, shape, rows)
+
+
+def _first_line(error: exc.DBAPIError) -> str:
+    return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "database error"

@@ -1,0 +1,111 @@
+"""Tenants and accounts in memory, as the hot paths read them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from mail_proxy.config import ConcurrencyConfig
+from mail_proxy.domain.account import Account, SmtpLogin, TlsMode
+from mail_proxy.domain.tenant import DEFAULT_SYNC_PATH, ClientAuth, Tenant
+from mail_proxy.sql.db import SqlDb
+from mail_proxy.sql.table import Row
+from mail_proxy.sql.tables import Tables
+from mail_proxy.sql.tables.instance import directory_version
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All tenants and living accounts as they were at one ``version``."""
+
+    version: int = -1
+    tenants: Mapping[str, Tenant] = field(default_factory=dict)
+    tenants_by_key: Mapping[str, Tenant] = field(default_factory=dict)
+    accounts: Mapping[str, Account] = field(default_factory=dict)
+    accounts_by_id: Mapping[tuple[str, str], Account] = field(default_factory=dict)
+    default_accounts: Mapping[str, Account] = field(default_factory=dict)
+
+
+class Directory:
+    """Keeps a ``Snapshot`` that is never older than the last commit seen by ``current``."""
+
+    def __init__(self, db: SqlDb, tables: Tables, limits: ConcurrencyConfig) -> None:
+        self._db = db
+        self._tables = tables
+        self._limits = limits
+        self._loading = asyncio.Lock()
+        self.snapshot = Snapshot()
+
+    async def current(self) -> Snapshot:
+        """The snapshot, after asking the database whether it still holds."""
+        version = await self._db.read(directory_version)
+        return await self.at_least(version)
+
+    async def at_least(self, version: int) -> Snapshot:
+        """The snapshot, reloaded first when ``version`` is newer than it."""
+        if self.snapshot.version < version:
+            async with self._loading:
+                if self.snapshot.version < version:
+                    self.snapshot = await self._db.read(self._load)
+        return self.snapshot
+
+    def _load(self, connection: Connection) -> Snapshot:
+        version = directory_version(connection)
+        tenants = {row["id"]: _tenant(row) for row in self._tables.tenants.select(connection)}
+        rows = self._tables.accounts.select(connection, deleted_at=None)
+        accounts = {row["pk"]: self._account(row) for row in rows}
+        return Snapshot(
+            version=version,
+            tenants=tenants,
+            tenants_by_key={t.api_key_hash: t for t in tenants.values() if t.api_key_hash},
+            accounts=accounts,
+            accounts_by_id={(a.tenant_id, a.id): a for a in accounts.values()},
+            default_accounts=_defaults(accounts),
+        )
+
+    def _account(self, row: Row) -> Account:
+        most = self._limits.max_concurrent_per_account
+        login = SmtpLogin(
+            account_pk=row["pk"],
+            version=row["version"],
+            host=row["host"],
+            port=row["port"],
+            user=row["smtp_user"],
+            password=row["password"],
+            tls=TlsMode(row["tls"]),
+            verify_cert=row["verify_cert"],
+            ttl_seconds=row["ttl_seconds"],
+            batch_size=row["batch_size"] or self._limits.batch_size,
+            max_connections=min(row["max_connections"] or most, most),
+        )
+        return Account(row["pk"], row["tenant_id"], row["id"], row["is_default"], login)
+
+
+def _tenant(row: Row) -> Tenant:
+    base = row["client_base_url"]
+    path = row["client_sync_path"] or DEFAULT_SYNC_PATH
+    return Tenant(
+        id=row["id"],
+        active=row["active"],
+        sync_url=f"{base.rstrip('/')}{path}" if base else None,
+        client_auth=ClientAuth.from_record(row["client_auth"]),
+        api_key_hash=row["api_key_hash"],
+        api_key_expires_at=row["api_key_expires_at"],
+        suspended_batches=frozenset(row["suspended_batches"] or ()),
+    )
+
+
+def _defaults(accounts: Mapping[str, Account]) -> dict[str, Account]:
+    """For each tenant the account marked as default, or the only one."""
+    of_tenant: dict[str, list[Account]] = {}
+    for account in accounts.values():
+        of_tenant.setdefault(account.tenant_id, []).append(account)
+    chosen = {}
+    for tenant_id, owned in of_tenant.items():
+        marked = [a for a in owned if a.is_default]
+        if marked or len(owned) == 1:
+            chosen[tenant_id] = (marked or owned)[0]
+    return chosen

@@ -1,0 +1,261 @@
+"""All tables. The database itself enforces what must always hold.
+
+A message is split: ``message`` is the narrow row that the queue works on, ``message_payload``
+holds the content and is never updated, ``message_event`` tells what happened and is reported.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from mail_proxy.sql.types import Instant, Json, Pk, Sealed
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+#: SQLite only counts up by itself in a column that is exactly INTEGER.
+_Serial = BigInteger().with_variant(Integer(), "sqlite")
+
+WAITING = text("state IN ('pending', 'deferred')")
+SENDING = text("state = 'sending'")
+UNREPORTED = text("reported_at IS NULL AND event_type <> 'queued'")
+
+instance = Table(
+    "instance",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("directory_version", BigInteger, nullable=False, server_default="0"),
+    Column("key_check", Sealed),
+    Column("settings", Json),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    CheckConstraint("id = 1", name="single_row"),
+)
+
+tenant = Table(
+    "tenant",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text),
+    Column("client_base_url", Text),
+    Column("client_sync_path", Text),
+    Column("client_attachment_path", Text),
+    Column("client_auth", Sealed),
+    Column("active", Boolean, nullable=False, server_default=text("true")),
+    Column("rate_limits", Json),
+    Column("large_file_config", Json),
+    Column("retention_seconds", Instant),
+    Column("suspended_batches", Json),
+    Column("signing_secret", Sealed),
+    Column("previous_signing_secret", Sealed),
+    Column("signing_secret_changed_at", Instant),
+    Column("api_key_hash", Text, unique=True),
+    Column("api_key_expires_at", Instant),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+)
+
+tenant_sync = Table(
+    "tenant_sync",
+    metadata,
+    Column("tenant_id", Text, ForeignKey("tenant.id", ondelete="CASCADE"), primary_key=True),
+    Column("last_sync_at", Instant),
+    Column("last_error", Text),
+    Column("next_due_at", Instant, nullable=False, server_default="0"),
+    Column("quiet_until", Instant),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("idle_calls", Integer, nullable=False, server_default="0"),
+    Column("claimed_by", Text),
+    Column("claimed_until", Instant),
+)
+
+account = Table(
+    "account",
+    metadata,
+    Column("pk", Pk, primary_key=True),
+    Column("tenant_id", Text, ForeignKey("tenant.id", ondelete="CASCADE"), nullable=False),
+    Column("id", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("smtp_user", Text),
+    Column("password", Sealed),
+    Column("tls", Text, nullable=False),
+    Column("verify_cert", Boolean, nullable=False),
+    Column("allow_insecure_auth", Boolean, nullable=False),
+    Column("ttl_seconds", Integer, nullable=False),
+    Column("batch_size", Integer),
+    Column("max_connections", Integer),
+    Column("limit_per_minute", Integer),
+    Column("limit_per_hour", Integer),
+    Column("limit_per_day", Integer),
+    Column("limit_behavior", Text, nullable=False),
+    Column("is_default", Boolean, nullable=False),
+    Column("from_address", Text),
+    Column("is_pec_account", Boolean, nullable=False),
+    Column("imap_host", Text),
+    Column("imap_port", Integer),
+    Column("imap_user", Text),
+    Column("imap_password", Sealed),
+    Column("imap_folder", Text),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("deleted_at", Instant),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    CheckConstraint("tls IN ('auto', 'starttls', 'ssl', 'none')", name="tls"),
+    CheckConstraint("limit_behavior IN ('defer', 'reject')", name="limit_behavior"),
+    CheckConstraint("port BETWEEN 1 AND 65535", name="port"),
+    Index(
+        "uq_account_tenant_id_id",
+        "tenant_id",
+        "id",
+        unique=True,
+        sqlite_where=text("deleted_at IS NULL"),
+        postgresql_where=text("deleted_at IS NULL"),
+    ),
+    Index(
+        "uq_account_default",
+        "tenant_id",
+        unique=True,
+        sqlite_where=text("is_default AND deleted_at IS NULL"),
+        postgresql_where=text("is_default AND deleted_at IS NULL"),
+    ),
+)
+
+account_health = Table(
+    "account_health",
+    metadata,
+    Column("account_pk", Pk, ForeignKey("account.pk", ondelete="CASCADE"), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("last_error", Text),
+    Column("since_at", Instant, nullable=False),
+    Column("retry_at", Instant, nullable=False),
+)
+
+dispatcher = Table(
+    "dispatcher",
+    metadata,
+    Column("id", Pk, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("lease_until", Instant, nullable=False),
+)
+
+message = Table(
+    "message",
+    metadata,
+    Column("pk", Pk, primary_key=True),
+    Column("tenant_id", Text, ForeignKey("tenant.id", ondelete="CASCADE"), nullable=False),
+    Column("id", Text, nullable=False),
+    Column("account_pk", Pk, ForeignKey("account.pk", ondelete="CASCADE"), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("retries", Integer, nullable=False, server_default="0"),
+    Column("claimed_by", Pk),
+    Column("batch_code", Text),
+    Column("expires_at", Instant),
+    Column("client_message_id", Text),
+    Column("recipients_left", Json),
+    Column("recipient_results", Json),
+    Column("state_at", Instant),
+    Column("error", Text),
+    UniqueConstraint("tenant_id", "id"),
+    CheckConstraint("state IN ('pending', 'sending', 'sent', 'deferred', 'error')", name="state"),
+    CheckConstraint("priority BETWEEN 0 AND 3", name="priority"),
+    CheckConstraint("(state = 'sending') = (claimed_by IS NOT NULL)", name="claimed"),
+    Index(
+        "ix_message_waiting",
+        "account_pk",
+        "priority",
+        "due_at",
+        "pk",
+        sqlite_where=WAITING,
+        postgresql_where=WAITING,
+    ),
+    Index("ix_message_sending", "claimed_by", sqlite_where=SENDING, postgresql_where=SENDING),
+    Index("ix_message_tenant_id_pk", "tenant_id", "pk"),
+    Index(
+        "ix_message_batch",
+        "tenant_id",
+        "batch_code",
+        sqlite_where=text("batch_code IS NOT NULL"),
+        postgresql_where=text("batch_code IS NOT NULL"),
+    ),
+    Index(
+        "ix_message_client_message_id",
+        "client_message_id",
+        sqlite_where=text("client_message_id IS NOT NULL"),
+        postgresql_where=text("client_message_id IS NOT NULL"),
+    ),
+    sqlite_with_rowid=False,
+)
+
+message_payload = Table(
+    "message_payload",
+    metadata,
+    Column("pk", Pk, ForeignKey("message.pk", ondelete="CASCADE"), primary_key=True),
+    Column("recipients", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("content", Text, nullable=False),
+)
+
+message_event = Table(
+    "message_event",
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("message_pk", Pk, ForeignKey("message.pk", ondelete="CASCADE"), nullable=False),
+    Column("tenant_id", Text, nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("event_at", Instant, nullable=False),
+    Column("data", Json),
+    Column("reported_at", Instant),
+    Column("report_after", Instant),
+    Column("report_attempts", Integer, nullable=False, server_default="0"),
+    Index("ix_message_event_message_pk_seq", "message_pk", "seq"),
+    Index(
+        "ix_message_event_unreported",
+        "tenant_id",
+        "seq",
+        sqlite_where=UNREPORTED,
+        postgresql_where=UNREPORTED,
+    ),
+)
+
+command_log = Table(
+    "command_log",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("tenant_id", Text),
+    Column("actor", Text, nullable=False),
+    Column("address", Text),
+    Column("request_id", Text),
+    Column("status", Integer, nullable=False),
+    Column("payload", Json),
+    Index("ix_command_log_at", "at"),
+)

@@ -1,0 +1,151 @@
+"""A thin layer over one SQLAlchemy table: rows are dictionaries, secrets are sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from sqlalchemy import Column, ColumnElement, Connection, and_, func, select
+from sqlalchemy import Table as SqlTable
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
+
+from mail_proxy.encryption import decrypt_value_with_key, encrypt_value_with_key
+from mail_proxy.errors import NotFound
+from mail_proxy.sql.types import Sealed
+
+Row = dict[str, Any]
+Columns = ReadOnlyColumnCollection
+__all__ = ["Column", "Columns", "RecordUpdater", "Row", "Table"]
+
+
+class RecordUpdater(Row):
+    """A row that was read under a lock; what changes in it is written when ``record`` ends.
+
+    ``before`` is the row as it was read.
+    """
+
+    def __init__(self, row: Mapping[str, Any]) -> None:
+        super().__init__(row)
+        self.before: Mapping[str, Any] = dict(row)
+
+    @property
+    def changes(self) -> Row:
+        """The columns that differ from what was read."""
+        return {k: v for k, v in self.items() if k not in self.before or self.before[k] != v}
+
+
+class Table:
+    """Reads and writes of one table, inside a transaction of ``SqlDb``.
+
+    Subclasses set ``schema`` and may override the hooks ``before_write`` (returns the values to
+    write) and ``after_write`` (also after deletes). Columns of type ``Sealed`` are encrypted
+    on the way in and decrypted on the way out, bound to table, column and primary key; the
+    insert of such a row must therefore name its whole key.
+    """
+
+    schema: ClassVar[SqlTable]
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._sealed = [c.name for c in self.schema.columns if isinstance(c.type, Sealed)]
+        self._identity = [c.name for c in self.schema.primary_key.columns]
+
+    @property
+    def columns(self) -> Columns[str, Column[Any]]:
+        return self.schema.columns
+
+    def before_write(self, connection: Connection, values: Row) -> Row:
+        """Called with the values of an insert or update; returns those to write."""
+        return values
+
+    def after_write(self, connection: Connection) -> None:
+        """Called after each insert, update and delete."""
+
+    def insert(self, connection: Connection, values: Row) -> None:
+        values = self._seal(self.before_write(connection, values), values)
+        connection.execute(self.schema.insert().values(values))
+        self.after_write(connection)
+
+    def update(self, connection: Connection, identity: Row, values: Row) -> None:
+        """Write ``values`` to the row with the primary key ``identity``; NotFound without it."""
+        values = self._seal(self.before_write(connection, values), identity)
+        statement = self.schema.update().where(self._where(identity)).values(values)
+        if connection.execute(statement).rowcount == 0:
+            raise NotFound(f"no such {self.schema.name}")
+        self.after_write(connection)
+
+    def delete(self, connection: Connection, **where: Any) -> int:
+        """Delete the rows that match; returns how many."""
+        removed = connection.execute(self.schema.delete().where(self._where(where))).rowcount
+        self.after_write(connection)
+        return removed
+
+    def select(
+        self,
+        connection: Connection,
+        *conditions: ColumnElement[bool],
+        order_by: Any = (),
+        limit: int | None = None,
+        **where: Any,
+    ) -> list[Row]:
+        """Rows that match all conditions."""
+        statement = select(self.schema).where(self._where(where), *conditions).limit(limit)
+        order = order_by if isinstance(order_by, tuple) else (order_by,)
+        result = connection.execute(statement.order_by(*order))
+        return [self._open(dict(row._mapping)) for row in result]
+
+    def find(self, connection: Connection, **where: Any) -> Row | None:
+        """The one row that matches, or None."""
+        rows = self.select(connection, limit=1, **where)
+        return rows[0] if rows else None
+
+    def get(self, connection: Connection, **where: Any) -> Row:
+        """The one row that matches; NotFound when there is none."""
+        row = self.find(connection, **where)
+        if row is None:
+            raise NotFound(f"no such {self.schema.name}")
+        return row
+
+    def count(self, connection: Connection, *conditions: ColumnElement[bool], **where: Any) -> int:
+        statement = select(func.count()).select_from(self.schema)
+        return int(
+            connection.execute(statement.where(self._where(where), *conditions)).scalar_one()
+        )
+
+    @contextmanager
+    def record(self, connection: Connection, **identity: Any) -> Iterator[RecordUpdater]:
+        """Read a row under a lock, change it in the block, write what changed at its end.
+
+        NotFound when there is no such row. Nothing is written when the block raises.
+        """
+        statement = select(self.schema).where(self._where(identity)).with_for_update()
+        row = connection.execute(statement).first()
+        if row is None:
+            raise NotFound(f"no such {self.schema.name}")
+        record = RecordUpdater(self._open(dict(row._mapping)))
+        yield record
+        if record.changes:
+            key = {name: record.before[name] for name in self._identity}
+            self.update(connection, key, record.changes)
+
+    def _where(self, where: Mapping[str, Any]) -> ColumnElement[bool]:
+        return and_(True, *(self.schema.columns[name] == value for name, value in where.items()))
+
+    def _context(self, column: str, identity: Mapping[str, Any]) -> str:
+        key = "/".join(str(identity[name]) for name in self._identity)
+        return f"{self.schema.name}.{column}:{key}"
+
+    def _seal(self, values: Row, identity: Mapping[str, Any]) -> Row:
+        sealed = dict(values)
+        for name in self._sealed:
+            if sealed.get(name) is not None:
+                context = self._context(name, identity)
+                sealed[name] = encrypt_value_with_key(sealed[name], self._key, context)
+        return sealed
+
+    def _open(self, row: Row) -> Row:
+        for name in self._sealed:
+            if row.get(name) is not None:
+                row[name] = decrypt_value_with_key(row[name], self._key, self._context(name, row))
+        return row

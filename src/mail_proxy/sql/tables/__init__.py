@@ -1,0 +1,44 @@
+"""One module for each table, and the set of all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mail_proxy.sql.db import SqlDb
+from mail_proxy.sql.tables.accounts import AccountsTable
+from mail_proxy.sql.tables.command_log import CommandLogTable
+from mail_proxy.sql.tables.events import MessageEventTable
+from mail_proxy.sql.tables.instance import InstanceTable
+from mail_proxy.sql.tables.messages import MessagesTable
+from mail_proxy.sql.tables.queue import MessageQueue
+from mail_proxy.sql.tables.tenant_sync import TenantSyncTable
+from mail_proxy.sql.tables.tenants import TenantsTable
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Every table of one database, ready to be handed to the parts that use some of them."""
+
+    instance: InstanceTable
+    tenants: TenantsTable
+    tenant_sync: TenantSyncTable
+    accounts: AccountsTable
+    messages: MessagesTable
+    queue: MessageQueue
+    events: MessageEventTable
+    command_log: CommandLogTable
+
+    @classmethod
+    def of(cls, db: SqlDb, key: bytes) -> Tables:
+        """``key`` is the instance's encryption key, 32 bytes."""
+        events = MessageEventTable(db, key)
+        return cls(
+            instance=InstanceTable(key),
+            tenants=TenantsTable(key),
+            tenant_sync=TenantSyncTable(key),
+            accounts=AccountsTable(key),
+            messages=MessagesTable(db, key),
+            queue=MessageQueue(db, events),
+            events=events,
+            command_log=CommandLogTable(key),
+        )

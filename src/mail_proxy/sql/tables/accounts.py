@@ -1,0 +1,22 @@
+"""SMTP accounts of tenants. A removed account stays as a row, so that reports can name it."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from mail_proxy.sql import schema
+from mail_proxy.sql.table import Row, Table
+from mail_proxy.sql.tables.instance import bump_directory
+
+
+class AccountsTable(Table):
+    """``deleted_at`` marks a removed account; its id may be used again."""
+
+    schema = schema.account
+
+    def after_write(self, connection: Connection) -> None:
+        bump_directory(connection)
+
+    def find_living(self, connection: Connection, tenant_id: str, account_id: str) -> Row | None:
+        """The account with this id that is not removed, or None."""
+        return self.find(connection, tenant_id=tenant_id, id=account_id, deleted_at=None)

@@ -1,0 +1,45 @@
+"""The one row that describes the instance itself."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select, update
+
+from mail_proxy.errors import EncryptionError
+from mail_proxy.sql import schema
+from mail_proxy.sql.table import Table
+
+_KEY_CHECK = "mail-proxy"
+
+
+class InstanceTable(Table):
+    """Name, run-time settings, and the version that tells caches when to reload."""
+
+    schema = schema.instance
+
+    def ensure(self, connection: Connection, name: str, now: float) -> None:
+        """Create the row on first start; afterwards prove that the encryption key fits.
+
+        Raises EncryptionError that names the cause when the key is another one.
+        """
+        try:
+            row = self.find(connection, id=1)
+        except EncryptionError:
+            raise EncryptionError(
+                "the encryption key is not the one this database was written with; "
+                "nothing was changed"
+            ) from None
+        if row is None:
+            values = {"id": 1, "name": name, "created_at": now, "updated_at": now}
+            self.insert(connection, {**values, "key_check": _KEY_CHECK})
+
+
+def bump_directory(connection: Connection) -> None:
+    """Tell every process that tenants or accounts have changed."""
+    version = schema.instance.c.directory_version
+    connection.execute(update(schema.instance).values(directory_version=version + 1))
+
+
+def directory_version(connection: Connection) -> int:
+    """Grows with every change of a tenant or an account."""
+    found = connection.execute(select(schema.instance.c.directory_version)).scalar()
+    return int(found or 0)

@@ -1,0 +1,299 @@
+"""Messages as clients see them: handed in, listed, removed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, or_, select
+
+from mail_proxy.domain.message import WAITING, EventType, MessageState
+from mail_proxy.sql import schema
+from mail_proxy.sql.adapters import Shape
+from mail_proxy.sql.db import SqlDb
+from mail_proxy.sql.table import Row, Table
+
+_MESSAGE: Shape = (
+    ("pk", "uuid"),
+    ("tenant_id", "text"),
+    ("id", "text"),
+    ("account_pk", "uuid"),
+    ("state", "text"),
+    ("priority", "integer"),
+    ("due_at", "double precision"),
+    ("created_at", "double precision"),
+    ("size", "integer"),
+    ("batch_code", "text"),
+    ("expires_at", "double precision"),
+    ("client_message_id", "text"),
+)
+_PAYLOAD: Shape = (
+    ("pk", "uuid"),
+    ("recipients", "text"),
+    ("subject", "text"),
+    ("content", "text"),
+)
+_IDENTITY: Shape = (("tenant_id", "text"), ("id", "text"))
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """A validated message, ready to be stored.
+
+    ``content`` is the JSON text of the mail, ``recipients`` its addresses joined by spaces.
+    ``size`` is the length of ``content`` in bytes. Instants are Unix seconds.
+    """
+
+    pk: str
+    tenant_id: str
+    id: str
+    account_pk: str
+    priority: int
+    due_at: float
+    created_at: float
+    batch_code: str | None
+    expires_at: float | None
+    client_message_id: str | None
+    recipients: str
+    subject: str
+    content: str
+    size: int
+
+
+class Stored(StrEnum):
+    """What became of a message that was handed in; the text is the reason clients see."""
+
+    QUEUED = "queued"
+    IN_PROGRESS = "in progress"
+    ALREADY_SENT = "already sent"
+    ALREADY_FAILED = "already failed"
+
+
+_REFUSED = {
+    MessageState.SENDING: Stored.IN_PROGRESS,
+    MessageState.SENT: Stored.ALREADY_SENT,
+    MessageState.ERROR: Stored.ALREADY_FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFilter:
+    """Which messages a listing shows; None means any."""
+
+    tenant_id: str | None = None
+    active_only: bool = False
+    state: str | None = None
+    account_id: str | None = None
+    batch_code: str | None = None
+    id: str | None = None
+    text: str | None = None
+
+
+class MessagesTable(Table):
+    """The narrow row, with its payload beside it."""
+
+    schema = schema.message
+
+    def __init__(self, db: SqlDb, key: bytes) -> None:
+        super().__init__(key)
+        self._db = db
+
+    def add(self, connection: Connection, messages: Sequence[NewMessage]) -> list[Stored]:
+        """Store many messages with a handful of statements; one result each, in order.
+
+        A message whose (tenant, id) is waiting replaces it, one that is being sent or done is
+        refused. Where one call brings the same id twice, the later one counts.
+        """
+        last = {(m.tenant_id, m.id): m for m in messages}
+        fresh = self._insert_new(connection, list(last.values()))
+        rest = [m for m in last.values() if m.pk not in fresh]
+        results = dict.fromkeys(last, Stored.QUEUED)
+        if rest:
+            results.update(self._replace_waiting(connection, rest))
+        return [results[m.tenant_id, m.id] for m in messages]
+
+    def _insert_new(self, connection: Connection, messages: list[NewMessage]) -> set[str]:
+        names = ", ".join(name for name, _ in _MESSAGE)
+        # "WHERE true" keeps SQLite from reading ON CONFLICT as a join condition.
+        inserted = self._db.execute_rows(
+            connection,
+            f"INSERT INTO message ({names}) SELECT {names} FROM rows WHERE true "
+            "ON CONFLICT (tenant_id, id) DO NOTHING RETURNING pk",
+            _MESSAGE,
+            [_message_row(m) for m in messages],
+        )
+        fresh = {row[0] for row in inserted}
+        new = messages if len(fresh) == len(messages) else [m for m in messages if m.pk in fresh]
+        self._db.insert_rows(
+            connection,
+            "message_payload",
+            _PAYLOAD,
+            [(m.pk, m.recipients, m.subject, m.content) for m in new],
+        )
+        self._log_queued(connection, [(m.pk, m) for m in new])
+        return fresh
+
+    def _log_queued(
+        self, connection: Connection, messages: Sequence[tuple[str, NewMessage]]
+    ) -> None:
+        self._db.insert_rows(
+            connection,
+            "message_event",
+            (
+                ("message_pk", "uuid"),
+                ("tenant_id", "text"),
+                ("event_type", "text"),
+                ("event_at", "double precision"),
+            ),
+            [(pk, m.tenant_id, EventType.QUEUED, m.created_at) for pk, m in messages],
+        )
+
+    def _replace_waiting(
+        self, connection: Connection, messages: list[NewMessage]
+    ) -> dict[tuple[str, str], Stored]:
+        identities = [(m.tenant_id, m.id) for m in messages]
+        replaced = self._db.execute_rows(
+            connection,
+            "UPDATE message SET account_pk = rows.account_pk, priority = rows.priority, "
+            "state = 'pending', due_at = rows.due_at, size = rows.size, retries = 0, "
+            "batch_code = rows.batch_code, expires_at = rows.expires_at, "
+            "client_message_id = rows.client_message_id, state_at = NULL, error = NULL, "
+            "recipients_left = NULL, recipient_results = NULL "
+            "FROM rows WHERE message.tenant_id = rows.tenant_id AND message.id = rows.id "
+            "AND message.state IN ('pending', 'deferred') AND message.recipient_results IS NULL "
+            "RETURNING message.pk, message.tenant_id, message.id",
+            _MESSAGE,
+            [_message_row(m) for m in messages],
+        )
+        pks = {(tenant_id, id_): pk for pk, tenant_id, id_ in replaced}
+        renewed = [(pks[m.tenant_id, m.id], m) for m in messages if (m.tenant_id, m.id) in pks]
+        self._db.execute_rows(
+            connection,
+            "UPDATE message_payload SET recipients = rows.recipients, subject = rows.subject, "
+            "content = rows.content FROM rows WHERE message_payload.pk = rows.pk",
+            _PAYLOAD,
+            [(pk, m.recipients, m.subject, m.content) for pk, m in renewed],
+        )
+        self._log_queued(connection, renewed)
+        states = self.states(connection, [i for i in identities if i not in pks])
+        refused = {i: _REFUSED.get(s, Stored.IN_PROGRESS) for i, s in states.items()}
+        return {i: refused.get(i, Stored.QUEUED) for i in identities}
+
+    def states(
+        self, connection: Connection, identities: Sequence[tuple[str, str]]
+    ) -> dict[tuple[str, str], MessageState]:
+        """State of each (tenant, id) that exists."""
+        found = self._db.execute_rows(
+            connection,
+            "SELECT message.tenant_id, message.id, message.state FROM rows JOIN message "
+            "ON message.tenant_id = rows.tenant_id AND message.id = rows.id",
+            _IDENTITY,
+            identities,
+        )
+        return {(tenant_id, id_): MessageState(state) for tenant_id, id_, state in found}
+
+    def remove_waiting_or_done(
+        self, connection: Connection, tenant_id: str, ids: Sequence[str]
+    ) -> set[str]:
+        """Remove the messages that are not being sent; returns their ids."""
+        removed = self._db.execute_rows(
+            connection,
+            "DELETE FROM message WHERE state <> 'sending' AND (tenant_id, id) IN "
+            "(SELECT tenant_id, id FROM rows) RETURNING id",
+            _IDENTITY,
+            [(tenant_id, id_) for id_ in ids],
+        )
+        return {row[0] for row in removed}
+
+    def elsewhere(self, connection: Connection, tenant_id: str, ids: Sequence[str]) -> set[str]:
+        """Those of ``ids`` that exist in another tenant."""
+        m = self.schema.c
+        statement = select(m.id).where(m.id.in_(ids), m.tenant_id != tenant_id)
+        return set(connection.execute(statement).scalars())
+
+    def listing(
+        self, connection: Connection, wanted: MessageFilter, limit: int, before_pk: str | None
+    ) -> list[Row]:
+        """Newest first, with account id and content; ``before_pk`` is the last pk already seen."""
+        m = self.schema.c
+        statement = self._detail().where(*self._conditions(wanted))
+        if before_pk is not None:
+            statement = statement.where(m.pk < before_pk)
+        rows = connection.execute(statement.order_by(m.pk.desc()).limit(limit))
+        return [dict(row._mapping) for row in rows]
+
+    def detail(self, connection: Connection, tenant_id: str, message_id: str) -> Row | None:
+        """One message with account id and content, or None."""
+        m = self.schema.c
+        statement = self._detail().where(m.tenant_id == tenant_id, m.id == message_id)
+        row = connection.execute(statement).first()
+        return None if row is None else dict(row._mapping)
+
+    def _detail(self) -> Select[Any]:
+        account, payload = schema.account, schema.message_payload
+        return (
+            select(self.schema, account.c.id.label("account_id"), payload.c.content)
+            .join(account, account.c.pk == self.schema.c.account_pk)
+            .join(payload, payload.c.pk == self.schema.c.pk)
+        )
+
+    def _conditions(self, wanted: MessageFilter) -> list[ColumnElement[bool]]:
+        m, payload = self.schema.c, schema.message_payload.c
+        found: list[ColumnElement[bool]] = []
+        for column, value in (
+            (m.tenant_id, wanted.tenant_id),
+            (m.state, wanted.state),
+            (m.batch_code, wanted.batch_code),
+            (m.id, wanted.id),
+            (schema.account.c.id, wanted.account_id),
+        ):
+            if value is not None:
+                found.append(column == value)
+        if wanted.active_only:
+            found.append(m.state.in_([*WAITING, MessageState.SENDING]))
+        if wanted.text:
+            pattern = _like(wanted.text.lower())
+            found.append(
+                or_(
+                    func.lower(payload.recipients).like(pattern, escape="\\"),
+                    func.lower(payload.subject).like(pattern, escape="\\"),
+                )
+            )
+        return found
+
+    def count_waiting(self, connection: Connection, tenant_id: str | None = None) -> int:
+        """Messages that are not finished: waiting or being sent."""
+        m = self.schema.c
+        conditions = [m.state.in_(states) for states in (WAITING, (MessageState.SENDING,))]
+        where = [] if tenant_id is None else [m.tenant_id == tenant_id]
+        # Two counts, because each is served by a partial index of its own.
+        return sum(self.count(connection, condition, *where) for condition in conditions)
+
+    def remove_of_tenant(self, connection: Connection, tenant_id: str) -> None:
+        """Remove every message of a tenant with all that hangs on it."""
+        connection.execute(delete(self.schema).where(self.schema.c.tenant_id == tenant_id))
+
+
+def _message_row(m: NewMessage) -> tuple[Any, ...]:
+    return (
+        m.pk,
+        m.tenant_id,
+        m.id,
+        m.account_pk,
+        MessageState.PENDING,
+        m.priority,
+        m.due_at,
+        m.created_at,
+        m.size,
+        m.batch_code,
+        m.expires_at,
+        m.client_message_id,
+    )
+
+
+def _like(text: str) -> str:
+    for special in ("\\", "%", "_"):
+        text = text.replace(special, "\\" + special)
+    return f"%{text}%"

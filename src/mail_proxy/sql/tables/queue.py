@@ -1,0 +1,262 @@
+"""The queue's own statements: claim, outcome, lease. None of them runs once a message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, delete, insert, update
+
+from mail_proxy.sql import schema
+from mail_proxy.sql.adapters import Shape
+from mail_proxy.sql.db import SqlDb
+from mail_proxy.sql.tables.events import MessageEventTable, NewEvent
+
+_WAITING = "state IN ('pending', 'deferred')"
+_CLAIMED_COLUMNS = (
+    "message.pk, message.tenant_id, message.id, message.account_pk, message.priority, "
+    "message.due_at, message.created_at, message.size, message.retries, message.expires_at, "
+    "message.batch_code, message.recipients_left, message.recipient_results"
+)
+
+
+@dataclass(slots=True)
+class ClaimedMessage:
+    """A message that this dispatcher alone may send, until its lease ends.
+
+    ``content`` is the JSON text of the mail. ``recipients_left`` names the recipients still
+    to be tried, None for all; ``recipient_results`` holds the final answers of earlier attempts.
+    """
+
+    pk: str
+    tenant_id: str
+    id: str
+    account_pk: str
+    priority: int
+    due_at: float
+    created_at: float
+    size: int
+    retries: int
+    expires_at: float | None
+    batch_code: str | None
+    recipients_left: list[str] | None
+    recipient_results: list[dict[str, Any]] | None
+    content: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """What an attempt makes of a message; ``event`` is appended with it."""
+
+    pk: str
+    state: str
+    due_at: float
+    retries: int
+    state_at: float
+    error: str | None
+    recipients_left: list[str] | None
+    recipient_results: list[dict[str, Any]] | None
+    event: NewEvent | None
+
+
+class MessageQueue:
+    """Claims and outcomes over ``message``, many rows a statement."""
+
+    def __init__(self, db: SqlDb, events: MessageEventTable) -> None:
+        self._db = db
+        self._events = events
+
+    def waiting_accounts(self, connection: Connection) -> list[str]:
+        """Accounts with waiting messages; the cost grows with accounts, not with messages."""
+        first = f"SELECT account_pk FROM message WHERE {_WAITING}"
+        result = connection.exec_driver_sql(
+            f"WITH RECURSIVE found(pk) AS (SELECT ({first} ORDER BY account_pk LIMIT 1) UNION ALL "
+            f"SELECT ({first} AND account_pk > found.pk ORDER BY account_pk LIMIT 1) "
+            "FROM found WHERE found.pk IS NOT NULL) SELECT pk FROM found WHERE pk IS NOT NULL"
+        )
+        return list(result.scalars())
+
+    def due(
+        self,
+        connection: Connection,
+        account_pks: Sequence[str],
+        priority: int,
+        now: float,
+        limit: int,
+    ) -> list[ClaimedMessage]:
+        """The first ``limit`` due messages of each account, locked and without content yet."""
+        source = self._db.adapter.first_of_each(
+            "message",
+            f"candidate.account_pk = rows.account_pk AND candidate.priority = {int(priority)} "
+            f"AND candidate.{_WAITING} AND candidate.due_at <= rows.now",
+            "candidate.due_at, candidate.pk",
+            int(limit),
+        )
+        rows = self._db.execute_rows(
+            connection,
+            f"SELECT {_CLAIMED_COLUMNS} {source}",
+            (("account_pk", "uuid"), ("now", "double precision")),
+            [(pk, now) for pk in account_pks],
+        )
+        return [ClaimedMessage(*row[:-2], _loads(row[-2]), _loads(row[-1])) for row in rows]
+
+    def claim(
+        self, connection: Connection, dispatcher_id: str, messages: Sequence[ClaimedMessage]
+    ) -> None:
+        """Mark messages of ``due`` as being sent by this dispatcher and read their content."""
+        self._db.execute_rows(
+            connection,
+            "UPDATE message SET state = 'sending', claimed_by = rows.claimed_by FROM rows "
+            "WHERE message.pk = rows.pk",
+            (("pk", "uuid"), ("claimed_by", "uuid")),
+            [(m.pk, dispatcher_id) for m in messages],
+        )
+        contents = self._db.execute_rows(
+            connection,
+            "SELECT message_payload.pk, message_payload.content FROM rows "
+            "JOIN message_payload ON message_payload.pk = rows.pk",
+            (("pk", "uuid"),),
+            [(m.pk,) for m in messages],
+        )
+        by_pk = {row[0]: row[1] for row in contents}
+        for message in messages:
+            message.content = by_pk[message.pk]
+
+    def next_due_at(
+        self, connection: Connection, account_pks: Sequence[str], now: float
+    ) -> float | None:
+        """When the next of the waiting messages becomes due, later than ``now``; or None."""
+        rows = self._db.execute_rows(
+            connection,
+            "SELECT (SELECT candidate.due_at FROM message AS candidate "
+            f"WHERE candidate.account_pk = rows.account_pk AND candidate.{_WAITING} "
+            "AND candidate.priority = rows.priority AND candidate.due_at > rows.now "
+            "ORDER BY candidate.due_at LIMIT 1) FROM rows",
+            (("account_pk", "uuid"), ("priority", "integer"), ("now", "double precision")),
+            [(pk, priority, now) for pk in account_pks for priority in range(4)],
+        )
+        return min((row[0] for row in rows if row[0] is not None), default=None)
+
+    def record(
+        self, connection: Connection, dispatcher_id: str, changes: Sequence[StateChange]
+    ) -> set[str]:
+        """Write what became of claimed messages, with their events; returns the pks written.
+
+        A message whose claim was lost is left alone, but for this: what was sent is sent, so
+        one that has gone back to waiting is finished all the same.
+        """
+        written = self._db.execute_rows(
+            connection,
+            "UPDATE message SET state = rows.state, due_at = rows.due_at, "
+            "retries = rows.retries, state_at = rows.state_at, error = rows.error, "
+            "recipients_left = rows.recipients_left, "
+            "recipient_results = rows.recipient_results, claimed_by = NULL "
+            "FROM rows WHERE message.pk = rows.pk AND (message.claimed_by = rows.claimed_by "
+            "OR (rows.state = 'sent' AND message.state IN ('pending', 'deferred'))) "
+            "RETURNING message.pk",
+            _CHANGE,
+            [_change_row(change, dispatcher_id) for change in changes],
+        )
+        pks = {row[0] for row in written}
+        self._events.append(connection, [c.event for c in changes if c.event and c.pk in pks])
+        return pks
+
+    def fail_waiting_of_account(
+        self, connection: Connection, account_pk: str, reason: str, now: float
+    ) -> int:
+        """End every waiting message of an account in error, with its event."""
+        ended = self._db.execute_rows(
+            connection,
+            "UPDATE message SET state = 'error', error = rows.reason, state_at = rows.now "
+            f"FROM rows WHERE message.account_pk = rows.account_pk AND message.{_WAITING} "
+            "RETURNING message.pk, message.tenant_id",
+            (("account_pk", "uuid"), ("reason", "text"), ("now", "double precision")),
+            [(account_pk, reason, now)],
+        )
+        data = {"error": reason, "code": None}
+        self._events.append(
+            connection, [NewEvent(pk, tenant_id, "error", now, data) for pk, tenant_id in ended]
+        )
+        return len(ended)
+
+    def register(
+        self,
+        connection: Connection,
+        dispatcher_id: str,
+        host: str,
+        pid: int,
+        now: float,
+        lease_until: float,
+    ) -> None:
+        """Announce a dispatcher; its claims hold while its lease does."""
+        values = {"id": dispatcher_id, "host": host, "pid": pid, "started_at": now}
+        connection.execute(insert(schema.dispatcher).values(**values, lease_until=lease_until))
+
+    def renew(self, connection: Connection, dispatcher_id: str, lease_until: float) -> bool:
+        """Push the lease forward; False when it was lost, and every claim with it."""
+        d = schema.dispatcher
+        statement = update(d).where(d.c.id == dispatcher_id).values(lease_until=lease_until)
+        return connection.execute(statement).rowcount == 1
+
+    def rescue(self, connection: Connection, now: float) -> int:
+        """Give the messages of dispatchers whose lease has ended back to the queue."""
+        d = schema.dispatcher
+        connection.execute(delete(d).where(d.c.lease_until < now))
+        result = connection.exec_driver_sql(
+            "UPDATE message SET claimed_by = NULL, "
+            "state = CASE WHEN retries > 0 THEN 'deferred' ELSE 'pending' END "
+            "WHERE state = 'sending' AND claimed_by NOT IN (SELECT id FROM dispatcher)"
+        )
+        return result.rowcount
+
+    def hand_back(self, connection: Connection, dispatcher_id: str) -> int:
+        """Leave: unregister, and give back whatever was claimed and is not sent."""
+        connection.execute(delete(schema.dispatcher).where(schema.dispatcher.c.id == dispatcher_id))
+        return len(
+            self._db.execute_rows(
+                connection,
+                "UPDATE message SET claimed_by = NULL, "
+                "state = CASE WHEN message.retries > 0 THEN 'deferred' ELSE 'pending' END "
+                "FROM rows WHERE message.claimed_by = rows.id AND message.state = 'sending' "
+                "RETURNING message.pk",
+                (("id", "uuid"),),
+                [(dispatcher_id,)],
+            )
+        )
+
+
+_CHANGE: Shape = (
+    ("pk", "uuid"),
+    ("state", "text"),
+    ("due_at", "double precision"),
+    ("retries", "integer"),
+    ("state_at", "double precision"),
+    ("error", "text"),
+    ("recipients_left", "text"),
+    ("recipient_results", "text"),
+    ("claimed_by", "uuid"),
+)
+
+
+def _change_row(change: StateChange, dispatcher_id: str) -> tuple[Any, ...]:
+    return (
+        change.pk,
+        change.state,
+        change.due_at,
+        change.retries,
+        change.state_at,
+        change.error,
+        _dumps(change.recipients_left),
+        _dumps(change.recipient_results),
+        dispatcher_id,
+    )
+
+
+def _dumps(value: Any) -> str | None:
+    return None if value is None else orjson.dumps(value).decode()
+
+
+def _loads(value: str | None) -> Any:
+    return None if value is None else orjson.loads(value)

@@ -1,0 +1,33 @@
+"""Tenants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection
+
+from mail_proxy.sql import schema
+from mail_proxy.sql.table import Row, Table
+from mail_proxy.sql.tables.instance import bump_directory
+
+
+class TenantsTable(Table):
+    """``client_auth`` is a JSON object that is sealed whole."""
+
+    schema = schema.tenant
+
+    def before_write(self, connection: Connection, values: Row) -> Row:
+        auth: Any = values.get("client_auth")
+        if isinstance(auth, dict):
+            return {**values, "client_auth": orjson.dumps(auth).decode()}
+        return values
+
+    def after_write(self, connection: Connection) -> None:
+        bump_directory(connection)
+
+    def _open(self, row: Row) -> Row:
+        row = super()._open(row)
+        if row.get("client_auth") is not None:
+            row["client_auth"] = orjson.loads(row["client_auth"])
+        return row

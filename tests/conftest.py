@@ -1,0 +1,72 @@
+"""Databases for tests: every test that asks for ``db`` runs on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from mail_proxy.sql import SqlDb
+from mail_proxy.sql.migrations import upgrade
+from mail_proxy.sql.tables import Tables
+from mail_proxy.testing.postgres import postgres_server
+
+KEY = bytes(range(32))
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """URL of a server whose database ``template_mail`` has the newest schema."""
+    import psycopg
+
+    try:
+        server = postgres_server()
+        url = server.__enter__()
+    except FileNotFoundError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    try:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE template_mail")
+        template = SqlDb(_database(url, "template_mail"))
+        upgrade(template)
+        template.dispose()
+        yield url
+    finally:
+        server.__exit__(None, None, None)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database with the newest schema, one for each test."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'mail.db'}"
+    import psycopg
+
+    server: str = request.getfixturevalue("postgres")
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template_mail")
+    return _database(server, name)
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[SqlDb]:
+    database = SqlDb(database_url)
+    upgrade(database)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def tables(db: SqlDb) -> Tables:
+    return Tables.of(db, KEY)
+
+
+def _database(url: str, name: str) -> str:
+    return f"{url.rsplit('/', 1)[0]}/{name}"

@@ -1,0 +1,249 @@
+"""Claim, outcome and lease, as dispatchers use them."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from mail_proxy.domain.message import MessageState
+from mail_proxy.kit.ids import uuid7
+from mail_proxy.sql import SqlDb
+from mail_proxy.sql.tables import Tables
+from mail_proxy.sql.tables.events import NewEvent
+from mail_proxy.sql.tables.messages import MessageFilter, NewMessage, Stored
+from mail_proxy.sql.tables.queue import ClaimedMessage, StateChange
+
+NOW = 1_800_000_000.0
+ACCOUNT = {
+    "host": "localhost",
+    "port": 25,
+    "tls": "none",
+    "verify_cert": True,
+    "allow_insecure_auth": False,
+    "ttl_seconds": 300,
+    "limit_behavior": "defer",
+    "is_pec_account": False,
+    "is_default": False,
+    "created_at": NOW,
+    "updated_at": NOW,
+}
+
+
+async def make_account(db: SqlDb, tables: Tables, tenant: str = "t", account: str = "a") -> str:
+    pk = uuid7()
+
+    def work(connection: Connection) -> None:
+        if tables.tenants.find(connection, id=tenant) is None:
+            tables.tenants.insert(connection, {"id": tenant, "created_at": NOW, "updated_at": NOW})
+        tables.accounts.insert(
+            connection, {**ACCOUNT, "pk": pk, "tenant_id": tenant, "id": account, "password": "x"}
+        )
+
+    await db.write(work)
+    return pk
+
+
+def new(
+    account: str,
+    id_: str,
+    *,
+    tenant: str = "t",
+    priority: int = 2,
+    due: float = NOW,
+    batch: str | None = None,
+    content: str = "{}",
+) -> NewMessage:
+    return NewMessage(
+        pk=uuid7(),
+        tenant_id=tenant,
+        id=id_,
+        account_pk=account,
+        priority=priority,
+        due_at=due,
+        created_at=NOW,
+        batch_code=batch,
+        expires_at=None,
+        client_message_id=None,
+        recipients="a@b.example",
+        subject="Hello",
+        content=content,
+        size=len(content),
+    )
+
+
+async def register(db: SqlDb, tables: Tables, lease_until: float = NOW + 30) -> str:
+    dispatcher = uuid7()
+    await db.write(tables.queue.register, dispatcher, "host", 1, NOW, lease_until)
+    return dispatcher
+
+
+def claim(
+    tables: Tables,
+    accounts: list[str],
+    dispatcher: str,
+    priority: int = 2,
+    now: float = NOW,
+    limit: int = 10,
+):
+    def work(connection: Connection) -> list[ClaimedMessage]:
+        due = tables.queue.due(connection, accounts, priority, now, limit)
+        tables.queue.claim(connection, dispatcher, due)
+        return due
+
+    return work
+
+
+def change(message: ClaimedMessage, state: str = "sent", **values: object) -> StateChange:
+    event = NewEvent(message.pk, message.tenant_id, state, NOW, {"n": 1})
+    fields = {
+        "due_at": NOW,
+        "retries": 0,
+        "state_at": NOW,
+        "error": None,
+        "recipients_left": None,
+        "recipient_results": None,
+        "event": event,
+    }
+    return StateChange(pk=message.pk, state=state, **{**fields, **values})  # type: ignore[arg-type]
+
+
+async def test_a_claim_takes_due_messages_of_each_account_in_order_and_only_once(
+    db: SqlDb, tables: Tables
+) -> None:
+    first, second = [await make_account(db, tables, account=a) for a in ("a", "b")]
+    messages = [new(first, f"a{i}") for i in range(5)] + [new(second, f"b{i}") for i in range(2)]
+    messages += [new(first, "later", due=NOW + 60), new(first, "urgent", priority=0)]
+    await db.write(tables.messages.add, messages)
+    me = await register(db, tables)
+
+    claimed = await db.write(claim(tables, [first, second], me, limit=3))
+
+    assert sorted(m.id for m in claimed) == ["a0", "a1", "a2", "b0", "b1"]
+    assert [m.id for m in claimed if m.account_pk == first] == ["a0", "a1", "a2"]
+    assert {m.content for m in claimed} == {"{}"}
+    again = await db.write(claim(tables, [first, second], me, limit=3))
+    assert [m.id for m in again] == ["a3", "a4"]
+    assert [m.id for m in await db.write(claim(tables, [first], me, priority=0))] == ["urgent"]
+    assert await db.write(claim(tables, [first], me)) == []
+    assert await db.read(tables.queue.next_due_at, [first, second], NOW) == NOW + 60
+
+
+async def test_an_outcome_is_written_with_its_event_by_the_claimer_alone(
+    db: SqlDb, tables: Tables
+) -> None:
+    account = await make_account(db, tables)
+    await db.write(tables.messages.add, [new(account, "m")])
+    me, other = await register(db, tables), await register(db, tables)
+    (message,) = await db.write(claim(tables, [account], me))
+
+    assert await db.write(tables.queue.record, other, [change(message, "error")]) == set()
+    assert await db.write(tables.queue.record, me, [change(message)]) == {message.pk}
+
+    row = await db.read(tables.messages.detail, "t", "m")
+    assert row["state"] == MessageState.SENT
+    events = await db.read(tables.events.of_message, message.pk)
+    assert [e["event_type"] for e in events] == ["queued", "sent"]
+    assert events[1]["data"] == {"n": 1}
+
+
+async def test_what_a_dead_dispatcher_held_goes_back_and_what_it_sent_stays_sent(
+    db: SqlDb, tables: Tables
+) -> None:
+    account = await make_account(db, tables)
+    await db.write(tables.messages.add, [new(account, "m"), new(account, "n")])
+    dead = await register(db, tables, lease_until=NOW + 5)
+    alive = await register(db, tables)
+    held = await db.write(claim(tables, [account], dead))
+
+    assert await db.write(tables.queue.rescue, NOW + 4) == 0
+    assert await db.write(tables.queue.rescue, NOW + 6) == 2
+    assert await db.write(tables.queue.renew, dead, NOW + 60) is False
+    assert await db.write(tables.queue.renew, alive, NOW + 60) is True
+    assert await db.write(tables.queue.record, dead, [change(held[0])]) == {held[0].pk}
+    assert await db.write(tables.queue.record, dead, [change(held[1], "deferred")]) == set()
+    assert [m.id for m in await db.write(claim(tables, [account], alive))] == [held[1].id]
+    assert await db.write(tables.queue.hand_back, alive) == 1
+
+
+async def test_the_same_id_replaces_while_it_waits_and_is_refused_afterwards(
+    db: SqlDb, tables: Tables
+) -> None:
+    account = await make_account(db, tables)
+    assert await db.write(tables.messages.add, [new(account, "m")] * 2) == [Stored.QUEUED] * 2
+    added = [new(account, "m", content='{"v": 2}'), new(account, "n"), new(account, "n")]
+    assert await db.write(tables.messages.add, added) == [Stored.QUEUED] * 3
+    me = await register(db, tables)
+
+    claimed = await db.write(claim(tables, [account], me))
+
+    assert [(m.id, m.content) for m in claimed] == [("n", "{}"), ("m", '{"v": 2}')] or [
+        (m.id, m.content) for m in claimed
+    ] == [("m", '{"v": 2}'), ("n", "{}")]
+    assert await db.write(tables.messages.add, [new(account, "m")]) == [Stored.IN_PROGRESS]
+    m, n = sorted(claimed, key=lambda c: c.id)
+    await db.write(tables.queue.record, me, [change(m), change(n, "error")])
+    answers = await db.write(tables.messages.add, [new(account, i) for i in "mnx"])
+    assert answers == [Stored.ALREADY_SENT, Stored.ALREADY_FAILED, Stored.QUEUED]
+
+
+async def test_thousands_go_in_and_out_with_a_handful_of_statements(
+    db: SqlDb, tables: Tables
+) -> None:
+    account = await make_account(db, tables)
+    messages = [new(account, str(i)) for i in range(2345)]
+    await db.write(tables.messages.add, messages)
+    me = await register(db, tables)
+    claimed = await db.write(claim(tables, [account], me, limit=5000))
+    assert [m.id for m in claimed] == [str(i) for i in range(2345)]
+    assert len(await db.write(tables.queue.record, me, [change(m) for m in claimed])) == 2345
+    assert await db.read(tables.messages.count_waiting) == 0
+
+
+async def test_unreported_events_come_in_order_and_wait_behind_one_that_was_put_off(
+    db: SqlDb, tables: Tables
+) -> None:
+    account = await make_account(db, tables)
+    await db.write(tables.messages.add, [new(account, "m"), new(account, "n")])
+    me = await register(db, tables)
+    claimed = sorted(await db.write(claim(tables, [account], me)), key=lambda c: c.id)
+    await db.write(tables.queue.record, me, [change(c, "deferred") for c in claimed])
+    m = claimed[0]
+    assert await db.read(tables.events.tenants_to_tell) == ["t"]
+    pending = await db.read(tables.events.unreported, "t", NOW, 10)
+    assert [(e.message_id, e.account_id, e.event_type) for e in pending] == [
+        ("m", "a", "deferred"),
+        ("n", "a", "deferred"),
+    ]
+
+    await db.write(tables.events.put_off, [(pending[0].seq, NOW + 10)])
+    late = NewEvent(m.pk, "t", "sent", NOW, {})
+    await db.write(tables.events.append, [late])
+    assert [e.message_id for e in await db.read(tables.events.unreported, "t", NOW, 10)] == ["n"]
+    assert await db.read(tables.events.next_put_off, "t") == NOW + 10
+    later = await db.read(tables.events.unreported, "t", NOW + 11, 10)
+    assert [e.event_type for e in later] == ["deferred", "deferred", "sent"]
+    await db.write(tables.events.acknowledge, [e.seq for e in later], NOW)
+    assert await db.read(tables.events.tenants_to_tell) == []
+
+
+async def test_listing_filters_and_pages(db: SqlDb, tables: Tables) -> None:
+    account = await make_account(db, tables)
+    other = await make_account(db, tables, tenant="u")
+    await db.write(
+        tables.messages.add,
+        [new(account, f"m{i}", batch="b" if i % 2 else None) for i in range(5)]
+        + [new(other, "x", tenant="u")],
+    )
+    mine = MessageFilter(tenant_id="t")
+    page = await db.read(tables.messages.listing, mine, 2, None)
+    assert [r["id"] for r in page] == ["m4", "m3"]
+    page = await db.read(tables.messages.listing, mine, 10, page[-1]["pk"])
+    assert [r["id"] for r in page] == ["m2", "m1", "m0"]
+    for wanted, ids in (
+        (MessageFilter(tenant_id="t", batch_code="b"), ["m3", "m1"]),
+        (MessageFilter(account_id="a", text="HELLO", tenant_id="u"), ["x"]),
+        (MessageFilter(text="b_example"), []),
+        (MessageFilter(state="sent"), []),
+        (MessageFilter(active_only=True, id="m0"), ["m0"]),
+    ):
+        rows = await db.read(tables.messages.listing, wanted, 10, None)
+        assert [r["id"] for r in rows] == ids
