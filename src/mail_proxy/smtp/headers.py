@@ -62,7 +62,8 @@ def extra_header(name: str, value: str) -> str:
 
 
 def address_header(name: str, addresses: Iterable[Address]) -> str:
-    """From, To, Cc or Reply-To. Non-ASCII local parts stay as they are (RFC 6532)."""
+    """From, To, Cc or Reply-To. A blank display name is none; a non-ASCII local part stays as
+    it is (RFC 6532)."""
     line = f"{name}: " + ", ".join([_mailbox(name, address) for address in addresses])
     return line if len(line) <= _FOLD_AT else _fold(line)
 
@@ -71,7 +72,7 @@ def _mailbox(header: str, address: Address) -> str:
     name, email = address.name, address.email
     if _MAILBOX.fullmatch(email) is None:
         raise ValueError(f"header {header}: {email[:100]!r} is not a usable address")
-    if not name:
+    if not name or not name.strip(" \t"):
         return email
     if "=?" not in name:
         if _PHRASE.fullmatch(name) is not None:
@@ -109,10 +110,9 @@ def _encoded_words(header: str, value: str) -> str:
         octets = value.encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"header {header}: {error.reason}") from error
-    quoted_length = quoprimime.header_length(octets)
-    if quoted_length <= base64mime.header_length(octets):
-        encode, length = quoprimime.header_encode, quoprimime.header_length
-    else:
+    encode: Callable[[bytes, str], str] = quoprimime.header_encode
+    length: Callable[[bytes], int] = quoprimime.header_length
+    if base64mime.header_length(octets) < length(octets):
         encode, length = base64mime.header_encode, base64mime.header_length
     # Every word may come first on its line after the field name.
     widest = min(_MAX_ENCODED_WORD, max(40, 76 - len(header) - len(": ")))
