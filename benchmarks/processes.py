@@ -86,9 +86,13 @@ class Children:
         self.kill(process)
 
     def kill(self, process: Process) -> None:
-        """SIGKILL for the whole process group, as a crash of the machine would."""
+        """SIGKILL at once for all that it started, also for what left its process group."""
+        descendants = _tree(process.pid) if process.poll() is None else []
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        for pid in descendants:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         process.wait()
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:

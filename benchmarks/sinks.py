@@ -45,7 +45,11 @@ class _ServerProcess:
 
     def start(self) -> Self:
         self._process = self._launch()
-        _wait_for_listener(self.port, self._process)
+        try:
+            _wait_for_listener(self.port, self._process)
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def stop(self) -> None:
