@@ -100,7 +100,12 @@ class MessageQueue:
             (("account_pk", "uuid"), ("now", "double precision")),
             [(pk, now) for pk in account_pks],
         )
-        return [ClaimedMessage(*row[:-2], _loads(row[-2]), _loads(row[-1])) for row in rows]
+        return [
+            ClaimedMessage(
+                *row[:-2], recipients_left=_loads(row[-2]), recipient_results=_loads(row[-1])
+            )
+            for row in rows
+        ]
 
     def claim(
         self, connection: Connection, dispatcher_id: str, messages: Sequence[ClaimedMessage]
