@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from mail_proxy.cli.commands import instances, lifecycle
+from mail_proxy.cli.commands import demo, instances, lifecycle
 from mail_proxy.cli.output import complain
 from mail_proxy.errors import MailProxyError
 
@@ -32,6 +32,7 @@ app.command()(lifecycle.stop)
 app.command()(lifecycle.restart)
 app.command()(instances.status)
 app.command()(instances.delete)
+app.command()(demo.demo)
 
 
 def main() -> None:
