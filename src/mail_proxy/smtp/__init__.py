@@ -1,0 +1,1 @@
+"""Out through SMTP: messages composed, connections pooled, replies understood."""

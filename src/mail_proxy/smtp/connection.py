@@ -1,0 +1,146 @@
+"""One SMTP session that carries many messages, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mail_proxy.domain.account import SmtpLogin
+from mail_proxy.domain.outcome import AccountTrouble, Outcome
+from mail_proxy.smtp.compose import ComposedMail
+from mail_proxy.smtp.dial import Dial, default_local_hostname, default_tls_context
+from mail_proxy.smtp.protocol import BrokenConnectionError, SmtpProtocol
+from mail_proxy.smtp.transaction import Capabilities, Stale, Timeouts, Transaction, unsendable
+
+#: A server that takes longer than this to forget a message is not worth keeping.
+_RESET_SECONDS = 5.0
+
+
+class PooledConnection:
+    """A session of one account, from log-in to QUIT. At most one transaction runs at a time.
+
+    ``opened_at`` and ``idle_since`` are the pool's: instants of its clock. ``retired`` says
+    that the session ends with the transaction that it is in.
+    """
+
+    __slots__ = (
+        "_capabilities",
+        "_protocol",
+        "_timeouts",
+        "idle_since",
+        "login",
+        "opened_at",
+        "retired",
+        "transactions",
+    )
+
+    def __init__(
+        self,
+        login: SmtpLogin,
+        protocol: SmtpProtocol,
+        capabilities: Capabilities,
+        timeouts: Timeouts,
+    ) -> None:
+        self.login = login
+        self.transactions = 0
+        self.opened_at = 0.0
+        self.idle_since = 0.0
+        self.retired = False
+        self._protocol = protocol
+        self._capabilities = capabilities
+        self._timeouts = timeouts
+
+    @property
+    def is_open(self) -> bool:
+        """False from the moment that either side is known to have ended the session."""
+        return self._protocol.broken is None
+
+    async def transact(
+        self, mail_from: str, recipients: Sequence[str], message: ComposedMail
+    ) -> Outcome | Stale:
+        """Send one message. Afterwards the session is as new, or closed.
+
+        ``Stale`` comes only from a session that carried a message before. Cancelled: closed.
+        """
+        refusal = unsendable(mail_from, recipients, message, self._capabilities)
+        if refusal is not None:
+            return refusal
+        transaction = Transaction(
+            self._protocol, self._capabilities, self._timeouts, is_reused=self.transactions > 0
+        )
+        self.transactions += 1
+        is_done = False
+        try:
+            outcome = await transaction.run(mail_from, recipients, message)
+            if not transaction.is_settled:
+                await self._settle(transaction)
+            is_done = True
+        finally:
+            if not is_done:
+                self.abort()
+        return outcome
+
+    async def quit(self, timeout: float) -> None:
+        """QUIT and wait at most ``timeout`` seconds for the server to agree; then it is closed."""
+        if self.is_open:
+            await self._ask(b"QUIT\r\n", timeout)
+        self._protocol.close()
+
+    def hang_up(self) -> None:
+        """QUIT without waiting for the answer."""
+        if self.is_open:
+            self._protocol.write(b"QUIT\r\n")
+        self._protocol.close()
+
+    def abort(self) -> None:
+        """Close at once; what was not sent yet is dropped."""
+        self._protocol.abort()
+
+    async def _settle(self, transaction: Transaction) -> None:
+        """Nothing of a refused message may leak into the next one."""
+        if transaction.is_over or not await self._ask(b"RSET\r\n", _RESET_SECONDS):
+            self.abort()
+
+    async def _ask(self, command: bytes, timeout: float) -> bool:
+        """Whether the server answers ``command`` with 2xx in time."""
+        try:
+            self._protocol.expect(1)
+            self._protocol.write(command)
+            reply = await self._protocol.reply(asyncio.get_running_loop().time() + timeout)
+        except BrokenConnectionError:
+            return False
+        return reply.code // 100 == 2
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """How sessions are opened. ``local_hostname`` is what EHLO says. ``tls_context`` replaces the
+    system's for accounts with ``verify_cert``, for servers with certificates of a private CA."""
+
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    local_hostname: str = field(default_factory=default_local_hostname)
+    tls_context: ssl.SSLContext | None = None
+
+    def dial(self, login: SmtpLogin) -> Dial:
+        context = self.tls_context if login.verify_cert else None
+        return Dial(
+            login,
+            local_hostname=self.local_hostname,
+            tls_context=context or default_tls_context(login.verify_cert),
+            timeout=self.timeouts.open,
+        )
+
+    async def open(self, login: SmtpLogin) -> PooledConnection | AccountTrouble:
+        dial = self.dial(login)
+        for step in (dial.connect, dial.secure, dial.log_in):
+            result = await step()
+            if isinstance(result, AccountTrouble):
+                return result
+        return self.take_over(login, dial)
+
+    def take_over(self, login: SmtpLogin, dial: Dial) -> PooledConnection:
+        """The session of a ``dial`` whose every step has succeeded."""
+        transport, capabilities = dial.hand_over()
+        return PooledConnection(login, SmtpProtocol(transport), capabilities, self.timeouts)

@@ -1,0 +1,196 @@
+"""Opening an SMTP session with aiosmtplib: connection, greeting, EHLO, TLS, log-in."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+import socket
+import ssl
+from collections.abc import Coroutine
+from functools import cache
+from typing import cast
+
+import aiosmtplib
+
+from mail_proxy.domain.account import SmtpLogin, TlsMode
+from mail_proxy.domain.outcome import AccountTrouble
+from mail_proxy.smtp.replies import one_line
+from mail_proxy.smtp.transaction import Capabilities
+
+_IMPLICIT_TLS_PORT = 465
+_FQDN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+#: RFC 5321 section 4.2.4: the server knows no EHLO, so HELO is worth a try.
+_NO_EHLO_CODES = (500, 502)
+#: What aiosmtplib wraps when connecting fails, and the stage that it tells.
+_STAGE_OF_CAUSE: tuple[tuple[type[Exception], str], ...] = (
+    (socket.gaierror, "dns"),
+    (ssl.SSLError, "tls"),
+    (UnicodeError, "dns"),
+    (aiosmtplib.SMTPServerDisconnected, "greeting"),
+    (aiosmtplib.SMTPTimeoutError, "greeting"),
+)
+
+
+@cache
+def default_local_hostname() -> str:
+    """For EHLO: the host's own name if it is qualified, else an address literal (RFC 5321
+    section 4.1.4). Asks no name server, which could take seconds."""
+    name = socket.gethostname()
+    return name if _FQDN.fullmatch(name) else "[127.0.0.1]"
+
+
+@cache
+def default_tls_context(verify_cert: bool) -> ssl.SSLContext:
+    """Loading the system's certificates takes milliseconds, so it is done once."""
+    context = ssl.create_default_context()
+    if not verify_cert:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class Dial:
+    """The steps from nothing to a session that is logged in, each used once, in this order:
+    ``connect``, ``secure``, ``log_in``, ``hand_over``.
+
+    A step gives a line on what it did, or the ``AccountTrouble`` that it met. After trouble, or
+    when it is cancelled, the connection is closed.
+    """
+
+    def __init__(
+        self,
+        login: SmtpLogin,
+        *,
+        local_hostname: str,
+        tls_context: ssl.SSLContext,
+        timeout: float,
+    ) -> None:
+        self._login = login
+        self._stage = "connect"
+        self._implicit_tls = login.tls is TlsMode.SSL or (
+            login.tls is TlsMode.AUTO and login.port == _IMPLICIT_TLS_PORT
+        )
+        self._client = aiosmtplib.SMTP(
+            hostname=login.host,
+            port=login.port,
+            local_hostname=local_hostname,
+            timeout=timeout,
+            use_tls=self._implicit_tls,
+            start_tls=False,
+            tls_context=tls_context,
+        )
+
+    async def connect(self) -> str | AccountTrouble:
+        """TCP, TLS where it is implicit, greeting, EHLO."""
+        return await self._step(self._connect())
+
+    async def secure(self) -> str | AccountTrouble:
+        """STARTTLS where the mode and the server ask for it."""
+        return await self._step(self._secure())
+
+    async def log_in(self) -> str | AccountTrouble:
+        return await self._step(self._log_in())
+
+    def hand_over(self) -> tuple[asyncio.Transport, Capabilities]:
+        """The open transport, which aiosmtplib does not use any more."""
+        transport = cast(asyncio.Transport, self._client.transport)
+        return transport, _capabilities(self._client.esmtp_extensions)
+
+    def close(self) -> None:
+        self._client.close()
+
+    async def _connect(self) -> str:
+        greeting = await self._client.connect()
+        await self._say_hello()
+        return one_line(greeting.message)
+
+    async def _say_hello(self) -> None:
+        self._stage = "ehlo"
+        try:
+            await self._client.ehlo()
+        except aiosmtplib.SMTPHeloError as error:
+            if error.code not in _NO_EHLO_CODES:
+                raise
+            await self._client.helo()
+
+    async def _secure(self) -> str:
+        self._stage = "tls"
+        mode = self._login.tls
+        if self._implicit_tls:
+            return f"{self._tls_version()}, implicit"
+        if mode is TlsMode.NONE:
+            return "clear text"
+        if mode is TlsMode.AUTO and not self._client.supports_extension("starttls"):
+            return "clear text: the server does not offer STARTTLS"
+        await self._client.starttls()
+        # RFC 3207 section 4.2: what the server said in the clear is forgotten.
+        await self._say_hello()
+        return f"{self._tls_version()}, STARTTLS"
+
+    def _tls_version(self) -> str:
+        return str(self._client.get_transport_info("ssl_object").version())
+
+    async def _log_in(self) -> str:
+        self._stage = "auth"
+        if self._login.user is None:
+            return "no log-in"
+        await self._client.login(self._login.user, self._login.password or "")
+        return f"logged in as {self._login.user}"
+
+    async def _step(self, step: Coroutine[None, None, str]) -> str | AccountTrouble:
+        is_done = False
+        try:
+            detail = await step
+            is_done = True
+        except aiosmtplib.SMTPResponseException as error:
+            return self._refused(error)
+        except (aiosmtplib.SMTPException, OSError) as error:
+            return self._failed(error)
+        except ValueError as error:
+            # A host name that neither IDNA nor TLS can work with.
+            return self._failed(error)
+        finally:
+            if not is_done:
+                self.close()
+        return detail
+
+    def _refused(self, error: aiosmtplib.SMTPResponseException) -> AccountTrouble:
+        stage = "greeting" if self._stage == "connect" else self._stage
+        # aiosmtplib gives what is no reply at all a code below zero.
+        code = error.code if error.code > 0 else None
+        reason = f"{code} {error.message}" if code else error.message
+        return AccountTrouble(stage, self._without_secrets(reason), code)
+
+    def _failed(self, error: Exception) -> AccountTrouble:
+        stage = self._stage
+        if stage == "connect":
+            cause = error.__cause__ or error
+            stage = next((name for kind, name in _STAGE_OF_CAUSE if isinstance(cause, kind)), stage)
+        reason = str(error) or type(error).__name__
+        return AccountTrouble(stage, self._without_secrets(reason))
+
+    def _without_secrets(self, text: str) -> str:
+        """A server may repeat the AUTH command that it does not like."""
+        if self._stage == "auth" and self._login.password:
+            for form in _forms(self._login.user or "", self._login.password):
+                text = text.replace(form, "***")
+        return one_line(text)
+
+
+def _forms(user: str, password: str) -> list[str]:
+    """What aiosmtplib writes: AUTH PLAIN (RFC 4616), AUTH LOGIN; and the password itself."""
+    octets = [f"\0{user}\0{password}".encode(), password.encode()]
+    return [base64.b64encode(octet).decode() for octet in octets] + [password]
+
+
+def _capabilities(extensions: dict[str, str]) -> Capabilities:
+    """From EHLO keywords in lower case. ``SIZE 0`` and ``SIZE`` name no limit (RFC 1870)."""
+    size = extensions.get("size", "")
+    return Capabilities(
+        pipelining="pipelining" in extensions,
+        declares_size="size" in extensions,
+        size=int(size) or None if size.isascii() and size.isdigit() else None,
+        eight_bit="8bitmime" in extensions,
+        smtputf8="smtputf8" in extensions,
+    )

@@ -1,0 +1,140 @@
+"""Header lines of RFC 5322, with RFC 2047 encoded words where the text needs them.
+
+Lines are folded at 78 characters where there is a space to fold at, and are never longer
+than 998 octets. Every function raises ``ValueError`` naming the header for text that would
+leave its line (CR, LF, NUL) or that UTF-8 cannot carry (lone surrogates).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from email import base64mime, quoprimime
+
+from mail_proxy.domain.mail import Address
+
+_FOLD_AT = 78
+_MAX_LINE = 998
+#: RFC 2047 section 2: an encoded word has at most 75 characters, its line at most 76.
+_MAX_ENCODED_WORD = 75
+_ENCODED_WORD_FRAME = len("=?utf-8?q??=")
+
+_FIELD_NAME = re.compile(r"[!-9;-~]{1,900}")
+_PRINTABLE = re.compile(r"[!-~]+(?: +[!-~]+)*")
+_ONE_TOKEN = re.compile(r"[!-~]+")
+_PHRASE = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(?: [\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
+_MAILBOX = re.compile(r"[^\x00-\x1f\x7f<>]+|\"[^\x00-\x1f\x7f]*\"@[^\x00-\x20\x7f<>]+")
+_FOLDING_UNIT = re.compile(r" *[^ ]+")
+_FORBIDDEN = re.compile(r"[\r\n\0]")
+_QUOTE = str.maketrans({'"': r"\"", "\\": r"\\"})
+
+
+def text_header(name: str, value: str) -> str:
+    """An unstructured field such as Subject; ``value`` comes back from a parser unchanged."""
+    if _PRINTABLE.fullmatch(value) is not None and "=?" not in value:
+        line = f"{name}: {value}"
+        if len(line) <= _FOLD_AT:
+            return line
+        if _longest_unit(line) < _MAX_LINE:
+            return _fold(line)
+    elif not value:
+        return f"{name}: "
+    return _fold(f"{name}: {_encoded_words(name, value)}")
+
+
+def token_header(name: str, value: str) -> str:
+    """An opaque identifier: like text, but one with a space is encoded, as relays refold those."""
+    if _ONE_TOKEN.fullmatch(value) is not None:
+        return text_header(name, value)
+    return _fold(f"{name}: {_encoded_words(name, value)}")
+
+
+def raw_header(name: str, value: str) -> str:
+    """A structured field that has no encoding, such as Message-ID; UTF-8 as in RFC 6532."""
+    _refuse_injection(name, value)
+    return f"{name}: {value}"
+
+
+def extra_header(name: str, value: str) -> str:
+    if _FIELD_NAME.fullmatch(name) is None:
+        raise ValueError(f"header {name[:100]!r}: not a field name")
+    return text_header(name, value)
+
+
+def address_header(name: str, addresses: Iterable[Address]) -> str:
+    """From, To, Cc or Reply-To. A blank display name is none; a non-ASCII local part stays as
+    it is (RFC 6532)."""
+    line = f"{name}: " + ", ".join([_mailbox(name, address) for address in addresses])
+    return line if len(line) <= _FOLD_AT else _fold(line)
+
+
+def _mailbox(header: str, address: Address) -> str:
+    name, email = address.name, address.email
+    if _MAILBOX.fullmatch(email) is None:
+        raise ValueError(f"header {header}: {email[:100]!r} is not a usable address")
+    if not name or not name.strip(" \t"):
+        return email
+    if "=?" not in name:
+        if _PHRASE.fullmatch(name) is not None:
+            if len(name) < _FOLD_AT or _longest_unit(name) < _FOLD_AT:
+                return f"{name} <{email}>"
+        elif _PRINTABLE.fullmatch(name) is not None and _longest_unit(name) < _FOLD_AT:
+            return f'"{name.translate(_QUOTE)}" <{email}>'
+    return f"{_encoded_words(header, name)} <{email}>"
+
+
+def _longest_unit(text: str) -> int:
+    return max(map(len, _FOLDING_UNIT.findall(text)), default=0)
+
+
+def _fold(line: str) -> str:
+    """Break before spaces, so that unfolding (dropping CRLF) gives ``line`` back exactly."""
+    if len(line) <= _FOLD_AT:
+        return line
+    # The first two units are "Name:" and the start of the value: a field never starts with an
+    # empty line, which some servers take for the end of the header.
+    units = _FOLDING_UNIT.findall(line)
+    lines = ["".join(units[:2])]
+    for unit in units[2:]:
+        if len(lines[-1]) + len(unit) > _FOLD_AT:
+            lines.append(unit)
+        else:
+            lines[-1] += unit
+    return "\r\n".join(lines)
+
+
+def _encoded_words(header: str, value: str) -> str:
+    """The whole of ``value`` as encoded words, in whichever of Q and B is shorter."""
+    _refuse_injection(header, value)
+    try:
+        octets = value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"header {header}: {error.reason}") from error
+    encode: Callable[[bytes, str], str] = quoprimime.header_encode
+    length: Callable[[bytes], int] = quoprimime.header_length
+    if base64mime.header_length(octets) < length(octets):
+        encode, length = base64mime.header_encode, base64mime.header_length
+    # Every word may come first on its line after the field name.
+    widest = min(_MAX_ENCODED_WORD, max(40, 76 - len(header) - len(": ")))
+    room = widest - _ENCODED_WORD_FRAME
+    if length(octets) <= room:
+        return encode(octets, "utf-8")
+    return " ".join([encode(chunk, "utf-8") for chunk in _chunks(value, length, room)])
+
+
+def _chunks(value: str, length: Callable[[bytes], int], room: int) -> Iterator[bytes]:
+    """Split between characters, never inside one (RFC 2047 section 5)."""
+    chunk = b""
+    for character in value:
+        octets = character.encode()
+        if length(chunk + octets) > room:
+            yield chunk
+            chunk = octets
+        else:
+            chunk += octets
+    yield chunk
+
+
+def _refuse_injection(header: str, value: str) -> None:
+    if _FORBIDDEN.search(value) is not None:
+        raise ValueError(f"header {header}: CR, LF and NUL are not allowed")

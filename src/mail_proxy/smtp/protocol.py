@@ -1,0 +1,190 @@
+"""Replies read from, and commands written to, one open SMTP connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from mail_proxy.smtp.replies import Reply, one_line
+
+#: RFC 5321 section 4.5.3.1.5 allows a reply line 512 octets; servers stretch that, so do we.
+_MAX_LINE_OCTETS = 8192
+_MAX_REPLY_OCTETS = 65536
+#: ``loop.time()`` may be coarser than the timer that it serves.
+_CLOCK_SLACK_SECONDS = 0.002
+
+
+class BrokenConnectionError(ConnectionError):
+    """The connection is of no more use: lost, silent for too long, or speaking nonsense."""
+
+
+class SmtpProtocol(asyncio.Protocol):
+    """Takes over a transport that aiosmtplib has opened.
+
+    Any number of commands may be written ahead of their replies, which arrive in order
+    (RFC 2920). What the server says without having been asked breaks the connection: RFC 5321
+    section 3.8 has it say 421 before it hangs up, and nothing else. Broken is for good; the
+    reason is in ``broken``.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.broken: str | None = None
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._replies: deque[Reply] = deque()
+        self._awaited = 0
+        self._unfinished_line = b""
+        self._reply_lines: list[bytes] = []
+        self._reply_octets = 0
+        self._paused = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._deadline = 0.0
+        transport.set_protocol(self)
+
+    # -- what a transaction uses
+
+    def expect(self, replies: int) -> None:
+        """So many replies will answer what is written next."""
+        self._awaited += replies
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Raises ``BrokenConnectionError`` when it is certain that nothing can be sent."""
+        if self.broken is not None:
+            raise BrokenConnectionError(self.broken)
+        self._transport.write(data)
+
+    @property
+    def has_reply(self) -> bool:
+        return bool(self._replies)
+
+    async def reply(self, deadline: float) -> Reply:
+        """The next reply; raises ``BrokenConnectionError`` when none comes by ``deadline``
+        (event loop time). Replies that came before the connection broke are still given."""
+        while not self._replies:
+            await self._something_happens(deadline)
+        return self._replies.popleft()
+
+    async def drain(self, deadline: float) -> None:
+        """Wait until the transport takes more data, or the server has spoken."""
+        while self._paused and not self._replies:
+            await self._something_happens(deadline)
+
+    async def closed(self) -> None:
+        await asyncio.shield(self._closed)
+
+    def close(self) -> None:
+        """Close once everything written has been sent."""
+        self._break("closed")
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._break("closed")
+        self._transport.abort()
+
+    # -- what the event loop calls
+
+    def data_received(self, data: bytes) -> None:
+        lines = (self._unfinished_line + data).split(b"\n")
+        self._unfinished_line = lines.pop()
+        for line in lines:
+            if self.broken is not None:
+                return
+            self._line_received(line)
+        if len(self._unfinished_line) > _MAX_LINE_OCTETS:
+            self._give_up("the server sent an endless line")
+
+    def eof_received(self) -> bool:
+        self._break("the server closed the connection")
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._break(f"connection lost: {exc}" if exc else "the server closed the connection")
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._wake()
+
+    # -- replies
+
+    def _line_received(self, line: bytes) -> None:
+        code, separator = line[:3], line[3:4]
+        if not (code.isdigit() and b"200" <= code < b"600" and separator in b" -\r"):
+            self._give_up(f"not an SMTP reply: {_text([line])}")
+            return
+        self._reply_octets += len(line)
+        self._reply_lines.append(line[4:])
+        if self._reply_octets > _MAX_REPLY_OCTETS:
+            self._give_up("the server sent an endless reply")
+        elif separator != b"-":
+            reply = Reply(int(code), _text(self._reply_lines))
+            self._reply_lines = []
+            self._reply_octets = 0
+            self._reply_received(reply)
+
+    def _reply_received(self, reply: Reply) -> None:
+        if not self._awaited:
+            self._give_up(f"the server said unasked: {reply}")
+            return
+        self._awaited -= 1
+        self._replies.append(reply)
+        self._wake()
+
+    # -- waiting
+
+    async def _something_happens(self, deadline: float) -> None:
+        if self.broken is not None:
+            raise BrokenConnectionError(self.broken)
+        self._waiter = self._loop.create_future()
+        self._deadline = deadline
+        if self._timer is None:
+            self._set_timer()
+        elif deadline < self._timer_at:
+            self._timer.cancel()
+            self._set_timer()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _set_timer(self) -> None:
+        self._timer_at = self._deadline
+        self._timer = self._loop.call_at(self._deadline, self._time_passed)
+
+    def _time_passed(self) -> None:
+        # One timer serves many waits: it looks at the latest deadline only when it fires,
+        # because setting and cancelling a timer for every reply would cost more than the reply.
+        self._timer = None
+        if self._waiter is None:
+            return
+        if self._loop.time() < self._deadline - _CLOCK_SLACK_SECONDS:
+            self._set_timer()
+        else:
+            self._give_up("timed out waiting for the server")
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _give_up(self, reason: str) -> None:
+        self._break(reason)
+        self._transport.abort()
+
+    def _break(self, reason: str) -> None:
+        if self.broken is None:
+            self.broken = one_line(reason)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._wake()
+
+
+def _text(lines: list[bytes]) -> str:
+    return one_line(" ".join([line.decode("utf-8", "replace").strip() for line in lines]))

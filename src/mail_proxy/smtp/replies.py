@@ -1,0 +1,192 @@
+"""What the server's replies mean: RFC 5321 section 4.2, with the tables of the extensions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from enum import Enum, StrEnum
+from typing import NamedTuple
+
+from mail_proxy.domain.outcome import (
+    AccountTrouble,
+    Deferred,
+    Failed,
+    RecipientResult,
+    RecipientStatus,
+    Sent,
+    Uncertain,
+)
+
+#: The reply with which a server ends the session, at any moment (RFC 5321 section 3.8).
+CLOSING_CODE = 421
+_MAX_RESPONSE = 500
+_ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?: |$)")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+class Reply(NamedTuple):
+    """One complete reply; ``text`` is on one line, at most 500 characters."""
+
+    code: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.text}" if self.text else str(self.code)
+
+
+class Stage(StrEnum):
+    """What the reply answers."""
+
+    GREETING = "greeting"
+    EHLO = "EHLO"
+    STARTTLS = "STARTTLS"
+    AUTH = "AUTH"
+    MAIL = "MAIL"
+    RCPT = "RCPT"
+    DATA = "DATA"
+    END_OF_DATA = "end of data"
+
+
+class Verdict(Enum):
+    """``ACCOUNT``: no message would fare better now. ``UNEXPECTED``: client and server disagree
+    about where they are, so the connection cannot be used any more."""
+
+    ACCEPTED = "accepted"
+    TEMPORARY = "temporary"
+    PERMANENT = "permanent"
+    ACCOUNT = "account"
+    UNEXPECTED = "unexpected"
+
+
+#: First digit of the reply that lets the session go on (RFC 5321 sections 4.2.1 and 4.3.2).
+_ACCEPTING_CLASS = {
+    Stage.GREETING: 2,
+    Stage.EHLO: 2,
+    Stage.STARTTLS: 2,
+    Stage.AUTH: 2,
+    Stage.MAIL: 2,
+    Stage.RCPT: 2,
+    Stage.DATA: 3,
+    Stage.END_OF_DATA: 2,
+}
+#: Before MAIL every refusal is about the account (RFC 5321 section 3.1, RFC 3207, RFC 4954).
+_ACCOUNT_STAGES = {
+    Stage.GREETING: "greeting",
+    Stage.EHLO: "ehlo",
+    Stage.STARTTLS: "tls",
+    Stage.AUTH: "auth",
+}
+_REFUSING_CLASS = {4: Verdict.TEMPORARY, 5: Verdict.PERMANENT}
+#: Codes with which a server refuses the session, whatever the command; the stage to report.
+_ACCOUNT_CODES = {
+    530: "auth",  # RFC 4954: authentication required; RFC 3207: STARTTLS first
+    534: "auth",  # RFC 4954: mechanism too weak
+    535: "auth",  # RFC 4954: credentials invalid
+    538: "auth",  # RFC 4954: encryption required for the mechanism
+}
+#: (stage, code) that do not mean what their first digit says.
+_EXCEPTIONS = {
+    (Stage.MAIL, CLOSING_CODE): Verdict.ACCOUNT,  # nothing was said about the message yet
+    (Stage.MAIL, 454): Verdict.ACCOUNT,  # RFC 4954 section 6: temporary authentication failure
+}
+
+
+def verdict(stage: Stage, reply: Reply) -> Verdict:
+    code = reply.code
+    first_digit = code // 100
+    if first_digit == _ACCEPTING_CLASS[stage]:
+        return Verdict.ACCEPTED
+    if first_digit not in _REFUSING_CLASS:
+        return Verdict.UNEXPECTED
+    if stage in _ACCOUNT_STAGES or code in _ACCOUNT_CODES:
+        return Verdict.ACCOUNT
+    if stage is Stage.RCPT and code == 552 and _means_too_many_recipients(reply):
+        return Verdict.TEMPORARY
+    return _EXCEPTIONS.get((stage, code), _REFUSING_CLASS[first_digit])
+
+
+def _means_too_many_recipients(reply: Reply) -> bool:
+    """RFC 5321 section 4.5.3.1.10: old servers say 552 for it, where 452 is right.
+
+    An enhanced code other than X.5.3 (RFC 3463) says that it is about the mailbox after all.
+    """
+    enhanced = enhanced_code(reply)
+    return enhanced is None or enhanced.endswith(".5.3")
+
+
+def enhanced_code(reply: Reply) -> str | None:
+    """The status code of RFC 3463 at the start of the text, such as ``5.1.1``."""
+    match = _ENHANCED.match(reply.text)
+    return match[1] if match else None
+
+
+def one_line(text: str) -> str:
+    """Server text fit for a log line and a report."""
+    if not text.isprintable():
+        text = _UNPRINTABLE.sub(" ", text)
+    return text.strip()[:_MAX_RESPONSE]
+
+
+def account_trouble(stage: Stage, reply: Reply) -> AccountTrouble:
+    """For a reply whose verdict is ``ACCOUNT``."""
+    name = _ACCOUNT_CODES.get(reply.code) or _ACCOUNT_STAGES.get(stage, "greeting")
+    return AccountTrouble(name, f"{stage} refused: {reply}", reply.code)
+
+
+def recipient_result(address: str, reply: Reply) -> RecipientResult:
+    """A refused recipient, or one whose fate still hangs on the end of data (then: sent)."""
+    return _result(address, verdict(Stage.RCPT, reply), reply)
+
+
+_STATUS = {
+    Verdict.ACCEPTED: RecipientStatus.SENT,
+    Verdict.TEMPORARY: RecipientStatus.DEFERRED,
+    Verdict.PERMANENT: RecipientStatus.FAILED,
+}
+
+
+def _result(address: str, verdict: Verdict, reply: Reply) -> RecipientResult:
+    return RecipientResult(address, _STATUS[verdict], reply.code, reply.text)
+
+
+def sent(recipients: Sequence[RecipientResult], reply: Reply) -> Sent:
+    """The end of data was accepted for whoever RCPT had accepted."""
+    return Sent(tuple(recipients), reply.code, reply.text)
+
+
+def all_refused(recipients: Sequence[RecipientResult]) -> Deferred | Failed:
+    """No RCPT was accepted: worth another try as long as one refusal was temporary."""
+    deferred = [r for r in recipients if r.status is RecipientStatus.DEFERRED]
+    deciding = (deferred or recipients)[-1]
+    reason = f"{deciding.address}: {deciding.code} {deciding.response}"
+    kind = Deferred if deferred else Failed
+    return kind(reason, deciding.code, tuple(recipients))
+
+
+def message_refused(
+    stage: Stage, reply: Reply, recipients: Sequence[RecipientResult] = ()
+) -> Deferred | Failed | AccountTrouble:
+    """MAIL, DATA or the end of data was refused: that is the answer for every recipient but
+    those that RCPT had already refused for good."""
+    judgement = verdict(stage, reply)
+    if judgement is Verdict.ACCOUNT:
+        return account_trouble(stage, reply)
+    results = tuple(
+        r if r.status is RecipientStatus.FAILED else _result(r.address, judgement, reply)
+        for r in recipients
+    )
+    kind = Deferred if judgement is Verdict.TEMPORARY else Failed
+    return kind(f"{stage} refused: {reply}", reply.code, results)
+
+
+def unanswered(reason: str, recipients: Sequence[RecipientResult]) -> Uncertain:
+    """The whole message was sent and nothing came back. Who was accepted waits for a retry."""
+    return Uncertain(
+        reason,
+        tuple(
+            RecipientResult(r.address, RecipientStatus.DEFERRED, None, reason)
+            if r.status is RecipientStatus.SENT
+            else r
+            for r in recipients
+        ),
+    )

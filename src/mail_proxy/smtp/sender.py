@@ -1,0 +1,93 @@
+"""From a composed mail to what became of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from mail_proxy.domain.account import SmtpLogin
+from mail_proxy.domain.outcome import AccountTrouble, Outcome
+from mail_proxy.smtp.compose import ComposedMail
+from mail_proxy.smtp.pool import SMTPPool
+from mail_proxy.smtp.transaction import Stale
+
+_QUIT_SECONDS = 5.0
+
+
+class ProbeStep(NamedTuple):
+    """One step of an account test: ``connect``, ``tls``, ``login`` or ``quit``."""
+
+    step: str
+    ok: bool
+    detail: str
+    ms: float
+
+
+class SmtpSender:
+    """Sends through the pool. What servers and networks do comes back as a value."""
+
+    def __init__(self, pool: SMTPPool) -> None:
+        self._pool = pool
+
+    async def send(
+        self,
+        login: SmtpLogin,
+        mail_from: str,
+        recipients: Sequence[str],
+        message: ComposedMail,
+    ) -> Outcome:
+        """One attempt. ``mail_from`` may be empty (a bounce), ``recipients`` may not.
+
+        A session that the server has ended meanwhile is replaced without anybody noticing.
+        Cancelled, it closes its session: the message may have been taken if the cancellation
+        came after the end of data.
+        """
+        outcome = await self._attempt(login, mail_from, recipients, message, fresh=False)
+        if isinstance(outcome, Stale):
+            outcome = await self._attempt(login, mail_from, recipients, message, fresh=True)
+        assert not isinstance(outcome, Stale), "only a reused session can be stale"
+        return outcome
+
+    async def _attempt(
+        self,
+        login: SmtpLogin,
+        mail_from: str,
+        recipients: Sequence[str],
+        message: ComposedMail,
+        *,
+        fresh: bool,
+    ) -> Outcome | Stale:
+        connection = await self._pool.acquire(login, fresh=fresh)
+        if isinstance(connection, AccountTrouble):
+            return connection
+        try:
+            return await connection.transact(mail_from, recipients, message)
+        finally:
+            await self._pool.release(connection)
+
+    async def probe(self, login: SmtpLogin) -> list[ProbeStep]:
+        """Try the account on a session of its own, up to the first step that fails."""
+        dial = self._pool.connector.dial(login)
+        steps: list[ProbeStep] = []
+        for name, action in (
+            ("connect", dial.connect),
+            ("tls", dial.secure),
+            ("login", dial.log_in),
+        ):
+            started = time.perf_counter()
+            result = await action()
+            if isinstance(result, AccountTrouble):
+                failed = "tls" if result.stage == "tls" else name
+                steps.append(ProbeStep(failed, False, result.reason, _ms_since(started)))
+                return steps
+            steps.append(ProbeStep(name, True, result, _ms_since(started)))
+        connection = self._pool.connector.take_over(login, dial)
+        started = time.perf_counter()
+        await connection.quit(_QUIT_SECONDS)
+        steps.append(ProbeStep("quit", True, "", _ms_since(started)))
+        return steps
+
+
+def _ms_since(started: float) -> float:
+    return round((time.perf_counter() - started) * 1000, 1)

@@ -1,0 +1,358 @@
+"""An SMTP server on loopback that does what a test tells it to, and remembers what it was told.
+
+    async with ScriptedSmtpServer() as server:
+        server.on_recipient("gone@example.org", "550 5.1.1 no such user")
+        server.on("end of data", "451 4.3.0 later", times=1)
+        ...
+        assert server.accepted[0].recipients == ("ann@example.org",)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from types import TracebackType
+from typing import Literal, Self
+
+Stage = Literal[
+    "connect", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "end of data", "RSET", "QUIT"
+]
+
+
+class Act(Enum):
+    """What the server does where a reply is due."""
+
+    #: Ends the connection; a reply in the same script entry goes out before that.
+    DROP = "drop"
+    #: Says nothing and reads on.
+    SILENCE = "silence"
+
+
+#: A reply without its line end (``"250 Ok"``; lines of one reply joined by CRLF), octets to write
+#: as they are, an act, or a reply and then an act.
+Script = str | bytes | Act | tuple[str, Act]
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedMail:
+    """A message that the server took. ``data`` is without dot-stuffing and final dot;
+    ``parameters`` are those of MAIL, in upper case; ``session`` counts connections from 1."""
+
+    mail_from: str
+    recipients: tuple[str, ...]
+    data: bytes
+    parameters: tuple[str, ...]
+    session: int
+
+
+@dataclass(slots=True)
+class _Rule:
+    script: Script
+    times: int | None
+    path: str | None = None
+
+    def use(self, path: str | None) -> bool:
+        """Whether the rule applies; if so, it is used up by one."""
+        if self.path not in (None, path) or self.times == 0:
+            return False
+        if self.times is not None:
+            self.times -= 1
+        return True
+
+
+@dataclass(slots=True, eq=False)
+class _Session:
+    """One connection."""
+
+    number: int
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    is_secure: bool
+    is_known: bool = False
+    mail_from: str | None = None
+    parameters: tuple[str, ...] = ()
+    recipients: list[str] = field(default_factory=list)
+
+    def reset(self) -> None:
+        self.mail_from, self.parameters = None, ()
+        self.recipients = []
+
+
+class _Ended(Exception):  # noqa: N818 - not an error: the script or QUIT ended the session
+    pass
+
+
+class ScriptedSmtpServer:
+    """Listens on ``host:port`` inside ``async with``.
+
+    ``tls_context`` (a server's) offers STARTTLS, or speaks TLS from the start with
+    ``implicit_tls``. ``users`` (name to password) offers AUTH PLAIN and LOGIN and demands it.
+    ``size`` is advertised only: refusing is up to the script. ``accepted`` holds the messages,
+    ``commands`` every command line with the number of its session, ``connections`` counts them.
+    """
+
+    host = "127.0.0.1"
+
+    def __init__(
+        self,
+        *,
+        pipelining: bool = True,
+        tls_context: ssl.SSLContext | None = None,
+        implicit_tls: bool = False,
+        users: dict[str, str] | None = None,
+        size: int | None = None,
+        eight_bit: bool = True,
+        smtputf8: bool = True,
+    ) -> None:
+        self.port = 0
+        self.connections = 0
+        self.accepted: list[AcceptedMail] = []
+        self.commands: list[tuple[int, str]] = []
+        self._tls_context = tls_context
+        self._implicit_tls = implicit_tls
+        self._users = users
+        self._extensions = [
+            *(["PIPELINING"] if pipelining else []),
+            *([f"SIZE {size}"] if size is not None else []),
+            *(["8BITMIME"] if eight_bit else []),
+            *(["SMTPUTF8"] if smtputf8 else []),
+        ]
+        self._rules: dict[str, list[_Rule]] = {}
+        self._sessions: dict[_Session, asyncio.Task[None]] = {}
+        self._changed = asyncio.Condition()
+        self._server: asyncio.Server | None = None
+        self._verbs: dict[str, Callable[[_Session, str], Awaitable[None]]] = {
+            "EHLO": self._ehlo,
+            "HELO": self._ehlo,
+            "STARTTLS": self._starttls,
+            "AUTH": self._auth,
+            "MAIL": self._mail,
+            "RCPT": self._rcpt,
+            "DATA": self._data,
+            "RSET": self._rset,
+            "QUIT": self._quit,
+        }
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(
+            self._serve,
+            self.host,
+            self.port,
+            ssl=self._tls_context if self._implicit_tls else None,
+            limit=2**24,
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        tasks = list(self._sessions.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    # -- the script
+
+    def on(self, stage: Stage, script: Script, *, times: int | None = None) -> None:
+        """From now on answer ``stage`` so, for the next ``times`` (None: always).
+
+        ``connect`` is the moment of the greeting. Earlier rules come first while they last.
+        """
+        self._rules.setdefault(stage, []).append(_Rule(script, times))
+
+    def on_recipient(self, address: str, script: Script, *, times: int | None = None) -> None:
+        """The same for RCPT with this address."""
+        self._rules.setdefault("RCPT", []).append(_Rule(script, times, address))
+
+    def forget_script(self) -> None:
+        self._rules.clear()
+
+    # -- what happens to open connections
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._sessions)
+
+    async def drop_connections(self, *, last_words: str | None = None) -> None:
+        """End every open connection, such as a server does with idle clients."""
+        for session in list(self._sessions):
+            if last_words is not None:
+                session.writer.write(last_words.encode() + b"\r\n")
+            session.writer.close()
+        await self.wait_until(lambda: not self._sessions)
+
+    async def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Until ``condition`` holds; it is looked at after every command, message and
+        connection. The test's own time limit ends a wait that is in vain."""
+        async with self._changed:
+            await self._changed.wait_for(condition)
+
+    async def received(self, count: int) -> list[AcceptedMail]:
+        """The accepted messages, as soon as there are ``count`` of them."""
+        await self.wait_until(lambda: len(self.accepted) >= count)
+        return self.accepted
+
+    # -- sessions
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        session = _Session(self.connections, reader, writer, self._implicit_tls)
+        task = asyncio.current_task()
+        assert task is not None
+        self._sessions[session] = task
+        try:
+            await self._converse(session)
+        except (_Ended, OSError, asyncio.IncompleteReadError):
+            pass
+        except asyncio.CancelledError:
+            # Swallowed on purpose: the server is closing, and asyncio's stream server
+            # complains about handlers that end cancelled.
+            pass
+        finally:
+            writer.transport.abort()
+            del self._sessions[session]
+            await self._notify()
+
+    async def _converse(self, session: _Session) -> None:
+        await self._answer(session, "connect", "220 scripted.example ESMTP")
+        while True:
+            line = await session.reader.readuntil(b"\r\n")
+            text = line[:-2].decode("utf-8", "replace")
+            self.commands.append((session.number, text))
+            verb, _, argument = text.partition(" ")
+            handle = self._verbs.get(verb.upper())
+            if handle is None:
+                await self._say(session, "500 5.5.1 unknown command")
+            else:
+                await handle(session, argument)
+            await self._notify()
+
+    async def _answer(
+        self, session: _Session, stage: Stage, default: str, path: str | None = None
+    ) -> bool:
+        """Act out the script for ``stage``; True when the client got a positive reply."""
+        script: Script = default
+        for rule in self._rules.get(stage, ()):
+            if rule.use(path):
+                script = rule.script
+                break
+        reply, act = script if isinstance(script, tuple) else (script, None)
+        if isinstance(reply, Act):
+            reply, act = "", reply
+        if reply:
+            await self._say(session, reply)
+        if act is Act.DROP:
+            session.writer.close()
+            raise _Ended
+        return isinstance(reply, str) and reply[:1] in ("2", "3")
+
+    async def _say(self, session: _Session, reply: str | bytes) -> None:
+        session.writer.write(reply if isinstance(reply, bytes) else reply.encode() + b"\r\n")
+        await session.writer.drain()
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    # -- commands
+
+    async def _ehlo(self, session: _Session, _: str) -> None:
+        session.reset()
+        offers = ["scripted.example", *self._extensions]
+        if self._tls_context is not None and not session.is_secure:
+            offers.append("STARTTLS")
+        if self._users is not None:
+            offers.append("AUTH PLAIN LOGIN")
+        lines = [f"250-{offer}" for offer in offers[:-1]] + [f"250 {offers[-1]}"]
+        await self._answer(session, "EHLO", "\r\n".join(lines))
+
+    async def _starttls(self, session: _Session, _: str) -> None:
+        if await self._answer(session, "STARTTLS", "220 2.0.0 go ahead"):
+            assert self._tls_context is not None
+            await session.writer.start_tls(self._tls_context)
+            session.is_secure = True
+
+    async def _auth(self, session: _Session, argument: str) -> None:
+        mechanism, _, initial = argument.partition(" ")
+        if mechanism.upper() == "PLAIN":
+            _, user, password = _decoded(initial).split("\0")
+        else:
+            user = _decoded(initial)
+            await self._say(session, "334 UGFzc3dvcmQ6")
+            password = _decoded((await session.reader.readuntil(b"\r\n")).decode().strip())
+        known = self._users is not None and self._users.get(user) == password
+        default = "235 2.7.0 welcome" if known else "535 5.7.8 authentication failed"
+        session.is_known = await self._answer(session, "AUTH", default)
+
+    async def _mail(self, session: _Session, argument: str) -> None:
+        if session.mail_from is not None:
+            await self._say(session, "503 5.5.1 nested MAIL")
+            return
+        if self._users is not None and not session.is_known:
+            await self._say(session, "530 5.7.0 authentication required")
+            return
+        path, parameters = _path(argument)
+        if await self._answer(session, "MAIL", "250 2.1.0 ok", path):
+            session.mail_from, session.parameters = path, parameters
+
+    async def _rcpt(self, session: _Session, argument: str) -> None:
+        if session.mail_from is None:
+            await self._say(session, "503 5.5.1 MAIL first")
+            return
+        path, _ = _path(argument)
+        if await self._answer(session, "RCPT", "250 2.1.5 ok", path):
+            session.recipients.append(path)
+
+    async def _data(self, session: _Session, _: str) -> None:
+        default = "354 go ahead" if session.recipients else "554 5.5.1 no valid recipients"
+        if not await self._answer(session, "DATA", default):
+            return
+        data = b"\r\n" + await _read_data(session.reader)
+        mail = AcceptedMail(
+            session.mail_from or "",
+            tuple(session.recipients),
+            data.replace(b"\r\n..", b"\r\n.")[2:],
+            session.parameters,
+            session.number,
+        )
+        session.reset()
+        if await self._answer(session, "end of data", "250 2.0.0 queued") and mail.recipients:
+            self.accepted.append(mail)
+
+    async def _rset(self, session: _Session, _: str) -> None:
+        session.reset()
+        await self._answer(session, "RSET", "250 2.0.0 ok")
+
+    async def _quit(self, session: _Session, _: str) -> None:
+        await self._answer(session, "QUIT", "221 2.0.0 bye")
+        raise _Ended
+
+
+async def _read_data(reader: asyncio.StreamReader) -> bytes:
+    lines = []
+    while (line := await reader.readuntil(b"\r\n")) != b".\r\n":
+        lines.append(line)
+    return b"".join(lines)
+
+
+def _decoded(text: str) -> str:
+    return base64.b64decode(text).decode()
+
+
+def _path(argument: str) -> tuple[str, tuple[str, ...]]:
+    match = re.match(r"(?:FROM|TO):<((?:\"[^\"]*\"|[^>\"])*)>(.*)", argument, re.IGNORECASE)
+    if match is None:
+        return argument, ()
+    return match[1], tuple(match[2].upper().split())
