@@ -1,0 +1,27 @@
+"""An SMTP server that follows a script, and settings for a proxy beside it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from tests.running import settings
+
+from mail_proxy import ProxyConfig
+from mail_proxy.testing.smtp_server import ScriptedSmtpServer
+
+Settings = Callable[..., ProxyConfig]
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[ScriptedSmtpServer]:
+    async with ScriptedSmtpServer() as scripted:
+        yield scripted
+
+
+@pytest.fixture
+def config(database_url: str, tmp_path: Path) -> Settings:
+    """Makes settings on the test's database."""
+    return partial(settings, database_url, tmp_path)
