@@ -84,9 +84,18 @@ class PooledConnection:
 
     async def quit(self, timeout: float) -> None:
         """QUIT and wait at most ``timeout`` seconds for the server to agree; then it is closed."""
-        if self.is_open:
-            await self._ask(b"QUIT\r\n", timeout)
-        self._protocol.close()
+        try:
+            async with asyncio.timeout(timeout):
+                if self.is_open:
+                    await self._ask(b"QUIT\r\n", timeout)
+                self._protocol.close()
+                await self._protocol.wait_closed()
+        except TimeoutError:
+            self.abort()
+
+    async def wait_closed(self) -> None:
+        """Until either side has closed the connection."""
+        await self._protocol.wait_closed()
 
     def hang_up(self) -> None:
         """QUIT without waiting for the answer."""

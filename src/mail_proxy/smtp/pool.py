@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
 from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.outcome import AccountTrouble
+from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.smtp.connection import Connector, PooledConnection
 
 #: Servers drop silent clients after minutes; keeping one longer than this rarely pays.
@@ -17,12 +17,14 @@ _QUIT_SECONDS = 2.0
 
 
 class _Account:
-    """The sessions of one account. ``open`` counts those being opened, idle and in use."""
+    """The sessions of one account. ``open`` counts those being opened, idle and in use;
+    ``callers`` those who are inside ``acquire``."""
 
-    __slots__ = ("idle", "in_use", "open", "waiters")
+    __slots__ = ("callers", "idle", "in_use", "open", "waiters")
 
     def __init__(self) -> None:
         self.open = 0
+        self.callers = 0
         self.idle: list[PooledConnection] = []
         self.in_use: set[PooledConnection] = set()
         self.waiters: deque[asyncio.Future[None]] = deque()
@@ -51,17 +53,17 @@ class SMTPPool:
 
     A session ends after ``ttl_seconds``, after ``batch_size`` messages, when the account was
     saved (``version``) or after 30 idle seconds; the owner calls ``reap`` for those that nobody
-    asks for. ``clock`` is monotonic, in seconds.
+    asks for.
     """
 
     def __init__(
         self,
         connector: Connector | None = None,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock | None = None,
     ) -> None:
         self.connector = connector or Connector()
-        self._clock = clock
+        self._clock = clock or SystemClock()
         self._accounts: dict[str, _Account] = {}
 
     async def acquire(
@@ -73,35 +75,42 @@ class SMTPPool:
         have been idle for longer than the one that made the caller ask.
         """
         account = self._accounts.setdefault(login.account_pk, _Account())
-        while True:
-            connection = self._pick_idle(account, login, fresh)
-            if connection is not None:
-                account.in_use.add(connection)
-                return connection
-            if account.open < login.max_connections:
-                return await self._open(account, login)
-            await self._slot(account)
+        account.callers += 1
+        try:
+            while True:
+                connection = self._pick_idle(account, login, fresh)
+                if connection is not None:
+                    account.in_use.add(connection)
+                    return connection
+                if account.open < login.max_connections:
+                    return await self._open(account, login)
+                await _turn(account)
+        finally:
+            account.callers -= 1
 
     async def release(self, connection: PooledConnection) -> None:
         """Give back what ``acquire`` gave, in whatever state it is."""
-        now = self._clock()
+        now = self._clock.monotonic()
         account = self._accounts[connection.login.account_pk]
         account.in_use.remove(connection)
         if self._is_worn(connection, connection.login, now):
             account.forget(1)
             await connection.quit(_QUIT_SECONDS)
-            self._forget_if_unused(connection.login.account_pk)
         else:
             connection.idle_since = now
             account.idle.append(connection)
             account.wake_one()
 
     async def reap(self, now: float) -> None:
-        """End the idle sessions that will not be used again; ``now`` is the clock's."""
+        """End the idle sessions that will not be used again, and forget accounts without any.
+
+        ``now`` is the clock's monotonic time.
+        """
         ended: list[PooledConnection] = []
         for pk, account in list(self._accounts.items()):
             ended += self._remove_idle(account, lambda idle: self._is_unfit(idle, idle.login, now))
-            self._forget_if_unused(pk)
+            if not account.open and not account.callers:
+                del self._accounts[pk]
         await _quit(ended)
 
     async def close_account(self, account_pk: str) -> None:
@@ -112,7 +121,6 @@ class SMTPPool:
         for connection in account.in_use:
             connection.retired = True
         ended = self._remove_idle(account, lambda _: True)
-        self._forget_if_unused(account_pk)
         await _quit(ended)
 
     async def close_all(self) -> None:
@@ -122,7 +130,7 @@ class SMTPPool:
     def _pick_idle(
         self, account: _Account, login: SmtpLogin, fresh: bool
     ) -> PooledConnection | None:
-        now = self._clock()
+        now = self._clock.monotonic()
         while account.idle:
             connection = account.idle.pop()
             if not fresh and not self._is_unfit(connection, login, now):
@@ -139,21 +147,10 @@ class SMTPPool:
         finally:
             if not isinstance(connection, PooledConnection):
                 account.forget(1)
-                self._forget_if_unused(login.account_pk)
         if isinstance(connection, PooledConnection):
-            connection.opened_at = self._clock()
+            connection.opened_at = self._clock.monotonic()
             account.in_use.add(connection)
         return connection
-
-    async def _slot(self, account: _Account) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        account.waiters.append(waiter)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():
-                account.wake_one()
-            raise
 
     def _is_worn(self, connection: PooledConnection, login: SmtpLogin, now: float) -> bool:
         """``login`` is the account as it is now, the connection's own as it was."""
@@ -177,11 +174,18 @@ class SMTPPool:
         account.forget(len(removed))
         return removed
 
-    def _forget_if_unused(self, account_pk: str) -> None:
-        account = self._accounts.get(account_pk)
-        if account is not None and not account.open and not account.waiters:
-            del self._accounts[account_pk]
-
 
 async def _quit(connections: Iterable[PooledConnection]) -> None:
     await asyncio.gather(*[connection.quit(_QUIT_SECONDS) for connection in connections])
+
+
+async def _turn(account: _Account) -> None:
+    """Wait until a session may have become free, first come, first served."""
+    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    account.waiters.append(waiter)
+    try:
+        await waiter
+    except asyncio.CancelledError:
+        if waiter.done() and not waiter.cancelled():
+            account.wake_one()
+        raise

@@ -7,9 +7,8 @@ from collections import deque
 
 from mail_proxy.smtp.replies import Reply, one_line
 
-#: RFC 5321 section 4.5.3.1.5 allows a reply line 512 octets; servers stretch that, so do we.
-_MAX_LINE_OCTETS = 8192
-_MAX_REPLY_OCTETS = 65536
+#: RFC 5321 section 4.5.3.1.5 allows a reply line 512 octets and any number of lines.
+_MAX_REPLY_OCTETS = 16384
 #: ``loop.time()`` may be coarser than the timer that it serves.
 _CLOCK_SLACK_SECONDS = 0.002
 
@@ -69,10 +68,15 @@ class SmtpProtocol(asyncio.Protocol):
 
     async def drain(self, deadline: float) -> None:
         """Wait until the transport takes more data, or the server has spoken."""
+        # The loop learns that the connection is lost only when it gets a turn.
+        await asyncio.sleep(0)
+        if self.broken is not None and not self._replies:
+            raise BrokenConnectionError(self.broken)
         while self._paused and not self._replies:
             await self._something_happens(deadline)
 
-    async def closed(self) -> None:
+    async def wait_closed(self) -> None:
+        """Until the transport is closed, by whichever side."""
         await asyncio.shield(self._closed)
 
     def close(self) -> None:
@@ -90,11 +94,11 @@ class SmtpProtocol(asyncio.Protocol):
         lines = (self._unfinished_line + data).split(b"\n")
         self._unfinished_line = lines.pop()
         for line in lines:
+            self._line_received(line)
             if self.broken is not None:
                 return
-            self._line_received(line)
-        if len(self._unfinished_line) > _MAX_LINE_OCTETS:
-            self._give_up("the server sent an endless line")
+        if len(self._unfinished_line) > _MAX_REPLY_OCTETS:
+            self._give_up("the server sent an endless reply")
 
     def eof_received(self) -> bool:
         self._break("the server closed the connection")

@@ -1,10 +1,10 @@
 """An SMTP server on loopback that does what a test tells it to, and remembers what it was told.
 
-    async with ScriptedSmtpServer() as server:
-        server.on_recipient("gone@example.org", "550 5.1.1 no such user")
-        server.on("end of data", "451 4.3.0 later", times=1)
-        ...
-        assert server.accepted[0].recipients == ("ann@example.org",)
+async with ScriptedSmtpServer() as server:
+    server.on_recipient("gone@example.org", "550 5.1.1 no such user")
+    server.on("end of data", "451 4.3.0 later", times=1)
+    ...
+    assert server.accepted[0].recipients == ("ann@example.org",)
 """
 
 from __future__ import annotations
@@ -20,7 +20,17 @@ from types import TracebackType
 from typing import Literal, Self
 
 Stage = Literal[
-    "connect", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "end of data", "RSET", "QUIT"
+    "connect",
+    "EHLO",
+    "STARTTLS",
+    "AUTH",
+    "MAIL",
+    "RCPT",
+    "DATA",
+    "body",
+    "end of data",
+    "RSET",
+    "QUIT",
 ]
 
 
@@ -29,7 +39,7 @@ class Act(Enum):
 
     #: Ends the connection; a reply in the same script entry goes out before that.
     DROP = "drop"
-    #: Says nothing and reads on.
+    #: Says nothing from now on, and reads on.
     SILENCE = "silence"
 
 
@@ -74,6 +84,7 @@ class _Session:
     writer: asyncio.StreamWriter
     is_secure: bool
     is_known: bool = False
+    is_mute: bool = False
     mail_from: str | None = None
     parameters: tuple[str, ...] = ()
     recipients: list[str] = field(default_factory=list)
@@ -83,8 +94,8 @@ class _Session:
         self.recipients = []
 
 
-class _Ended(Exception):  # noqa: N818 - not an error: the script or QUIT ended the session
-    pass
+class _Ended(Exception):
+    """Not an error: the script or QUIT ended the session."""
 
 
 class ScriptedSmtpServer:
@@ -168,7 +179,9 @@ class ScriptedSmtpServer:
     def on(self, stage: Stage, script: Script, *, times: int | None = None) -> None:
         """From now on answer ``stage`` so, for the next ``times`` (None: always).
 
-        ``connect`` is the moment of the greeting. Earlier rules come first while they last.
+        ``connect`` is the moment of the greeting, ``body`` the one when the first line of a
+        message is in: a reply there comes too early, and is the only one to that message.
+        Earlier rules come first while they last.
         """
         self._rules.setdefault(stage, []).append(_Rule(script, times))
 
@@ -253,12 +266,16 @@ class ScriptedSmtpServer:
             reply, act = "", reply
         if reply:
             await self._say(session, reply)
+        if act is Act.SILENCE:
+            session.is_mute = True
         if act is Act.DROP:
             session.writer.close()
             raise _Ended
         return isinstance(reply, str) and reply[:1] in ("2", "3")
 
     async def _say(self, session: _Session, reply: str | bytes) -> None:
+        if session.is_mute:
+            return
         session.writer.write(reply if isinstance(reply, bytes) else reply.encode() + b"\r\n")
         await session.writer.drain()
 
@@ -319,15 +336,22 @@ class ScriptedSmtpServer:
         default = "354 go ahead" if session.recipients else "554 5.5.1 no valid recipients"
         if not await self._answer(session, "DATA", default):
             return
-        data = b"\r\n" + await _read_data(session.reader)
+        lines = [await session.reader.readuntil(b"\r\n")]
+        is_answered = "body" in self._rules
+        if is_answered:
+            await self._answer(session, "body", "")
+        while lines[-1] != b".\r\n":
+            lines.append(await session.reader.readuntil(b"\r\n"))
         mail = AcceptedMail(
             session.mail_from or "",
             tuple(session.recipients),
-            data.replace(b"\r\n..", b"\r\n.")[2:],
+            b"".join([line.removeprefix(b".") for line in lines[:-1]]),
             session.parameters,
             session.number,
         )
         session.reset()
+        if is_answered:
+            return
         if await self._answer(session, "end of data", "250 2.0.0 queued") and mail.recipients:
             self.accepted.append(mail)
 
@@ -338,13 +362,6 @@ class ScriptedSmtpServer:
     async def _quit(self, session: _Session, _: str) -> None:
         await self._answer(session, "QUIT", "221 2.0.0 bye")
         raise _Ended
-
-
-async def _read_data(reader: asyncio.StreamReader) -> bytes:
-    lines = []
-    while (line := await reader.readuntil(b"\r\n")) != b".\r\n":
-        lines.append(line)
-    return b"".join(lines)
 
 
 def _decoded(text: str) -> str:
