@@ -28,6 +28,7 @@ class SmtpProtocol(asyncio.Protocol):
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.broken: str | None = None
+        self.has_agreed_to_quit = False
         self._transport = transport
         self._loop = asyncio.get_running_loop()
         self._replies: deque[Reply] = deque()
@@ -79,18 +80,25 @@ class SmtpProtocol(asyncio.Protocol):
         """Until the transport is closed, by whichever side."""
         await asyncio.shield(self._closed)
 
-    def close(self) -> None:
-        """Close once everything written has been sent."""
-        self._break("closed")
-        self._transport.close()
+    def hang_up(self, timeout: float) -> None:
+        """QUIT; close when the server agrees, or after ``timeout`` seconds. Does not wait."""
+        if self.broken is None:
+            self._transport.write(b"QUIT\r\n")
+            self._break("closed")
+            self._timer = self._loop.call_later(timeout, self._transport.abort)
 
     def abort(self) -> None:
+        """Close at once; what has not been sent yet is dropped."""
         self._break("closed")
         self._transport.abort()
 
     # -- what the event loop calls
 
     def data_received(self, data: bytes) -> None:
+        if self.broken is not None:
+            self.has_agreed_to_quit = data.startswith(b"221")
+            self._transport.close()
+            return
         lines = (self._unfinished_line + data).split(b"\n")
         self._unfinished_line = lines.pop()
         for line in lines:
@@ -106,6 +114,7 @@ class SmtpProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._break(f"connection lost: {exc}" if exc else "the server closed the connection")
+        self._stop_timer()
         if not self._closed.done():
             self._closed.set_result(None)
 
@@ -184,10 +193,13 @@ class SmtpProtocol(asyncio.Protocol):
     def _break(self, reason: str) -> None:
         if self.broken is None:
             self.broken = one_line(reason)
+            self._stop_timer()
+            self._wake()
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._wake()
 
 
 def _text(lines: list[bytes]) -> str:

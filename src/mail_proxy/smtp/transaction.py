@@ -36,7 +36,8 @@ _SESSION_VERDICTS = (Verdict.ACCOUNT, Verdict.UNEXPECTED)
 #: time that the server has refused or stopped reading.
 _CHUNK_OCTETS = 65536
 #: A path that cannot end early and smuggle parameters or commands (RFC 5321 section 4.1.2).
-_PATH = re.compile(r"(?:[^\x00-\x20\x7f<>\"]+|\"[^\x00-\x1f\x7f]+\"@[^\x00-\x20\x7f<>\"]+)?")
+_ATOM = r"[^\x00-\x20\x7f<>\"\ud800-\udfff]+"
+_PATH = re.compile(rf"(?:{_ATOM}|\"[^\x00-\x1f\x7f\ud800-\udfff]+\"@{_ATOM})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def unsendable(
         return Failed(
             f"message has {len(message.data)} octets, the server takes at most {capabilities.size}"
         )
-    if message.needs_smtputf8 and not capabilities.smtputf8:
+    if not capabilities.smtputf8 and _needs_smtputf8(mail_from, recipients, message):
         return Failed("an address needs SMTPUTF8 (RFC 6531), which the server does not offer")
     if message.is_8bit and not capabilities.eight_bit:
         return Failed("the message needs 8BITMIME (RFC 6152), which the server does not offer")
@@ -85,6 +86,10 @@ def unsendable(
         if _PATH.fullmatch(path) is None:
             return Failed(f"not an address that SMTP can carry: {path[:100]!r}")
     return None
+
+
+def _needs_smtputf8(mail_from: str, recipients: Sequence[str], message: ComposedMail) -> bool:
+    return message.needs_smtputf8 or not all(map(str.isascii, (mail_from, *recipients)))
 
 
 class Transaction:
@@ -122,7 +127,7 @@ class Transaction:
     async def _envelope(
         self, mail_from: str, recipients: Sequence[str], message: ComposedMail
     ) -> Outcome | Stale:
-        commands = [self._mail_command(mail_from, message)]
+        commands = [self._mail_command(mail_from, recipients, message)]
         commands += [b"RCPT TO:<%b>\r\n" % address.encode() for address in recipients]
         if self._capabilities.pipelining:
             self._protocol.expect(len(commands) + 1)
@@ -134,8 +139,11 @@ class Transaction:
         self._stage = Stage.RCPT
         for address, command in zip(recipients, commands[1:], strict=True):
             reply = await self._command(command)
-            if reply.code == CLOSING_CODE or verdict(Stage.RCPT, reply) in _SESSION_VERDICTS:
-                self.is_over = True
+            if verdict(Stage.RCPT, reply) in _SESSION_VERDICTS:
+                return self._message_refused(Stage.RCPT, reply)
+            if reply.code == CLOSING_CODE:
+                rest = recipients[len(self._results) :]
+                self._results += [recipient_result(address, reply) for address in rest]
                 return self._message_refused(Stage.RCPT, reply)
             self._results.append(recipient_result(address, reply))
         if any(result.status is RecipientStatus.SENT for result in self._results):
@@ -156,7 +164,8 @@ class Transaction:
 
     async def _body(self, data: bytes) -> Reply:
         """Send the message, dot-stuffed (RFC 5321 section 4.5.2), and give the final reply."""
-        stuffed = data.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+        end = b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"
+        stuffed = data.replace(b"\r\n.", b"\r\n..") + end
         if data.startswith(b"."):
             stuffed = b"." + stuffed
         self._protocol.expect(1)
@@ -192,11 +201,13 @@ class Transaction:
     def _until(self, seconds: float) -> float:
         return min(self._deadline, self._time() + seconds)
 
-    def _mail_command(self, mail_from: str, message: ComposedMail) -> bytes:
+    def _mail_command(
+        self, mail_from: str, recipients: Sequence[str], message: ComposedMail
+    ) -> bytes:
         # RFC 1870 section 5 counts neither stuffed dots nor the final one.
         size = b" SIZE=%d" % len(message.data) if self._capabilities.declares_size else b""
         body = b" BODY=8BITMIME" if message.is_8bit else b""
-        utf8 = b" SMTPUTF8" if message.needs_smtputf8 else b""
+        utf8 = b" SMTPUTF8" if _needs_smtputf8(mail_from, recipients, message) else b""
         return b"MAIL FROM:<%b>%b%b%b\r\n" % (mail_from.encode(), size, body, utf8)
 
     async def _mail_refused(self, reply: Reply, recipients: int) -> Outcome | Stale:

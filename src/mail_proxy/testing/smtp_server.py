@@ -261,9 +261,14 @@ class ScriptedSmtpServer:
             if rule.use(path):
                 script = rule.script
                 break
-        reply, act = script if isinstance(script, tuple) else (script, None)
-        if isinstance(reply, Act):
-            reply, act = "", reply
+        reply: str | bytes = ""
+        act: Act | None = None
+        if isinstance(script, tuple):
+            reply, act = script
+        elif isinstance(script, Act):
+            act = script
+        else:
+            reply = script
         if reply:
             await self._say(session, reply)
         if act is Act.SILENCE:

@@ -556,4 +556,4 @@ async def test_the_password_is_in_no_reason(login: Logins) -> None:
     async with ScriptedSmtpServer(users={"shop": "other"}) as server:
         server.on("AUTH", f"500 unknown: AUTH PLAIN {plain} hunter2 aHVudGVyMg==")
         met = await trouble(login(server.port, user="shop", password="hunter2"))
-    assert met.reason == "500 unknown: AUTH PLAIN *** *** ***"
+    assert met.reason == "AUTH refused: 500 unknown: AUTH PLAIN *** *** ***"

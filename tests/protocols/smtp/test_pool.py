@@ -28,7 +28,7 @@ async def take(pool: SMTPPool, login: SmtpLogin, *, fresh: bool = False) -> Pool
 async def use(pool: SMTPPool, login: SmtpLogin, message: ComposedMail) -> PooledConnection:
     connection = await take(pool, login)
     await connection.transact("a@example.com", ["b@example.org"], message)
-    await pool.release(connection)
+    pool.release(connection)
     return connection
 
 
@@ -46,12 +46,12 @@ async def test_a_session_is_used_again(
 
 async def test_last_used_first(pool: SMTPPool, server: ScriptedSmtpServer, login: Logins) -> None:
     one, two = await take(pool, login(server.port)), await take(pool, login(server.port))
-    await pool.release(two)
-    await pool.release(one)
+    pool.release(two)
+    pool.release(one)
     assert await take(pool, login(server.port)) is one
     assert await take(pool, login(server.port)) is two
-    await pool.release(one)
-    await pool.release(two)
+    pool.release(one)
+    pool.release(two)
 
 
 async def test_never_shared_between_accounts(
@@ -72,14 +72,14 @@ async def test_at_most_max_connections(
     await asyncio.sleep(0)
     assert all(map(waits, waiting))
     for connection in held:
-        await pool.release(connection)
+        pool.release(connection)
     taken = [await waiting[0], await waiting[1]]
     assert set(taken) == set(held)
     assert waits(waiting[2])
-    await pool.release(held[0])
+    pool.release(held[0])
     assert await waiting[2] is held[0]
     for connection in held:
-        await pool.release(connection)
+        pool.release(connection)
     assert server.connections == 2
 
 
@@ -91,10 +91,10 @@ async def test_a_closed_session_makes_room_for_a_waiting_one(
     waiting = asyncio.create_task(take(pool, only))
     await asyncio.sleep(0)
     held.abort()
-    await pool.release(held)
+    pool.release(held)
     second = await waiting
     assert second is not held
-    await pool.release(second)
+    pool.release(second)
 
 
 async def test_a_waiter_that_gives_up_costs_nobody_a_session(
@@ -104,12 +104,12 @@ async def test_a_waiter_that_gives_up_costs_nobody_a_session(
     held = await take(pool, only)
     first, second = (asyncio.create_task(take(pool, only)) for _ in range(2))
     await asyncio.sleep(0)
-    await pool.release(held)
+    pool.release(held)
     first.cancel()
     assert await second is held
     with pytest.raises(asyncio.CancelledError):
         await first
-    await pool.release(held)
+    pool.release(held)
 
 
 async def test_trouble_is_handed_on_and_takes_no_room(
@@ -119,7 +119,7 @@ async def test_trouble_is_handed_on_and_takes_no_room(
     server.on("connect", "421 too many connections", times=2)
     results = await asyncio.gather(pool.acquire(only), pool.acquire(only))
     assert [type(result) for result in results] == [AccountTrouble, AccountTrouble]
-    await pool.release(await take(pool, only))
+    pool.release(await take(pool, only))
 
 
 async def test_cancelled_while_opening_takes_no_room(
@@ -133,7 +133,7 @@ async def test_cancelled_while_opening_takes_no_room(
     with pytest.raises(asyncio.CancelledError):
         await task
     await server.wait_until(lambda: server.open_connections == 0)
-    await pool.release(await take(pool, only))
+    pool.release(await take(pool, only))
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ async def test_life_time(
     assert await use(pool, short, message()) is first
     connection = await take(pool, short)
     clock.advance(0.2)
-    await pool.release(connection)
+    pool.release(connection)
     assert not first.is_open
     assert await use(pool, short, message()) is not first
 
@@ -193,11 +193,11 @@ async def test_fresh_drops_what_was_idle(
 ) -> None:
     held = [await take(pool, login(server.port)) for _ in range(2)]
     for connection in held:
-        await pool.release(connection)
+        pool.release(connection)
     fresh = await take(pool, login(server.port), fresh=True)
     assert fresh not in held
     assert not any(connection.is_open for connection in held)
-    await pool.release(fresh)
+    pool.release(fresh)
 
 
 async def test_what_the_server_closed_is_not_handed_out(
@@ -213,9 +213,9 @@ async def test_reap(
     pool: SMTPPool, clock: FakeClock, server: ScriptedSmtpServer, login: Logins
 ) -> None:
     old, young = await take(pool, login(server.port)), await take(pool, login(server.port))
-    await pool.release(old)
+    pool.release(old)
     clock.advance(20)
-    await pool.release(young)
+    pool.release(young)
     clock.advance(10)
     await pool.reap(clock.monotonic())
     assert not old.is_open
@@ -226,13 +226,13 @@ async def test_reap(
 async def test_close_account(pool: SMTPPool, server: ScriptedSmtpServer, login: Logins) -> None:
     other = await take(pool, login(server.port, account_pk="account-2"))
     idle, busy = await take(pool, login(server.port)), await take(pool, login(server.port))
-    await pool.release(idle)
-    await pool.release(other)
+    pool.release(idle)
+    pool.release(other)
     await pool.close_account("account-1")
     await pool.close_account("unknown")
     assert not idle.is_open
     assert busy.is_open
-    await pool.release(busy)
+    pool.release(busy)
     assert not busy.is_open
     assert other.is_open
 
@@ -243,7 +243,7 @@ async def test_close_all_is_polite_but_does_not_wait_for_the_deaf(
     server.on("QUIT", Act.SILENCE, times=1)
     held = [await take(pool, login(server.port)) for _ in range(2)]
     for connection in held:
-        await pool.release(connection)
+        pool.release(connection)
     await asyncio.wait_for(pool.close_all(), 10)
     assert not any(connection.is_open for connection in held)
     assert [line for _, line in server.commands].count("QUIT") == 2
