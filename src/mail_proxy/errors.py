@@ -9,6 +9,7 @@ MailProxyError                     internal         500  exit 1
 |   +-- Forbidden                  forbidden        403  exit 1
 |   +-- NotFound                   not_found        404  exit 1
 |   +-- Conflict                   conflict         409  exit 1
+|   |   +-- ConstraintViolated     constraint       409  exit 1
 |   +-- TooLarge                   too_large        413  exit 1
 |   +-- Malformed                  malformed        422  exit 2
 |   +-- TooManyRequests            too_many         429  exit 1
@@ -90,6 +91,12 @@ class Conflict(RequestError):
 
     code = "conflict"
     http_status = 409
+
+
+class ConstraintViolated(Conflict):
+    """The database refused a row: another call was faster, or something it needs is gone."""
+
+    code = "constraint"
 
 
 class TooLarge(RequestError):

@@ -7,23 +7,10 @@ from typing import Literal
 
 #: Header names (lower case) that the proxy writes itself; clients cannot set them.
 OWN_HEADERS = frozenset(
-    {
-        "from",
-        "to",
-        "cc",
-        "bcc",
-        "subject",
-        "date",
-        "message-id",
-        "reply-to",
-        "return-path",
-        "sender",
-        "received",
-        "x-genro-mail-id",
-    }
+    {"from", "to", "cc", "bcc", "subject", "date", "message-id", "x-genro-mail-id"}
 )
 #: Header name prefixes (lower case) that belong to the proxy too.
-OWN_HEADER_PREFIXES = ("mime-", "content-", "resent-")
+OWN_HEADER_PREFIXES = ("mime-", "content-")
 #: Header that ties a sent mail, and what comes back for it, to its message.
 TRACKING_HEADER = "X-Genro-Mail-ID"
 

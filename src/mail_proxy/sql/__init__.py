@@ -1,12 +1,13 @@
 """Everything that speaks SQL. The only importer of SQLAlchemy and Alembic."""
 
 from mail_proxy.sql.adapters import PostgresAdapter, SqliteAdapter
-from mail_proxy.sql.db import SqlDb
+from mail_proxy.sql.db import Connection, SqlDb
 from mail_proxy.sql.table import Column, Columns, RecordUpdater, Table
 
 __all__ = [
     "Column",
     "Columns",
+    "Connection",
     "PostgresAdapter",
     "RecordUpdater",
     "SqlDb",

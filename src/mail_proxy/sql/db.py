@@ -14,11 +14,12 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, exc
 
-from mail_proxy.errors import DatabaseUnavailable
+from mail_proxy.errors import ConstraintViolated, DatabaseUnavailable
 from mail_proxy.sql.adapters import Adapter, Shape, adapter_for
 
 Result = TypeVar("Result")
 _ATTEMPTS = 5
+__all__ = ["Connection", "SqlDb"]
 
 
 class SqlDb:
@@ -85,6 +86,8 @@ class SqlDb:
                     committing = True
                     transaction.commit()
                     return result
+            except exc.IntegrityError as error:
+                raise ConstraintViolated("the change collides with another one") from error
             except exc.DBAPIError as error:
                 stale = error.connection_invalidated and not committing and attempt == 1
                 if attempt < _ATTEMPTS and (stale or self.adapter.is_retryable(error)):

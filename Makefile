@@ -1,0 +1,60 @@
+# Needs python3 (3.11 or newer) with pip, and make. Tools and versions are in requirements-dev.txt.
+
+# The first that really runs: version managers leave names on the PATH that lead nowhere.
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	"$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo "$$python" && break; done)
+BIN := .venv/bin
+READY := .venv/.ready
+PIP := -m pip --disable-pip-version-check
+LOCKING := build/lock
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run check test bench format lock
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) ## Send one mail through everything, on this machine only
+	@$(BIN)/mail-proxy demo
+
+run: $(READY) ## Start the instance "dev"
+	@$(BIN)/mail-proxy start dev
+
+check: $(READY) ## Lint, format, types, import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@cd src && ../$(BIN)/mypy --config-file ../pyproject.toml -p mail_proxy
+	@$(BIN)/lint-imports
+
+test: $(READY) ## Run all tests
+	@$(BIN)/pytest
+
+bench: $(READY) ## Measure the speed
+	@$(BIN)/python -m benchmarks
+
+format: $(READY) ## Format the code and mend what the linter can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: ## Write the newest versions to requirements-dev.txt
+	@$(require-python)
+	@rm -rf $(LOCKING) && $(PYTHON) -m venv $(LOCKING)
+	@$(LOCKING)/bin/python $(PIP) install -qq '.[dev,postgresql]'
+	@$(LOCKING)/bin/python $(PIP) freeze --exclude genro-mail-proxy > $(LOCKING)/versions
+	@# Nothing but name==version: an address in here would hold on one machine only.
+	@! grep -vE '^[A-Za-z0-9._-]+==[A-Za-z0-9.+!_-]+$$' $(LOCKING)/versions >&2
+	@{ echo '# Written by "make lock".'; LC_ALL=C sort -f $(LOCKING)/versions; } > requirements-dev.txt
+	@rm -rf $(LOCKING)
+
+$(READY): requirements-dev.txt pyproject.toml
+	@$(require-python)
+	@echo 'Preparing .venv, about a minute the first time' >&2
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python $(PIP) install -qq -r requirements-dev.txt
+	@$(BIN)/python $(PIP) install -qq --no-deps -e .
+	@touch $@
+
+define require-python
+test -n "$(PYTHON)" || { echo 'No Python 3.11 or newer with pip and venv was found' >&2; exit 1; }
+endef

@@ -1,0 +1,1 @@
+"""Measures Genro Mail Proxy from outside: `python -m benchmarks` (see README.md)."""

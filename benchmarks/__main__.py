@@ -1,0 +1,139 @@
+"""Command line of the benchmarks."""
+
+import argparse
+import dataclasses
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks import machine
+from benchmarks.bench import Bench, Options
+from benchmarks.errors import BenchmarkError, NotAvailable
+from benchmarks.figures import combine
+from benchmarks.proxy import Launch, installed_command
+from benchmarks.report import Report, Result
+from benchmarks.scenarios import SCENARIOS, Scenario
+
+# One of these ends its measurement, not the others: the last two are answers of the proxy
+# that lack what is documented.
+_FAILURES = (BenchmarkError, OSError, subprocess.SubprocessError, LookupError, ValueError)
+_COUNTS = {
+    "messages": "messages of end-to-end, exactly-once and large-call intake",
+    "size-bytes": "length of a message body",
+    "single-calls": "single-message calls of intake",
+    "clients": "concurrent clients of those",
+    "latency-calls": "messages of latency",
+    "finished": "finished messages that drain puts into the database first",
+    "drain-messages": "messages of one drain",
+    "crash-messages": "messages of crash",
+    "kills": "kills of crash",
+    "dispatcher-messages": "messages of two-dispatchers",
+    "seed": "of the random moments",
+    "repeat": "runs of each measurement; the table shows medians",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    names = _names(parser, chosen.only)
+    options = _options(chosen)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    console = Console(stderr=True)
+    directory = Path(tempfile.mkdtemp(prefix="mail-proxy-bench-", dir=chosen.data_dir))
+    directory.chmod(0o755)  # the servers that run as nobody have their files below
+    bench = Bench(options, directory)
+    results: list[Result] = []
+    interrupted = False
+    described = machine.describe(directory)
+    try:
+        # One at a time, so that an interrupted run still shows what it had.
+        results.extend(_measure(bench, console, name, SCENARIOS[name]) for name in names)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        bench.close()
+        if chosen.keep:
+            console.print(f"kept: {directory}")
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+    report = Report(described, dataclasses.asdict(options), bench.children.commands, results)
+    report.print(Console(width=None if sys.stdout.isatty() else 150))
+    if chosen.json:
+        report.write(chosen.json)
+    return 130 if interrupted else int(any(result.broken for result in results))
+
+
+def _measure(bench: Bench, console: Console, name: str, scenario: Scenario) -> Result:
+    rounds = []
+    started = time.monotonic()
+    try:
+        for number in range(1 if scenario.repeats_itself else bench.options.repeat):
+            console.print(f"{name} ({number + 1}): {scenario.about}", highlight=False)
+            rounds.append(scenario.run(bench))
+    except NotAvailable as error:
+        return Result(name, "skipped", reason=str(error))
+    except _FAILURES as error:
+        reason = str(error) if isinstance(error, BenchmarkError) else repr(error)
+        console.print(f"{name} failed: {reason}", style="red", markup=False)
+        return Result(name, "failed", combine(rounds), reason=reason)
+    return Result(name, "measured", combine(rounds), seconds=time.monotonic() - started)
+
+
+def _parser() -> argparse.ArgumentParser:
+    defaults = Options()
+    listing = "\n".join(f"  {name:<16} {scenario.about}" for name, scenario in SCENARIOS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measures a mail proxy from outside. Everything runs on loopback.",
+        epilog=f"measurements:\n{listing}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--only", metavar="NAME,...", help="these measurements only")
+    add("--database", choices=["sqlite", "postgresql"], default=defaults.database)
+    for name, about in _COUNTS.items():
+        value = getattr(defaults, name.replace("-", "_"))
+        add(f"--{name}", type=int, default=value, metavar="N", help=f"{about} ({value})")
+    add("--stall-seconds", type=float, default=defaults.stall_seconds, metavar="S")
+    add("--workers", type=int, metavar="N", help="passed on to the proxy")
+    add("--command", metavar="LINE", help="the proxy's command, if not the installed one")
+    add("--env", action="append", default=[], metavar="GMP_X=V", help="a setting for the proxy")
+    add("--pg-bin", type=Path, metavar="DIR", help="PostgreSQL's programs")
+    add("--data-dir", type=Path, metavar="DIR", help="for databases; a real disk, not a tmpfs")
+    add("--keep", action="store_true", help="keep databases and logs")
+    add("--json", type=Path, metavar="FILE", help="write all figures there too")
+    return parser
+
+
+def _names(parser: argparse.ArgumentParser, only: str | None) -> list[str]:
+    if only is None:
+        return [name for name, scenario in SCENARIOS.items() if scenario.by_default]
+    names = [name.strip() for name in only.split(",")]
+    if unknown := [name for name in names if name not in SCENARIOS]:
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+    return names
+
+
+def _options(chosen: argparse.Namespace) -> Options:
+    settings = dict(pair.split("=", 1) for pair in chosen.env)
+    command = shlex.split(chosen.command) if chosen.command else installed_command()
+    counts = {name.replace("-", "_"): getattr(chosen, name.replace("-", "_")) for name in _COUNTS}
+    return Options(
+        **counts,
+        database=chosen.database,
+        stall_seconds=chosen.stall_seconds,
+        pg_bin=chosen.pg_bin,
+        launch=Launch(command, chosen.workers, settings),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,6 @@
+class BenchmarkError(Exception):
+    """A measurement could not be made; the text says why."""
+
+
+class NotAvailable(BenchmarkError):  # noqa: N818
+    """Something this machine lacks; the measurement is skipped, not failed."""

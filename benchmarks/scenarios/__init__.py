@@ -1,0 +1,33 @@
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.bench import Bench
+from benchmarks.figures import Figure
+from benchmarks.scenarios.crash import crash
+from benchmarks.scenarios.dispatchers import two_dispatchers
+from benchmarks.scenarios.drain import drain
+from benchmarks.scenarios.intake import intake
+from benchmarks.scenarios.latency import latency
+from benchmarks.scenarios.throughput import end_to_end, exactly_once, reference
+
+
+@dataclass(frozen=True)
+class Scenario:
+    run: Callable[[Bench], list[Figure]]
+    about: str
+    by_default: bool = True
+    repeats_itself: bool = False
+
+
+SCENARIOS = {
+    "reference": Scenario(
+        reference, "smtp-source to smtp-sink; part of end-to-end", by_default=False
+    ),
+    "end-to-end": Scenario(end_to_end, "first POST to last accepted, ratio, CPU, memory"),
+    "exactly-once": Scenario(exactly_once, "the same to the sink that knows each message"),
+    "intake": Scenario(intake, "storing alone: large calls, single calls by many clients"),
+    "latency": Scenario(latency, "POST's answer to acceptance on an idle proxy"),
+    "drain": Scenario(drain, "drain rate with a long history against none", repeats_itself=True),
+    "crash": Scenario(crash, "kill -9 during a drain: lost and copies"),
+    "two-dispatchers": Scenario(two_dispatchers, "two proxies on one PostgreSQL"),
+}

@@ -1,0 +1,113 @@
+"""First POST to last accepted, and the same mail from Postfix's own load generator."""
+
+import statistics
+import time
+
+from benchmarks import messages
+from benchmarks.bench import Bench
+from benchmarks.errors import BenchmarkError
+from benchmarks.figures import Bound, Figure
+from benchmarks.proxy import Proxy
+from benchmarks.sinks import RecordingSink, Sink, SmtpSink, postfix_tool
+
+_REFERENCE_RUNS = 3  # each takes about a second and they scatter
+_LATE_COPY_SECONDS = 1.0
+_MEBIBYTE = 1024 * 1024
+
+
+def reference(bench: Bench) -> list[Figure]:
+    with bench.smtp_sink() as sink:
+        return [_reference(bench, sink)]
+
+
+def end_to_end(bench: Bench) -> list[Figure]:
+    total = bench.options.messages
+    with bench.smtp_sink() as sink:
+        yardstick = _reference(bench, sink)
+        with bench.fresh_proxy(sink) as proxy:
+            run = _Run(bench, proxy, sink)
+            sent = proxy.ids_with_status("sent")
+        rate = total / run.seconds
+        return [
+            yardstick,
+            Figure("end to end", rate, "messages/s"),
+            Figure("ratio to smtp-source", rate / yardstick.value, "", Bound(">=", 0.08)),
+            Figure("last POST answered after", run.intake_seconds, "s"),
+            *_costs(run, total),
+            Figure("accepted by smtp-sink", run.accepted, "", Bound("=", total)),
+            Figure("distinct ids with status sent", len(set(sent)), "", Bound("=", total)),
+        ]
+
+
+def exactly_once(bench: Bench) -> list[Figure]:
+    """The same load, but to the sink that knows each message; slower than smtp-sink."""
+    total = bench.options.messages
+    with bench.recording_sink() as sink, bench.fresh_proxy(sink) as proxy:
+        run = _Run(bench, proxy, sink)
+        return [Figure("end to end", total / run.seconds, "messages/s"), *arrivals(sink, total)]
+
+
+def arrivals(sink: RecordingSink, total: int, *, copies_allowed: bool = False) -> list[Figure]:
+    copies = sink.copies()
+    listed = ", ".join(f"{mail_id} +{more}" for mail_id, more in sorted(copies.items()))
+    return [
+        Figure("lost", total - sink.distinct(), "messages", Bound("=", 0)),
+        Figure(
+            "copies",
+            sum(copies.values()),
+            "messages",
+            None if copies_allowed else Bound("=", 0),
+            note=listed,
+        ),
+    ]
+
+
+class _Run:
+    """One load of messages, measured. The calls are prepared before the clock starts."""
+
+    def __init__(self, bench: Bench, proxy: Proxy, sink: Sink) -> None:
+        total = bench.options.messages
+        calls = list(messages.calls("e2e", total, bench.options.size_bytes))
+        earlier = sink.count()
+        before = proxy.usage()
+        started = time.monotonic()
+        for number, body in calls:
+            proxy.add_messages(body, number)
+        self.intake_seconds = time.monotonic() - started
+        self.seconds = bench.wait_accepted(proxy, sink, earlier + total) - started
+        proxy.wait_until_idle(bench.options.stall_seconds)
+        self.usage = proxy.usage()
+        self.cpu_seconds = self.usage.cpu_seconds - before.cpu_seconds
+        time.sleep(_LATE_COPY_SECONDS)
+        self.accepted = sink.count() - earlier
+
+
+def _costs(run: _Run, total: int) -> list[Figure]:
+    return [
+        Figure("CPU per message", run.cpu_seconds / total * 1e6, "us"),
+        Figure("peak RSS", run.usage.peak_rss_bytes / _MEBIBYTE, "MiB"),
+        Figure("final RSS", run.usage.rss_bytes / _MEBIBYTE, "MiB"),
+        Figure("processes", run.usage.processes),
+    ]
+
+
+def _reference(bench: Bench, sink: SmtpSink) -> Figure:
+    total = bench.options.messages
+    rates = [total / _smtp_source(bench, sink) for _ in range(_REFERENCE_RUNS)]
+    return Figure("smtp-source", statistics.median(rates), "messages/s", runs=rates)
+
+
+def _smtp_source(bench: Bench, sink: SmtpSink) -> float:
+    """Seconds from start to end of one run."""
+    total = bench.options.messages
+    earlier = sink.count()
+    started = time.monotonic()
+    size = ["-m", str(total), "-l", str(bench.options.size_bytes)]
+    command = [postfix_tool("smtp-source"), "-d", "-s", "10", *size, f"127.0.0.1:{sink.port}"]
+    process = bench.children.start("smtp-source", command)
+    code = process.wait(bench.options.stall_seconds)
+    seconds = time.monotonic() - started
+    bench.children.kill(process)
+    if code != 0 or sink.count() - earlier != total:
+        raise BenchmarkError(f"smtp-source: code {code}, {sink.count() - earlier} of {total}")
+    return seconds

@@ -1,0 +1,169 @@
+"""The two SMTP servers that swallow the mail, each in a process of its own."""
+
+import os
+import re
+import shutil
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, Self
+
+from benchmarks.errors import BenchmarkError, NotAvailable
+from benchmarks.processes import Children, Process, free_port, unprivileged_user
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+_COUNTER = re.compile(rb"mesg=(\d+)\r")
+_COUNTER_BYTES = 96  # more than one running counter line is long
+
+
+class Sink(Protocol):
+    port: int
+
+    def count(self) -> int:
+        """Messages accepted so far, copies included."""
+
+
+def postfix_tool(name: str) -> str:
+    places = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+    if found := shutil.which(name, path=places):
+        return found
+    raise NotAvailable(f"{name} is missing (Debian package postfix)")
+
+
+class _ServerProcess:
+    def __init__(self, children: Children, output: Path) -> None:
+        self.port = free_port()
+        self._children = children
+        self._output = output
+        self._process: Process | None = None
+
+    def _launch(self) -> Process:
+        raise NotImplementedError
+
+    def start(self) -> Self:
+        self._process = self._launch()
+        try:
+            _wait_for_listener(self.port, self._process)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._children.stop(self._process, patience=2)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class SmtpSink(_ServerProcess):
+    """Postfix's smtp-sink. It counts what it accepts but cannot tell messages apart."""
+
+    def _launch(self) -> Process:
+        # Started as nobody instead of with -u, because a later change of user would
+        # lose the signal that ends it with us. -c rewrites its counters after each message.
+        with self._output.open("wb") as output:
+            return self._children.start(
+                "smtp-sink",
+                [postfix_tool("smtp-sink"), "-c", f"127.0.0.1:{self.port}", "1000"],
+                user=unprivileged_user(),
+                cwd="/",
+                stdout=output,
+            )
+
+    def count(self) -> int:
+        with self._output.open("rb") as output:
+            size = output.seek(0, os.SEEK_END)
+            output.seek(max(0, size - _COUNTER_BYTES))
+            counters = _COUNTER.findall(output.read())
+        return int(counters[-1]) if counters else 0
+
+
+class RecordingSink(_ServerProcess):
+    """Our own sink: knows each message by its X-Genro-Mail-ID, and when it came."""
+
+    def __init__(self, children: Children, output: Path) -> None:
+        super().__init__(children, output)
+        self.arrivals: Counter[str] = Counter()
+        self.accepted_ns: dict[str, int] = {}
+        self._read_to = 0
+
+    def _launch(self) -> Process:
+        with self._output.open("wb") as output:
+            return self._children.start(
+                "recording sink",
+                [sys.executable, "-m", "benchmarks.sink", str(self.port)],
+                cwd=REPOSITORY,
+                stdout=output,
+            )
+
+    def count(self) -> int:
+        self._read()
+        return self.arrivals.total()
+
+    def distinct(self) -> int:
+        self._read()
+        return len(self.arrivals)
+
+    def copies(self) -> dict[str, int]:
+        """How often beyond the first each message came."""
+        self._read()
+        return {mail_id: n - 1 for mail_id, n in self.arrivals.items() if n > 1}
+
+    def accepted_at(self, mail_id: str) -> int | None:
+        self._read()
+        return self.accepted_ns.get(mail_id)
+
+    def _read(self) -> None:
+        with self._output.open("rb") as output:
+            output.seek(self._read_to)
+            complete, newline, _ = output.read().rpartition(b"\n")
+        self._read_to += len(complete) + len(newline)
+        for line in complete.decode("ascii", "replace").splitlines():
+            stamp, _, mail_id = line.partition(" ")
+            self.arrivals[mail_id] += 1
+            self.accepted_ns.setdefault(mail_id, int(stamp))
+
+
+def _wait_for_listener(port: int, process: Process, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise BenchmarkError(f"the sink ended at once with code {process.returncode}")
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    raise BenchmarkError(f"no sink is listening on port {port}")
+
+
+def wait_for(
+    progress: Callable[[], int],
+    target: int,
+    *,
+    stall_seconds: float,
+    interval: float = 0.005,
+    alive: Callable[[], None] | None = None,
+) -> float:
+    """The monotonic time at which `progress()` was first seen at `target` or above."""
+    best = -1
+    moved = time.monotonic()
+    while (value := progress()) < target:
+        now = time.monotonic()
+        if value > best:
+            best, moved = value, now
+        elif now - moved > stall_seconds:
+            raise BenchmarkError(f"stuck at {value} of {target} for {stall_seconds:.0f} s")
+        if alive is not None:
+            alive()
+        time.sleep(interval)
+    return time.monotonic()

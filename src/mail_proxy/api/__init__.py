@@ -1,0 +1,1 @@
+"""REST: thin routes over operations."""

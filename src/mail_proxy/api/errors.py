@@ -1,0 +1,85 @@
+"""Every error as ``{"ok": false, "error", "detail"}``; none shows a secret, a path or a trace."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from mail_proxy.errors import DatabaseUnavailable, MailProxyError, TooManyRequests
+
+_log = logging.getLogger("mail_proxy.api")
+_LONGEST_SHOWN_VALUE = 200
+_SECRET_WORDS = ("password", "token", "secret", "auth", "key", "config")
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers."""
+    app.add_exception_handler(MailProxyError, _known)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(ValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def answer(status: int, error: str, detail: Any = None, *, retry_after: int = 0) -> Response:
+    """An error answer; ``retry_after`` is in seconds, 0 for none."""
+    headers = {"Retry-After": str(retry_after)} if retry_after else {}
+    body = orjson.dumps({"ok": False, "error": error, "detail": detail})
+    return Response(body, status, headers, media_type="application/json")
+
+
+async def _known(request: Request, error: Exception) -> Response:
+    assert isinstance(error, MailProxyError)
+    if isinstance(error, TooManyRequests):
+        return answer(429, error.message, retry_after=error.retry_after_seconds)
+    if isinstance(error, DatabaseUnavailable):
+        _log.warning("action=request.unavailable reason=%s", error)
+        wait = error.retry_after_seconds
+        return answer(503, "the database is not available just now", retry_after=wait)
+    if error.http_status == 503:
+        return answer(503, error.message, retry_after=1)
+    if error.http_status >= 500:
+        _log.error("action=request.failed error=%s", error)
+        return answer(500, "internal error")
+    return answer(error.http_status, error.message, error.detail)
+
+
+async def _malformed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError | ValidationError)
+    detail = [_field_error(e) for e in error.errors()]
+    first = detail[0]
+    return answer(422, f"{first['field']}: {first['message']}", detail)
+
+
+def _field_error(error: Any) -> dict[str, Any]:
+    location = [str(part) for part in error["loc"] if part not in ("body", "query", "path")]
+    field = ".".join(location) or "body"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        message = "unknown field"
+    return {"field": field, "message": message, "value": _value(location, error.get("input"))}
+
+
+def _value(location: Sequence[str], value: Any) -> Any:
+    if any(word in part.lower() for part in location for word in _SECRET_WORDS):
+        return "********"
+    if isinstance(value, str):
+        return value[:_LONGEST_SHOWN_VALUE]
+    return value if isinstance(value, int | float | bool) else None
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return answer(error.status_code, str(error.detail).lower())
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    # Starlette raises the error again behind this answer, and the server logs its trace.
+    return answer(500, "internal error")

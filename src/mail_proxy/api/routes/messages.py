@@ -1,0 +1,89 @@
+"""Messages: hand in, list, look at, remove."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+
+from mail_proxy.api.deps import AnyCaller, Service, TenantQuery
+from mail_proxy.operations import messages as operations
+from mail_proxy.wire.fields import Identifier
+from mail_proxy.wire.messages import (
+    AddMessages,
+    AddMessagesOut,
+    DeletedOut,
+    EventsOut,
+    Ids,
+    MessageAnswer,
+    MessagesOut,
+    parse_batch,
+)
+
+router = APIRouter(tags=["messages"])
+_ADD_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/AddMessages"}}},
+    }
+}
+#: Schemas that no route names by type, because it reads its body itself.
+EXTRA_MODELS = (AddMessages,)
+
+
+@router.post("/commands/add-messages", openapi_extra=_ADD_BODY)
+async def add(service: Service, caller: AnyCaller, request: Request) -> AddMessagesOut:
+    """Queue a batch. Each message is judged alone; what is queued is on disk when this answers."""
+    # Straight from bytes: a model of the whole body would refuse good messages together with
+    # bad ones, and take twice the time.
+    batch = parse_batch(await request.body(), service.config.queue.max_enqueue_batch)
+    return await service.intake.add(caller, batch)
+
+
+@router.post("/commands/delete-messages")
+async def delete(
+    service: Service, caller: AnyCaller, body: Ids, tenant_id: TenantQuery = None
+) -> DeletedOut:
+    """Remove messages; one that is being sent is listed in `in_progress` and stays."""
+    return await service.door.call(operations.delete, caller, body, tenant_id)
+
+
+@router.get("/messages")
+async def list_messages(
+    service: Service,
+    caller: AnyCaller,
+    tenant_id: TenantQuery = None,
+    active_only: bool = False,
+    status: str | None = None,
+    account_id: Identifier | None = None,
+    batch_code: Identifier | None = None,
+    id: Identifier | None = None,
+    q: Annotated[str | None, Query(max_length=255, description="Recipient or subject.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    cursor: Annotated[str | None, Query(pattern=r"^[0-9a-f-]{36}$")] = None,
+) -> MessagesOut:
+    """Messages, newest first."""
+    request = operations.WhichMessages(
+        active_only, status, account_id, batch_code, id, q, limit, cursor
+    )
+    return await service.door.call(operations.list_messages, caller, request, tenant_id)
+
+
+# An identifier may hold a slash (percent-encoded in the path), hence the path converter;
+# the longer route has to come first.
+@router.get("/messages/{id:path}/events")
+async def events(
+    service: Service, caller: AnyCaller, id: str, tenant_id: TenantQuery = None
+) -> EventsOut:
+    """What happened to a message, oldest first."""
+    request = operations.WhichMessage(id)
+    return await service.door.call(operations.events, caller, request, tenant_id)
+
+
+@router.get("/messages/{id:path}")
+async def get(
+    service: Service, caller: AnyCaller, id: str, tenant_id: TenantQuery = None
+) -> MessageAnswer:
+    """One message."""
+    request = operations.WhichMessage(id)
+    return await service.door.call(operations.get, caller, request, tenant_id)

@@ -1,0 +1,65 @@
+"""Tenants and their keys."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from mail_proxy.api.deps import Admin, AnyCaller, Service
+from mail_proxy.operations import tenants as operations
+from mail_proxy.wire.tenants import (
+    ApiKeyIn,
+    ApiKeyOut,
+    Done,
+    TenantAnswer,
+    TenantFields,
+    TenantIn,
+    TenantSaved,
+    TenantsOut,
+)
+
+router = APIRouter(tags=["tenants"])
+
+
+@router.post("/tenant")
+async def save(service: Service, caller: Admin, body: TenantIn) -> TenantSaved:
+    """Create or update a tenant; a new one's answer carries `api_key`, once."""
+    return await service.door.call(operations.save, caller, body)
+
+
+@router.get("/tenants")
+async def list_tenants(service: Service, caller: Admin, active_only: bool = False) -> TenantsOut:
+    """All tenants."""
+    request = operations.WhichTenants(active_only)
+    return await service.door.call(operations.list_tenants, caller, request)
+
+
+@router.get("/tenant/{id}")
+async def get(service: Service, caller: AnyCaller, id: str) -> TenantAnswer:
+    """One tenant."""
+    return await service.door.call(operations.get, caller, None, id)
+
+
+@router.put("/tenant/{id}")
+async def update(service: Service, caller: AnyCaller, id: str, body: TenantFields) -> TenantAnswer:
+    """Change the given fields only."""
+    return await service.door.call(operations.update, caller, body, id)
+
+
+@router.delete("/tenant/{id}")
+async def delete(service: Service, caller: Admin, id: str) -> Done:
+    """Remove a tenant with all its data; `default` cannot be removed."""
+    return await service.door.call(operations.delete, caller, operations.ForTenant(id))
+
+
+@router.post("/tenant/{id}/api-key")
+async def make_key(
+    service: Service, caller: Admin, id: str, body: ApiKeyIn | None = None
+) -> ApiKeyOut:
+    """A new key; the old one stops working at once."""
+    return await service.door.call(operations.make_key, caller, operations.ForTenant(id, body))
+
+
+@router.delete("/tenant/{id}/api-key")
+async def revoke_key(service: Service, caller: Admin, id: str) -> Done:
+    """Revoke the key."""
+    return await service.door.call(operations.revoke_key, caller, operations.ForTenant(id))

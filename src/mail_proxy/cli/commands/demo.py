@@ -1,0 +1,215 @@
+"""demo: one mail through everything, on this machine only."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from email import message_from_bytes, policy
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+
+from mail_proxy.cli import control
+from mail_proxy.cli.instance import Instance
+from mail_proxy.cli.output import print_json, talk
+from mail_proxy.encryption import KEY_VARIABLE
+from mail_proxy.errors import MailProxyError
+
+_LIMIT_SECONDS = 30.0
+_POLL_SECONDS = 0.05
+_LOG_LINES_SHOWN = 20
+_NAME = "trial"
+_MESSAGE = {
+    "id": "welcome-1",
+    "account_id": "provider",
+    "from": "The Shop <shop@example.com>",
+    "to": ["Ann Example <ann@example.org>"],
+    "subject": "Your order is on its way",
+    "body": "Hello Ann,\n\nit left our house this morning.\n",
+}
+
+
+class DemoFailed(MailProxyError):
+    """Something did not come in time, or came wrong."""
+
+    code = "demo_failed"
+
+
+def demo() -> None:
+    """Send one mail through a proxy, an SMTP server and an application made for the occasion.
+
+    All of it runs on this machine, in a temporary folder, and is gone afterwards.
+    """
+    try:
+        asyncio.run(_demo())
+    except KeyboardInterrupt:
+        raise DemoFailed("interrupted") from None
+
+
+async def _demo() -> None:
+    # The one place outside tests that uses mail_proxy.testing: its server is the provider here.
+    from mail_proxy.testing.smtp_server import ScriptedSmtpServer
+
+    reports: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    with TemporaryDirectory(prefix="mail-proxy-demo-") as folder:
+        home = Path(folder)
+        async with (
+            ScriptedSmtpServer() as provider,
+            _application(reports) as application_url,
+            _proxy(home) as proxy,
+        ):
+            talk(f"Proxy        {proxy.base_url}")
+            talk(f"SMTP server  {provider.host}:{provider.port}")
+            talk(f"Application  {application_url}")
+            await _set_up(proxy, provider.host, provider.port, application_url)
+            begin = time.perf_counter()
+            await _post(proxy, "/commands/add-messages", {"messages": [_MESSAGE]})
+            queued = time.perf_counter()
+            async with _in_time("the mail did not reach the SMTP server"):
+                [mail] = await provider.received(1)
+            delivered = time.perf_counter()
+            talk(f"\n[bold green]The SMTP server has the mail[/] for {mail.recipients[0]}:\n")
+            _print_headers(mail.data)
+            async with _in_time("no delivery report reached the application"):
+                report = await _report(reports)
+            reported = time.perf_counter()
+            talk("\n[bold green]The application has the report[/]:\n")
+            print_json(report)
+            talk(
+                f"\nQueued on disk in {_ms(queued - begin)}, delivered after "
+                f"{_ms(delivered - begin)}, reported after {_ms(reported - begin)}"
+            )
+    talk("Everything is stopped and removed. `mail-proxy start NAME` makes a proxy that stays.")
+
+
+@asynccontextmanager
+async def _application(reports: asyncio.Queue[dict[str, Any]]) -> AsyncIterator[str]:
+    """An application such as a user of the proxy has; yields its base URL."""
+    import uvicorn
+    from fastapi import FastAPI
+
+    class Server(uvicorn.Server):
+        def capture_signals(self) -> nullcontext[None]:  # type: ignore[override]
+            # Ctrl-C is for the whole demo.
+            return nullcontext()
+
+    app = FastAPI()
+
+    @app.post("/mail-proxy/sync")
+    async def sync(body: dict[str, Any]) -> dict[str, Any]:
+        await reports.put(body)
+        return {"ok": True}
+
+    server = Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = asyncio.create_task(server.serve([listener]))
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await serving
+
+
+@asynccontextmanager
+async def _proxy(home: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """The proxy as its own process, just as ``start`` runs it; yields an admin's client."""
+    own = {k: v for k, v in os.environ.items() if not k.startswith("GMP_") and k != KEY_VARIABLE}
+    environ = {**own, "GMP_HOME": str(home)}
+    instance = Instance(_NAME, home)
+    log_file = home / "log"
+    with log_file.open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "mail_proxy", "start", _NAME, "--port", "0"),
+            env=environ,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        async with _in_time("the proxy did not become ready"):
+            url = await _ready_url(instance, process)
+        token = instance.token() or ""
+        headers = {"X-API-Token": token}
+        async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as client:
+            yield client
+    except DemoFailed as error:
+        lines = log_file.read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:]
+        raise DemoFailed("\n".join([error.message, "The proxy's last words:", *lines])) from None
+    finally:
+        await _end(process)
+
+
+async def _ready_url(instance: Instance, process: asyncio.subprocess.Process) -> str:
+    while process.returncode is None:
+        running = instance.find_running() if instance.exists() else None
+        if running is not None and not await asyncio.to_thread(control.why_not_ready, running):
+            return running.url
+        await asyncio.sleep(_POLL_SECONDS)
+    raise DemoFailed(f"the proxy ended with exit code {process.returncode}")
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.send_signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(_LIMIT_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise DemoFailed("the proxy did not stop when asked to, and was killed") from None
+    if process.returncode:
+        raise DemoFailed(f"the proxy ended with exit code {process.returncode}")
+
+
+async def _set_up(proxy: httpx.AsyncClient, host: str, port: int, application_url: str) -> None:
+    account = {"id": _MESSAGE["account_id"], "host": host, "port": port, "tls": "none"}
+    await _post(proxy, "/account", account)
+    answer = await proxy.put("/tenant/default", json={"client_base_url": application_url})
+    _refuse_errors(answer)
+
+
+async def _post(proxy: httpx.AsyncClient, path: str, body: dict[str, Any]) -> None:
+    _refuse_errors(await proxy.post(path, json=body))
+
+
+def _refuse_errors(answer: httpx.Response) -> None:
+    if answer.is_error or answer.json().get("rejected"):
+        request = answer.request
+        raise DemoFailed(f"{request.method} {request.url.path}: {answer.text}")
+
+
+async def _report(reports: asyncio.Queue[dict[str, Any]]) -> dict[str, Any]:
+    """The first call that reports something; the proxy may call with an empty list before."""
+    while True:
+        body = await reports.get()
+        if body["delivery_report"]:
+            return body
+
+
+@asynccontextmanager
+async def _in_time(complaint: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(_LIMIT_SECONDS):
+            yield
+    except TimeoutError:
+        raise DemoFailed(f"{complaint} within {_LIMIT_SECONDS:.0f} s") from None
+
+
+def _print_headers(data: bytes) -> None:
+    for name, value in message_from_bytes(data, policy=policy.default).items():
+        sys.stdout.write(f"{name}: {value}\n")
+    sys.stdout.flush()
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"

@@ -1,0 +1,116 @@
+"""list, status, delete."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.text import Text
+
+from mail_proxy.cli import control
+from mail_proxy.cli.commands.lifecycle import Name
+from mail_proxy.cli.instance import Instance, home_folder
+from mail_proxy.cli.output import print_facts, print_json, print_table, talk, without_password
+from mail_proxy.errors import ConfigError, MailProxyError
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def list_(json: Json = False) -> None:
+    """List the instances of this machine's user."""
+    found = [_describe(instance) for instance in Instance.all(os.environ)]
+    if json:
+        print_json(found)
+    elif not found:
+        talk(f"No instance in {escape(str(home_folder(os.environ)))}")
+        talk("`mail-proxy start NAME` makes one")
+    else:
+        print_table(
+            ["Name", "State", "Address", "Pid", "Database"],
+            [
+                (d["name"], _state(d), d["url"] or "", str(d["pid"] or ""), d["database"] or "")
+                for d in found
+            ],
+        )
+    for one in found:
+        if one["error"]:
+            talk(f"[yellow]{one['name']}:[/] {escape(one['error'])}")
+
+
+def status(name: Name, json: Json = False) -> None:
+    """Show whether an instance runs, is ready, and how much it has to do."""
+    instance = Instance.existing(name, os.environ)
+    described = _describe(instance)
+    running = instance.find_running()
+    if running is None:
+        described.update(ready=False, reason="it is not running")
+    else:
+        reason = control.why_not_ready(running)
+        described.update(ready=not reason, reason=reason or None)
+        try:
+            service = control.service_status(running, instance.token())
+        except MailProxyError as error:
+            described["error"] = error.message
+        else:
+            described.update({k: v for k, v in service.items() if k not in ("ok", "database")})
+    if json:
+        print_json(described)
+        return
+    shown = {**described, "state": _state(described)}
+    print_facts(
+        (key.replace("_", " "), value if isinstance(value, Text) else _words(value))
+        for key, value in shown.items()
+        if value is not None
+    )
+
+
+def delete(
+    name: Name,
+    force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False,
+) -> None:
+    """Remove an instance with its settings, token, key and SQLite database."""
+    instance = Instance.existing(name, os.environ)
+    instance.refuse_while_running("to delete it")
+    if not force:
+        talk(f"{escape(str(instance.folder))} goes for good, with every message in it")
+        typer.confirm(f"Delete {name}?", abort=True, err=True)
+    instance.delete()
+    talk(f"{name} is deleted")
+
+
+def _describe(instance: Instance) -> dict[str, Any]:
+    """What is known without asking the service."""
+    running = instance.find_running()
+    described: dict[str, Any] = {
+        "name": instance.name,
+        "state": "stopped" if running is None else "running",
+        "url": running and running.url,
+        "pid": running and running.pid,
+        "folder": str(instance.folder),
+        "database": running and running.database,
+        "error": None,
+    }
+    if running is None:
+        try:
+            db_path = instance.load_config(None, os.environ).config.db_path
+            described["database"] = without_password(db_path)
+        except ConfigError as error:
+            # A mistake in one instance's file must not hide the others.
+            described["error"] = error.message
+    return described
+
+
+def _state(described: dict[str, Any]) -> Text:
+    if described["state"] == "stopped":
+        return Text("stopped", "dim")
+    if described.get("ready") is False:
+        return Text("running, not ready", "yellow")
+    return Text("running", "green")
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.0f}" if isinstance(value, float) else str(value)

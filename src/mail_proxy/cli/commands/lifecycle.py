@@ -1,0 +1,168 @@
+"""start, stop, restart."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from mail_proxy.cli import control
+from mail_proxy.cli.instance import Instance, home_folder
+from mail_proxy.cli.output import talk, waiting
+from mail_proxy.cli.process import Running
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the instance.")]
+
+
+def start(
+    name: Name,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Port to listen on; 0: one that is free.",
+            show_default="8000, or the next free one",
+        ),
+    ] = None,
+    background: Annotated[
+        bool, typer.Option("--background", help="Go on in the background, once it is ready.")
+    ] = False,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Start anew when the program's code changes.")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=64,
+            help="Dispatcher processes; 0: the API's process delivers itself.",
+            show_default="0",
+        ),
+    ] = None,
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            help="postgresql:// URL, or path of a SQLite file.",
+            show_default="a SQLite file in the instance's folder",
+        ),
+    ] = None,
+    api_token: Annotated[
+        str | None,
+        typer.Option(
+            help="Admin token. Others on this machine may see it in the list of processes: "
+            "GMP_API_TOKEN in the environment is the safer way.",
+            show_default="the instance's own",
+        ),
+    ] = None,
+) -> None:
+    """Start an instance; a new name makes a new instance."""
+    command_line = {
+        "host": host,
+        "port": port,
+        "concurrency.workers": workers,
+        "db_path": database_url,
+        "api_token": api_token,
+    }
+    instance = Instance(name, home_folder(os.environ))
+    instance.refuse_while_running("to start it anew")
+    # Before anything is written: a mistake must not leave half an instance behind.
+    instance.load_config(command_line, os.environ)
+    if not instance.exists():
+        instance.create(os.environ)
+        talk(f"Made the instance [bold]{name}[/] in {escape(str(instance.folder))}")
+    if background:
+        _start_in_background(instance, command_line, reload)
+    else:
+        _serve_here(instance, command_line, reload)
+
+
+def stop(
+    name: Name,
+    force: Annotated[
+        bool, typer.Option("--force", help="End it at once, whatever is in flight.")
+    ] = False,
+) -> None:
+    """Stop an instance; what is in flight is finished first."""
+    instance = Instance.existing(name, os.environ)
+    running = instance.find_running()
+    if running is None:
+        talk(f"{name} is not running")
+        return
+    _end(instance, running, force)
+    talk(f"{name} has stopped")
+
+
+def restart(
+    name: Name,
+    force: Annotated[
+        bool, typer.Option("--force", help="End it at once, whatever is in flight.")
+    ] = False,
+) -> None:
+    """Stop an instance and start it in the background, with the options it was started with."""
+    instance = Instance.existing(name, os.environ)
+    running = instance.find_running()
+    command_line: Mapping[str, Any] = {}
+    if running is not None:
+        # The port too where nobody chose it: its callers know it by now.
+        command_line = {**running.options, "port": running.port}
+        instance.load_config(command_line, os.environ)
+        _end(instance, running, force)
+    _start_in_background(instance, command_line, reload=False)
+
+
+def _start_in_background(instance: Instance, command_line: Mapping[str, Any], reload: bool) -> None:
+    running = control.launch(
+        instance, lambda: _serve(instance, command_line, reload, lambda _: None)
+    )
+    _announce(instance, running)
+    talk(f"  stop    mail-proxy stop {instance.name}")
+
+
+def _serve_here(instance: Instance, command_line: Mapping[str, Any], reload: bool) -> None:
+    def on_started(running: Running) -> None:
+        _announce(instance, running)
+        talk("  stop    Ctrl-C")
+
+    _serve(instance, command_line, reload, on_started)
+    talk(f"{instance.name} has stopped")
+
+
+def _serve(
+    instance: Instance,
+    command_line: Mapping[str, Any],
+    reload: bool,
+    on_started: Callable[[Running], None],
+) -> None:
+    # The server and all it stands on is imported only where it runs: the other commands
+    # answer in an instant.
+    from mail_proxy.cli.serving import Serving
+
+    instance.create(os.environ)
+    loaded = instance.load_config(command_line, os.environ)
+    Serving(instance, loaded, command_line, reload).run(on_started)
+
+
+def _announce(instance: Instance, running: Running) -> None:
+    """Where it is, and a first step that works when it is copied."""
+    token_file = shlex.quote(str(instance.token_file))
+    talk(f"[bold green]{instance.name} is running[/] at [bold]{running.url}[/]")
+    talk(f"  token   {escape(str(instance.token_file))}")
+    talk(f"  docs    {running.url}/docs")
+    talk(f'  try     curl -H "X-API-Token: $(cat {escape(token_file)})" {running.url}/status')
+
+
+def _end(instance: Instance, running: Running, force: bool) -> None:
+    if force:
+        control.kill(instance, running)
+        return
+    timeout = instance.load_config(None, os.environ).config.timing.shutdown_timeout
+    with waiting(f"{instance.name} (pid {running.pid}) finishes what is in flight"):
+        control.end_politely(instance, running, timeout)

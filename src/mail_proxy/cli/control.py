@@ -1,0 +1,166 @@
+"""Starting an instance in the background, reaching it, and stopping it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from mail_proxy.cli.instance import Instance
+from mail_proxy.cli.output import waiting
+from mail_proxy.cli.process import Running
+from mail_proxy.errors import MailProxyError
+
+READY_SECONDS = 30.0
+_POLL_SECONDS = 0.05
+_ANSWER_SECONDS = 5.0
+#: The service ends its own work within shutdown_timeout; the rest is closing connections.
+_STOP_MARGIN_SECONDS = 10.0
+_LOG_LINES_SHOWN = 15
+
+
+class NotReady(MailProxyError):
+    """The instance did not become ready in time."""
+
+    code = "not_ready"
+
+
+class StillRunning(MailProxyError):
+    """The process did not end in time."""
+
+    code = "still_running"
+
+
+def launch(instance: Instance, serve: Callable[[], None]) -> Running:
+    """Run ``serve`` in a process of its own, and wait until the service is ready.
+
+    Raises NotReady with the end of the log when the process died instead.
+    """
+    log_from = instance.log_file.stat().st_size if instance.log_file.exists() else 0
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        _detach(instance.log_file)
+        serve()
+        sys.exit(0)
+    with waiting(f"Starting {instance.name}"):
+        return _await_ready(instance, pid, log_from)
+
+
+def why_not_ready(running: Running) -> str:
+    """Empty when the service is ready to work."""
+    try:
+        answer = _get(running, "/ready", None)
+        return "" if answer.status_code == httpx.codes.OK else _error_text(answer)
+    except httpx.HTTPError as error:
+        return f"no answer from {running.url}: {error}"
+
+
+def service_status(running: Running, token: str | None) -> dict[str, Any]:
+    """Body of ``GET /status``; raises MailProxyError when there is none."""
+    try:
+        answer = _get(running, "/status", token)
+    except httpx.HTTPError as error:
+        raise MailProxyError(f"no answer from {running.url}: {error}") from None
+    if answer.status_code != httpx.codes.OK:
+        raise MailProxyError(f"{running.url}/status answered {_error_text(answer)}")
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def end_politely(instance: Instance, running: Running, timeout_seconds: float) -> None:
+    """Ask the process to stop, and wait until it has. Raises StillRunning."""
+    limit = timeout_seconds + _STOP_MARGIN_SECONDS
+    _signal(running, signal.SIGTERM)
+    if not _ended(instance, running, limit):
+        raise StillRunning(
+            f"{instance.name} (pid {running.pid}) is still busy after {limit:.0f} s; "
+            f"it will end by itself, or at once with `mail-proxy stop {instance.name} --force`"
+        )
+
+
+def kill(instance: Instance, running: Running) -> None:
+    """End the process at once; the messages it was sending are taken up after their lease."""
+    _signal(running, signal.SIGKILL)
+    if not _ended(instance, running, _STOP_MARGIN_SECONDS):
+        raise StillRunning(f"{instance.name} (pid {running.pid}) cannot be killed")
+
+
+def _await_ready(instance: Instance, pid: int, log_from: int) -> Running:
+    end = time.monotonic() + READY_SECONDS
+    reason = "it has not opened its port"
+    while time.monotonic() < end:
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            raise NotReady(f"{instance.name} did not start\n{_tail(instance.log_file, log_from)}")
+        running = instance.find_running()
+        if running is not None and running.pid == pid:
+            reason = why_not_ready(running)
+            if not reason:
+                return running
+        time.sleep(_POLL_SECONDS)
+    raise NotReady(
+        f"{instance.name} (pid {pid}) is not ready after {READY_SECONDS:.0f} s: {reason}. "
+        f"It goes on trying; see {instance.log_file}, or end it with "
+        f"`mail-proxy stop {instance.name}`"
+    )
+
+
+def _signal(running: Running, number: signal.Signals) -> None:
+    try:
+        if number == signal.SIGKILL and os.getpgid(running.pid) == running.pid:
+            # The leader of a group of its own: what it started goes with it.
+            os.killpg(running.pid, number)
+        else:
+            os.kill(running.pid, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        raise MailProxyError(f"process {running.pid} belongs to another user") from None
+
+
+def _ended(instance: Instance, running: Running, limit_seconds: float) -> bool:
+    end = time.monotonic() + limit_seconds
+    while time.monotonic() < end:
+        now = instance.find_running()
+        if now is None or now.pid != running.pid:
+            return True
+        time.sleep(_POLL_SECONDS)
+    return False
+
+
+def _detach(log_file: Path) -> None:
+    os.setsid()
+    log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    os.close(log)
+    os.close(nothing)
+
+
+def _tail(log_file: Path, start: int) -> str:
+    with log_file.open("rb") as file:
+        file.seek(start)
+        lines = file.read().decode(errors="replace").splitlines()
+    return "\n".join(lines[-_LOG_LINES_SHOWN:])
+
+
+def _get(running: Running, path: str, token: str | None) -> httpx.Response:
+    headers = {"X-API-Token": token} if token else {}
+    # trust_env off: a proxy meant for the outside world must not see loopback calls.
+    with httpx.Client(trust_env=False, timeout=_ANSWER_SECONDS) as client:
+        return client.get(running.url + path, headers=headers)
+
+
+def _error_text(answer: httpx.Response) -> str:
+    try:
+        return f"{answer.status_code}: {answer.json()['error']}"
+    except (ValueError, KeyError, TypeError):
+        return f"{answer.status_code}"

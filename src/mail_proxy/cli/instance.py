@@ -1,0 +1,183 @@
+"""An instance: one named service in a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mail_proxy.cli.process import PidFile, Running
+from mail_proxy.config import LoadedConfig, load_config, settings
+from mail_proxy.encryption import KEY_VARIABLE, SECRETS_FILE, make_key_file, new_token
+from mail_proxy.errors import Conflict, Malformed, NotFound
+
+#: First words of the command line, so that ``mail-proxy NAME ...`` can never mean two things.
+COMMAND_NAMES = frozenset(
+    ["current", "delete", "demo", "list", "restart", "start", "status", "stop", "use"]
+)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_HEADING = """\
+# Settings of the instance {name}. Lines that start with # show the defaults ("...": none).
+# The environment (the name in brackets) and the command line are stronger than this file.
+"""
+
+
+def home_folder(environ: Mapping[str, str]) -> Path:
+    """Parent folder of all instances."""
+    return Path(environ.get("GMP_HOME") or "~/.mail-proxy").expanduser().absolute()
+
+
+class Instance:
+    """The folder ``<home>/<name>/`` and the files in it; the folder need not exist."""
+
+    def __init__(self, name: str, home: Path) -> None:
+        """Malformed for a name that cannot be an instance's."""
+        check_name(name)
+        self.name = name
+        self.folder = home / name
+        self.config_file = self.folder / "config.toml"
+        self.database = self.folder / "mail_service.db"
+        self.token_file = self.folder / "token"
+        self.key_file = self.folder / "encryption_key"
+        self.log_file = self.folder / "log"
+        self.pid_file = PidFile(self.folder / "pid")
+
+    @classmethod
+    def existing(cls, name: str, environ: Mapping[str, str]) -> Instance:
+        """Raises NotFound for a name that has no instance."""
+        instance = cls(name, home_folder(environ))
+        if not instance.exists():
+            raise NotFound(f"no instance {name!r}; `mail-proxy list` shows what there is")
+        return instance
+
+    @classmethod
+    def all(cls, environ: Mapping[str, str]) -> list[Instance]:
+        """Every instance, by name."""
+        home = home_folder(environ)
+        names = [f.name for f in home.iterdir() if is_name(f.name)] if home.is_dir() else []
+        return [i for i in (cls(name, home) for name in sorted(names)) if i.exists()]
+
+    def exists(self) -> bool:
+        return self.config_file.is_file()
+
+    def create(self, environ: Mapping[str, str]) -> None:
+        """Make what is missing; idempotent.
+
+        The key is made with the instance only: a key that got lost later must not be replaced
+        by one that opens nothing. It is not made where the environment brings its own.
+        """
+        is_new = not self.exists()
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if is_new and not environ.get(KEY_VARIABLE) and not SECRETS_FILE.exists():
+            make_key_file(self.key_file)
+        if not self.token():
+            self.keep_token(new_token())
+        if is_new:
+            # Last, because it is what makes the folder an instance.
+            _write_private(self.config_file, self._settings_template())
+
+    def token(self) -> str | None:
+        try:
+            return self.token_file.read_text().strip() or None
+        except FileNotFoundError:
+            return None
+
+    def keep_token(self, token: str) -> None:
+        """Remember the token that the service runs with, so that other commands reach it."""
+        if token != self.token():
+            _write_private(self.token_file, token + "\n")
+
+    def load_config(
+        self, command_line: Mapping[str, Any] | None, environ: Mapping[str, str]
+    ) -> LoadedConfig:
+        """The settings, with this folder's files as defaults.
+
+        ``GMP_CONFIG_FILE`` replaces the folder's config.toml. An empty token, where given on
+        purpose, means none.
+        """
+        file = Path(environ["GMP_CONFIG_FILE"]) if environ.get("GMP_CONFIG_FILE") else None
+        if file is None and self.config_file.exists():
+            file = self.config_file
+        loaded = load_config(command_line, environ, file, self._defaults())
+        token = loaded.config.api_token
+        if token is not None and not token.get_secret_value():
+            config = loaded.config.model_copy(update={"api_token": None})
+            return replace(loaded, config=config)
+        return loaded
+
+    def find_running(self) -> Running | None:
+        return self.pid_file.find_running()
+
+    def delete(self) -> None:
+        """Remove the folder with everything in it; Conflict while the instance runs."""
+        with self.pid_file.hold():
+            shutil.rmtree(self.folder)
+
+    def refuse_while_running(self, doing: str) -> None:
+        running = self.find_running()
+        if running is not None:
+            raise Conflict(
+                f"{self.name} is running (pid {running.pid}, {running.url}); "
+                f"{doing}: `mail-proxy stop {self.name}` first"
+            )
+
+    def _settings_template(self) -> str:
+        """Every setting as a comment, so that editing starts from what is true."""
+        lines = [_HEADING.format(name=self.name)]
+        own = self._defaults()
+        table = ""
+        for setting in settings():
+            group, _, key = setting.dotted.rpartition(".")
+            if setting.dotted in ("name", "api_token"):
+                continue
+            if group != table:
+                table = group
+                lines.append(f"[{group}]")
+            default = own.get(setting.dotted, setting.default)
+            lines.append(f"# {setting.description} ({setting.variables[0]})")
+            lines.append(f"# {key} = {_toml(default)}\n")
+        return "\n".join(lines)
+
+    def _defaults(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "db_path": str(self.database),
+            "key_file": str(self.key_file),
+            "api_token": self.token(),
+        }
+
+
+def is_name(name: str) -> bool:
+    return _NAME.fullmatch(name) is not None and name not in COMMAND_NAMES
+
+
+def check_name(name: str) -> None:
+    """Raises Malformed that says what is allowed."""
+    if name in COMMAND_NAMES:
+        raise Malformed(f"{name!r} is a command, so it cannot name an instance")
+    if not is_name(name):
+        raise Malformed(
+            f"{name!r} cannot name an instance: allowed are 1 to 64 letters, digits, "
+            "'-', '_' and '.', the first one a letter or digit"
+        )
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Replace the file at once, so that nobody ever reads half of it; mode 0600."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def _toml(value: Any) -> str:
+    """A default in TOML, whose scalars and lists are written as in JSON."""
+    return json.dumps("..." if value is None else value)

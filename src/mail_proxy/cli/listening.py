@@ -1,0 +1,80 @@
+"""Where an instance listens: its socket, and the URL that reaches it."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+
+from mail_proxy.config import LoadedConfig
+from mail_proxy.errors import ConfigError, MailProxyError
+
+_PORTS_TRIED = 100
+_BACKLOG = 2048
+
+
+def open_socket(loaded: LoadedConfig) -> socket.socket:
+    """A listening socket for the host and port of the settings.
+
+    A port that nobody chose moves on to the next free one; a chosen one does not: somebody
+    relies on it. Raises ConfigError for a host that cannot be listened on.
+    """
+    config = loaded.config
+    is_chosen = loaded.origins["port"] != "default"
+    last = config.port if is_chosen else min(config.port + _PORTS_TRIED - 1, 65535)
+    for port in range(config.port, last + 1):
+        try:
+            return _listen(config.host, port)
+        except socket.gaierror as error:
+            raise ConfigError(f"host (GMP_HOST) = {config.host!r}: {error.strerror}") from None
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                where = f"{config.host}:{port}"
+                raise ConfigError(f"cannot listen on {where}: {error.strerror}") from None
+    if is_chosen:
+        raise MailProxyError(
+            f"port {config.port} of {config.host} is in use by another program; "
+            "choose another --port, or give none to get the next free one"
+        )
+    raise MailProxyError(f"ports {config.port} to {last} of {config.host} are all in use")
+
+
+def refuse_open_doors(loaded: LoadedConfig) -> None:
+    """Raises ConfigError for an instance without a token that others could reach."""
+    config = loaded.config
+    if config.api_token is None and not is_loopback(config.host):
+        raise ConfigError(
+            f"host (GMP_HOST) = {config.host!r}: without a token an instance listens on "
+            "loopback only; set api_token (GMP_API_TOKEN), or leave the host at 127.0.0.1"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def local_url(host: str, port: int) -> str:
+    """A URL that works on this machine, also for a host that means every address."""
+    reachable = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    opened = socket.socket(family, kind, protocol)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(address)
+        # At once: with SO_REUSEADDR a port that is only bound is not taken yet.
+        opened.listen(_BACKLOG)
+    except OSError:
+        opened.close()
+        raise
+    return opened

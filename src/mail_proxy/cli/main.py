@@ -1,0 +1,62 @@
+"""The command line: what ``mail-proxy`` runs.
+
+Commands live in ``cli.commands``, a module per noun, and are registered here.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from mail_proxy.cli.commands import demo, instances, lifecycle
+from mail_proxy.cli.output import complain
+from mail_proxy.errors import MailProxyError
+
+app = typer.Typer(
+    name="mail-proxy",
+    help="A durable mail queue between applications and SMTP servers.",
+    epilog="An instance is a folder in ~/.mail-proxy (GMP_HOME overrides the parent folder). "
+    "Exit codes: 0 done, 1 failed, 2 wrong usage.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    # A stack trace of typer's shows local variables, and among ours are secrets.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("list")(instances.list_)
+app.command()(lifecycle.start)
+app.command()(lifecycle.stop)
+app.command()(lifecycle.restart)
+app.command()(instances.status)
+app.command()(instances.delete)
+app.command()(demo.demo)
+
+
+def main() -> None:
+    """Run the command that sys.argv names, and exit with its code."""
+    try:
+        app()
+    except MailProxyError as error:
+        complain(error.message)
+        sys.exit(error.exit_code)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"genro-mail-proxy {version('genro-mail-proxy')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,76 @@
+"""What commands print: data to stdout, talk to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+from rich.table import Table
+from rich.text import Text
+
+#: Width of tables that go to a file or another program, where nothing needs to fit a screen.
+_WIDE = 240
+
+
+def talk(text: str = "") -> None:
+    """One line for the person who runs the command; may use rich's markup."""
+    # Not wrapped: commands in it are meant to be copied.
+    _console(stderr=True).print(text, soft_wrap=True, highlight=False)
+
+
+def complain(text: str) -> None:
+    talk(f"[bold red]Error:[/] {escape(text)}")
+
+
+def waiting(text: str) -> Status:
+    """Shows that the command waits; on anything but a terminal it says so once."""
+    console = _console(stderr=True)
+    if not console.is_terminal:
+        talk(escape(text))
+    return console.status(escape(text))
+
+
+def print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    _console().print(table)
+
+
+def print_facts(facts: Iterable[tuple[str, str | Text]]) -> None:
+    """Names and values, one a line."""
+    table = Table.grid(padding=(0, 2))
+    for name, value in facts:
+        table.add_row(Text(name, "dim"), _cell(value))
+    _console().print(table)
+
+
+def without_password(db_path: str) -> str:
+    """The database as it may be shown."""
+    parts = urlsplit(db_path)
+    if not parts.password:
+        return db_path
+    user, _, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user.split(':')[0]}:***@{host}").geturl()
+
+
+def _cell(value: str | Text) -> Text:
+    # As Text, because square brackets in a plain string would be read as markup.
+    return Text(value) if isinstance(value, str) else value
+
+
+def _console(stderr: bool = False) -> Console:
+    # Made for each use: streams may have been replaced since the last one.
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else _WIDE)

@@ -1,0 +1,193 @@
+"""Serving an instance in this process until a signal ends it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.supervisors import ChangeReload
+
+import mail_proxy
+from mail_proxy.cli.instance import Instance
+from mail_proxy.cli.listening import local_url, open_socket, refuse_open_doors
+from mail_proxy.cli.output import without_password
+from mail_proxy.cli.process import Running
+from mail_proxy.config import LoadedConfig, ProxyConfig
+from mail_proxy.errors import MailProxyError
+from mail_proxy.server import create_app
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How to serve: the instance, its settings, and those of them that the command line gave."""
+
+    instance: Instance
+    loaded: LoadedConfig
+    command_line: Mapping[str, Any]
+    reload: bool = False
+
+    def run(self, on_started: Callable[[Running], None]) -> None:
+        """Until SIGTERM or SIGINT, and what is in flight is done.
+
+        Raises Conflict when the instance runs already, and the error that kept the service
+        from starting.
+        """
+        refuse_open_doors(self.loaded)
+        with closing(open_socket(self.loaded)) as listener, self.instance.pid_file.hold() as held:
+            running = self._describe(listener)
+            held.write(running)
+            config = self.loaded.config.model_copy(update={"port": running.port})
+            if config.api_token is not None:
+                self.instance.keep_token(config.api_token.get_secret_value())
+            if self.reload:
+                on_started(running)
+                self._run_reloading(config, listener)
+            else:
+                _run(config, listener, lambda: on_started(running))
+
+    def _describe(self, listener: socket.socket) -> Running:
+        config = self.loaded.config
+        port = listener.getsockname()[1]
+        # The token is not among them: it has a file of its own.
+        options = {
+            name: value
+            for name, value in self.command_line.items()
+            if value is not None and name != "api_token"
+        }
+        return Running(
+            pid=os.getpid(),
+            url=local_url(config.host, port),
+            host=config.host,
+            port=port,
+            database=without_password(config.db_path),
+            options=options,
+        )
+
+    def _run_reloading(self, config: ProxyConfig, listener: socket.socket) -> None:
+        os.environ.update(_as_environment(config, self.command_line))
+        if self.instance.config_file.exists():
+            os.environ.setdefault("GMP_CONFIG_FILE", str(self.instance.config_file))
+        package = Path(mail_proxy.__path__[0])
+        settings = _uvicorn_config(
+            "mail_proxy.server:create_app", config, factory=True, reload=True, reload_dirs=[package]
+        )
+        server = uvicorn.Server(settings)
+        ChangeReload(settings, target=server.run, sockets=[listener]).run()
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self._on_started()
+
+
+class _StartupGuard:
+    """The application, with an error of ours at its start kept for the command line to tell:
+    uvicorn would print a stack trace, which says less than the error's own words."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.failure: MailProxyError | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        failed: list[Message] = []
+
+        async def hold_failure_back(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                failed.append(message)
+            else:
+                await send(message)
+
+        try:
+            await self._app(scope, receive, hold_failure_back)
+        except MailProxyError as error:
+            if not failed:
+                raise
+            self.failure = error
+            failed = [{"type": "lifespan.startup.failed", "message": ""}]
+            logging.getLogger("uvicorn.error").disabled = True
+        finally:
+            for message in failed:
+                await send(message)
+
+
+def _run(config: ProxyConfig, listener: socket.socket, on_started: Callable[[], None]) -> None:
+    app = _StartupGuard(create_app(config))
+    server = _Server(_uvicorn_config(app, config), on_started)
+    with _signals_end_with_success(server):
+        try:
+            server.run(sockets=[listener])
+        except SystemExit:
+            if app.failure is None:
+                raise
+    if app.failure is not None:
+        raise app.failure
+
+
+@contextmanager
+def _signals_end_with_success(server: uvicorn.Server) -> Iterator[None]:
+    """After a clean stop uvicorn raises the signal again, for whoever was there before it."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        if not server.started:
+            raise SystemExit(0)
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, leave) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _uvicorn_config(app: Any, config: ProxyConfig, **more: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        interface="asgi3",
+        lifespan="on",
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        timeout_graceful_shutdown=math.ceil(config.timing.shutdown_timeout),
+        **more,
+    )
+
+
+def _as_environment(config: ProxyConfig, command_line: Mapping[str, Any]) -> dict[str, str]:
+    """What the reloaded processes cannot know from the environment and the file."""
+    given = {
+        "GMP_INSTANCE_NAME": config.name,
+        "GMP_DB_PATH": config.db_path,
+        "GMP_HOST": config.host,
+        "GMP_PORT": str(config.port),
+        "GMP_WORKERS": str(config.concurrency.workers),
+        "GMP_KEY_FILE": str(config.key_file or ""),
+    }
+    if config.api_token is not None:
+        given["GMP_API_TOKEN"] = config.api_token.get_secret_value()
+    return given

@@ -1,0 +1,116 @@
+"""Who is calling, and what that lets them reach."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+
+from mail_proxy.domain.tenant import DEFAULT_TENANT
+from mail_proxy.encryption import hash_token, token_matches
+from mail_proxy.errors import Forbidden, Malformed, TooManyRequests, Unauthorized
+from mail_proxy.kit.clock import Clock
+from mail_proxy.sql.directory import Directory, Snapshot
+
+_MOST_FAILURES = 20
+_WINDOW_SECONDS = 60.0
+_MOST_ADDRESSES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated caller; ``tenant_id`` is None for the administrator.
+
+    ``endpoint``, ``address`` and ``request_id`` say where the call came from, for the audit log.
+    """
+
+    tenant_id: str | None
+    endpoint: str = ""
+    address: str | None = None
+    request_id: str | None = None
+
+    @property
+    def is_admin(self) -> bool:
+        """True when the whole instance is in reach."""
+        return self.tenant_id is None
+
+    @property
+    def actor(self) -> str:
+        """Name in the audit log."""
+        return "admin" if self.tenant_id is None else f"tenant:{self.tenant_id}"
+
+    def reach(self, requested: str | None, snapshot: Snapshot) -> str:
+        """The tenant that a call is about.
+
+        ``requested`` may be left out with a tenant key, and where ``default`` is the only
+        tenant. Raises Forbidden for another tenant's data, whether it exists or not, and
+        Malformed where the administrator has to say which tenant.
+        """
+        if self.tenant_id is not None:
+            if requested not in (None, self.tenant_id):
+                raise Forbidden("this token does not reach that tenant")
+            return self.tenant_id
+        if requested is not None:
+            return requested
+        if len(snapshot.tenants) == 1 and DEFAULT_TENANT in snapshot.tenants:
+            return DEFAULT_TENANT
+        detail = [{"field": "tenant_id", "message": "required", "value": None}]
+        raise Malformed("tenant_id: required, because there are several tenants", detail)
+
+    def at(self, endpoint: str, address: str | None, request_id: str | None) -> Caller:
+        """The same caller, calling from somewhere."""
+        return replace(self, endpoint=endpoint, address=address, request_id=request_id)
+
+
+class Authenticator:
+    """Turns a token into a caller, and slows down those who guess."""
+
+    def __init__(self, admin_token: str | None, directory: Directory, clock: Clock) -> None:
+        self._admin_hash = hash_token(admin_token) if admin_token else None
+        self._directory = directory
+        self._clock = clock
+        self._failures: dict[str, deque[float]] = {}
+
+    @property
+    def open(self) -> bool:
+        """True when there is no admin token: then loopback callers are administrators."""
+        return self._admin_hash is None
+
+    async def authenticate(self, token: str | None, address: str, *, loopback: bool) -> Caller:
+        """Raises Unauthorized, Forbidden for an inactive tenant's key, or TooManyRequests."""
+        self._refuse_guessers(address)
+        if token is None:
+            if self.open and loopback:
+                return Caller(None)
+            raise self._failed(address, "no token: send X-API-Token or Authorization: Bearer")
+        if self._admin_hash is not None and token_matches(token, self._admin_hash):
+            return Caller(None)
+        snapshot = await self._directory.current()
+        tenant = snapshot.tenants_by_key.get(hash_token(token))
+        if tenant is None:
+            raise self._failed(address, "unknown token")
+        if tenant.api_key_expires_at is not None and (
+            tenant.api_key_expires_at <= self._clock.now()
+        ):
+            raise self._failed(address, "this token has expired")
+        if not tenant.active:
+            raise Forbidden("the tenant is inactive")
+        return Caller(tenant.id)
+
+    def _failed(self, address: str, reason: str) -> Unauthorized:
+        if len(self._failures) >= _MOST_ADDRESSES:
+            self._failures.pop(next(iter(self._failures)))
+        self._failures.setdefault(address, deque()).append(self._clock.monotonic())
+        return Unauthorized(reason)
+
+    def _refuse_guessers(self, address: str) -> None:
+        failures = self._failures.get(address)
+        if failures is None:
+            return
+        now = self._clock.monotonic()
+        while failures and failures[0] <= now - _WINDOW_SECONDS:
+            failures.popleft()
+        if not failures:
+            del self._failures[address]
+        elif len(failures) >= _MOST_FAILURES:
+            wait = int(failures[0] + _WINDOW_SECONDS - now) + 1
+            raise TooManyRequests("too many failed log-ins from this address", wait)

@@ -1,0 +1,153 @@
+"""SMTP accounts: create, change, list, remove."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Any
+
+from mail_proxy.domain.account import TlsMode
+from mail_proxy.errors import Malformed, NotFound
+from mail_proxy.kit.ids import uuid7
+from mail_proxy.operations.operation import Context, operation
+from mail_proxy.sql.table import Row
+from mail_proxy.wire.accounts import (
+    MASK,
+    AccountAnswer,
+    AccountIn,
+    AccountOut,
+    AccountSaved,
+    AccountsOut,
+)
+from mail_proxy.wire.tenants import Done
+
+_DEFAULTS: dict[str, Any] = {
+    "port": 587,
+    "tls": TlsMode.AUTO.value,
+    "verify_cert": True,
+    "allow_insecure_auth": False,
+    "ttl_seconds": 300,
+    "limit_behavior": "defer",
+    "is_default": False,
+    "is_pec_account": False,
+}
+
+
+@dataclass(frozen=True)
+class WhichAccount:
+    """An account of the tenant that the call is about."""
+
+    id: str
+
+
+@operation("accounts.save", mutates=True)
+def save(context: Context, request: AccountIn) -> AccountSaved:
+    """Create an account, or change the given fields of an old one.
+
+    Saving lifts a pause, and connections that are open are not used for new messages.
+    """
+    accounts, connection = context.tables.accounts, context.connection
+    old = accounts.find_living(connection, context.tenant_id, request.id)
+    port = request.port or (old["port"] if old else _DEFAULTS["port"])
+    given = request.columns(port)
+    # An explicit null of a field that cannot be empty means its default.
+    given.update({k: v for k, v in _DEFAULTS.items() if k in given and given[k] is None})
+    wanted = {**_DEFAULTS, **(old or {}), **given}
+    _check(wanted)
+    if given.get("is_default"):
+        _unset_default(context, request.id)
+    if old is None:
+        pk = uuid7()
+        stamps = {"created_at": context.now, "updated_at": context.now}
+        identity = {"pk": pk, "tenant_id": context.tenant_id, "id": request.id}
+        accounts.insert(connection, {**_DEFAULTS, **given, **identity, **stamps})
+    else:
+        pk = old["pk"]
+        values = {**given, "version": old["version"] + 1, "updated_at": context.now}
+        accounts.update(connection, {"pk": pk}, values)
+    context.after_commit.append(context.signals.directory_changed)
+    return AccountSaved(id=request.id, pk=pk)
+
+
+@operation("accounts.list")
+def list_accounts(context: Context, request: None) -> AccountsOut:
+    """The tenant's accounts in the order of their ids, secrets masked."""
+    accounts = context.tables.accounts
+    rows = accounts.select(
+        context.connection,
+        tenant_id=context.tenant_id,
+        deleted_at=None,
+        order_by=accounts.columns["id"],
+    )
+    return AccountsOut(accounts=[_shown(row) for row in rows])
+
+
+@operation("accounts.get")
+def get(context: Context, request: WhichAccount) -> AccountAnswer:
+    """One account, secrets masked."""
+    return AccountAnswer(account=_shown(_living(context, request.id)))
+
+
+@operation("accounts.delete", mutates=True)
+def delete(context: Context, request: WhichAccount) -> Done:
+    """Remove an account; what waits for it ends in error and is reported."""
+    row = _living(context, request.id)
+    values = {"deleted_at": context.now, "is_default": False, "version": row["version"] + 1}
+    values.update(password=None, imap_password=None)
+    context.tables.accounts.update(context.connection, {"pk": row["pk"]}, values)
+    context.tables.queue.fail_waiting_of_account(
+        context.connection, row["pk"], "account deleted", context.now
+    )
+    context.after_commit += [context.signals.directory_changed, context.signals.events_added]
+    return Done()
+
+
+def _living(context: Context, account_id: str) -> Row:
+    row = context.tables.accounts.find_living(context.connection, context.tenant_id, account_id)
+    if row is None:
+        raise NotFound("no such account")
+    return row
+
+
+def _check(wanted: Row) -> None:
+    if not wanted.get("host"):
+        detail = [{"field": "host", "message": "required", "value": None}]
+        raise Malformed("host: required", detail)
+    clear = wanted["tls"] == TlsMode.NONE and wanted.get("password")
+    if clear and not wanted["allow_insecure_auth"] and not _is_loopback(wanted["host"]):
+        detail = [{"field": "tls", "message": "password in the clear", "value": "none"}]
+        raise Malformed(
+            "tls: none would send the password in the clear; use auto, starttls or ssl, or set "
+            "allow_insecure_auth",
+            detail,
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() in ("localhost", "localhost.")
+
+
+def _unset_default(context: Context, but: str) -> None:
+    accounts = context.tables.accounts
+    marked = accounts.select(
+        context.connection, tenant_id=context.tenant_id, is_default=True, deleted_at=None
+    )
+    for row in marked:
+        if row["id"] != but:
+            accounts.update(context.connection, {"pk": row["pk"]}, {"is_default": False})
+
+
+def _shown(row: Row) -> AccountOut:
+    copied = {name: row[name] for name in AccountOut.model_fields if name in row}
+    copied.update(
+        user=row["smtp_user"],
+        ttl=row["ttl_seconds"],
+        password=MASK if row["password"] else None,
+        imap_password=MASK if row["imap_password"] else None,
+        created_at=int(row["created_at"]),
+        updated_at=int(row["updated_at"]),
+    )
+    return AccountOut(**copied, health="ok", last_error=None)

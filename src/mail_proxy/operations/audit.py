@@ -1,0 +1,31 @@
+"""What the audit log keeps of a request: enough to replay it, without secrets and bodies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from mail_proxy.wire.accounts import MASK
+
+_SECRETS = frozenset(
+    {"password", "imap_password", "token", "signing_secret", "api_key", "client_auth_token"}
+)
+_BODIES = frozenset({"body", "body_html", "content", "attachments"})
+
+
+def masked(value: Any) -> Any:
+    """A JSON-ready copy in which secrets and bodies are replaced by ``********``."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    if isinstance(value, dict):
+        return {k: _masked_field(k, v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [masked(v) for v in value]
+    return value
+
+
+def _masked_field(name: str, value: Any) -> Any:
+    if name in _SECRETS or name in _BODIES:
+        return None if value is None else MASK
+    return masked(value)

@@ -1,0 +1,239 @@
+"""Taking messages in: checked one by one, stored many at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mail_proxy.config import ProxyConfig
+from mail_proxy.domain.mail import Mail
+from mail_proxy.errors import Conflict, ConstraintViolated, RequestError
+from mail_proxy.kit.batching import Batcher
+from mail_proxy.kit.clock import Clock
+from mail_proxy.kit.ids import uuid7
+from mail_proxy.operations.access import Caller
+from mail_proxy.operations.operation import Signals
+from mail_proxy.sql import Connection, SqlDb
+from mail_proxy.sql.directory import Directory, Snapshot
+from mail_proxy.sql.mail_codec import dump_mail
+from mail_proxy.sql.tables import Tables
+from mail_proxy.sql.tables.instance import directory_version
+from mail_proxy.sql.tables.messages import NewMessage, Stored
+from mail_proxy.wire.messages import (
+    AddMessagesOut,
+    MessageIn,
+    ParsedBatch,
+    RejectedOut,
+    Rejection,
+)
+
+_MOST_CALLS_A_COMMIT = 64
+_CHECKED_IN_ONE_GO = 50
+_ATTEMPTS = 3
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A checked message whose account is looked up when it is stored."""
+
+    request: MessageIn
+    tenant_id: str
+    pk: str
+    mail: Mail
+    content: str
+    priority: int
+
+
+@dataclass(slots=True)
+class _Call:
+    caller: Caller
+    drafts: list[_Draft]
+    rejected: list[RejectedOut]
+    tenants: set[str] = field(default_factory=set)
+
+
+class _Stale(Exception):
+    """Tenants or accounts have changed since the rows were prepared."""
+
+
+class Intake:
+    """``messages.add``: calls that arrive while a commit runs share the next one."""
+
+    def __init__(
+        self,
+        db: SqlDb,
+        tables: Tables,
+        directory: Directory,
+        config: ProxyConfig,
+        signals: Signals,
+        clock: Clock,
+    ) -> None:
+        self._db = db
+        self._tables = tables
+        self._directory = directory
+        self._config = config
+        self._signals = signals
+        self._clock = clock
+        self._batcher: Batcher[_Call, AddMessagesOut] = Batcher(
+            "intake", self._flush, _MOST_CALLS_A_COMMIT
+        )
+
+    async def add(self, caller: Caller, batch: ParsedBatch) -> AddMessagesOut:
+        """Queue the good messages of a batch; when this returns they are on disk.
+
+        Raises Forbidden for another tenant's name, RequestError (400) with all rejections in
+        its detail when there was not one usable message.
+        """
+        call = await self._check(caller, batch)
+        if not call.drafts:
+            raise _nothing_usable(call.rejected)
+        answer = await self._batcher.submit(call)
+        if answer.queued == 0:
+            raise _nothing_usable(answer.rejected)
+        return answer
+
+    async def drained(self) -> None:
+        """Wait until every call that has begun is stored."""
+        await self._batcher.drained()
+
+    async def _check(self, caller: Caller, batch: ParsedBatch) -> _Call:
+        snapshot = self._directory.snapshot
+        if not snapshot.tenants:
+            snapshot = await self._directory.current()
+        call = _Call(caller, [], [])
+        for number, message in enumerate(batch.messages, 1):
+            if number % _CHECKED_IN_ONE_GO == 0:
+                await asyncio.sleep(0)  # a big batch must not hold up everything else
+            if isinstance(message, Rejection):
+                call.rejected.append(RejectedOut(id=message.id, reason=message.reason))
+                continue
+            tenant_id = caller.reach(message.tenant_id, snapshot)
+            try:
+                call.drafts.append(self._draft(message, tenant_id, batch.default_priority))
+            except ValueError as error:
+                call.rejected.append(RejectedOut(id=message.id, reason=str(error)))
+        return call
+
+    def _draft(self, message: MessageIn, tenant_id: str, default_priority: int | None) -> _Draft:
+        pk = uuid7()
+        mail = message.mail(f"<{pk}@{_domain(message.sender)}>")
+        priority = message.priority
+        if priority is None:
+            priority = default_priority
+        if priority is None:
+            priority = self._config.queue.default_priority
+        return _Draft(message, tenant_id, pk, mail, dump_mail(mail), priority)
+
+    async def _flush(self, calls: Sequence[_Call]) -> list[AddMessagesOut]:
+        for _ in range(_ATTEMPTS):
+            snapshot = await self._directory.current()
+            now = self._clock.now()
+            rows = [self._rows(call, snapshot, now) for call in calls]
+            try:
+                stored = await self._db.write(self._store, calls, rows, snapshot.version, now)
+            except (_Stale, ConstraintViolated):
+                continue  # an account or tenant went away in between; look again
+            self._signals.messages_added(set().union(*(call.tenants for call in calls)))
+            return [
+                _answer(call, of_call, results)
+                for call, of_call, results in zip(calls, rows, stored, strict=True)
+            ]
+        raise Conflict("tenants and accounts keep changing; try again")
+
+    def _rows(self, call: _Call, snapshot: Snapshot, now: float) -> list[NewMessage | str]:
+        """Each draft as the row to store, or as the reason why it cannot be."""
+        call.tenants = {draft.tenant_id for draft in call.drafts}
+        return [_row(draft, snapshot, now) for draft in call.drafts]
+
+    def _store(
+        self,
+        connection: Connection,
+        calls: Sequence[_Call],
+        rows: Sequence[Sequence[NewMessage | str]],
+        version: int,
+        now: float,
+    ) -> list[list[Stored]]:
+        if directory_version(connection) != version:
+            raise _Stale
+        messages = [row for of_call in rows for row in of_call if isinstance(row, NewMessage)]
+        results = iter(self._tables.messages.add(connection, messages) if messages else [])
+        stored = []
+        for call, of_call in zip(calls, rows, strict=True):
+            good = [row for row in of_call if isinstance(row, NewMessage)]
+            stored.append([next(results) for _ in good])
+            self._audit(connection, call, [m.id for m in good], now)
+        return stored
+
+    def _audit(self, connection: Connection, call: _Call, ids: list[str], now: float) -> None:
+        caller = call.caller
+        self._tables.command_log.insert(
+            connection,
+            {
+                "at": now,
+                "endpoint": caller.endpoint or "messages.add",
+                "tenant_id": next(iter(call.tenants)) if len(call.tenants) == 1 else None,
+                "actor": caller.actor,
+                "address": caller.address,
+                "request_id": caller.request_id,
+                "status": 200,
+                "payload": {"messages": [{"id": i} for i in ids]},
+            },
+        )
+
+
+def _row(draft: _Draft, snapshot: Snapshot, now: float) -> NewMessage | str:
+    request, tenant_id = draft.request, draft.tenant_id
+    if tenant_id not in snapshot.tenants:
+        return "tenant_id: no such tenant"
+    if request.account_id is None:
+        account = snapshot.default_accounts.get(tenant_id)
+        if account is None:
+            return "account_id: required, because there is no default account"
+    else:
+        account = snapshot.accounts_by_id.get((tenant_id, request.account_id))
+        if account is None:
+            return "account_id: no such account"
+    return NewMessage(
+        pk=draft.pk,
+        tenant_id=tenant_id,
+        id=request.id,
+        account_pk=account.pk,
+        priority=draft.priority,
+        due_at=max(request.deferred_ts or 0.0, now),
+        created_at=now,
+        batch_code=request.batch_code,
+        expires_at=request.expires_ts,
+        client_message_id=request.message_id,
+        recipients=" ".join(draft.mail.recipients),
+        subject=request.subject,
+        content=draft.content,
+        size=len(draft.content),
+    )
+
+
+def _answer(
+    call: _Call, rows: Sequence[NewMessage | str], results: Sequence[Stored]
+) -> AddMessagesOut:
+    rejected = list(call.rejected)
+    outcomes = iter(results)
+    queued = 0
+    for draft, row in zip(call.drafts, rows, strict=True):
+        reason = row if isinstance(row, str) else next(outcomes)
+        if reason == Stored.QUEUED:
+            queued += 1
+        else:
+            rejected.append(RejectedOut(id=draft.request.id, reason=str(reason)))
+    return AddMessagesOut(queued=queued, rejected=rejected)
+
+
+def _nothing_usable(rejected: Sequence[RejectedOut]) -> RequestError:
+    detail: Any = {"rejected": [r.model_dump() for r in rejected]}
+    return RequestError("no usable message in the call", detail)
+
+
+def _domain(sender: str) -> str:
+    """Right side of the Message-IDs that the proxy makes."""
+    domain = sender.rpartition("@")[2].strip(" >")
+    return domain if domain.isascii() and domain else "localhost"

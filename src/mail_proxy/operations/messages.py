@@ -1,0 +1,157 @@
+"""Messages after intake: list, look at, remove."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mail_proxy.domain.mail import Address
+from mail_proxy.domain.message import WAITING, MessageState
+from mail_proxy.errors import Malformed, NotFound
+from mail_proxy.operations.operation import Context, operation
+from mail_proxy.sql.mail_codec import load_mail
+from mail_proxy.sql.table import Row
+from mail_proxy.sql.tables.messages import MessageFilter
+from mail_proxy.wire.messages import (
+    DeletedOut,
+    EventOut,
+    EventsOut,
+    Ids,
+    MessageAnswer,
+    MessageOut,
+    MessagesOut,
+)
+
+
+@dataclass(frozen=True)
+class WhichMessages:
+    """``limit`` is 1-1000; ``cursor`` is the ``next_cursor`` of the page before."""
+
+    active_only: bool = False
+    status: str | None = None
+    account_id: str | None = None
+    batch_code: str | None = None
+    id: str | None = None
+    q: str | None = None
+    limit: int = 100
+    cursor: str | None = None
+
+
+@dataclass(frozen=True)
+class WhichMessage:
+    """A message by the client's own identifier."""
+
+    id: str
+
+
+@operation("messages.list")
+def list_messages(context: Context, request: WhichMessages) -> MessagesOut:
+    """A page of messages, newest first."""
+    if request.status is not None and request.status not in list(MessageState):
+        allowed = ", ".join(MessageState)
+        detail = [{"field": "status", "message": f"allowed: {allowed}", "value": request.status}]
+        raise Malformed(f"status: allowed: {allowed}", detail)
+    wanted = MessageFilter(
+        tenant_id=context.tenant_id,
+        active_only=request.active_only,
+        state=request.status,
+        account_id=request.account_id,
+        batch_code=request.batch_code,
+        id=request.id,
+        text=request.q,
+    )
+    rows = context.tables.messages.listing(
+        context.connection, wanted, request.limit + 1, request.cursor
+    )
+    page = rows[: request.limit]
+    more = len(rows) > request.limit
+    return MessagesOut(
+        messages=[_shown(row) for row in page], next_cursor=page[-1]["pk"] if more else None
+    )
+
+
+@operation("messages.get")
+def get(context: Context, request: WhichMessage) -> MessageAnswer:
+    """One message."""
+    return MessageAnswer(message=_shown(_detail(context, request.id)))
+
+
+@operation("messages.events")
+def events(context: Context, request: WhichMessage) -> EventsOut:
+    """What happened to a message, oldest first."""
+    row = _detail(context, request.id)
+    found = context.tables.events.of_message(context.connection, row["pk"])
+    return EventsOut(
+        events=[
+            EventOut(
+                event_type=e["event_type"],
+                event_ts=round(e["event_at"], 3),
+                event_data=e["data"] or {},
+                reported_ts=_whole(e["reported_at"]),
+            )
+            for e in found
+        ]
+    )
+
+
+@operation("messages.delete", mutates=True)
+def delete(context: Context, request: Ids) -> DeletedOut:
+    """Remove messages that are not being sent."""
+    ids = list(dict.fromkeys(request.ids))
+    connection, messages = context.connection, context.tables.messages
+    removed = messages.remove_waiting_or_done(connection, context.tenant_id, ids)
+    rest = [i for i in ids if i not in removed]
+    sending = {i for _, i in messages.states(connection, [(context.tenant_id, i) for i in rest])}
+    gone = [i for i in rest if i not in sending]
+    foreign: set[str] = set()
+    if context.caller.is_admin and gone:
+        foreign = messages.elsewhere(connection, context.tenant_id, gone)
+    return DeletedOut(
+        removed=len(removed),
+        not_found=[i for i in gone if i not in foreign],
+        unauthorized=[i for i in gone if i in foreign],
+        in_progress=[i for i in rest if i in sending],
+    )
+
+
+def _detail(context: Context, message_id: str) -> Row:
+    row = context.tables.messages.detail(context.connection, context.tenant_id, message_id)
+    if row is None:
+        raise NotFound("no such message")
+    return row
+
+
+def _shown(row: Row) -> MessageOut:
+    mail = load_mail(row["content"])
+    state = row["state"]
+    ended = {MessageState.SENT: "sent_ts", MessageState.ERROR: "error_ts"}.get(state)
+    times: dict[str, int | None] = {"sent_ts": None, "error_ts": None}
+    if ended is not None:
+        times[ended] = _whole(row["state_at"])
+    return MessageOut(
+        **{name: row[name] for name in _COPIED},
+        **times,
+        status=state,
+        sender=_text(mail.sender),
+        to=[_text(a) for a in mail.to],
+        cc=[_text(a) for a in mail.cc],
+        bcc=[_text(a) for a in mail.bcc],
+        subject=mail.subject,
+        message_id=mail.message_id,
+        created_ts=int(row["created_at"]),
+        deferred_ts=_whole(row["due_at"]) if state in WAITING else None,
+        expires_ts=_whole(row["expires_at"]),
+        retry_count=row["retries"],
+        recipients=row["recipient_results"],
+    )
+
+
+_COPIED = ("id", "pk", "tenant_id", "account_id", "priority", "batch_code", "error")
+
+
+def _text(address: Address) -> str:
+    return f"{address.name} <{address.email}>" if address.name else address.email
+
+
+def _whole(instant: Any) -> int | None:
+    return None if instant is None else int(instant)

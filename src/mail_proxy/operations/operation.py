@@ -1,0 +1,166 @@
+"""The single door: scope, transaction, audit row, then the effects on the outside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from mail_proxy.config import ProxyConfig
+from mail_proxy.errors import Forbidden, NotFound
+from mail_proxy.kit.clock import Clock
+from mail_proxy.operations.access import Caller
+from mail_proxy.operations.audit import masked
+from mail_proxy.sql import Connection, SqlDb
+from mail_proxy.sql.directory import Directory
+from mail_proxy.sql.tables import Tables
+
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+
+
+@dataclass
+class Signals:
+    """Bells of the loops, rung after a commit. Each is replaced by the composition root."""
+
+    messages_added: Callable[[set[str]], None] = lambda tenants: None
+    events_added: Callable[[], None] = lambda: None
+    directory_changed: Callable[[], None] = lambda: None
+    run_now: Callable[[str | None], None] = lambda tenant_id: None
+
+
+@dataclass
+class Context:
+    """What an operation works with, inside its transaction.
+
+    ``tenant_id`` is the tenant that the call is about and that every query must name; it is
+    empty for operations of the administrator. ``after_commit`` collects what is to be rung.
+    """
+
+    connection: Connection
+    tables: Tables
+    caller: Caller
+    tenant_id: str
+    now: float
+    config: ProxyConfig
+    signals: Signals
+    after_commit: list[Callable[[], None]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Operation(Generic[Request, Answer]):
+    """One thing that can be asked for, by its name."""
+
+    name: str
+    admin_only: bool
+    mutates: bool
+    run: Callable[[Context, Request], Answer]
+
+
+def operation(
+    name: str, *, admin_only: bool = False, mutates: bool = False
+) -> Callable[[Callable[[Context, Request], Answer]], Operation[Request, Answer]]:
+    """Make an operation of a function that runs inside a transaction.
+
+    What mutates runs on the writing side and leaves an audit row in the same transaction.
+    """
+
+    def decorate(run: Callable[[Context, Request], Answer]) -> Operation[Request, Answer]:
+        return Operation(name, admin_only, mutates, run)
+
+    return decorate
+
+
+class Door:
+    """Where REST, the command line, the client library and ``handle_command`` come in."""
+
+    def __init__(
+        self,
+        db: SqlDb,
+        tables: Tables,
+        directory: Directory,
+        config: ProxyConfig,
+        signals: Signals,
+        clock: Clock,
+    ) -> None:
+        self._db = db
+        self._tables = tables
+        self._directory = directory
+        self._config = config
+        self._signals = signals
+        self._clock = clock
+
+    async def call(
+        self,
+        operation: Operation[Request, Answer],
+        caller: Caller,
+        request: Request,
+        tenant_id: str | None = None,
+    ) -> Answer:
+        """Run an operation for a caller, about one tenant where it is about one.
+
+        Raises Forbidden out of scope, NotFound for a tenant that does not exist, and what
+        the operation raises; then nothing was changed.
+        """
+        about = await self._about(operation, caller, tenant_id)
+        arguments = (self._transact, operation, caller, request, about)
+        if operation.mutates:
+            answer, after = await self._db.write(*arguments)
+        else:
+            answer, after = await self._db.read(*arguments)
+        for ring in after:
+            ring()
+        return answer
+
+    async def _about(
+        self, operation: Operation[Any, Any], caller: Caller, tenant_id: str | None
+    ) -> str:
+        if operation.admin_only:
+            if not caller.is_admin:
+                raise Forbidden("this needs the admin token")
+            return ""
+        snapshot = await self._directory.current()
+        about = caller.reach(tenant_id, snapshot)
+        if about not in snapshot.tenants:
+            raise NotFound("no such tenant")
+        return about
+
+    def _transact(
+        self,
+        connection: Connection,
+        operation: Operation[Request, Answer],
+        caller: Caller,
+        request: Request,
+        tenant_id: str,
+    ) -> tuple[Answer, list[Callable[[], None]]]:
+        context = Context(
+            connection=connection,
+            tables=self._tables,
+            caller=caller,
+            tenant_id=tenant_id,
+            now=self._clock.now(),
+            config=self._config,
+            signals=self._signals,
+        )
+        answer = operation.run(context, request)
+        if operation.mutates:
+            write_audit(context, operation.name, masked(request))
+        return answer, context.after_commit
+
+
+def write_audit(context: Context, name: str, payload: Any) -> None:
+    """One row of the audit log, in the transaction of what it tells about."""
+    caller = context.caller
+    context.tables.command_log.insert(
+        context.connection,
+        {
+            "at": context.now,
+            "endpoint": caller.endpoint or name,
+            "tenant_id": context.tenant_id or None,
+            "actor": caller.actor,
+            "address": caller.address,
+            "request_id": caller.request_id,
+            "status": 200,
+            "payload": payload,
+        },
+    )

@@ -1,0 +1,182 @@
+"""Tenants: create, change, keys, remove."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mail_proxy.domain.tenant import DEFAULT_ATTACHMENT_PATH, DEFAULT_SYNC_PATH, DEFAULT_TENANT
+from mail_proxy.encryption import hash_token, new_token
+from mail_proxy.errors import Conflict, Forbidden, Malformed, NotFound
+from mail_proxy.operations.operation import Context, operation
+from mail_proxy.sql.table import Row
+from mail_proxy.wire.accounts import MASK
+from mail_proxy.wire.tenants import (
+    ADMIN_FIELDS,
+    ApiKeyIn,
+    ApiKeyOut,
+    Done,
+    TenantAnswer,
+    TenantFields,
+    TenantIn,
+    TenantOut,
+    TenantSaved,
+    TenantsOut,
+)
+
+
+@dataclass(frozen=True)
+class WhichTenants:
+    """``active_only`` leaves out those that are switched off."""
+
+    active_only: bool = False
+
+
+@dataclass(frozen=True)
+class ForTenant:
+    """A request about a tenant that is named in the path."""
+
+    id: str
+    body: Any = None
+
+
+@operation("tenants.save", admin_only=True, mutates=True)
+def save(context: Context, request: TenantIn) -> TenantSaved:
+    """Create a tenant with a key of its own, or change the given fields of an old one."""
+    tenants = context.tables.tenants
+    context.after_commit.append(context.signals.directory_changed)
+    if tenants.find(context.connection, id=request.id) is not None:
+        return TenantSaved(tenant=_change(context, request.id, request))
+    key = new_token()
+    values = {"id": request.id, "api_key_hash": hash_token(key), "created_at": context.now}
+    values.update(active=True, updated_at=context.now, suspended_batches=[])
+    tenants.insert(context.connection, {**values, **_columns(context, request, {})})
+    context.tables.tenant_sync.insert(context.connection, {"tenant_id": request.id})
+    row = tenants.get(context.connection, id=request.id)
+    return TenantSaved(tenant=_shown(row), api_key=key)
+
+
+@operation("tenants.update", mutates=True)
+def update(context: Context, request: TenantFields) -> TenantAnswer:
+    """Change the given fields of the tenant."""
+    forbidden = sorted(request.model_fields_set & ADMIN_FIELDS)
+    if forbidden and not context.caller.is_admin:
+        raise Forbidden(f"{', '.join(forbidden)}: only the administrator can change this")
+    context.after_commit.append(context.signals.directory_changed)
+    return TenantAnswer(tenant=_change(context, context.tenant_id, request))
+
+
+@operation("tenants.get")
+def get(context: Context, request: None) -> TenantAnswer:
+    """The tenant, secrets masked."""
+    row = context.tables.tenants.get(context.connection, id=context.tenant_id)
+    return TenantAnswer(tenant=_shown(row))
+
+
+@operation("tenants.list", admin_only=True)
+def list_tenants(context: Context, request: WhichTenants) -> TenantsOut:
+    """All tenants in the order of their ids."""
+    tenants = context.tables.tenants
+    where = {"active": True} if request.active_only else {}
+    rows = tenants.select(context.connection, order_by=tenants.columns["id"], **where)
+    return TenantsOut(tenants=[_shown(row) for row in rows])
+
+
+@operation("tenants.delete", admin_only=True, mutates=True)
+def delete(context: Context, request: ForTenant) -> Done:
+    """Remove a tenant with all its data."""
+    if request.id == DEFAULT_TENANT:
+        raise Conflict("the tenant default cannot be removed")
+    context.tables.messages.remove_of_tenant(context.connection, request.id)
+    if context.tables.tenants.delete(context.connection, id=request.id) == 0:
+        raise NotFound("no such tenant")
+    context.after_commit.append(context.signals.directory_changed)
+    return Done()
+
+
+@operation("tenants.make_key", admin_only=True, mutates=True)
+def make_key(context: Context, request: ForTenant) -> ApiKeyOut:
+    """A new key; the old one stops working with this commit."""
+    wanted: ApiKeyIn = request.body or ApiKeyIn()
+    if wanted.expires_at is not None and wanted.expires_at <= context.now:
+        detail = [{"field": "expires_at", "message": "is past", "value": wanted.expires_at}]
+        raise Malformed("expires_at: must be in the future", detail)
+    key = new_token()
+    _set_key(context, request.id, hash_token(key), wanted.expires_at)
+    return ApiKeyOut(api_key=key)
+
+
+@operation("tenants.revoke_key", admin_only=True, mutates=True)
+def revoke_key(context: Context, request: ForTenant) -> Done:
+    """Without a key the tenant is reached with the admin token only."""
+    _set_key(context, request.id, None, None)
+    return Done()
+
+
+def _set_key(
+    context: Context, tenant_id: str, key_hash: str | None, expires_at: float | None
+) -> None:
+    values = {"api_key_hash": key_hash, "api_key_expires_at": expires_at}
+    values["updated_at"] = context.now
+    context.tables.tenants.update(context.connection, {"id": tenant_id}, values)
+    context.after_commit.append(context.signals.directory_changed)
+
+
+def _change(context: Context, tenant_id: str, request: TenantFields) -> TenantOut:
+    with context.tables.tenants.record(context.connection, id=tenant_id) as row:
+        row.update(_columns(context, request, row))
+        row["updated_at"] = context.now
+    return _shown(context.tables.tenants.get(context.connection, id=tenant_id))
+
+
+def _columns(context: Context, request: TenantFields, old: Mapping[str, Any]) -> Row:
+    given = request.model_dump(exclude_unset=True, exclude={"id"})
+    if given.get("active", True) is None:
+        del given["active"]
+    if given.get("client_auth"):
+        given["client_auth"] = _kept_secrets(given["client_auth"], old.get("client_auth"))
+    secret = given.get("signing_secret")
+    if secret == MASK:
+        del given["signing_secret"]
+    elif "signing_secret" in given and old.get("signing_secret") not in (None, secret):
+        given["previous_signing_secret"] = old["signing_secret"]
+        given["signing_secret_changed_at"] = context.now
+    return given
+
+
+def _kept_secrets(new: dict[str, Any], old: dict[str, Any] | None) -> dict[str, Any]:
+    """A masked value that is written back leaves the stored one as it was."""
+    kept = {k: (old or {}).get(k) if v == MASK else v for k, v in new.items()}
+    return {k: v for k, v in kept.items() if v is not None}
+
+
+def _shown(row: Row) -> TenantOut:
+    auth = row["client_auth"] or {"method": "none"}
+    return TenantOut(
+        **{name: row[name] for name in _COPIED},
+        client_sync_path=row["client_sync_path"] or DEFAULT_SYNC_PATH,
+        client_attachment_path=row["client_attachment_path"] or DEFAULT_ATTACHMENT_PATH,
+        client_auth={k: MASK if k in ("token", "password") else v for k, v in auth.items()},
+        suspended_batches=row["suspended_batches"] or [],
+        signing_secret=MASK if row["signing_secret"] else None,
+        has_api_key=row["api_key_hash"] is not None,
+        api_key_expires_at=_whole(row["api_key_expires_at"]),
+        created_at=int(row["created_at"]),
+        updated_at=int(row["updated_at"]),
+    )
+
+
+_COPIED = (
+    "id",
+    "name",
+    "client_base_url",
+    "active",
+    "rate_limits",
+    "large_file_config",
+    "retention_seconds",
+)
+
+
+def _whole(instant: float | None) -> int | None:
+    return None if instant is None else int(instant)

@@ -1,0 +1,43 @@
+"""Log lines as text or JSON, to standard error."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+import orjson
+
+from mail_proxy.config import ProxyConfig
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: ``ts`` (Unix seconds), ``level``, ``logger``, ``message``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "ts": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line).decode()
+
+
+def configure_logging(config: ProxyConfig) -> None:
+    """Set up the ``mail_proxy`` loggers of this process."""
+    handler = logging.StreamHandler(sys.stderr)
+    if config.log_format == "json":
+        handler.setFormatter(JsonFormatter())
+    else:
+        formatter = logging.Formatter(
+            "%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S"
+        )
+        formatter.converter = time.gmtime
+        handler.setFormatter(formatter)
+    root = logging.getLogger("mail_proxy")
+    root.handlers[:] = [handler]
+    root.setLevel(logging.DEBUG if config.debug else config.log_level)
+    root.propagate = False

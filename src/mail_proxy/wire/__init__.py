@@ -1,0 +1,1 @@
+"""JSON shapes of REST and of the sync protocol. The only home of wire names."""

@@ -1,0 +1,99 @@
+"""From text to mailboxes (RFC 5322 section 3.4, RFC 6531 for what is not ASCII)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from email_validator import EmailNotValidError, validate_email
+
+from mail_proxy.domain.mail import Address
+
+# What this matches is valid by RFC 5321; it spares the common address the full check.
+_PLAIN = re.compile(
+    r"([A-Za-z0-9_%+-]+(?:\.[A-Za-z0-9_%+-]+)*)"
+    r"@((?:[A-Za-z0-9](?:[A-Za-z0-9]|-(?!-)){0,62}(?<!-)\.)+[A-Za-z]{2,63})"
+)
+_NAMED = re.compile(r"([^<>]*|\s*\"(?:[^\"\\]|\\.)*\"\s*)<([^<>]*)>\s*")
+_QUOTED_PAIR = re.compile(r"\\(.)")
+_FORBIDDEN = re.compile(r"[\r\n\0]")
+_MAX_LOCAL = 64
+_MAX_ADDRESS = 254
+
+
+def parse_mailbox(text: str) -> Address:
+    """One ``a@b`` or ``Name <a@b>``; ValueError says what is wrong with it."""
+    if _FORBIDDEN.search(text):
+        raise ValueError("must not contain CR, LF or NUL")
+    named = _NAMED.fullmatch(text)
+    if named is None:
+        return Address("", _addr_spec(text.strip()))
+    return Address(_display_name(named[1]), _addr_spec(named[2].strip()))
+
+
+def _display_name(text: str) -> str:
+    name = text.strip()
+    if len(name) >= 2 and name[0] == name[-1] == '"':
+        name = _QUOTED_PAIR.sub(r"\1", name[1:-1])
+    return name
+
+
+def _addr_spec(text: str) -> str:
+    match = _PLAIN.fullmatch(text)
+    if match and len(text) <= _MAX_ADDRESS and len(match[1]) <= _MAX_LOCAL:
+        return f"{match[1]}@{match[2].lower()}"
+    try:
+        found = validate_email(
+            text,
+            check_deliverability=False,
+            # Mail inside a company goes to names without a dot, too.
+            globally_deliverable=False,
+            allow_quoted_local=True,
+            allow_domain_literal=True,
+        )
+    except EmailNotValidError as error:
+        raise ValueError(f"{_shown(text)} is not a mail address: {error}") from None
+    local = found.local_part
+    address = f"{local}@{found.ascii_domain or found.domain}"
+    if len(local.encode()) > _MAX_LOCAL or len(address.encode()) > _MAX_ADDRESS:
+        raise ValueError(
+            f"{_shown(text)} is too long; allowed: {_MAX_LOCAL} octets before the @, "
+            f"{_MAX_ADDRESS} in all"
+        )
+    return address
+
+
+def parse_mailboxes(value: list[str] | str | None) -> tuple[Address, ...]:
+    """A list of mailboxes, or one text with commas between them."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        value = list(_split(value))
+    return tuple(parse_mailbox(text) for text in value)
+
+
+def _split(text: str) -> Iterator[str]:
+    """Split at commas that are neither quoted nor inside angle brackets."""
+    part: list[str] = []
+    quoted = escaped = angled = False
+    for character in text:
+        if escaped:
+            escaped = False
+        elif character == "\\" and quoted:
+            escaped = True
+        elif character == '"':
+            quoted = not quoted
+        elif not quoted and character in "<>":
+            angled = character == "<"
+        elif character == "," and not quoted and not angled:
+            if "".join(part).strip():
+                yield "".join(part).strip()
+            part = []
+            continue
+        part.append(character)
+    if "".join(part).strip():
+        yield "".join(part).strip()
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:77] + "...")

@@ -1,0 +1,45 @@
+"""Types that several request bodies share."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from mail_proxy.config import PRIORITY_NAMES
+
+_FORBIDDEN = re.compile(r"[\r\n\0]")
+
+
+def _one_line(value: str) -> str:
+    if _FORBIDDEN.search(value):
+        raise ValueError("must not contain CR, LF or NUL")
+    return value
+
+
+def _no_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not contain NUL")
+    return value
+
+
+def _priority(value: Any) -> Any:
+    number = PRIORITY_NAMES.get(value, value) if isinstance(value, str) else value
+    if isinstance(number, bool) or number not in (0, 1, 2, 3):
+        raise ValueError("allowed: 0-3, immediate, high, medium, low")
+    return number
+
+
+OneLine = Annotated[str, AfterValidator(_one_line)]
+Text = Annotated[str, AfterValidator(_no_nul)]
+Identifier = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_one_line)]
+Priority = Annotated[int, BeforeValidator(_priority)]
+Timestamp = Annotated[float, Field(ge=0, le=253_402_300_799, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
+
+
+class Request(BaseModel):
+    """A request body: a field nobody knows is refused, so that typing mistakes show."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=False)

@@ -1,0 +1,295 @@
+"""Messages on the wire: what clients hand in and what they read back."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from mail_proxy.domain.mail import OWN_HEADER_PREFIXES, OWN_HEADERS, Address, Mail
+from mail_proxy.errors import Malformed, TooLarge
+from mail_proxy.wire.addresses import parse_mailbox, parse_mailboxes
+from mail_proxy.wire.fields import Identifier, OneLine, Priority, Request, Text, Timestamp
+
+_HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
+_MESSAGE_ID = re.compile(r"<[^<>\s@]+@[^<>\s@]+>")
+_MOST_RECIPIENTS = 1000
+Recipients = list[OneLine] | OneLine
+
+
+class MessageIn(Request):
+    """One mail to queue."""
+
+    id: Identifier = Field(description="The client's own identifier, unique per tenant.")
+    tenant_id: Identifier | None = Field(
+        None, description="May be left out with a tenant key, or with the only tenant."
+    )
+    account_id: Identifier | None = Field(
+        None, description="Default: the tenant's default account, or its only one."
+    )
+    sender: OneLine = Field(alias="from", description="a@b or Name <a@b>.")
+    to: Recipients = Field(default=[], description="List, or one text with commas.")
+    cc: Recipients = Field(default=[], description="As `to`.")
+    bcc: Recipients = Field(default=[], description="As `to`; never in the headers sent.")
+    reply_to: Recipients = Field(default=[], description="As `to`.")
+    return_path: OneLine | None = Field(None, description="Envelope sender; default: `from`.")
+    message_id: OneLine | None = Field(None, description="Message-ID; made when absent.")
+    subject: OneLine = Field(description="Required; may be empty only when given.")
+    body: Text = Field("", description="Text of the mail.")
+    content_type: Literal["plain", "html"] = Field("plain", description="What `body` is.")
+    body_html: Text | None = Field(
+        None, description="HTML beside a plain `body`: multipart/alternative."
+    )
+    headers: dict[str, OneLine] = Field(default={}, description="Extra headers.")
+    priority: Priority | None = Field(None, description="0-3 or immediate, high, medium, low.")
+    deferred_ts: Timestamp | None = Field(None, description="Not before this time.")
+    expires_ts: Timestamp | None = Field(None, description="Not after this time.")
+    batch_code: Identifier | None = Field(None, description="Campaign the message belongs to.")
+    attachments: Annotated[list[dict[str, Any]], Field(max_length=0)] = Field(
+        default=[], description="Not available in this version: must be empty."
+    )
+
+    @field_validator("to", "cc", "bcc", "reply_to", mode="before")
+    @classmethod
+    def _absent(cls, value: Any) -> Any:
+        return [] if value is None else value
+
+    @field_validator("headers")
+    @classmethod
+    def _foreign_headers(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name in headers:
+            if not _HEADER_NAME.fullmatch(name):
+                raise ValueError(f"{name[:80]!r} is not a header name (RFC 5322)")
+            lower = name.lower()
+            if lower in OWN_HEADERS or lower.startswith(OWN_HEADER_PREFIXES):
+                raise ValueError(f"{name} is set by the proxy and cannot be given")
+        return headers
+
+    @field_validator("message_id")
+    @classmethod
+    def _angled(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        angled = value if value.startswith("<") else f"<{value}>"
+        if not _MESSAGE_ID.fullmatch(angled) or len(angled) > 250:
+            raise ValueError("must look like <left@right>, at most 250 characters")
+        return angled
+
+    @model_validator(mode="after")
+    def _consistent(self) -> MessageIn:
+        if self.body_html is not None and self.content_type == "html":
+            raise ValueError("body_html: goes with a plain body only")
+        if self.reply_to and any(name.lower() == "reply-to" for name in self.headers):
+            raise ValueError("headers: Reply-To and the field reply_to cannot both be given")
+        return self
+
+    def mail(self, message_id: str) -> Mail:
+        """The mail itself; ``message_id`` is used where the client gave none.
+
+        ValueError names the field with the address that is wrong.
+        """
+        to, cc, bcc = (_mailboxes(name, getattr(self, name)) for name in ("to", "cc", "bcc"))
+        total = len(to) + len(cc) + len(bcc)
+        if not 1 <= total <= _MOST_RECIPIENTS:
+            raise ValueError(f"to, cc, bcc: {total} recipients; allowed: 1-{_MOST_RECIPIENTS}")
+        return Mail(
+            sender=_mailbox("from", self.sender),
+            to=to,
+            cc=cc,
+            bcc=bcc,
+            subject=self.subject,
+            body=self.body,
+            content_type=self.content_type,
+            message_id=self.message_id or message_id,
+            body_html=self.body_html,
+            reply_to=_mailboxes("reply_to", self.reply_to),
+            return_path=_mailbox("return_path", self.return_path).email
+            if self.return_path
+            else None,
+            headers=tuple(self.headers.items()),
+        )
+
+
+class AddMessages(Request):
+    """Body of ``POST /commands/add-messages``."""
+
+    messages: list[MessageIn] = Field(description="At most max_enqueue_batch.")
+    default_priority: Priority | None = Field(
+        None, description="For messages of this call that give no priority."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A message that was not taken in. ``id`` is None where there was none to read."""
+
+    id: Any
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedBatch:
+    """A call's messages one by one, good or bad, in order."""
+
+    messages: list[MessageIn | Rejection]
+    default_priority: int | None
+
+
+def parse_batch(body: bytes | dict[str, Any], most: int) -> ParsedBatch:
+    """Read an add-messages body; each message is judged alone.
+
+    Raises Malformed when the body as a whole cannot be understood, TooLarge for more than
+    ``most`` messages.
+    """
+    record = read_object(body)
+    unknown = [
+        {"field": name, "message": "unknown field", "value": None}
+        for name in record
+        if name not in ("messages", "default_priority")
+    ]
+    if unknown:
+        raise Malformed(f"unknown field: {unknown[0]['field']}", unknown)
+    messages = record.get("messages")
+    if not isinstance(messages, list):
+        detail = [{"field": "messages", "message": "must be a list", "value": None}]
+        raise Malformed("messages: must be a list", detail)
+    if len(messages) > most:
+        raise TooLarge(f"{len(messages)} messages in one call; allowed: {most}")
+    rest = AddMessages.model_validate({**record, "messages": []})
+    return ParsedBatch([_parse(m) for m in messages], rest.default_priority)
+
+
+def read_object(body: bytes | dict[str, Any]) -> dict[str, Any]:
+    """The JSON object in ``body``; Malformed when there is none."""
+    if isinstance(body, dict):
+        return body
+    try:
+        record = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Malformed(f"the body is not JSON: {error.msg} at character {error.pos}") from None
+    if not isinstance(record, dict):
+        raise Malformed("the body must be a JSON object")
+    return record
+
+
+def _parse(record: Any) -> MessageIn | Rejection:
+    try:
+        return MessageIn.model_validate(record)
+    except ValidationError as error:
+        id_ = record.get("id") if isinstance(record, dict) else None
+        return Rejection(id_ if isinstance(id_, str) else None, explain(error))
+
+
+def explain(error: ValidationError) -> str:
+    """What is wrong, in one line that names the field and never repeats a long value."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"] if not str(part).startswith("constrained"))
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "unknown field"
+    return f"{field}: {message}" if field else message
+
+
+def _mailbox(field: str, text: str) -> Address:
+    try:
+        return parse_mailbox(text)
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from None
+
+
+def _mailboxes(field: str, value: list[str] | str) -> tuple[Address, ...]:
+    try:
+        return parse_mailboxes(value)
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from None
+
+
+class RejectedOut(BaseModel):
+    """A message that was not taken in, and why."""
+
+    id: str | None
+    reason: str
+
+
+class AddMessagesOut(BaseModel):
+    """The queued messages are on disk when this arrives."""
+
+    ok: bool = True
+    queued: int
+    rejected: list[RejectedOut]
+
+
+class Ids(Request):
+    """Client identifiers of messages."""
+
+    ids: list[Identifier] = Field(max_length=10_000)
+
+
+class DeletedOut(BaseModel):
+    """What became of each id."""
+
+    ok: bool = True
+    removed: int
+    not_found: list[str]
+    unauthorized: list[str]
+    in_progress: list[str]
+
+
+class MessageOut(BaseModel):
+    """One message. Times are Unix seconds."""
+
+    id: str
+    pk: str
+    tenant_id: str
+    account_id: str
+    status: str
+    priority: int
+    batch_code: str | None
+    sender: str = Field(serialization_alias="from")
+    to: list[str]
+    cc: list[str]
+    bcc: list[str]
+    subject: str
+    message_id: str
+    created_ts: int
+    deferred_ts: int | None = Field(description="Next attempt of a waiting message.")
+    expires_ts: int | None
+    sent_ts: int | None
+    error_ts: int | None
+    error: str | None = Field(description="Last reason; of a finished message, the final one.")
+    retry_count: int
+    recipients: list[dict[str, Any]] | None = Field(
+        description="Answers for each recipient where they differ."
+    )
+
+
+class MessagesOut(BaseModel):
+    """A page, newest first. ``next_cursor`` is null on the last one."""
+
+    ok: bool = True
+    messages: list[MessageOut]
+    next_cursor: str | None
+
+
+class MessageAnswer(BaseModel):
+    ok: bool = True
+    message: MessageOut
+
+
+class EventOut(BaseModel):
+    """Something that happened to a message."""
+
+    event_type: str
+    event_ts: float
+    event_data: dict[str, Any]
+    reported_ts: int | None
+
+
+class EventsOut(BaseModel):
+    """Oldest first."""
+
+    ok: bool = True
+    events: list[EventOut]
