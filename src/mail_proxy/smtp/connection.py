@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.outcome import AccountTrouble, Outcome
+from mail_proxy.smtp.capabilities import Capabilities
 from mail_proxy.smtp.compose import ComposedMail
 from mail_proxy.smtp.dial import Dial, default_local_hostname, default_tls_context
 from mail_proxy.smtp.protocol import BrokenConnectionError, SmtpProtocol
-from mail_proxy.smtp.transaction import Capabilities, Stale, Timeouts, Transaction, unsendable
+from mail_proxy.smtp.transaction import Stale, Timeouts, Transaction
 
 #: A server that takes longer than this to forget a message is not worth keeping.
 _RESET_SECONDS = 5.0
@@ -66,7 +67,7 @@ class PooledConnection:
         """
         is_reused = self.transactions > 0
         self.transactions += 1
-        refusal = unsendable(mail_from, recipients, message, self._capabilities)
+        refusal = self._capabilities.refusal(mail_from, recipients, message)
         if refusal is not None:
             return refusal
         transaction = Transaction(

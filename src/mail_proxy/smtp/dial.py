@@ -16,8 +16,8 @@ import aiosmtplib
 
 from mail_proxy.domain.account import SmtpLogin, TlsMode
 from mail_proxy.domain.outcome import AccountTrouble
+from mail_proxy.smtp.capabilities import Capabilities
 from mail_proxy.smtp.replies import Reply, Stage, account_stage, account_trouble, one_line
-from mail_proxy.smtp.transaction import Capabilities
 
 _IMPLICIT_TLS_PORT = 465
 _FQDN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
@@ -102,7 +102,7 @@ class Dial:
     def hand_over(self) -> tuple[asyncio.Transport, Capabilities]:
         """The open transport, which aiosmtplib does not use any more."""
         transport = cast(asyncio.Transport, self._client.transport)
-        return transport, _capabilities(self._client.esmtp_extensions)
+        return transport, Capabilities.of(self._client.esmtp_extensions)
 
     def close(self) -> None:
         self._client.close()
@@ -160,10 +160,8 @@ class Dial:
             is_done = True
         except aiosmtplib.SMTPResponseException as error:
             return self._refused(error)
-        except (aiosmtplib.SMTPException, OSError) as error:
-            return self._failed(error)
-        except ValueError as error:
-            # A host name that neither IDNA nor TLS can work with.
+        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+            # ValueError: a host name that neither IDNA nor TLS can work with.
             return self._failed(error)
         finally:
             if not is_done:
@@ -197,15 +195,3 @@ def _forms(user: str, password: str) -> list[str]:
     """What aiosmtplib writes: AUTH PLAIN (RFC 4616), AUTH LOGIN; and the password itself."""
     octets = [f"\0{user}\0{password}".encode(), password.encode()]
     return [base64.b64encode(octet).decode() for octet in octets] + [password]
-
-
-def _capabilities(extensions: dict[str, str]) -> Capabilities:
-    """From EHLO keywords in lower case. ``SIZE 0`` and ``SIZE`` name no limit (RFC 1870)."""
-    size = extensions.get("size", "")
-    return Capabilities(
-        pipelining="pipelining" in extensions,
-        declares_size="size" in extensions,
-        size=int(size) or None if size.isascii() and size.isdigit() else None,
-        eight_bit="8bitmime" in extensions,
-        smtputf8="smtputf8" in extensions,
-    )

@@ -44,8 +44,6 @@ class SmtpProtocol(asyncio.Protocol):
         self._deadline = 0.0
         transport.set_protocol(self)
 
-    # -- what a transaction uses
-
     def expect(self, replies: int) -> None:
         """So many replies will answer what is written next."""
         self._awaited += replies
@@ -85,6 +83,7 @@ class SmtpProtocol(asyncio.Protocol):
         if self.broken is None:
             self._transport.write(b"QUIT\r\n")
             self._break("closed")
+        if self._timer is None and not self._closed.done():
             self._timer = self._loop.call_later(timeout, self._transport.abort)
 
     def abort(self) -> None:
@@ -92,10 +91,9 @@ class SmtpProtocol(asyncio.Protocol):
         self._break("closed")
         self._transport.abort()
 
-    # -- what the event loop calls
-
     def data_received(self, data: bytes) -> None:
         if self.broken is not None:
+            # Nothing but the answer to QUIT matters any more.
             self.has_agreed_to_quit = data.startswith(b"221")
             self._transport.close()
             return
@@ -125,8 +123,6 @@ class SmtpProtocol(asyncio.Protocol):
         self._paused = False
         self._wake()
 
-    # -- replies
-
     def _line_received(self, line: bytes) -> None:
         code, separator = line[:3], line[3:4]
         if not (code.isdigit() and b"200" <= code < b"600" and separator in b" -\r"):
@@ -149,8 +145,6 @@ class SmtpProtocol(asyncio.Protocol):
         self._awaited -= 1
         self._replies.append(reply)
         self._wake()
-
-    # -- waiting
 
     async def _something_happens(self, deadline: float) -> None:
         if self.broken is not None:

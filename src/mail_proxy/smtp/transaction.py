@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mail_proxy.domain.outcome import (
     Deferred,
-    Failed,
     Outcome,
     RecipientResult,
     RecipientStatus,
 )
+from mail_proxy.smtp.capabilities import Capabilities, needs_smtputf8
 from mail_proxy.smtp.compose import ComposedMail
 from mail_proxy.smtp.protocol import BrokenConnectionError, SmtpProtocol
 from mail_proxy.smtp.replies import (
@@ -35,9 +34,6 @@ _SESSION_VERDICTS = (Verdict.ACCOUNT, Verdict.UNEXPECTED)
 #: Octets handed to the transport at once: large enough to be cheap, small enough to notice in
 #: time that the server has refused or stopped reading.
 _CHUNK_OCTETS = 65536
-#: A path that cannot end early and smuggle parameters or commands (RFC 5321 section 4.1.2).
-_ATOM = r"[^\x00-\x20\x7f<>\"\ud800-\udfff]+"
-_PATH = re.compile(rf"(?:{_ATOM}|\"[^\x00-\x1f\x7f\ud800-\udfff]+\"@{_ATOM})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,43 +49,10 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What EHLO offered. ``size``: most octets of a message, None without a limit (RFC 1870)."""
-
-    pipelining: bool = False
-    size: int | None = None
-    declares_size: bool = False
-    eight_bit: bool = False
-    smtputf8: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Stale:
     """The server ended a reused connection before it knew of the message: nothing was tried."""
 
     reason: str
-
-
-def unsendable(
-    mail_from: str, recipients: Sequence[str], message: ComposedMail, capabilities: Capabilities
-) -> Failed | None:
-    """Why the server can never take this message, known without asking it."""
-    if capabilities.size is not None and len(message.data) > capabilities.size:
-        return Failed(
-            f"message has {len(message.data)} octets, the server takes at most {capabilities.size}"
-        )
-    if not capabilities.smtputf8 and _needs_smtputf8(mail_from, recipients, message):
-        return Failed("an address needs SMTPUTF8 (RFC 6531), which the server does not offer")
-    if message.is_8bit and not capabilities.eight_bit:
-        return Failed("the message needs 8BITMIME (RFC 6152), which the server does not offer")
-    for path in (mail_from, *recipients):
-        if _PATH.fullmatch(path) is None:
-            return Failed(f"not an address that SMTP can carry: {path[:100]!r}")
-    return None
-
-
-def _needs_smtputf8(mail_from: str, recipients: Sequence[str], message: ComposedMail) -> bool:
-    return message.needs_smtputf8 or not all(map(str.isascii, (mail_from, *recipients)))
 
 
 class Transaction:
@@ -207,7 +170,7 @@ class Transaction:
         # RFC 1870 section 5 counts neither stuffed dots nor the final one.
         size = b" SIZE=%d" % len(message.data) if self._capabilities.declares_size else b""
         body = b" BODY=8BITMIME" if message.is_8bit else b""
-        utf8 = b" SMTPUTF8" if _needs_smtputf8(mail_from, recipients, message) else b""
+        utf8 = b" SMTPUTF8" if needs_smtputf8(mail_from, recipients, message) else b""
         return b"MAIL FROM:<%b>%b%b%b\r\n" % (mail_from.encode(), size, body, utf8)
 
     async def _mail_refused(self, reply: Reply, recipients: int) -> Outcome | Stale:

@@ -174,8 +174,6 @@ class ScriptedSmtpServer:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._server.wait_closed()
 
-    # -- the script
-
     def on(self, stage: Stage, script: Script, *, times: int | None = None) -> None:
         """From now on answer ``stage`` so, for the next ``times`` (None: always).
 
@@ -191,8 +189,6 @@ class ScriptedSmtpServer:
 
     def forget_script(self) -> None:
         self._rules.clear()
-
-    # -- what happens to open connections
 
     @property
     def open_connections(self) -> int:
@@ -216,8 +212,6 @@ class ScriptedSmtpServer:
         """The accepted messages, as soon as there are ``count`` of them."""
         await self.wait_until(lambda: len(self.accepted) >= count)
         return self.accepted
-
-    # -- sessions
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -287,8 +281,6 @@ class ScriptedSmtpServer:
     async def _notify(self) -> None:
         async with self._changed:
             self._changed.notify_all()
-
-    # -- commands
 
     async def _ehlo(self, session: _Session, _: str) -> None:
         session.reset()

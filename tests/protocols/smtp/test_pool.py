@@ -188,6 +188,18 @@ async def test_a_saved_account_gets_new_sessions(
     assert not first.is_open
 
 
+async def test_a_session_in_use_while_the_account_is_saved_ends_afterwards(
+    pool: SMTPPool, server: ScriptedSmtpServer, login: Logins
+) -> None:
+    old = await take(pool, login(server.port))
+    new = await take(pool, login(server.port, version=2))
+    pool.release(old)
+    pool.release(new)
+    assert not old.is_open
+    assert await take(pool, login(server.port)) is new
+    pool.release(new)
+
+
 async def test_fresh_drops_what_was_idle(
     pool: SMTPPool, server: ScriptedSmtpServer, login: Logins
 ) -> None:

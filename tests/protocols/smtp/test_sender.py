@@ -155,6 +155,9 @@ async def test_a_probe_ends_at_the_step_that_fails(
             ("login", False),
         ]
         assert "535" in steps[-1].detail
+        server.on("QUIT", Act.DROP)
+        steps = await sender.probe(login(server.port, user="u", password="p"))
+        assert steps[-1][:3] == ("quit", False, "no answer to QUIT")
         steps = await sender.probe(login(server.port, host="localhost"))
         assert [(step.step, step.ok) for step in steps] == [("connect", True), ("tls", False)]
         await server.wait_until(lambda: server.open_connections == 0)
