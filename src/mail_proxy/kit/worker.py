@@ -95,7 +95,7 @@ class Jobs:
             await job()
         except DatabaseUnavailable as error:
             self._log.warning("action=%s.wait key=%r reason=%s", self.name, key, error)
-        except Exception:
+        except Exception:  # noqa: BLE001 - one job's error must not reach the others
             self._log.exception("action=%s.failed key=%r", self.name, key)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -27,19 +27,24 @@ _MOST_IDS_IN_LOG = 20
 
 @dataclass(frozen=True)
 class Terms:
-    """``claim_seconds`` must outlast a call and the transactions around it."""
+    """``claim_seconds`` must outlast a call and the transactions around it.
+
+    ``chance`` gives random numbers from 0 to 1.
+    """
 
     owner: str
     claim_seconds: float
     interval_seconds: float
     batch_size: int
+    chance: Callable[[], float] = random.random
 
 
 class Conversation:
     """Calls a tenant for as long as there is something to say at once.
 
     Every batch is acknowledged in the transaction that also prolongs or ends the claim. When
-    the process dies between the tenant's answer and that commit, the batch is told again.
+    the process dies between the tenant's answer and that commit, the batch is told again once
+    the claim has run out.
     """
 
     def __init__(
@@ -98,10 +103,8 @@ class Conversation:
             return None  # the tenant was deleted while it was called
         return dict(row) if goes_on else None
 
-    def _changes(
-        self, row: Row, claimed: Row, answer: SyncAnswer | CallFailed, now: float
-    ) -> Row:
-        interval, chance = self._terms.interval_seconds, random.random()
+    def _changes(self, row: Row, claimed: Row, answer: SyncAnswer | CallFailed, now: float) -> Row:
+        interval, chance = self._terms.interval_seconds, self._terms.chance()
         if isinstance(answer, SyncAnswer):
             changes = after_answer(row, answer, now, interval, chance)
         else:
@@ -157,9 +160,7 @@ def _payload(tenant_id: str, events: Sequence[PendingEvent]) -> dict[str, object
     )
 
 
-def _tell(
-    tenant_id: str, events: Sequence[PendingEvent], answer: SyncAnswer | CallFailed
-) -> None:
+def _tell(tenant_id: str, events: Sequence[PendingEvent], answer: SyncAnswer | CallFailed) -> None:
     if isinstance(answer, CallFailed):
         _log.warning(
             "action=report.failed tenant=%r events=%d reason=%r",

@@ -98,7 +98,8 @@ class ClientReporter:
             self._channel = self._new_channel()
             self._stopping.clear()
             self._worker.start()
-            self._wake()
+            if self._poll_seconds is not None:
+                self._wake()
 
     async def stop(self) -> None:
         """Let the calls in flight end within ``shutdown_timeout``, then break them off.
