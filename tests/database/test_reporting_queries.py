@@ -6,70 +6,26 @@ from typing import Any
 
 from sqlalchemy import Connection, event
 
-from mail_proxy.kit.ids import uuid7
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.tables import Tables
-from mail_proxy.sql.tables.events import NewEvent
-from mail_proxy.sql.tables.messages import NewMessage
 from mail_proxy.sql.tables.tenant_sync import HANDED_OVER
+from mail_proxy.testing.builders import add_event, add_messages, add_tenant
 
 NOW = 1_800_000_000.0
 
 
 async def make_tenant(db: SqlDb, tables: Tables, tenant: str, **values: Any) -> str:
-    pk = uuid7()
-
-    def work(connection: Connection) -> None:
-        stamp = {"created_at": NOW, "updated_at": NOW}
-        values.setdefault("client_base_url", "http://localhost")
-        tables.tenants.insert(connection, {"id": tenant, **stamp, **values})
-        account = {
-            "pk": pk,
-            "tenant_id": tenant,
-            "id": "a",
-            "host": "localhost",
-            "port": 25,
-            "tls": "none",
-            "verify_cert": True,
-            "allow_insecure_auth": False,
-            "ttl_seconds": 300,
-            "limit_behavior": "defer",
-            "is_default": False,
-            "is_pec_account": False,
-            **stamp,
-        }
-        tables.accounts.insert(connection, account)
-
-    await db.write(work)
-    return pk
+    return await add_tenant(
+        db, tables, tenant, **{"client_base_url": "http://localhost", **values}
+    )
 
 
 async def make_events(
     db: SqlDb, tables: Tables, tenant: str, account: str, count: int
 ) -> list[str]:
-    messages = [
-        NewMessage(
-            pk=uuid7(),
-            tenant_id=tenant,
-            id=f"m{n}",
-            account_pk=account,
-            priority=2,
-            due_at=NOW,
-            created_at=NOW,
-            batch_code=None,
-            expires_at=None,
-            client_message_id=None,
-            recipients="a@b.example",
-            subject="Hello",
-            content="{}",
-            size=2,
-        )
-        for n in range(count)
-    ]
-    await db.write(tables.messages.add, messages)
-    told = [NewEvent(m.pk, tenant, "sent", NOW, {}) for m in messages]
-    await db.write(tables.events.append, told)
-    return [m.pk for m in messages]
+    pks = await add_messages(db, tables, tenant, account, [f"m{n}" for n in range(count)])
+    await add_event(db, tables, tenant, pks)
+    return pks
 
 
 async def settle(db: SqlDb, tables: Tables, tenant: str, **values: Any) -> None:
@@ -123,7 +79,7 @@ async def test_events_that_were_put_off_are_due_at_their_time(db: SqlDb, tables:
     (first, second) = await db.read(tables.events.unreported, "t", NOW, 10)
     await db.write(tables.events.acknowledge, [second.seq], NOW)
     await db.write(tables.events.put_off, [(first.seq, NOW + 60)])
-    await db.write(tables.events.append, [NewEvent(pks[0], "t", "bounce", NOW, {})])
+    await add_event(db, tables, "t", [pks[0]], "bounce")
 
     assert await due(db, tables, NOW + 59) == []
     assert await due(db, tables, NOW + 60) == ["t"]
