@@ -15,9 +15,7 @@ NOW = 1_800_000_000.0
 
 
 async def make_tenant(db: SqlDb, tables: Tables, tenant: str, **values: Any) -> str:
-    return await add_tenant(
-        db, tables, tenant, **{"client_base_url": "http://localhost", **values}
-    )
+    return await add_tenant(db, tables, tenant, **{"client_base_url": "http://localhost", **values})
 
 
 async def make_events(

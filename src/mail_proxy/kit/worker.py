@@ -82,6 +82,11 @@ class Jobs:
             self._tasks[key] = task
             task.add_done_callback(lambda _: self._tasks.pop(key))
 
+    async def drained(self) -> None:
+        """Wait until no job runs."""
+        while self._tasks:
+            await asyncio.wait(list(self._tasks.values()))
+
     async def stop(self, timeout_seconds: float) -> None:
         """Let the running jobs end within the time, then cancel the rest and wait for them."""
         if self._tasks:

@@ -8,14 +8,12 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-
 from mail_proxy.domain.tenant import Tenant
 from mail_proxy.errors import NotFound
 from mail_proxy.kit.clock import Clock
 from mail_proxy.reporting.pacing import after_answer, after_failure, is_due, put_off_seconds
 from mail_proxy.reporting.sync_client import CallFailed, ReportChannel
-from mail_proxy.sql import SqlDb
+from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.events import PendingEvent

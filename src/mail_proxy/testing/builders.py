@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection
-
 from mail_proxy.kit.ids import uuid7
-from mail_proxy.sql import SqlDb
+from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.events import NewEvent
 from mail_proxy.sql.tables.messages import NewMessage

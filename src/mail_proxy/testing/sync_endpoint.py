@@ -19,8 +19,8 @@ class Reply:
     """What the endpoint answers to one call.
 
     ``json`` is sent as JSON; ``body`` instead of it as it stands. ``raw`` replaces the whole
-    answer, also where it is no HTTP. With ``after`` the answer waits for that event: one that
-    is never set makes an application that hangs.
+    answer, also where it is no HTTP. With ``after`` the answer waits for that event; with
+    ``hangs`` it never comes.
     """
 
     json: Any = field(default_factory=dict)
@@ -29,11 +29,7 @@ class Reply:
     raw: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     after: asyncio.Event | None = None
-
-    @classmethod
-    def hang(cls) -> Reply:
-        """Take the call and never answer."""
-        return cls(after=asyncio.Event())
+    hangs: bool = False
 
     def to_bytes(self) -> bytes:
         """The answer as it goes over the wire."""
@@ -156,6 +152,9 @@ class SyncEndpoint:
                 self._arrived.notify_all()
             if reply.after is not None:
                 await reply.after.wait()
+            if reply.hangs:
+                await reader.read()  # until the caller gives up
+                return
             writer.write(reply.to_bytes())
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError):

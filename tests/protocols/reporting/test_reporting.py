@@ -7,7 +7,7 @@ import base64
 from typing import Any
 
 import pytest
-from conftest import INTERVAL, House, ids
+from reporting_house import INTERVAL, House, ids
 
 from mail_proxy.config import ClientSyncConfig
 from mail_proxy.testing.sync_endpoint import Reply, SyncEndpoint
@@ -86,7 +86,7 @@ async def test_all_these_answers_acknowledge(
         (Reply(body=b"{" + b" " * 1_100_000 + b"}"), "the answer is larger than 1 MB"),
         (Reply(raw=b"what?\r\n\r\n"), "the call broke off: RemoteProtocolError"),
         (Reply(raw=b""), "the call broke off: RemoteProtocolError"),
-        (Reply.hang(), "no answer within 0.5 s"),
+        (Reply(hangs=True), "no answer within 0.5 s"),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )
@@ -174,9 +174,7 @@ async def test_ids_in_error_are_put_off_and_their_later_events_wait_behind(
 
     assert ids(endpoint.calls) == [["m", "n", "m"], ["o"], ["m", "m"], ["m", "m"], ["m"]]
     fourth, fifth = endpoint.calls[3:]
-    assert [sorted(r)[-2:] for r in fourth.reports] == [["retry_ts", "tenant_id"]] + [
-        ["sent_ts", "tenant_id"]
-    ]
+    assert ["retry_ts" in r for r in fourth.reports] == [True, False]
     assert "bounce_ts" in fifth.reports[0]
     assert await house.unreported() == []
 

@@ -1,11 +1,9 @@
-"""A reporter on a database with tenants, its clock in the test's hands."""
+"""Reporters on a database with tenants, their clock in the test's hands."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import pytest
 
 from mail_proxy.config import ClientSyncConfig, ProxyConfig, QueueConfig, TimingConfig
 from mail_proxy.reporting.reporter import ClientReporter
@@ -92,11 +90,10 @@ class House:
         async with SyncEndpoint() as sentinel:
             name = f"sentinel{len(self.accounts)}"
             await self.tenant(name, client_base_url=sentinel.url)
-            await reporter.run_now(name)
+            reporter.run_now(name)
             await sentinel.wait_for(1)
-            await reporter.stop()
+            await reporter.drained()
             await self.db.write(self._remove, name)
-        reporter.start()
 
     async def unreported(self, tenant: str = "t") -> list[str]:
         """Ids of messages with events that the tenant does not know, put off or not."""
@@ -114,24 +111,6 @@ class House:
 
     def _remove(self, connection: Any, tenant: str) -> None:
         self.tables.tenants.delete(connection, id=tenant)
-
-
-@pytest.fixture
-async def house(db: SqlDb, tables: Tables, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    for variable in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
-        monkeypatch.delenv(variable, raising=False)
-        monkeypatch.delenv(variable.lower(), raising=False)
-    await db.write(tables.instance.ensure, "test", FakeClock().now())
-    house = House(db, tables)
-    yield house
-    for reporter in house.reporters:
-        await reporter.stop()
-
-
-@pytest.fixture
-async def endpoint() -> AsyncIterator[SyncEndpoint]:
-    async with SyncEndpoint() as endpoint:
-        yield endpoint
 
 
 def ids(calls: Sequence[ReportCall]) -> list[list[str]]:
