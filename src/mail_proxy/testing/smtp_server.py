@@ -1,10 +1,10 @@
 """An SMTP server on loopback that does what a test tells it to, and remembers what it was told.
 
-    async with ScriptedSmtpServer() as server:
-        server.on_recipient("gone@example.org", "550 5.1.1 no such user")
-        server.on("end of data", "451 4.3.0 later", times=1)
-        ...
-        assert server.accepted[0].recipients == ("ann@example.org",)
+async with ScriptedSmtpServer() as server:
+    server.on_recipient("gone@example.org", "550 5.1.1 no such user")
+    server.on("end of data", "451 4.3.0 later", times=1)
+    ...
+    assert server.accepted[0].recipients == ("ann@example.org",)
 """
 
 from __future__ import annotations

@@ -129,7 +129,9 @@ def test_long_address_lists_are_folded() -> None:
 
 
 def test_a_long_non_ascii_subject_is_encoded_in_short_words() -> None:
-    lines = (header(mail(subject="Съешь ещё этих мягких булок " * 4), "Subject") or "").split("\r\n")
+    lines = (header(mail(subject="Съешь ещё этих мягких булок " * 4), "Subject") or "").split(
+        "\r\n"
+    )
     assert len(lines) > 1
     assert max(map(len, lines)) <= 76
 
