@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from mail_proxy.domain.retry import RetryStrategy
 from mail_proxy.errors import ConfigError
 
 PREFIX = "GMP_"
@@ -191,6 +192,11 @@ class ProxyConfig(_Group):
     @classmethod
     def _upper(cls, value: Any) -> Any:
         return value.upper() if isinstance(value, str) else value
+
+    @property
+    def retry_strategy(self) -> RetryStrategy:
+        """The retry schedule as a rule."""
+        return RetryStrategy(self.retry.retry_delays, self.retry.max_retries)
 
     @property
     def database_url(self) -> str:

@@ -92,7 +92,9 @@ def claim(
     return work
 
 
-def change(message: ClaimedMessage, state: str = "sent", **values: object) -> StateChange:
+def change(
+    message: ClaimedMessage, state: str = "sent", claimed_by: str = "", **values: object
+) -> StateChange:
     event = NewEvent(message.pk, message.tenant_id, state, NOW, {"n": 1})
     fields = {
         "due_at": NOW,
@@ -103,7 +105,12 @@ def change(message: ClaimedMessage, state: str = "sent", **values: object) -> St
         "recipient_results": None,
         "event": event,
     }
-    return StateChange(pk=message.pk, state=state, **{**fields, **values})  # type: ignore[arg-type]
+    return StateChange(
+        pk=message.pk,
+        claimed_by=claimed_by or message.claimed_by,
+        state=state,
+        **{**fields, **values},
+    )  # type: ignore[arg-type]
 
 
 async def test_a_claim_takes_due_messages_of_each_account_in_order_and_only_once(
@@ -135,8 +142,8 @@ async def test_an_outcome_is_written_with_its_event_by_the_claimer_alone(
     me, other = await register(db, tables), await register(db, tables)
     (message,) = await db.write(claim(tables, [account], me))
 
-    assert await db.write(tables.queue.record, other, [change(message, "error")]) == set()
-    assert await db.write(tables.queue.record, me, [change(message)]) == {message.pk}
+    assert await db.write(tables.queue.record, [change(message, "error", other)]) == set()
+    assert await db.write(tables.queue.record, [change(message)]) == {message.pk}
 
     row = await db.read(tables.messages.detail, "t", "m")
     assert row["state"] == MessageState.SENT
@@ -158,8 +165,8 @@ async def test_what_a_dead_dispatcher_held_goes_back_and_what_it_sent_stays_sent
     assert await db.write(tables.queue.rescue, NOW + 6) == 2
     assert await db.write(tables.queue.renew, dead, NOW + 60) is False
     assert await db.write(tables.queue.renew, alive, NOW + 60) is True
-    assert await db.write(tables.queue.record, dead, [change(held[0])]) == {held[0].pk}
-    assert await db.write(tables.queue.record, dead, [change(held[1], "deferred")]) == set()
+    assert await db.write(tables.queue.record, [change(held[0])]) == {held[0].pk}
+    assert await db.write(tables.queue.record, [change(held[1], "deferred")]) == set()
     assert [m.id for m in await db.write(claim(tables, [account], alive))] == [held[1].id]
     assert await db.write(tables.queue.hand_back, alive) == 1
 
@@ -180,7 +187,7 @@ async def test_the_same_id_replaces_while_it_waits_and_is_refused_afterwards(
     ] == [("m", '{"v": 2}'), ("n", "{}")]
     assert await db.write(tables.messages.add, [new(account, "m")]) == [Stored.IN_PROGRESS]
     m, n = sorted(claimed, key=lambda c: c.id)
-    await db.write(tables.queue.record, me, [change(m), change(n, "error")])
+    await db.write(tables.queue.record, [change(m), change(n, "error")])
     answers = await db.write(tables.messages.add, [new(account, i) for i in "mnx"])
     assert answers == [Stored.ALREADY_SENT, Stored.ALREADY_FAILED, Stored.QUEUED]
 
@@ -194,7 +201,7 @@ async def test_thousands_go_in_and_out_with_a_handful_of_statements(
     me = await register(db, tables)
     claimed = await db.write(claim(tables, [account], me, limit=5000))
     assert [m.id for m in claimed] == [str(i) for i in range(2345)]
-    assert len(await db.write(tables.queue.record, me, [change(m) for m in claimed])) == 2345
+    assert len(await db.write(tables.queue.record, [change(m) for m in claimed])) == 2345
     assert await db.read(tables.messages.count_waiting) == 0
 
 
@@ -205,7 +212,7 @@ async def test_unreported_events_come_in_order_and_wait_behind_one_that_was_put_
     await db.write(tables.messages.add, [new(account, "m"), new(account, "n")])
     me = await register(db, tables)
     claimed = sorted(await db.write(claim(tables, [account], me)), key=lambda c: c.id)
-    await db.write(tables.queue.record, me, [change(c, "deferred") for c in claimed])
+    await db.write(tables.queue.record, [change(c, "deferred") for c in claimed])
     m = claimed[0]
     assert await db.read(tables.events.tenants_to_tell) == ["t"]
     pending = await db.read(tables.events.unreported, "t", NOW, 10)

@@ -1,12 +1,15 @@
-"""The supervised loop: the one place that survives every error."""
+"""Supervised work: the one place that survives every error."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from mail_proxy.errors import DatabaseUnavailable
+
+Result = TypeVar("Result")
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -55,3 +58,50 @@ class Worker:
                 self._log.exception("action=%s.failed retry_in=%.1fs", self.name, pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+
+class Jobs:
+    """Short pieces of work beside a loop, at most one at a time for each key.
+
+    What a job raises is logged and ends that job alone; whoever starts it tries it again.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._log = logging.getLogger(f"mail_proxy.{name}")
+
+    def __len__(self) -> int:
+        """How many jobs run."""
+        return len(self._tasks)
+
+    def start(self, key: str, job: Callable[[], Awaitable[None]]) -> None:
+        """Run ``job``; nothing when a job with this key runs."""
+        if key not in self._tasks:
+            task = asyncio.create_task(self._run(key, job), name=f"{self.name} {key}")
+            self._tasks[key] = task
+            task.add_done_callback(lambda _: self._tasks.pop(key))
+
+    async def stop(self, timeout_seconds: float) -> None:
+        """Let the running jobs end within the time, then cancel the rest and wait for them."""
+        if self._tasks:
+            _, late = await asyncio.wait(list(self._tasks.values()), timeout=timeout_seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _run(self, key: str, job: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await job()
+        except DatabaseUnavailable as error:
+            self._log.warning("action=%s.wait key=%r reason=%s", self.name, key, error)
+        except Exception:
+            self._log.exception("action=%s.failed key=%r", self.name, key)
+
+
+async def caught(work: Awaitable[Result]) -> Result | Exception:
+    """What ``work`` returns, or the error it raises as a value: for code that users hand in."""
+    try:
+        return await work
+    except Exception as error:  # noqa: BLE001 - nobody knows what foreign code raises
+        return error

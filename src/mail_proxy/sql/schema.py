@@ -38,7 +38,10 @@ _Serial = BigInteger().with_variant(Integer(), "sqlite")
 
 WAITING = text("state IN ('pending', 'deferred')")
 SENDING = text("state = 'sending'")
-UNREPORTED = text("reported_at IS NULL AND event_type <> 'queued'")
+UNREPORTED = "reported_at IS NULL AND event_type <> 'queued'"
+#: Two indexes, so that finding what is new does not depend on how much was put off.
+FRESH = f"{UNREPORTED} AND report_after IS NULL"
+PUT_OFF = f"{UNREPORTED} AND report_after IS NOT NULL"
 
 instance = Table(
     "instance",
@@ -237,11 +240,19 @@ message_event = Table(
     Column("report_attempts", Integer, nullable=False, server_default="0"),
     Index("ix_message_event_message_pk_seq", "message_pk", "seq"),
     Index(
-        "ix_message_event_unreported",
+        "ix_message_event_fresh",
         "tenant_id",
         "seq",
-        sqlite_where=UNREPORTED,
-        postgresql_where=UNREPORTED,
+        sqlite_where=text(FRESH),
+        postgresql_where=text(FRESH),
+    ),
+    Index(
+        "ix_message_event_put_off",
+        "tenant_id",
+        "report_after",
+        "seq",
+        sqlite_where=text(PUT_OFF),
+        postgresql_where=text(PUT_OFF),
     ),
 )
 

@@ -83,7 +83,7 @@ class _Session:
         self.recipients = []
 
 
-class _Ended(Exception):  # noqa: N818 - not an error: the script or QUIT ended the session
+class _Ended(Exception):
     pass
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, text
 
 from mail_proxy.sql import schema
 from mail_proxy.sql.adapters import Shape
@@ -15,7 +15,30 @@ from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.table import Row, Table
 
 _SEQ: Shape = (("seq", "bigint"),)
-_UNREPORTED = "reported_at IS NULL AND event_type <> 'queued'"
+#: Conditions on one event ``e``. They name the partial indexes' own conditions literally:
+#: SQLite uses such an index only then.
+FRESH_TO_TELL = (
+    f"{schema.FRESH} AND NOT EXISTS (SELECT 1 FROM message_event AS earlier "
+    "WHERE earlier.message_pk = e.message_pk AND earlier.seq < e.seq "
+    "AND earlier.reported_at IS NULL AND earlier.report_after IS NOT NULL)"
+)
+PUT_OFF_TO_TELL = (
+    f"{schema.PUT_OFF} AND report_after <= :now AND NOT EXISTS (SELECT 1 "
+    "FROM message_event AS earlier WHERE earlier.message_pk = e.message_pk "
+    "AND earlier.seq < e.seq AND earlier.reported_at IS NULL "
+    "AND earlier.report_after > e.report_after)"
+)
+_UNREPORTED_EVENTS = text(
+    "SELECT e.seq, e.message_pk, m.id, a.id, e.event_type, e.event_at, e.data, e.report_attempts "
+    "FROM (SELECT seq FROM (SELECT e.seq FROM message_event AS e "
+    f"WHERE {FRESH_TO_TELL} AND e.tenant_id = :tenant_id ORDER BY e.seq LIMIT :limit) AS fresh "
+    "UNION ALL SELECT seq FROM (SELECT e.seq FROM message_event AS e "
+    f"WHERE {PUT_OFF_TO_TELL} AND e.tenant_id = :tenant_id "
+    "ORDER BY e.report_after, e.seq LIMIT :limit) AS put_off) AS found "
+    "JOIN message_event AS e ON e.seq = found.seq "
+    "JOIN message AS m ON m.pk = e.message_pk JOIN account AS a ON a.pk = m.account_pk "
+    "ORDER BY e.seq LIMIT :limit"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +99,6 @@ class MessageEventTable(Table):
         """Oldest first."""
         return self.select(connection, message_pk=message_pk, order_by=self.schema.c.seq)
 
-    def tenants_to_tell(self, connection: Connection) -> list[str]:
-        """Tenants with events they do not know; the cost grows with tenants, not with events."""
-        first = f"SELECT tenant_id FROM message_event WHERE {_UNREPORTED}"
-        result = connection.exec_driver_sql(
-            f"WITH RECURSIVE told(id) AS (SELECT ({first} ORDER BY tenant_id LIMIT 1) UNION ALL "
-            f"SELECT ({first} AND tenant_id > told.id ORDER BY tenant_id LIMIT 1) "
-            "FROM told WHERE told.id IS NOT NULL) SELECT id FROM told WHERE id IS NOT NULL"
-        )
-        return list(result.scalars())
-
     def unreported(
         self, connection: Connection, tenant_id: str, now: float, limit: int
     ) -> list[PendingEvent]:
@@ -94,29 +107,9 @@ class MessageEventTable(Table):
         An event behind an older one of its message that was put off waits with it, so that
         each message's story is told in order.
         """
-        e, m, a = self.schema.alias("e"), schema.message, schema.account
-        earlier = self.schema.alias("earlier")
-        blocked = select(earlier.c.seq).where(
-            earlier.c.message_pk == e.c.message_pk,
-            earlier.c.seq <= e.c.seq,
-            earlier.c.reported_at.is_(None),
-            earlier.c.report_after > now,
-        )
-        columns = (e.c.event_type, e.c.event_at, e.c.data, e.c.report_attempts)
-        statement = (
-            select(e.c.seq, e.c.message_pk, m.c.id, a.c.id.label("account_id"), *columns)
-            .join(m, m.c.pk == e.c.message_pk)
-            .join(a, a.c.pk == m.c.account_pk)
-            .where(
-                e.c.tenant_id == tenant_id,
-                e.c.reported_at.is_(None),
-                e.c.event_type != "queued",
-                ~blocked.exists(),
-            )
-            .order_by(e.c.seq)
-            .limit(limit)
-        )
-        return [PendingEvent(*row) for row in connection.execute(statement)]
+        values = {"tenant_id": tenant_id, "now": now, "limit": limit}
+        rows = connection.execute(_UNREPORTED_EVENTS, values)
+        return [PendingEvent(*row[:6], orjson.loads(row[6] or "{}"), row[7]) for row in rows]
 
     def acknowledge(self, connection: Connection, seqs: Sequence[int], now: float) -> None:
         """The tenant knows these events."""
@@ -138,19 +131,3 @@ class MessageEventTable(Table):
             (*_SEQ, ("until", "double precision")),
             until,
         )
-
-    def next_put_off(self, connection: Connection, tenant_id: str) -> float | None:
-        """When the earliest event that was put off may be reported again; None without one."""
-        c = self.schema.c
-        statement = (
-            select(c.report_after)
-            .where(
-                c.tenant_id == tenant_id,
-                c.reported_at.is_(None),
-                c.event_type != "queued",
-                c.report_after.is_not(None),
-            )
-            .order_by(c.report_after)
-            .limit(1)
-        )
-        return connection.execute(statement).scalar()

@@ -44,13 +44,15 @@ class ClaimedMessage:
     recipients_left: list[str] | None
     recipient_results: list[dict[str, Any]] | None
     content: str = ""
+    claimed_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """What an attempt makes of a message; ``event`` is appended with it."""
+    """What an attempt makes of a message that ``claimed_by`` holds; ``event`` goes with it."""
 
     pk: str
+    claimed_by: str
     state: str
     due_at: float
     retries: int
@@ -128,25 +130,24 @@ class MessageQueue:
         by_pk = {row[0]: row[1] for row in contents}
         for message in messages:
             message.content = by_pk[message.pk]
+            message.claimed_by = dispatcher_id
 
     def next_due_at(
-        self, connection: Connection, account_pks: Sequence[str], now: float
+        self, connection: Connection, account_pks: Sequence[str], after: float
     ) -> float | None:
-        """When the next of the waiting messages becomes due, later than ``now``; or None."""
+        """The earliest due time, later than ``after``, of the waiting messages; or None."""
         rows = self._db.execute_rows(
             connection,
             "SELECT (SELECT candidate.due_at FROM message AS candidate "
             f"WHERE candidate.account_pk = rows.account_pk AND candidate.{_WAITING} "
-            "AND candidate.priority = rows.priority AND candidate.due_at > rows.now "
+            "AND candidate.priority = rows.priority AND candidate.due_at > rows.after "
             "ORDER BY candidate.due_at LIMIT 1) FROM rows",
-            (("account_pk", "uuid"), ("priority", "integer"), ("now", "double precision")),
-            [(pk, priority, now) for pk in account_pks for priority in range(4)],
+            (("account_pk", "uuid"), ("priority", "integer"), ("after", "double precision")),
+            [(pk, priority, after) for pk in account_pks for priority in range(4)],
         )
         return min((row[0] for row in rows if row[0] is not None), default=None)
 
-    def record(
-        self, connection: Connection, dispatcher_id: str, changes: Sequence[StateChange]
-    ) -> set[str]:
+    def record(self, connection: Connection, changes: Sequence[StateChange]) -> set[str]:
         """Write what became of claimed messages, with their events; returns the pks written.
 
         A message whose claim was lost is left alone, but for this: what was sent is sent, so
@@ -162,7 +163,7 @@ class MessageQueue:
             "OR (rows.state = 'sent' AND message.state IN ('pending', 'deferred'))) "
             "RETURNING message.pk",
             _CHANGE,
-            [_change_row(change, dispatcher_id) for change in changes],
+            [_change_row(change) for change in changes],
         )
         pks = {row[0] for row in written}
         self._events.append(connection, [c.event for c in changes if c.event and c.pk in pks])
@@ -245,7 +246,7 @@ _CHANGE: Shape = (
 )
 
 
-def _change_row(change: StateChange, dispatcher_id: str) -> tuple[Any, ...]:
+def _change_row(change: StateChange) -> tuple[Any, ...]:
     return (
         change.pk,
         change.state,
@@ -255,7 +256,7 @@ def _change_row(change: StateChange, dispatcher_id: str) -> tuple[Any, ...]:
         change.error,
         _dumps(change.recipients_left),
         _dumps(change.recipient_results),
-        dispatcher_id,
+        change.claimed_by,
     )
 
 

@@ -2,16 +2,56 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, or_, select, update
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, case, or_, text, update
 
 from mail_proxy.sql import schema
 from mail_proxy.sql.table import Row, Table
+from mail_proxy.sql.tables.events import FRESH_TO_TELL, PUT_OFF_TO_TELL
+
+#: ``idle_calls`` of a tenant that handed over messages while a call was running.
+HANDED_OVER = -1
+
+_TO_TELL = (
+    "(EXISTS (SELECT 1 FROM message_event AS e "
+    f"WHERE {FRESH_TO_TELL} AND e.tenant_id = tenant.id) OR "
+    "EXISTS (SELECT 1 FROM message_event AS e "
+    f"WHERE {PUT_OFF_TO_TELL} AND e.tenant_id = tenant.id))"
+)
+_DUE = text(
+    "SELECT tenant.id FROM tenant LEFT JOIN tenant_sync AS sync ON sync.tenant_id = tenant.id "
+    "WHERE (:everyone OR tenant.client_base_url <> '') "
+    "AND (sync.claimed_by IS NULL OR sync.claimed_until < :now) "
+    "AND (coalesce(sync.next_due_at, 0) <= :now AND tenant.active "
+    "AND coalesce(sync.quiet_until, 0) <= :now "
+    "OR (coalesce(sync.next_due_at, 0) <= :now OR coalesce(sync.failures, 0) = 0) "
+    f"AND {_TO_TELL}) "
+    "ORDER BY coalesce(sync.failures, 0), coalesce(sync.next_due_at, 0), tenant.id"
+)
+_ENSURE = text(
+    "INSERT INTO tenant_sync (tenant_id) SELECT id FROM tenant "
+    "WHERE CAST(:tenant_id AS text) IS NULL OR id = :tenant_id ON CONFLICT DO NOTHING"
+)
 
 
 class TenantSyncTable(Table):
-    """One row a tenant, made with it. Instants are Unix seconds."""
+    """One row a tenant, made with it or with its first call. Instants are Unix seconds.
+
+    ``next_due_at`` is the next call even when there is nothing to report; while ``failures``
+    is above 0 it holds back reports too. ``quiet_until`` holds back empty calls only.
+    ``idle_calls`` counts answers in a row that announced messages of which none came.
+    """
 
     schema = schema.tenant_sync
+
+    def due(self, connection: Connection, now: float, everyone: bool) -> list[str]:
+        """Tenants to call now, the healthy ones first; those that are being called are left out.
+
+        ``everyone``: also tenants without a URL of their own. One statement; its cost grows
+        with the tenants, not with their events.
+        """
+        return list(connection.execute(_DUE, {"now": now, "everyone": everyone}).scalars())
 
     def claim(
         self, connection: Connection, tenant_id: str, owner: str, now: float, until: float
@@ -20,6 +60,7 @@ class TenantSyncTable(Table):
 
         Returns the row as it stands.
         """
+        connection.execute(_ENSURE, {"tenant_id": tenant_id})
         c = self.schema.c
         statement = (
             update(self.schema)
@@ -33,16 +74,39 @@ class TenantSyncTable(Table):
             return None
         return self.get(connection, tenant_id=tenant_id)
 
-    def release(self, connection: Connection, tenant_id: str, owner: str, values: Row) -> None:
-        """Write how the call went and let others call; nothing when the claim was lost."""
+    def release(self, connection: Connection, owner: str, tenant_id: str | None = None) -> None:
+        """Let others call this tenant, or all that ``owner`` holds."""
         c = self.schema.c
+        statement = update(self.schema).where(c.claimed_by == owner)
+        if tenant_id is not None:
+            statement = statement.where(c.tenant_id == tenant_id)
+        connection.execute(statement.values(claimed_by=None, claimed_until=None))
+
+    def call_now(self, connection: Connection, now: float, tenant_id: str | None) -> None:
+        """Make one tenant due and reset its do-not-disturb; None: make all due, and reset none."""
+        connection.execute(_ENSURE, {"tenant_id": tenant_id})
+        statement = update(self.schema)
+        if tenant_id is None:
+            statement = statement.values(next_due_at=now)
+        else:
+            statement = statement.where(self.schema.c.tenant_id == tenant_id)
+            statement = statement.values(next_due_at=now, quiet_until=None)
+        connection.execute(statement)
+
+    def messages_arrived(
+        self, connection: Connection, now: float, tenant_ids: Sequence[str]
+    ) -> None:
+        """Tenants that announced messages have handed some over: no slowing down any more."""
+        c = self.schema.c
+        waits = (c.idle_calls > 0) & (c.failures == 0) & (c.next_due_at > now)
         connection.execute(
             update(self.schema)
-            .where(c.tenant_id == tenant_id, c.claimed_by == owner)
-            .values(**values, claimed_by=None, claimed_until=None)
+            .where(
+                c.tenant_id.in_(tenant_ids),
+                or_(c.idle_calls > 0, c.claimed_by.is_not(None)),
+            )
+            .values(
+                idle_calls=case((c.claimed_by.is_(None), 0), else_=HANDED_OVER),
+                next_due_at=case((waits, now), else_=c.next_due_at),
+            )
         )
-
-    def due_times(self, connection: Connection) -> dict[str, Row]:
-        """Every tenant's row, by tenant id."""
-        rows = connection.execute(select(self.schema))
-        return {row.tenant_id: dict(row._mapping) for row in rows}

@@ -302,13 +302,24 @@ def _message_event() -> None:
     op.create_index(
         "ix_message_event_message_pk_seq", "message_event", ["message_pk", "seq"], unique=False
     )
+    unreported = "reported_at IS NULL AND event_type <> 'queued'"
+    fresh = sa.text(f"{unreported} AND report_after IS NULL")
     op.create_index(
-        "ix_message_event_unreported",
+        "ix_message_event_fresh",
         "message_event",
         ["tenant_id", "seq"],
         unique=False,
-        sqlite_where=sa.text("reported_at IS NULL AND event_type <> 'queued'"),
-        postgresql_where=sa.text("reported_at IS NULL AND event_type <> 'queued'"),
+        sqlite_where=fresh,
+        postgresql_where=fresh,
+    )
+    put_off = sa.text(f"{unreported} AND report_after IS NOT NULL")
+    op.create_index(
+        "ix_message_event_put_off",
+        "message_event",
+        ["tenant_id", "report_after", "seq"],
+        unique=False,
+        sqlite_where=put_off,
+        postgresql_where=put_off,
     )
 
 

@@ -1,0 +1,1 @@
+"""From a due message to its recorded outcome."""

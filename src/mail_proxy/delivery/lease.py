@@ -1,0 +1,66 @@
+"""The right to send: held while the database hears from this process in time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+
+from mail_proxy.kit.clock import Clock
+from mail_proxy.kit.ids import uuid7
+from mail_proxy.sql import Connection, SqlDb
+from mail_proxy.sql.tables.queue import MessageQueue
+
+_log = logging.getLogger("mail_proxy.delivery")
+#: Stop sending this share of the lease before others may take over.
+_SAFETY = 0.2
+
+
+class Lease:
+    """One for each dispatcher. While ``valid``, nobody else sends what it has claimed."""
+
+    def __init__(self, db: SqlDb, queue: MessageQueue, clock: Clock, seconds: float) -> None:
+        self._db = db
+        self._queue = queue
+        self._clock = clock
+        self._seconds = seconds
+        self._valid_until = 0.0
+        self.dispatcher_id = ""
+
+    @property
+    def valid(self) -> bool:
+        """Whether claimed messages may be sent now."""
+        return self._clock.monotonic() < self._valid_until
+
+    @property
+    def renewal_seconds(self) -> float:
+        """How often ``keep`` is to be called."""
+        return self._seconds / 3
+
+    async def keep(self) -> int:
+        """Take or prolong the lease and rescue what dead dispatchers held; returns how many.
+
+        After a loss it comes back under a new id: what was claimed before belongs to others.
+        """
+        asked = self._clock.monotonic()
+        rescued = await self._db.write(self._keep, self._clock.now())
+        self._valid_until = asked + self._seconds * (1 - _SAFETY)
+        if rescued:
+            _log.warning("action=lease.rescued messages=%d", rescued)
+        return rescued
+
+    async def give_up(self) -> int:
+        """Hand back everything that is claimed and not sent; returns how many."""
+        self._valid_until = 0.0
+        return await self._db.write(self._queue.hand_back, self.dispatcher_id)
+
+    def _keep(self, connection: Connection, now: float) -> int:
+        until = now + self._seconds
+        if not self.dispatcher_id or not self._queue.renew(connection, self.dispatcher_id, until):
+            if self.dispatcher_id:
+                _log.warning("action=lease.lost dispatcher=%s", self.dispatcher_id)
+            fresh = uuid7()
+            host, pid = socket.gethostname(), os.getpid()
+            self._queue.register(connection, fresh, host, pid, now, until)
+            self.dispatcher_id = fresh
+        return self._queue.rescue(connection, now)

@@ -1,0 +1,221 @@
+"""The composition root: builds the parts from the settings, starts and stops them."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import logging
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from mail_proxy.config import ProxyConfig
+from mail_proxy.delivery.dispatcher import Dispatcher
+from mail_proxy.delivery.pipeline import Pipeline
+from mail_proxy.domain.tenant import DEFAULT_TENANT
+from mail_proxy.encryption import load_key, make_key_file
+from mail_proxy.errors import DatabaseUnavailable, EncryptionKeyNotConfigured
+from mail_proxy.kit.clock import Clock, SystemClock
+from mail_proxy.kit.ids import uuid7
+from mail_proxy.operations import service as service_operations
+from mail_proxy.operations.access import Authenticator, Caller
+from mail_proxy.operations.intake import Intake
+from mail_proxy.operations.operation import Door, Signals
+from mail_proxy.reporting.reporter import ClientReporter
+from mail_proxy.reporting.sync_client import ReportCallable
+from mail_proxy.smtp.pool import SMTPPool
+from mail_proxy.smtp.sender import SmtpSender
+from mail_proxy.sql import Connection, SqlDb
+from mail_proxy.sql.directory import Directory
+from mail_proxy.sql.migrations import upgrade
+from mail_proxy.sql.tables import Tables
+from mail_proxy.sql.tables.instance import directory_version
+from mail_proxy.telemetry.metrics import MailMetrics
+from mail_proxy.wire.service import Status
+
+_log = logging.getLogger("mail_proxy.proxy")
+
+
+def version() -> str:
+    """Version of the installed distribution."""
+    return importlib.metadata.version("genro-mail-proxy")
+
+
+class MailProxy:
+    """One running instance. Build it with ``create``; it is also an async context manager."""
+
+    def __init__(
+        self,
+        config: ProxyConfig,
+        db: SqlDb,
+        tables: Tables,
+        clock: Clock,
+        report_delivery_callable: ReportCallable | None,
+    ) -> None:
+        self.config = config
+        self._db = db
+        self._tables = tables
+        self._clock = clock
+        self._started = time.monotonic()
+        self.metrics = MailMetrics()
+        self._directory = Directory(db, tables, config.concurrency)
+        token = config.api_token.get_secret_value() if config.api_token else None
+        self.authenticator = Authenticator(token, self._directory, clock)
+        self._signals = Signals()
+        self.door = Door(db, tables, self._directory, config, self._signals, clock)
+        self.intake = Intake(db, tables, self._directory, config, self._signals, clock)
+        self._pool = SMTPPool()
+        self._reporter = ClientReporter(
+            db, tables, self._directory, config, clock, uuid7(), report_delivery_callable
+        )
+        self._dispatcher = Dispatcher(
+            db,
+            tables.queue,
+            self._directory,
+            Pipeline(SmtpSender(self._pool), clock),
+            config,
+            self.metrics,
+            clock,
+            self._reporter.new_events,
+        )
+
+    @classmethod
+    async def create(
+        cls,
+        config: ProxyConfig | None = None,
+        *,
+        report_delivery_callable: ReportCallable | None = None,
+        clock: Clock | None = None,
+    ) -> Self:
+        """Open the database (with migrations), start the loops.
+
+        ``report_delivery_callable`` gets the reports instead of the tenants' URLs. Raises
+        ConfigError, EncryptionError, SchemaTooNew or DatabaseUnavailable; nothing is left open.
+        """
+        config = config or ProxyConfig()
+        clock = clock or SystemClock()
+        key = _key(config)
+        db = SqlDb(config.database_url)
+        try:
+            tables = Tables.of(db, key)
+            await asyncio.to_thread(_prepare, db, tables, config, clock.now())
+            proxy = cls(config, db, tables, clock, report_delivery_callable)
+            await proxy._start()
+        except BaseException:
+            await db.close()
+            raise
+        return proxy
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Finish what is in flight within ``shutdown_timeout``, hand back the rest, close."""
+        _log.info("action=proxy.stopping")
+        await self.intake.drained()
+        if self._delivers:
+            await self._dispatcher.stop()
+        await self._reporter.stop()
+        await self._pool.close_all()
+        await self._db.close()
+        _log.info("action=proxy.stopped")
+
+    def status(self, pending: int) -> Status:
+        """State of the instance; ``pending`` is the count to show."""
+        return Status(
+            active=self.config.scheduler_active,
+            scheduler_active=self._delivers and self._dispatcher.alive,
+            pending_messages=pending,
+            uptime_seconds=round(time.monotonic() - self._started, 3),
+            version=version(),
+            database=self._db.adapter.name,
+        )
+
+    async def not_ready_reason(self) -> str | None:
+        """Why the instance cannot do its work just now; None when it can."""
+        try:
+            async with asyncio.timeout(5):
+                await self._db.read(directory_version)
+        except (DatabaseUnavailable, TimeoutError):
+            return "the database does not answer"
+        if self._delivers and not self._dispatcher.alive:
+            return "the dispatcher does not run"
+        return None
+
+    async def metrics_text(self) -> bytes:
+        """The Prometheus exposition text."""
+        admin = Caller(None)
+        try:
+            pending = await self.door.call(service_operations.pending, admin, None)
+            self.metrics.pending.set(pending)
+            accounts = (await self._directory.current()).accounts.values()
+            self.metrics.announce((a.tenant_id, a.id) for a in accounts)
+        except DatabaseUnavailable:
+            # A scrape must say what this process knows when the database is away.
+            self.metrics.pending.set(float("nan"))
+        return self.metrics.text()
+
+    @property
+    def _delivers(self) -> bool:
+        return self.config.scheduler_active and self.config.concurrency.workers == 0
+
+    async def _start(self) -> None:
+        await self._directory.current()
+        self._signals.messages_added = self._messages_added
+        self._signals.events_added = self._reporter.new_events
+        self._signals.directory_changed = self._dispatcher.wake
+        self._signals.run_now = self._run_now
+        if self._delivers:
+            await self._dispatcher.start()
+        if self.config.scheduler_active:
+            self._reporter.start()
+        _log.info("action=proxy.started database=%s", self._db.adapter.name)
+
+    def _messages_added(self, tenants: set[str]) -> None:
+        if not self.config.test_mode:
+            self._dispatcher.wake()
+        for tenant_id in tenants:
+            self._reporter.messages_added(tenant_id)
+
+    def _run_now(self, tenant_id: str | None) -> None:
+        self._dispatcher.wake()
+        self._reporter.run_now(tenant_id)
+
+
+def _key(config: ProxyConfig) -> bytes:
+    """The encryption key; made beside the database on first start where none is configured."""
+    file = config.key_file
+    if file is None and config.database_url.startswith("sqlite:///"):
+        file = Path(config.database_url.removeprefix("sqlite:///")).with_name("encryption_key")
+    try:
+        return load_key(file)
+    except EncryptionKeyNotConfigured:
+        if file is None:
+            raise
+        make_key_file(file)
+        return load_key(file)
+
+
+def _prepare(db: SqlDb, tables: Tables, config: ProxyConfig, now: float) -> None:
+    before, after = upgrade(db)
+    if before != after:
+        _log.info("action=schema.upgraded from=%s to=%s", before, after)
+    db.write_now(_first_rows, tables, config.name, now)
+
+
+def _first_rows(connection: Connection, tables: Tables, name: str, now: float) -> None:
+    tables.instance.ensure(connection, name, now)
+    if tables.tenants.find(connection, id=DEFAULT_TENANT) is None:
+        stamps = {"created_at": now, "updated_at": now}
+        values = {"id": DEFAULT_TENANT, "name": "Default", "active": True, **stamps}
+        tables.tenants.insert(connection, {**values, "suspended_batches": []})
+        tables.tenant_sync.insert(connection, {"tenant_id": DEFAULT_TENANT})

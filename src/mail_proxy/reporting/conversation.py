@@ -1,0 +1,185 @@
+"""What is said to one tenant while the claim on it is held."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from mail_proxy.domain.tenant import Tenant
+from mail_proxy.errors import NotFound
+from mail_proxy.kit.clock import Clock
+from mail_proxy.reporting.pacing import after_answer, after_failure, is_due, put_off_seconds
+from mail_proxy.reporting.sync_client import CallFailed, ReportChannel
+from mail_proxy.sql import SqlDb
+from mail_proxy.sql.table import Row
+from mail_proxy.sql.tables import Tables
+from mail_proxy.sql.tables.events import PendingEvent
+from mail_proxy.wire.reports import SyncAnswer, report_entry, report_payload
+
+_log = logging.getLogger("mail_proxy.reporting")
+_MOST_IDS_IN_LOG = 20
+
+
+@dataclass(frozen=True)
+class Terms:
+    """``claim_seconds`` must outlast a call and the transactions around it."""
+
+    owner: str
+    claim_seconds: float
+    interval_seconds: float
+    batch_size: int
+
+
+class Conversation:
+    """Calls a tenant for as long as there is something to say at once.
+
+    Every batch is acknowledged in the transaction that also prolongs or ends the claim. When
+    the process dies between the tenant's answer and that commit, the batch is told again.
+    """
+
+    def __init__(
+        self, db: SqlDb, tables: Tables, clock: Clock, channel: ReportChannel, terms: Terms
+    ) -> None:
+        self._db = db
+        self._sync = tables.tenant_sync
+        self._events = tables.events
+        self._clock = clock
+        self._channel = channel
+        self._terms = terms
+
+    async def hold(self, tenant: Tenant, stopping: asyncio.Event) -> bool:
+        """Call ``tenant`` if it is due and nobody else does; False when it was not called.
+
+        Goes on after a full batch, and where the answer or somebody else asked for the next
+        call at once, until ``stopping`` is set.
+        """
+        owner, now = self._terms.owner, self._clock.now()
+        sync = await self._db.write(self._sync.claim, tenant.id, owner, now, self._lease(now))
+        called = False
+        while sync is not None:
+            now = self._clock.now()
+            most = self._terms.batch_size
+            events = await self._db.read(self._events.unreported, tenant.id, now, most)
+            if stopping.is_set() or not is_due(sync, now, bool(events), tenant.active):
+                await self._db.write(self._sync.release, owner, tenant.id)
+                break
+            answer = await self._channel.call(tenant, _payload(tenant.id, events))
+            called = True
+            _tell(tenant.id, events, answer)
+            sync = await self._db.write(self._record, sync, events, answer)
+        return called
+
+    def _record(
+        self,
+        connection: Connection,
+        claimed: Row,
+        events: Sequence[PendingEvent],
+        answer: SyncAnswer | CallFailed,
+    ) -> Row | None:
+        """Write how the call went; returns the row when the claim is kept for another call."""
+        now = self._clock.now()
+        if isinstance(answer, SyncAnswer):
+            self._settle(connection, events, answer, now)
+        try:
+            with self._sync.record(connection, tenant_id=claimed["tenant_id"]) as row:
+                if row["claimed_by"] != self._terms.owner:
+                    return None
+                row.update(self._changes(row, claimed, answer, now))
+                full = len(events) == self._terms.batch_size
+                goes_on = isinstance(answer, SyncAnswer) and (full or row["next_due_at"] <= now)
+                row["claimed_by"] = self._terms.owner if goes_on else None
+                row["claimed_until"] = self._lease(now) if goes_on else None
+        except NotFound:
+            return None  # the tenant was deleted while it was called
+        return dict(row) if goes_on else None
+
+    def _changes(
+        self, row: Row, claimed: Row, answer: SyncAnswer | CallFailed, now: float
+    ) -> Row:
+        interval, chance = self._terms.interval_seconds, random.random()
+        if isinstance(answer, SyncAnswer):
+            changes = after_answer(row, answer, now, interval, chance)
+        else:
+            changes = after_failure(row, answer.reason, now, interval, chance)
+        if row["next_due_at"] != claimed["next_due_at"]:
+            # Somebody asked for a call while this one was on its way.
+            changes["next_due_at"] = min(row["next_due_at"], changes["next_due_at"])
+        return changes
+
+    def _settle(
+        self,
+        connection: Connection,
+        events: Sequence[PendingEvent],
+        answer: SyncAnswer,
+        now: float,
+    ) -> None:
+        refused = set(answer.error)
+        self._events.acknowledge(
+            connection, [e.seq for e in events if e.message_id not in refused], now
+        )
+        # All events of one message wait for the same time, or they would overtake each other.
+        attempts: dict[str, int] = {}
+        for event in events:
+            if event.message_id in refused:
+                before = attempts.get(event.message_id, 0)
+                attempts[event.message_id] = max(before, event.report_attempts)
+        until = {
+            id_: now + put_off_seconds(n, self._terms.interval_seconds)
+            for id_, n in attempts.items()
+        }
+        self._events.put_off(
+            connection, [(e.seq, until[e.message_id]) for e in events if e.message_id in until]
+        )
+
+    def _lease(self, now: float) -> float:
+        return now + self._terms.claim_seconds
+
+
+def _payload(tenant_id: str, events: Sequence[PendingEvent]) -> dict[str, object]:
+    return report_payload(
+        [
+            report_entry(
+                tenant_id=tenant_id,
+                id=event.message_id,
+                pk=event.message_pk,
+                account_id=event.account_id,
+                event_type=event.event_type,
+                event_at=event.event_at,
+                data=event.data,
+            )
+            for event in events
+        ]
+    )
+
+
+def _tell(
+    tenant_id: str, events: Sequence[PendingEvent], answer: SyncAnswer | CallFailed
+) -> None:
+    if isinstance(answer, CallFailed):
+        _log.warning(
+            "action=report.failed tenant=%r events=%d reason=%r",
+            tenant_id,
+            len(events),
+            answer.reason,
+        )
+        return
+    _log.log(
+        logging.INFO if events else logging.DEBUG,
+        "action=report.sent tenant=%r events=%d refused=%d queued=%d",
+        tenant_id,
+        len(events),
+        len(answer.error),
+        answer.queued,
+    )
+    if answer.not_found:
+        _log.warning(
+            "action=report.not_found tenant=%r count=%d ids=%r",
+            tenant_id,
+            len(answer.not_found),
+            answer.not_found[:_MOST_IDS_IN_LOG],
+        )

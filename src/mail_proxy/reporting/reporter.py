@@ -1,0 +1,185 @@
+"""Decides which tenants are called now, and keeps their calls apart."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+
+from mail_proxy.config import ProxyConfig
+from mail_proxy.errors import DatabaseUnavailable
+from mail_proxy.kit.clock import Clock
+from mail_proxy.kit.wakeup import Wakeup
+from mail_proxy.kit.worker import Jobs, Worker
+from mail_proxy.reporting.conversation import Conversation, Terms
+from mail_proxy.reporting.sync_client import (
+    CallableChannel,
+    ReportCallable,
+    ReportChannel,
+    SyncClient,
+)
+from mail_proxy.sql import SqlDb
+from mail_proxy.sql.directory import Directory
+from mail_proxy.sql.tables import Tables
+
+_log = logging.getLogger("mail_proxy.reporting")
+_CALL_SECONDS = 30.0
+_POLL_SECONDS = 1.0
+#: Time for the transactions around a call, and for clocks of several hosts that differ.
+_CLAIM_MARGIN_SECONDS = 15.0
+#: Calls at once in this process. A tenant has one at most, so this counts tenants: it takes 500
+#: that hang at the same moment to hold up another, and those back off after 30 seconds. Each
+#: call costs a socket; with the usual limit of 1024 open files half remain for everything else.
+_MOST_CALLS = 500
+
+
+class ClientReporter:
+    """Pushes delivery reports to the tenants' applications, each tenant on its own.
+
+    All state is in ``tenant_sync`` and ``message_event``: several processes may run a reporter
+    on one database, and a restart changes no due time, back-off or do-not-disturb. A report
+    is sent at least once.
+
+    Inactive tenants are still told what already happened to their messages; empty calls, which
+    invite new messages, they do not get. A ``report_delivery_callable`` stands for the URL of
+    every tenant: it gets empty reports at the interval as well, and what it raises counts as a
+    failed call. Where ``config.test_mode`` is set, calls are made after ``run_now`` only.
+    """
+
+    def __init__(
+        self,
+        db: SqlDb,
+        tables: Tables,
+        directory: Directory,
+        config: ProxyConfig,
+        clock: Clock,
+        instance_id: str,
+        report_delivery_callable: ReportCallable | None = None,
+        *,
+        call_seconds: float = _CALL_SECONDS,
+        poll_seconds: float = _POLL_SECONDS,
+    ) -> None:
+        """``instance_id`` names this process among those on the same database.
+
+        ``call_seconds`` is the longest duration of one call. ``poll_seconds`` is how often due
+        times and the events of other processes are looked for.
+        """
+        self._db = db
+        self._sync = tables.tenant_sync
+        self._tables = tables
+        self._directory = directory
+        self._config = config
+        self._clock = clock
+        self._callable = report_delivery_callable
+        self._call_seconds = call_seconds
+        self._poll_seconds = None if config.test_mode else poll_seconds
+        self._terms = Terms(
+            owner=instance_id,
+            claim_seconds=call_seconds + _CLAIM_MARGIN_SECONDS,
+            interval_seconds=config.timing.sync_interval,
+            batch_size=config.queue.report_batch_size,
+        )
+        self._channel: ReportChannel | None = None
+        self._worker = Worker("reporting", self._round)
+        self._calls = Jobs("reporting")
+        self._bell = Wakeup()
+        self._soon: asyncio.TimerHandle | None = None
+        self._handed_over: set[str] = set()
+        self._stopping = asyncio.Event()
+
+    @property
+    def alive(self) -> bool:
+        """True while due tenants are looked for."""
+        return self._worker.alive
+
+    def start(self) -> None:
+        """Start calling; needs a running event loop. Starting twice changes nothing."""
+        if self._channel is None:
+            self._channel = self._new_channel()
+            self._stopping.clear()
+            self._worker.start()
+            self._wake()
+
+    async def stop(self) -> None:
+        """Let the calls in flight end within ``shutdown_timeout``, then break them off.
+
+        What a broken-off call told is told again by the next process. Stopping twice changes
+        nothing.
+        """
+        channel, self._channel = self._channel, None
+        if channel is None:
+            return
+        self._stopping.set()
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
+        await self._worker.stop()
+        await self._calls.stop(self._config.timing.shutdown_timeout)
+        await channel.close()
+        try:
+            await self._db.write(self._sync.release, self._terms.owner)
+        except DatabaseUnavailable as error:
+            _log.warning("action=report.release_failed reason=%r", str(error))
+
+    def new_events(self) -> None:
+        """Something happened to messages: soon call the tenants that do not know it yet.
+
+        Cheap, to be called after each commit on the event loop's thread; the calls of
+        ``report_delay`` seconds become one look at the database.
+        """
+        if self._soon is None and self._channel is not None and self._poll_seconds is not None:
+            loop = asyncio.get_running_loop()
+            self._soon = loop.call_later(self._config.timing.report_delay, self._wake)
+
+    def messages_added(self, tenant_id: str) -> None:
+        """The tenant handed over messages; where it announced some, it is no longer slowed down.
+
+        For intake, after the commit, and only when at least one message was really queued.
+        As cheap as ``new_events``.
+        """
+        self._handed_over.add(tenant_id)
+        self.new_events()
+
+    async def run_now(self, tenant_id: str | None = None) -> None:
+        """Call at once, back-offs or not; returns before the calls are made.
+
+        One tenant: also without anything to report, its do-not-disturb is reset. None: all
+        tenants, empty calls only to those that may be disturbed. A call that is in flight is
+        followed by another one. An unknown tenant is passed over.
+        """
+        await self._db.write(self._sync.call_now, self._clock.now(), tenant_id)
+        self._wake()
+
+    def _new_channel(self) -> ReportChannel:
+        if self._callable is not None:
+            return CallableChannel(self._callable, self._call_seconds)
+        return SyncClient(self._config.client_sync, self._call_seconds)
+
+    def _wake(self) -> None:
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
+        self._bell.ring()
+
+    async def _round(self) -> None:
+        await self._bell.wait(self._poll_seconds)
+        if self._channel is None:
+            return
+        now = self._clock.now()
+        if self._handed_over:
+            noted = list(self._handed_over)
+            await self._db.write(self._sync.messages_arrived, now, noted)
+            self._handed_over.difference_update(noted)
+        for tenant_id in await self._db.read(self._sync.due, now, self._channel.everyone):
+            if len(self._calls) >= _MOST_CALLS:
+                break
+            self._calls.start(tenant_id, partial(self._call, tenant_id, self._channel))
+
+    async def _call(self, tenant_id: str, channel: ReportChannel) -> None:
+        tenant = (await self._directory.current()).tenants.get(tenant_id)
+        if tenant is None or not channel.reaches(tenant):
+            return
+        conversation = Conversation(self._db, self._tables, self._clock, channel, self._terms)
+        if await conversation.hold(tenant, self._stopping):
+            # What happened during the call found the tenant busy.
+            self.new_events()

@@ -1,0 +1,136 @@
+"""The sync protocol: what the proxy tells a tenant's application, and what that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from mail_proxy.domain.message import EventType
+
+Json = dict[str, Any]
+_LARGEST = 2**53
+
+
+def report_payload(entries: Sequence[Json]) -> Json:
+    """The body of one call."""
+    return {"delivery_report": list(entries)}
+
+
+def report_entry(
+    *,
+    tenant_id: str,
+    id: str,  # noqa: A002 - its name on the wire
+    pk: str,
+    account_id: str,
+    event_type: str,
+    event_at: float,
+    data: Mapping[str, Any],
+) -> Json:
+    """One event as it is reported; ``event_at`` is in Unix seconds, ``data`` as it was stored.
+
+    An event type without a shape here is told as ``<type>_ts`` and its data as they are, so
+    that an event never blocks those behind it.
+    """
+    shape = _SHAPES.get(event_type)
+    fields = shape(event_at, data) if shape else {f"{event_type}_ts": int(event_at), **data}
+    return {**fields, "tenant_id": tenant_id, "id": id, "pk": pk, "account_id": account_id}
+
+
+def _sent(event_at: float, data: Mapping[str, Any]) -> Json:
+    return {"sent_ts": int(event_at), **_recipients(data)}
+
+
+def _error(event_at: float, data: Mapping[str, Any]) -> Json:
+    told = {"error": data.get("error"), "code": data.get("code")}
+    return {"error_ts": int(event_at), **told, **_recipients(data)}
+
+
+def _deferred(event_at: float, data: Mapping[str, Any]) -> Json:
+    return {
+        "deferred_ts": int(event_at),
+        "retry_ts": _integer(data.get("retry_ts")),
+        "deferred_reason": data.get("deferred_reason"),
+    }
+
+
+def _recipients(data: Mapping[str, Any]) -> Json:
+    found = data.get("recipients")
+    return {} if found is None else {"recipients": found}
+
+
+_SHAPES: dict[str, Callable[[float, Mapping[str, Any]], Json]] = {
+    EventType.SENT: _sent,
+    EventType.ERROR: _error,
+    EventType.DEFERRED: _deferred,
+}
+
+
+class SyncAnswer(BaseModel):
+    """What an application answers to a call.
+
+    A field that has not the documented form counts as missing: a report that arrived is not
+    sent again because of a slip beside it. Only ``ok: false`` refuses the reports. ``error``
+    is a number in the answers of older clients and means no ids then.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    ok: bool = True
+    queued: int = 0
+    next_sync_after: float | None = None
+    error: tuple[str, ...] = ()
+    not_found: tuple[str, ...] = ()
+
+    @field_validator("ok", mode="before")
+    @classmethod
+    def _not_false(cls, value: Any) -> bool:
+        return value is not False
+
+    @field_validator("queued", mode="before")
+    @classmethod
+    def _count(cls, value: Any) -> int:
+        return max(_integer(value) or 0, 0)
+
+    @field_validator("next_sync_after", mode="before")
+    @classmethod
+    def _instant(cls, value: Any) -> float | None:
+        return float(value) if _is_number(value) and value >= 0 else None
+
+    @field_validator("error", "not_found", mode="before")
+    @classmethod
+    def _ids(cls, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple):
+            return ()
+        return tuple(str(v) for v in value if isinstance(v, str) or _is_whole(v))
+
+
+def read_answer(answer: bytes | Json | None) -> SyncAnswer | None:
+    """An answer from JSON text, or from a callable; None when it is no JSON object.
+
+    A callable that returns nothing has taken the reports.
+    """
+    try:
+        if isinstance(answer, bytes):
+            return SyncAnswer.model_validate_json(answer)
+        return SyncAnswer.model_validate({} if answer is None else answer)
+    except ValidationError:
+        return None
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and _is_number(value)
+
+
+def _is_number(value: Any) -> bool:
+    """Not a truth value, not NaN, not infinite, and of a size that any arithmetic takes."""
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and -_LARGEST < value < _LARGEST
+    )
+
+
+def _integer(value: Any) -> int | None:
+    return int(value) if _is_number(value) else None
