@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import CommandLine
+from tests.scenarios.command_line import CommandLine
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ SELF = Running(
     host="127.0.0.1",
     port=8000,
     database="mail.db",
+    shutdown_timeout=30.0,
     options={"port": 8000},
 )
 
