@@ -186,6 +186,19 @@ def test_reloading_serves_with_the_same_settings(mail_proxy: CommandLine) -> Non
         assert probe.connect_ex(("127.0.0.1", int(shown["url"].rpartition(":")[2]))) != 0
 
 
+def test_an_instance_whose_settings_broke_since_its_start_can_be_stopped(
+    mail_proxy: CommandLine,
+) -> None:
+    process = mail_proxy.foreground("start", "dev", "--port", "0")
+    mail_proxy.ready("dev")
+    mail_proxy.instance("dev").config_file.write_text("port = ")
+    refused = mail_proxy("restart", "dev")
+    assert refused.returncode == 2
+    assert process.poll() is None
+    assert mail_proxy("stop", "dev").returncode == 0
+    assert process.wait() == 0
+
+
 def test_a_broken_settings_file_does_not_hide_the_other_instances(
     mail_proxy: CommandLine,
 ) -> None:
