@@ -98,9 +98,7 @@ class Conversation:
             return None  # the tenant was deleted while it was called
         return dict(row) if goes_on else None
 
-    def _changes(
-        self, row: Row, claimed: Row, answer: SyncAnswer | CallFailed, now: float
-    ) -> Row:
+    def _changes(self, row: Row, claimed: Row, answer: SyncAnswer | CallFailed, now: float) -> Row:
         interval, chance = self._terms.interval_seconds, random.random()
         if isinstance(answer, SyncAnswer):
             changes = after_answer(row, answer, now, interval, chance)
@@ -157,9 +155,7 @@ def _payload(tenant_id: str, events: Sequence[PendingEvent]) -> dict[str, object
     )
 
 
-def _tell(
-    tenant_id: str, events: Sequence[PendingEvent], answer: SyncAnswer | CallFailed
-) -> None:
+def _tell(tenant_id: str, events: Sequence[PendingEvent], answer: SyncAnswer | CallFailed) -> None:
     if isinstance(answer, CallFailed):
         _log.warning(
             "action=report.failed tenant=%r events=%d reason=%r",
