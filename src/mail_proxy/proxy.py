@@ -186,9 +186,9 @@ class MailProxy:
         for tenant_id in tenants:
             self._reporter.messages_added(tenant_id)
 
-    async def _run_now(self, tenant_id: str | None) -> None:
+    def _run_now(self, tenant_id: str | None) -> None:
         self._dispatcher.wake()
-        await self._reporter.run_now(tenant_id)
+        self._reporter.run_now(tenant_id)
 
 
 def _key(config: ProxyConfig) -> bytes:
