@@ -217,5 +217,5 @@ def _first_rows(connection: Connection, tables: Tables, name: str, now: float) -
     if tables.tenants.find(connection, id=DEFAULT_TENANT) is None:
         stamps = {"created_at": now, "updated_at": now}
         values = {"id": DEFAULT_TENANT, "name": "Default", "active": True, **stamps}
-        tables.tenants.insert(connection, {**values, "suspended_batches": []})
+        tables.tenants.insert(connection, values)
         tables.tenant_sync.insert(connection, {"tenant_id": DEFAULT_TENANT})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from mail_proxy.config import ProxyConfig
@@ -103,11 +104,10 @@ class Door:
         the operation raises; then nothing was changed.
         """
         about = await self._about(operation, caller, tenant_id)
-        arguments = (self._transact, operation, caller, request, about)
-        if operation.mutates:
-            answer, after = await self._db.write(*arguments)
-        else:
-            answer, after = await self._db.read(*arguments)
+        run = partial(
+            self._transact, operation=operation, caller=caller, request=request, tenant_id=about
+        )
+        answer, after = await (self._db.write if operation.mutates else self._db.read)(run)
         for ring in after:
             ring()
         return answer

@@ -1,20 +1,21 @@
-"""A clock that moves when a test says so."""
+"""A clock that stands still until it is moved."""
 
 from __future__ import annotations
 
 
 class FakeClock:
-    """Both readings advance together, from ``now`` (Unix seconds) and from zero."""
+    """For the ``clock`` parameter of the proxy's parts. Loops still wait in real time."""
 
-    def __init__(self, now: float = 1_700_000_000.0) -> None:
-        self._started_at = now
-        self._elapsed = 0.0
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        """``now`` is in Unix seconds."""
+        self._now = now
 
     def now(self) -> float:
-        return self._started_at + self._elapsed
+        return self._now
 
     def monotonic(self) -> float:
-        return self._elapsed
+        return self._now
 
     def advance(self, seconds: float) -> None:
-        self._elapsed += seconds
+        """Move forward."""
+        self._now += seconds
