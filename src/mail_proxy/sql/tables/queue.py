@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, delete, insert, update
+from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from mail_proxy.sql import schema
 from mail_proxy.sql.adapters import Shape
@@ -210,10 +210,16 @@ class MessageQueue:
         statement = update(d).where(d.c.id == dispatcher_id).values(lease_until=lease_until)
         return connection.execute(statement).rowcount == 1
 
-    def rescue(self, connection: Connection, now: float) -> int:
-        """Give the messages of dispatchers whose lease has ended back to the queue."""
+    def on_host(self, connection: Connection, host: str) -> list[tuple[str, int]]:
+        """Id and process id of the dispatchers of one host."""
         d = schema.dispatcher
-        connection.execute(delete(d).where(d.c.lease_until < now))
+        rows = connection.execute(select(d.c.id, d.c.pid).where(d.c.host == host))
+        return [(row.id, row.pid) for row in rows]
+
+    def rescue(self, connection: Connection, now: float, dead: Sequence[str] = ()) -> int:
+        """Give the messages of dispatchers whose lease has ended, or that are ``dead``, back."""
+        d = schema.dispatcher
+        connection.execute(delete(d).where(or_(d.c.lease_until < now, d.c.id.in_(dead))))
         result = connection.exec_driver_sql(
             "UPDATE message SET claimed_by = NULL, "
             "state = CASE WHEN retries > 0 THEN 'deferred' ELSE 'pending' END "
