@@ -24,8 +24,10 @@ from mail_proxy.operations.intake import Intake
 from mail_proxy.operations.operation import Door, Signals
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
+from mail_proxy.smtp.connection import Connector
 from mail_proxy.smtp.pool import SMTPPool
 from mail_proxy.smtp.sender import SmtpSender
+from mail_proxy.smtp.transaction import Timeouts
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.migrations import current as schema_version
@@ -66,7 +68,7 @@ class MailProxy:
         self._signals = Signals()
         self.door = Door(db, tables, self._directory, config, self._signals, clock)
         self.intake = Intake(db, tables, self._directory, config, self._signals, clock)
-        self._pool = SMTPPool()
+        self._pool = SMTPPool(Connector(_timeouts(config)), clock=clock)
         self._reporter = ClientReporter(
             db, tables, self._directory, config, clock, uuid7(), report_delivery_callable
         )
@@ -190,6 +192,13 @@ class MailProxy:
     def _run_now(self, tenant_id: str | None) -> None:
         self._dispatcher.wake()
         self._reporter.run_now(tenant_id)
+
+
+def _timeouts(config: ProxyConfig) -> Timeouts:
+    """From ``send_timeout``; the answer to a whole message may take five times as long, because
+    giving up there leaves its outcome uncertain (RFC 5321 section 4.5.3.2.6)."""
+    one_answer = config.timing.send_timeout
+    return Timeouts(min(30.0, one_answer), one_answer, 5 * one_answer, 5 * one_answer)
 
 
 def _key(config: ProxyConfig, db: SqlDb) -> bytes:
