@@ -317,6 +317,8 @@ class Dispatcher:
     def _recorded(self, changes: Sequence[StateChange]) -> None:
         if changes:
             self._events_added()
+        if any(change.state == MessageState.DEFERRED for change in changes):
+            self._bell.ring()  # the next attempt may be the first thing that is due
 
 
 def _stands_still(tenant: Tenant) -> bool:
