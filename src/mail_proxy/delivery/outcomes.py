@@ -128,7 +128,8 @@ class Settlement:
             pk=message.pk,
             claimed_by=message.claimed_by,
             state=MessageState.DEFERRED,
-            due_at=retry_at,
+            # What expires before its next attempt is told when it expires.
+            due_at=min(retry_at, message.expires_at or retry_at),
             retries=retries,
             state_at=now,
             error=reason[:_LONGEST_REASON],
