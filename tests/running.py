@@ -10,7 +10,7 @@ from typing import Any
 
 from mail_proxy import MailProxy, ProxyConfig
 from mail_proxy.kit.clock import Clock
-from mail_proxy.operations import accounts, messages, tenants
+from mail_proxy.operations import accounts, messages, service, tenants
 from mail_proxy.operations.access import Caller
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 from mail_proxy.wire.accounts import AccountIn
@@ -110,6 +110,9 @@ class Post:
 
     async def delete(self, *ids: str) -> Any:
         return await self.proxy.door.call(messages.delete, _ADMIN, Ids(ids=list(ids)))
+
+    async def run_now(self) -> None:
+        await self.proxy.door.call(service.run_now, _ADMIN, None)
 
     async def message(self, id_: str, tenant: str | None = None) -> MessageOut:
         which = messages.WhichMessage(id_)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,15 @@ Settings = Callable[..., ProxyConfig]
 async def server() -> AsyncIterator[ScriptedSmtpServer]:
     async with ScriptedSmtpServer() as scripted:
         yield scripted
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port on loopback that refuses connections."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 @pytest.fixture
