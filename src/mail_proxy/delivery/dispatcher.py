@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from mail_proxy.config import ProxyConfig
 from mail_proxy.delivery.lane import Lane
@@ -71,6 +72,10 @@ class Dispatcher:
         self._slots = asyncio.Semaphore(config.concurrency.max_concurrent_sends)
         self._claimed_bytes = 0
         self._turn = 0
+        #: Version of the directory that the lanes follow.
+        self._known = -1
+        #: Claimed messages (pk) to give back.
+        self._set_aside: list[str] = []
         self._idle: float | None = None if config.test_mode else 0.0
         self._bell = Wakeup()
         self._lease_bell = Wakeup()
@@ -95,8 +100,8 @@ class Dispatcher:
 
     async def stop(self) -> None:
         """Finish what is in flight within ``shutdown_timeout``, hand back the rest."""
-        for worker in self._workers:
-            await worker.stop()
+        dispatching, leasing = self._workers
+        await dispatching.stop()
         for lane in self._lanes.values():
             lane.drop_waiting()
         try:
@@ -108,6 +113,7 @@ class Dispatcher:
                 lane.cancel()
             await asyncio.gather(*(lane.finish() for lane in self._lanes.values()))
         await self._recorder.drained()
+        await leasing.stop()  # not before: what is in flight must stay ours
         try:
             await self._lease.give_up()
         except DatabaseUnavailable as error:
@@ -115,7 +121,8 @@ class Dispatcher:
 
     async def _keep_lease(self) -> None:
         await self._lease_bell.wait(self._lease.renewal_seconds)
-        if await self._lease.keep() and not self._config.test_mode:
+        found = await self._lease.keep() + await self._hand_back()
+        if found and not self._config.test_mode:
             self._bell.ring()
 
     async def _step(self) -> None:
@@ -129,21 +136,21 @@ class Dispatcher:
         if not self._lease.valid:
             return 0
         snapshot = self._directory.snapshot
+        if snapshot.version > self._known:
+            await self._renew_lanes(snapshot)
+            self._known = snapshot.version
         found = await self._db.write(self._claim, snapshot, now)
         if found.version > snapshot.version:
-            snapshot = await self._directory.at_least(found.version)
-            self._renew_lanes(snapshot)
+            await self._directory.at_least(found.version)
+            return 1  # nothing was claimed; look again at once
         for message in found.messages:
-            self._claimed_bytes += message.size
-            account = snapshot.accounts.get(message.account_pk)
-            if account is None:
-                await self._record(
-                    message, self._settlement.give_up(message, "account deleted", self._clock.now())
-                )
-            else:
+            if message.account_pk in snapshot.accounts:
+                self._claimed_bytes += message.size
                 lane = self._lane(snapshot, message.account_pk)
                 lane.may_have_more = message.account_pk in found.full
                 lane.add(message)
+            else:
+                await self._account_is_gone(message)
         return len(found.messages)
 
     async def _idle_seconds(self, looked_at: float) -> float | None:
@@ -170,8 +177,13 @@ class Dispatcher:
         return self._queue.next_due_at(connection, accounts, looked_at)
 
     def _claim(self, connection: Connection, snapshot: Snapshot, now: float) -> _Claim:
-        """Runs on a database thread: reads lanes, changes nothing of this object."""
+        """Runs on a database thread: reads lanes, changes nothing of this object.
+
+        Claims nothing while ``snapshot`` is old: a tenant may be inactive since.
+        """
         version = directory_version(connection)
+        if version > snapshot.version:
+            return _Claim([], set(), version)
         waiting = self._queue.waiting_accounts(connection)
         claimed: list[ClaimedMessage] = []
         full: set[str] = set()
@@ -249,39 +261,81 @@ class Dispatcher:
             self._lanes[account_pk] = lane
         return lane
 
-    def _renew_lanes(self, snapshot: Snapshot) -> None:
-        """Tenants or accounts have changed: a saved account is used at once, a removed one not."""
+    async def _renew_lanes(self, snapshot: Snapshot) -> None:
+        """Tenants or accounts have changed: a saved account is used at once, a removed one not,
+        and what has just been stopped goes back to the queue."""
         for pk, lane in list(self._lanes.items()):
             account = snapshot.accounts.get(pk)
             if account is None:
+                for message in self._drop(lane):
+                    await self._account_is_gone(message)
                 if lane.load == 0:
                     del self._lanes[pk]
-            elif account.login.version != lane.account.login.version:
+                continue
+            tenant = snapshot.tenants[account.tenant_id]
+            self._set_back(self._drop(lane, partial(_is_held, tenant)))
+            if account.login.version != lane.account.login.version:
                 lane.account = account
                 lane.resume()
+                # What failed with the old login may have been written after the new one.
+                await self._recorder.drained()
+                await self._db.write(self._queue.end_stall, pk, self._clock.now())
+
+    async def _account_is_gone(self, message: ClaimedMessage) -> None:
+        change = self._settlement.give_up(message, "account deleted", self._clock.now())
+        await self._record(message, change)
+
+    def _drop(
+        self, lane: Lane, unwanted: Callable[[ClaimedMessage], bool] = lambda _: True
+    ) -> list[ClaimedMessage]:
+        """Take out what no worker has begun."""
+        dropped = lane.drop_waiting(unwanted)
+        self._claimed_bytes -= sum(message.size for message in dropped)
+        return dropped
+
+    def _set_back(self, messages: Sequence[ClaimedMessage]) -> None:
+        """Have claimed messages given back to the queue as they were."""
+        if messages:
+            self._set_aside += [message.pk for message in messages]
+            self._lease_bell.ring()
+
+    async def _hand_back(self) -> int:
+        pks = self._set_aside.copy()
+        if not pks:
+            return 0
+        found = await self._db.write(self._queue.give_back, self._lease.dispatcher_id, pks)
+        del self._set_aside[: len(pks)]
+        return found
 
     async def _send(self, lane: Lane, message: ClaimedMessage) -> None:
         now = self._clock.now()
         try:
-            if not self._lease.valid or message.claimed_by != self._lease.dispatcher_id:
-                return  # others may send it now
             if message.expires_at is not None and message.expires_at <= now:
                 await self._record(message, self._settlement.give_up(message, "expired", now))
                 return
             async with self._slots:
-                outcome = await caught(self._pipeline.deliver(lane.account, message))
+                if message.claimed_by != self._lease.dispatcher_id:
+                    return  # it belongs to others now
+                if not self._lease.valid:
+                    self._set_back([message])  # others may send it now
+                    return
+                account = lane.account
+                outcome = await caught(self._pipeline.deliver(account, message))
             if isinstance(outcome, Exception):
                 # A fault of ours must not keep the message from being tried again.
                 _log.error("action=message.fault message=%s", message.id, exc_info=outcome)
                 outcome = Deferred("internal error")
-            await self._finish(lane, message, outcome)
+            if isinstance(outcome, AccountTrouble) and lane.account is not account:
+                self._set_back([message])  # it says nothing about the account as it is now
+            else:
+                await self._finish(lane, message, outcome)
         finally:
             self._claimed_bytes -= message.size
 
     async def _finish(self, lane: Lane, message: ClaimedMessage, outcome: Outcome) -> None:
         now = self._clock.now()
         if isinstance(outcome, AccountTrouble):
-            await self._account_trouble(lane, [message, *lane.drop_waiting()], outcome, now)
+            await self._account_trouble(lane, [message, *self._drop(lane)], outcome, now)
             return
         lane.resume()
         await self._record(message, self._settlement.settle(message, outcome, now))
@@ -331,6 +385,10 @@ class Dispatcher:
             self._events_added()
         if any(change.state == MessageState.DEFERRED for change in changes):
             self._bell.ring()  # the next attempt may be the first thing that is due
+
+
+def _is_held(tenant: Tenant, message: ClaimedMessage) -> bool:
+    return _stands_still(tenant) or message.batch_code in tenant.suspended_batches
 
 
 def _stands_still(tenant: Tenant) -> bool:

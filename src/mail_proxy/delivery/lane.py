@@ -93,10 +93,13 @@ class Lane:
             self._pause_seconds = 0.0
             self._hungry()
 
-    def drop_waiting(self) -> list[ClaimedMessage]:
-        """Take out what no worker has begun."""
-        dropped = [entry[-1] for entry in self._waiting]
-        self._waiting.clear()
+    def drop_waiting(
+        self, unwanted: Callable[[ClaimedMessage], bool] = lambda _: True
+    ) -> list[ClaimedMessage]:
+        """Take out what no worker has begun, of that what is ``unwanted``."""
+        dropped = [entry[-1] for entry in self._waiting if unwanted(entry[-1])]
+        self._waiting[:] = [entry for entry in self._waiting if not unwanted(entry[-1])]
+        heapq.heapify(self._waiting)
         return dropped
 
     async def finish(self) -> None:

@@ -51,12 +51,14 @@ class Settlement:
     ) -> StateChange:
         """The account cannot be used: the message waits and keeps its attempts.
 
-        One that has waited longer than the whole retry schedule ends in error.
+        One that has waited so for longer than the whole retry schedule ends in error.
         """
-        if now - message.created_at > sum(self.retry.delays):
+        since = now if message.stalled_since is None else message.stalled_since
+        if now - since > self.retry.total_seconds:
             return self._failed(message, trouble.reason, trouble.code, (), now)
         data = {"retry_ts": retry_at, "deferred_reason": trouble.reason, "code": trouble.code}
-        return self._waiting(message, trouble.reason, retry_at, message.retries, data, now)
+        waiting = self._waiting(message, trouble.reason, retry_at, message.retries, data, now)
+        return replace(waiting, stalled_since=since)
 
     def give_up(self, message: ClaimedMessage, reason: str, now: float) -> StateChange:
         """End a message in error without an attempt."""

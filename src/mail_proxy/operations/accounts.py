@@ -65,6 +65,7 @@ def save(context: Context, request: AccountIn) -> AccountSaved:
         pk = old["pk"]
         values = {**given, "version": old["version"] + 1, "updated_at": context.now}
         accounts.update(connection, {"pk": pk}, values)
+        context.tables.queue.end_stall(connection, pk, context.now)
     context.after_commit.append(context.signals.directory_changed)
     return AccountSaved(id=request.id, pk=pk)
 
