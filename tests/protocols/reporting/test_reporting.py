@@ -219,6 +219,10 @@ async def test_new_events_are_gathered_into_one_call(house: House, endpoint: Syn
     for name in "abc":
         await house.event([name])
         reporter.new_events()
+    async with SyncEndpoint() as other:
+        await house.tenant("u", client_base_url=other.url)
+        reporter.run_now("u")
+        await other.wait_for(1)  # the events were looked for while the tenant was busy
     gate.set()
     await endpoint.wait_for(2)
     await reporter.stop()
