@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mail_proxy.domain.message import EventType, MessageState
@@ -33,6 +33,9 @@ class Settlement:
 
     def settle(self, message: ClaimedMessage, outcome: Outcome, now: float) -> StateChange:
         """The change for any outcome but AccountTrouble, which is the account's."""
+        return replace(self._settled(message, outcome, now), attempted=True)
+
+    def _settled(self, message: ClaimedMessage, outcome: Outcome, now: float) -> StateChange:
         match outcome:
             case Sent():
                 return self._sent(message, outcome, now)
@@ -47,14 +50,24 @@ class Settlement:
             case AccountTrouble(_, reason, code):
                 return self._deferred(message, reason, code, (), now, False)
 
-    def wait_for_account(
-        self, message: ClaimedMessage, trouble: AccountTrouble, retry_at: float, now: float
-    ) -> StateChange:
-        """The account cannot be used: the message waits and keeps its attempts.
+    @property
+    def longest_wait_seconds(self) -> float:
+        """The whole retry schedule: nothing waits longer for an account in trouble."""
+        return sum(self.retry.delays)
 
-        One that has waited longer than the whole retry schedule ends in error.
+    def wait_for_account(
+        self,
+        message: ClaimedMessage,
+        trouble: AccountTrouble,
+        retry_at: float,
+        since: float,
+        now: float,
+    ) -> StateChange:
+        """The account cannot be used since ``since``: the message keeps its attempts.
+
+        One that has waited so for longer than the whole retry schedule ends in error.
         """
-        if now - message.created_at > sum(self.retry.delays):
+        if now - max(message.created_at, since) > self.longest_wait_seconds:
             return self._failed(message, trouble.reason, trouble.code, (), now)
         data = {"retry_ts": retry_at, "deferred_reason": trouble.reason, "code": trouble.code}
         return self._waiting(message, trouble.reason, retry_at, message.retries, data, now)
@@ -78,6 +91,8 @@ class Settlement:
         return StateChange(
             pk=message.pk,
             claimed_by=message.claimed_by,
+            account_pk=message.account_pk,
+            tenant_id=message.tenant_id,
             state=MessageState.DEFERRED if again else MessageState.SENT,
             due_at=now + (delay or 0.0) if again else message.due_at,
             retries=message.retries + bool(again),
@@ -121,6 +136,8 @@ class Settlement:
         return StateChange(
             pk=message.pk,
             claimed_by=message.claimed_by,
+            account_pk=message.account_pk,
+            tenant_id=message.tenant_id,
             state=MessageState.DEFERRED,
             due_at=retry_at,
             retries=retries,
@@ -150,6 +167,8 @@ class Settlement:
         return StateChange(
             pk=message.pk,
             claimed_by=message.claimed_by,
+            account_pk=message.account_pk,
+            tenant_id=message.tenant_id,
             state=MessageState.SENT if partly else MessageState.ERROR,
             due_at=message.due_at,
             retries=message.retries,
