@@ -186,9 +186,9 @@ class MailProxy:
         for tenant_id in tenants:
             self._reporter.messages_added(tenant_id)
 
-    def _run_now(self, tenant_id: str | None) -> None:
+    async def _run_now(self, tenant_id: str | None) -> None:
         self._dispatcher.wake()
-        self._reporter.run_now(tenant_id)
+        await self._reporter.run_now(tenant_id)
 
 
 def _key(config: ProxyConfig) -> bytes:
@@ -217,5 +217,5 @@ def _first_rows(connection: Connection, tables: Tables, name: str, now: float) -
     if tables.tenants.find(connection, id=DEFAULT_TENANT) is None:
         stamps = {"created_at": now, "updated_at": now}
         values = {"id": DEFAULT_TENANT, "name": "Default", "active": True, **stamps}
-        tables.tenants.insert(connection, {**values, "suspended_batches": []})
+        tables.tenants.insert(connection, values)
         tables.tenant_sync.insert(connection, {"tenant_id": DEFAULT_TENANT})

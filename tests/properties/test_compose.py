@@ -92,7 +92,7 @@ mails = st.builds(
 
 
 def parse(data: bytes) -> EmailMessage:
-    return cast(EmailMessage, email.message_from_bytes(data, policy=email.policy.default))
+    return email.message_from_bytes(data, policy=email.policy.default)
 
 
 def decoded(data: bytes, name: str) -> list[str]:

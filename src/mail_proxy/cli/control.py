@@ -75,9 +75,9 @@ def service_status(running: Running, token: str | None) -> dict[str, Any]:
     return body
 
 
-def end_politely(instance: Instance, running: Running, timeout_seconds: float) -> None:
+def end_politely(instance: Instance, running: Running) -> None:
     """Ask the process to stop, and wait until it has. Raises StillRunning."""
-    limit = timeout_seconds + _STOP_MARGIN_SECONDS
+    limit = running.shutdown_timeout + _STOP_MARGIN_SECONDS
     _signal(running, signal.SIGTERM)
     if not _ended(instance, running, limit):
         raise StillRunning(

@@ -118,13 +118,10 @@ class Instance:
         with self.pid_file.hold():
             shutil.rmtree(self.folder)
 
-    def refuse_while_running(self, doing: str) -> None:
+    def refuse_while_running(self, advice: str) -> None:
         running = self.find_running()
         if running is not None:
-            raise Conflict(
-                f"{self.name} is running (pid {running.pid}, {running.url}); "
-                f"{doing}: `mail-proxy stop {self.name}` first"
-            )
+            raise Conflict(f"{self.name} is running (pid {running.pid}, {running.url}); {advice}")
 
     def _settings_template(self) -> str:
         """Every setting as a comment, so that editing starts from what is true."""

@@ -26,13 +26,15 @@ _PAUSE_SECONDS = 0.02
 @dataclass(frozen=True)
 class Running:
     """What the process says about itself. ``database`` is without a password; ``options`` are
-    the settings of its command line, so that a restart can give them again."""
+    the settings of its command line, so that a restart can give them again. The timeout is in
+    seconds, and here because the settings may have changed, or broken, since the start."""
 
     pid: int
     url: str
     host: str
     port: int
     database: str
+    shutdown_timeout: float
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

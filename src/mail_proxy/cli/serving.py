@@ -71,6 +71,7 @@ class Serving:
             host=config.host,
             port=port,
             database=without_password(config.db_path),
+            shutdown_timeout=config.timing.shutdown_timeout,
             options=options,
         )
 

@@ -15,6 +15,7 @@ from mail_proxy.delivery.pipeline import Pipeline
 from mail_proxy.delivery.recorder import OutcomeRecorder
 from mail_proxy.domain.message import MessageState, Priority
 from mail_proxy.domain.outcome import AccountTrouble, Outcome
+from mail_proxy.domain.tenant import EVERYTHING, Tenant
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.wakeup import Wakeup
@@ -193,7 +194,7 @@ class Dispatcher:
         rooms = {}
         for pk in waiting:
             account = snapshot.accounts.get(pk)
-            if account is not None and not snapshot.tenants[account.tenant_id].active:
+            if account is not None and _stands_still(snapshot.tenants[account.tenant_id]):
                 continue
             lane = self._lanes.get(pk)
             room = _URGENT_LIMIT if lane is None else lane.room
@@ -312,3 +313,7 @@ class Dispatcher:
     def _recorded(self, changes: Sequence[StateChange]) -> None:
         if changes:
             self._events_added()
+
+
+def _stands_still(tenant: Tenant) -> bool:
+    return not tenant.active or EVERYTHING in tenant.suspended_batches

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from pathlib import Path
 
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.ids import uuid7
@@ -25,6 +26,7 @@ class Lease:
         self._clock = clock
         self._seconds = seconds
         self._valid_until = 0.0
+        self._host = _process_space()
         self.dispatcher_id = ""
 
     @property
@@ -60,7 +62,31 @@ class Lease:
             if self.dispatcher_id:
                 _log.warning("action=lease.lost dispatcher=%s", self.dispatcher_id)
             fresh = uuid7()
-            host, pid = socket.gethostname(), os.getpid()
-            self._queue.register(connection, fresh, host, pid, now, until)
+            self._queue.register(connection, fresh, self._host, os.getpid(), now, until)
             self.dispatcher_id = fresh
-        return self._queue.rescue(connection, now)
+        dead = [id_ for id_, pid in self._queue.on_host(connection, self._host) if not _lives(pid)]
+        return self._queue.rescue(connection, now, dead)
+
+
+def _process_space() -> str:
+    """Names the set of processes among which a process id means one process.
+
+    Host name alone is not enough: containers may share it, and numbers come again after a boot.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = str(Path("/proc/self/ns/pid").stat().st_ino)
+    except OSError:
+        # Nothing to tell processes apart by: then only the end of a lease counts.
+        boot, namespace = uuid7(), ""
+    return f"{socket.gethostname()} {boot} {namespace}"
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

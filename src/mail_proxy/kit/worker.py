@@ -82,6 +82,11 @@ class Jobs:
             self._tasks[key] = task
             task.add_done_callback(lambda _: self._tasks.pop(key))
 
+    async def drained(self) -> None:
+        """Wait until no job runs."""
+        while self._tasks:
+            await asyncio.wait(list(self._tasks.values()))
+
     async def stop(self, timeout_seconds: float) -> None:
         """Let the running jobs end within the time, then cancel the rest and wait for them."""
         if self._tasks:
@@ -95,7 +100,7 @@ class Jobs:
             await job()
         except DatabaseUnavailable as error:
             self._log.warning("action=%s.wait key=%r reason=%s", self.name, key, error)
-        except Exception:
+        except Exception:  # noqa: BLE001 - one job's error must not reach the others
             self._log.exception("action=%s.failed key=%r", self.name, key)
 
 

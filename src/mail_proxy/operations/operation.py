@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from mail_proxy.config import ProxyConfig
@@ -26,7 +27,7 @@ class Signals:
     messages_added: Callable[[set[str]], None] = lambda tenants: None
     events_added: Callable[[], None] = lambda: None
     directory_changed: Callable[[], None] = lambda: None
-    run_now: Callable[[str | None], None] = lambda tenant_id: None
+    run_now: Callable[[str | None], Awaitable[None] | None] = lambda tenant_id: None
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Context:
     now: float
     config: ProxyConfig
     signals: Signals
-    after_commit: list[Callable[[], None]] = field(default_factory=list)
+    after_commit: list[Callable[[], Awaitable[None] | None]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -103,13 +104,14 @@ class Door:
         the operation raises; then nothing was changed.
         """
         about = await self._about(operation, caller, tenant_id)
-        arguments = (self._transact, operation, caller, request, about)
-        if operation.mutates:
-            answer, after = await self._db.write(*arguments)
-        else:
-            answer, after = await self._db.read(*arguments)
+        run = partial(
+            self._transact, operation=operation, caller=caller, request=request, tenant_id=about
+        )
+        answer, after = await (self._db.write if operation.mutates else self._db.read)(run)
         for ring in after:
-            ring()
+            waiting = ring()
+            if waiting is not None:
+                await waiting
         return answer
 
     async def _about(
@@ -132,7 +134,7 @@ class Door:
         caller: Caller,
         request: Request,
         tenant_id: str,
-    ) -> tuple[Answer, list[Callable[[], None]]]:
+    ) -> tuple[Answer, list[Callable[[], Awaitable[None] | None]]]:
         context = Context(
             connection=connection,
             tables=self._tables,

@@ -50,11 +50,11 @@ def save(context: Context, request: TenantIn) -> TenantSaved:
         return TenantSaved(tenant=_change(context, request.id, request))
     key = new_token()
     values = {"id": request.id, "api_key_hash": hash_token(key), "created_at": context.now}
-    values.update(active=True, updated_at=context.now, suspended_batches=[])
+    values.update(active=True, updated_at=context.now)
     tenants.insert(context.connection, {**values, **_columns(context, request, {})})
     context.tables.tenant_sync.insert(context.connection, {"tenant_id": request.id})
     row = tenants.get(context.connection, id=request.id)
-    return TenantSaved(tenant=_shown(row), api_key=key)
+    return TenantSaved(tenant=_shown(context, row), api_key=key)
 
 
 @operation("tenants.update", mutates=True)
@@ -71,7 +71,7 @@ def update(context: Context, request: TenantFields) -> TenantAnswer:
 def get(context: Context, request: None) -> TenantAnswer:
     """The tenant, secrets masked."""
     row = context.tables.tenants.get(context.connection, id=context.tenant_id)
-    return TenantAnswer(tenant=_shown(row))
+    return TenantAnswer(tenant=_shown(context, row))
 
 
 @operation("tenants.list", admin_only=True)
@@ -80,7 +80,7 @@ def list_tenants(context: Context, request: WhichTenants) -> TenantsOut:
     tenants = context.tables.tenants
     where = {"active": True} if request.active_only else {}
     rows = tenants.select(context.connection, order_by=tenants.columns["id"], **where)
-    return TenantsOut(tenants=[_shown(row) for row in rows])
+    return TenantsOut(tenants=[_shown(context, row) for row in rows])
 
 
 @operation("tenants.delete", admin_only=True, mutates=True)
@@ -127,7 +127,7 @@ def _change(context: Context, tenant_id: str, request: TenantFields) -> TenantOu
     with context.tables.tenants.record(context.connection, id=tenant_id) as row:
         row.update(_columns(context, request, row))
         row["updated_at"] = context.now
-    return _shown(context.tables.tenants.get(context.connection, id=tenant_id))
+    return _shown(context, context.tables.tenants.get(context.connection, id=tenant_id))
 
 
 def _columns(context: Context, request: TenantFields, old: Mapping[str, Any]) -> Row:
@@ -151,14 +151,14 @@ def _kept_secrets(new: dict[str, Any], old: dict[str, Any] | None) -> dict[str, 
     return {k: v for k, v in kept.items() if v is not None}
 
 
-def _shown(row: Row) -> TenantOut:
+def _shown(context: Context, row: Row) -> TenantOut:
     auth = row["client_auth"] or {"method": "none"}
     return TenantOut(
         **{name: row[name] for name in _COPIED},
         client_sync_path=row["client_sync_path"] or DEFAULT_SYNC_PATH,
         client_attachment_path=row["client_attachment_path"] or DEFAULT_ATTACHMENT_PATH,
         client_auth={k: MASK if k in ("token", "password") else v for k, v in auth.items()},
-        suspended_batches=row["suspended_batches"] or [],
+        suspended_batches=context.tables.suspensions.of_tenant(context.connection, row["id"]),
         signing_secret=MASK if row["signing_secret"] else None,
         has_api_key=row["api_key_hash"] is not None,
         api_key_expires_at=_whole(row["api_key_expires_at"]),

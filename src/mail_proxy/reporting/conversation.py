@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-from sqlalchemy import Connection
 
 from mail_proxy.domain.tenant import Tenant
 from mail_proxy.errors import NotFound
 from mail_proxy.kit.clock import Clock
 from mail_proxy.reporting.pacing import after_answer, after_failure, is_due, put_off_seconds
 from mail_proxy.reporting.sync_client import CallFailed, ReportChannel
-from mail_proxy.sql import SqlDb
+from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.events import PendingEvent
@@ -27,19 +25,24 @@ _MOST_IDS_IN_LOG = 20
 
 @dataclass(frozen=True)
 class Terms:
-    """``claim_seconds`` must outlast a call and the transactions around it."""
+    """``claim_seconds`` must outlast a call and the transactions around it.
+
+    ``chance`` gives random numbers from 0 to 1.
+    """
 
     owner: str
     claim_seconds: float
     interval_seconds: float
     batch_size: int
+    chance: Callable[[], float] = random.random
 
 
 class Conversation:
     """Calls a tenant for as long as there is something to say at once.
 
     Every batch is acknowledged in the transaction that also prolongs or ends the claim. When
-    the process dies between the tenant's answer and that commit, the batch is told again.
+    the process dies between the tenant's answer and that commit, the batch is told again once
+    the claim has run out.
     """
 
     def __init__(
@@ -98,10 +101,8 @@ class Conversation:
             return None  # the tenant was deleted while it was called
         return dict(row) if goes_on else None
 
-    def _changes(
-        self, row: Row, claimed: Row, answer: SyncAnswer | CallFailed, now: float
-    ) -> Row:
-        interval, chance = self._terms.interval_seconds, random.random()
+    def _changes(self, row: Row, claimed: Row, answer: SyncAnswer | CallFailed, now: float) -> Row:
+        interval, chance = self._terms.interval_seconds, self._terms.chance()
         if isinstance(answer, SyncAnswer):
             changes = after_answer(row, answer, now, interval, chance)
         else:
@@ -157,9 +158,7 @@ def _payload(tenant_id: str, events: Sequence[PendingEvent]) -> dict[str, object
     )
 
 
-def _tell(
-    tenant_id: str, events: Sequence[PendingEvent], answer: SyncAnswer | CallFailed
-) -> None:
+def _tell(tenant_id: str, events: Sequence[PendingEvent], answer: SyncAnswer | CallFailed) -> None:
     if isinstance(answer, CallFailed):
         _log.warning(
             "action=report.failed tenant=%r events=%d reason=%r",

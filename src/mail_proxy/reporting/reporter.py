@@ -85,6 +85,7 @@ class ClientReporter:
         self._bell = Wakeup()
         self._soon: asyncio.TimerHandle | None = None
         self._handed_over: set[str] = set()
+        self._asked: set[str | None] = set()
         self._stopping = asyncio.Event()
 
     @property
@@ -98,7 +99,8 @@ class ClientReporter:
             self._channel = self._new_channel()
             self._stopping.clear()
             self._worker.start()
-            self._wake()
+            if self._poll_seconds is not None:
+                self._wake()
 
     async def stop(self) -> None:
         """Let the calls in flight end within ``shutdown_timeout``, then break them off.
@@ -121,6 +123,10 @@ class ClientReporter:
         except DatabaseUnavailable as error:
             _log.warning("action=report.release_failed reason=%r", str(error))
 
+    async def drained(self) -> None:
+        """Wait until no call is in flight."""
+        await self._calls.drained()
+
     def new_events(self) -> None:
         """Something happened to messages: soon call the tenants that do not know it yet.
 
@@ -140,14 +146,14 @@ class ClientReporter:
         self._handed_over.add(tenant_id)
         self.new_events()
 
-    async def run_now(self, tenant_id: str | None = None) -> None:
+    def run_now(self, tenant_id: str | None = None) -> None:
         """Call at once, back-offs or not; returns before the calls are made.
 
         One tenant: also without anything to report, its do-not-disturb is reset. None: all
         tenants, empty calls only to those that may be disturbed. A call that is in flight is
         followed by another one. An unknown tenant is passed over.
         """
-        await self._db.write(self._sync.call_now, self._clock.now(), tenant_id)
+        self._asked.add(tenant_id)
         self._wake()
 
     def _new_channel(self) -> ReportChannel:
@@ -166,10 +172,7 @@ class ClientReporter:
         if self._channel is None:
             return
         now = self._clock.now()
-        if self._handed_over:
-            noted = list(self._handed_over)
-            await self._db.write(self._sync.messages_arrived, now, noted)
-            self._handed_over.difference_update(noted)
+        await self._note_wishes(now)
         for tenant_id in await self._db.read(self._sync.due, now, self._channel.everyone):
             if len(self._calls) >= _MOST_CALLS:
                 break
@@ -183,3 +186,13 @@ class ClientReporter:
         if await conversation.hold(tenant, self._stopping):
             # What happened during the call found the tenant busy.
             self.new_events()
+
+    async def _note_wishes(self, now: float) -> None:
+        """Write down what was asked for; what cannot be written now is kept."""
+        for tenant_id in list(self._asked):
+            await self._db.write(self._sync.call_now, now, tenant_id)
+            self._asked.discard(tenant_id)
+        if self._handed_over:
+            tenant_ids = list(self._handed_over)
+            await self._db.write(self._sync.messages_arrived, now, tenant_ids)
+            self._handed_over.difference_update(tenant_ids)

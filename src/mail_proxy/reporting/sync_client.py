@@ -95,7 +95,7 @@ class SyncClient:
         await self._http.aclose()
 
     async def _post(
-        self, url: str, headers: dict[str, bytes], body: bytes
+        self, url: str, headers: dict[bytes, bytes], body: bytes
     ) -> SyncAnswer | CallFailed:
         async with self._http.stream("POST", url, headers=headers, content=body) as response:
             if response.is_redirect:
@@ -140,19 +140,19 @@ class CallableChannel:
             return await self._deliver(payload)
 
 
-def request_headers(auth: ClientAuth) -> dict[str, bytes]:
+def request_headers(auth: ClientAuth) -> dict[bytes, bytes]:
     """All headers of a call; a signature over the body belongs here too."""
     headers = {
-        "User-Agent": b"genro-mail-proxy",
-        "Content-Type": b"application/json",
-        "Accept": b"application/json",
-        "Accept-Encoding": b"identity",
+        b"User-Agent": b"genro-mail-proxy",
+        b"Content-Type": b"application/json",
+        b"Accept": b"application/json",
+        b"Accept-Encoding": b"identity",
     }
     if auth.method == "bearer" and auth.token:
-        headers["Authorization"] = b"Bearer " + auth.token.encode()
+        headers[b"Authorization"] = b"Bearer " + auth.token.encode()
     elif auth.method == "basic":
         pair = f"{auth.user or ''}:{auth.password or ''}".encode()
-        headers["Authorization"] = b"Basic " + base64.b64encode(pair)
+        headers[b"Authorization"] = b"Basic " + base64.b64encode(pair)
     return headers
 
 

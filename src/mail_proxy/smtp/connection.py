@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.outcome import AccountTrouble, Outcome
+from mail_proxy.smtp.capabilities import Capabilities
 from mail_proxy.smtp.compose import ComposedMail
 from mail_proxy.smtp.dial import Dial, default_local_hostname, default_tls_context
 from mail_proxy.smtp.protocol import BrokenConnectionError, SmtpProtocol
-from mail_proxy.smtp.transaction import Capabilities, Stale, Timeouts, Transaction, unsendable
+from mail_proxy.smtp.transaction import Stale, Timeouts, Transaction
 
 #: A server that takes longer than this to forget a message is not worth keeping.
 _RESET_SECONDS = 5.0
@@ -64,13 +65,14 @@ class PooledConnection:
 
         ``Stale`` comes only from a session that carried a message before. Cancelled: closed.
         """
-        refusal = unsendable(mail_from, recipients, message, self._capabilities)
+        is_reused = self.transactions > 0
+        self.transactions += 1
+        refusal = self._capabilities.refusal(mail_from, recipients, message)
         if refusal is not None:
             return refusal
         transaction = Transaction(
-            self._protocol, self._capabilities, self._timeouts, is_reused=self.transactions > 0
+            self._protocol, self._capabilities, self._timeouts, is_reused=is_reused
         )
-        self.transactions += 1
         is_done = False
         try:
             outcome = await transaction.run(mail_from, recipients, message)
@@ -82,33 +84,33 @@ class PooledConnection:
                 self.abort()
         return outcome
 
-    async def quit(self, timeout: float) -> None:
-        """QUIT and wait at most ``timeout`` seconds for the server to agree; then it is closed."""
-        if self.is_open:
-            await self._ask(b"QUIT\r\n", timeout)
-        self._protocol.close()
+    async def quit(self, timeout: float) -> bool:
+        """End the session; whether the server agreed within ``timeout`` seconds."""
+        self._protocol.hang_up(timeout)
+        await self._protocol.wait_closed()
+        return self._protocol.has_agreed_to_quit
 
-    def hang_up(self) -> None:
-        """QUIT without waiting for the answer."""
-        if self.is_open:
-            self._protocol.write(b"QUIT\r\n")
-        self._protocol.close()
+    def hang_up(self, timeout: float) -> None:
+        """``quit`` without waiting for it."""
+        self._protocol.hang_up(timeout)
+
+    async def wait_closed(self) -> None:
+        """Until either side has closed the connection."""
+        await self._protocol.wait_closed()
 
     def abort(self) -> None:
-        """Close at once; what was not sent yet is dropped."""
         self._protocol.abort()
 
     async def _settle(self, transaction: Transaction) -> None:
         """Nothing of a refused message may leak into the next one."""
-        if transaction.is_over or not await self._ask(b"RSET\r\n", _RESET_SECONDS):
+        if transaction.is_over or not await self._reset():
             self.abort()
 
-    async def _ask(self, command: bytes, timeout: float) -> bool:
-        """Whether the server answers ``command`` with 2xx in time."""
+    async def _reset(self) -> bool:
         try:
             self._protocol.expect(1)
-            self._protocol.write(command)
-            reply = await self._protocol.reply(asyncio.get_running_loop().time() + timeout)
+            self._protocol.write(b"RSET\r\n")
+            reply = await self._protocol.reply(asyncio.get_running_loop().time() + _RESET_SECONDS)
         except BrokenConnectionError:
             return False
         return reply.code // 100 == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ipaddress
 import re
 import socket
 import ssl
@@ -15,8 +16,8 @@ import aiosmtplib
 
 from mail_proxy.domain.account import SmtpLogin, TlsMode
 from mail_proxy.domain.outcome import AccountTrouble
-from mail_proxy.smtp.replies import one_line
-from mail_proxy.smtp.transaction import Capabilities
+from mail_proxy.smtp.capabilities import Capabilities
+from mail_proxy.smtp.replies import Reply, Stage, account_stage, account_trouble, one_line
 
 _IMPLICIT_TLS_PORT = 465
 _FQDN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
@@ -50,6 +51,12 @@ def default_tls_context(verify_cert: bool) -> ssl.SSLContext:
     return context
 
 
+def may_log_in_unencrypted(mode: TlsMode, peer: str) -> bool:
+    """Whether the password may go in the clear to the address ``peer``: where TLS was switched
+    off on purpose, but not because somebody on the way has removed the offer of STARTTLS."""
+    return mode is TlsMode.NONE or ipaddress.ip_address(peer.partition("%")[0]).is_loopback
+
+
 class Dial:
     """The steps from nothing to a session that is logged in, each used once, in this order:
     ``connect``, ``secure``, ``log_in``, ``hand_over``.
@@ -67,7 +74,7 @@ class Dial:
         timeout: float,
     ) -> None:
         self._login = login
-        self._stage = "connect"
+        self._stage = Stage.GREETING
         self._implicit_tls = login.tls is TlsMode.SSL or (
             login.tls is TlsMode.AUTO and login.port == _IMPLICIT_TLS_PORT
         )
@@ -95,7 +102,7 @@ class Dial:
     def hand_over(self) -> tuple[asyncio.Transport, Capabilities]:
         """The open transport, which aiosmtplib does not use any more."""
         transport = cast(asyncio.Transport, self._client.transport)
-        return transport, _capabilities(self._client.esmtp_extensions)
+        return transport, Capabilities.of(self._client.esmtp_extensions)
 
     def close(self) -> None:
         self._client.close()
@@ -106,7 +113,7 @@ class Dial:
         return one_line(greeting.message)
 
     async def _say_hello(self) -> None:
-        self._stage = "ehlo"
+        self._stage = Stage.EHLO
         try:
             await self._client.ehlo()
         except aiosmtplib.SMTPHeloError as error:
@@ -115,7 +122,7 @@ class Dial:
             await self._client.helo()
 
     async def _secure(self) -> str:
-        self._stage = "tls"
+        self._stage = Stage.STARTTLS
         mode = self._login.tls
         if self._implicit_tls:
             return f"{self._tls_version()}, implicit"
@@ -128,13 +135,21 @@ class Dial:
         await self._say_hello()
         return f"{self._tls_version()}, STARTTLS"
 
+    def _is_encrypted(self) -> bool:
+        return self._client.get_transport_info("sslcontext") is not None
+
+    def _peer(self) -> str:
+        return str(self._client.get_transport_info("peername")[0])
+
     def _tls_version(self) -> str:
         return str(self._client.get_transport_info("ssl_object").version())
 
     async def _log_in(self) -> str:
-        self._stage = "auth"
+        self._stage = Stage.AUTH
         if self._login.user is None:
             return "no log-in"
+        if not (self._is_encrypted() or may_log_in_unencrypted(self._login.tls, self._peer())):
+            raise aiosmtplib.SMTPException("TLS is not to be had: the password is not sent")
         await self._client.login(self._login.user, self._login.password or "")
         return f"logged in as {self._login.user}"
 
@@ -145,10 +160,8 @@ class Dial:
             is_done = True
         except aiosmtplib.SMTPResponseException as error:
             return self._refused(error)
-        except (aiosmtplib.SMTPException, OSError) as error:
-            return self._failed(error)
-        except ValueError as error:
-            # A host name that neither IDNA nor TLS can work with.
+        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+            # ValueError: a host name that neither IDNA nor TLS can work with.
             return self._failed(error)
         finally:
             if not is_done:
@@ -156,23 +169,23 @@ class Dial:
         return detail
 
     def _refused(self, error: aiosmtplib.SMTPResponseException) -> AccountTrouble:
-        stage = "greeting" if self._stage == "connect" else self._stage
-        # aiosmtplib gives what is no reply at all a code below zero.
-        code = error.code if error.code > 0 else None
-        reason = f"{code} {error.message}" if code else error.message
-        return AccountTrouble(stage, self._without_secrets(reason), code)
+        text = self._without_secrets(error.message)
+        if error.code < 0:
+            # That is how aiosmtplib marks what is no reply at all.
+            return AccountTrouble(account_stage(self._stage), text)
+        return account_trouble(self._stage, Reply(error.code, text))
 
     def _failed(self, error: Exception) -> AccountTrouble:
-        stage = self._stage
-        if stage == "connect":
+        stage = account_stage(self._stage)
+        if self._stage is Stage.GREETING:
             cause = error.__cause__ or error
-            stage = next((name for kind, name in _STAGE_OF_CAUSE if isinstance(cause, kind)), stage)
-        reason = str(error) or type(error).__name__
-        return AccountTrouble(stage, self._without_secrets(reason))
+            known = (name for kind, name in _STAGE_OF_CAUSE if isinstance(cause, kind))
+            stage = next(known, "connect")
+        return AccountTrouble(stage, self._without_secrets(str(error) or type(error).__name__))
 
     def _without_secrets(self, text: str) -> str:
         """A server may repeat the AUTH command that it does not like."""
-        if self._stage == "auth" and self._login.password:
+        if self._stage is Stage.AUTH and self._login.password:
             for form in _forms(self._login.user or "", self._login.password):
                 text = text.replace(form, "***")
         return one_line(text)
@@ -182,15 +195,3 @@ def _forms(user: str, password: str) -> list[str]:
     """What aiosmtplib writes: AUTH PLAIN (RFC 4616), AUTH LOGIN; and the password itself."""
     octets = [f"\0{user}\0{password}".encode(), password.encode()]
     return [base64.b64encode(octet).decode() for octet in octets] + [password]
-
-
-def _capabilities(extensions: dict[str, str]) -> Capabilities:
-    """From EHLO keywords in lower case. ``SIZE 0`` and ``SIZE`` name no limit (RFC 1870)."""
-    size = extensions.get("size", "")
-    return Capabilities(
-        pipelining="pipelining" in extensions,
-        declares_size="size" in extensions,
-        size=int(size) or None if size.isascii() and size.isdigit() else None,
-        eight_bit="8bitmime" in extensions,
-        smtputf8="smtputf8" in extensions,
-    )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.outcome import AccountTrouble
+from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.smtp.connection import Connector, PooledConnection
 
 #: Servers drop silent clients after minutes; keeping one longer than this rarely pays.
@@ -17,15 +17,39 @@ _QUIT_SECONDS = 2.0
 
 
 class _Account:
-    """The sessions of one account. ``open`` counts those being opened, idle and in use."""
+    """The sessions of one account. ``open`` counts those being opened, idle and in use;
+    ``callers`` those who are inside ``acquire``; ``version`` is the newest one seen."""
 
-    __slots__ = ("idle", "in_use", "open", "waiters")
+    __slots__ = ("callers", "idle", "in_use", "open", "version", "waiters")
 
     def __init__(self) -> None:
+        self.version = 0
         self.open = 0
+        self.callers = 0
         self.idle: list[PooledConnection] = []
         self.in_use: set[PooledConnection] = set()
         self.waiters: deque[asyncio.Future[None]] = deque()
+
+    def is_worn(self, connection: PooledConnection, now: float) -> bool:
+        """Whether the session has done its work."""
+        login = connection.login
+        return (
+            not connection.is_open
+            or connection.retired
+            or login.version < self.version
+            or connection.transactions >= login.batch_size
+            or now - connection.opened_at >= login.ttl_seconds
+        )
+
+    def is_unfit(self, connection: PooledConnection, now: float) -> bool:
+        """Whether an idle session must not be used again."""
+        return now - connection.idle_since >= _MAX_IDLE_SECONDS or self.is_worn(connection, now)
+
+    def forget(self, count: int = 1) -> None:
+        """So many sessions have ended: as many waiters may open others."""
+        self.open -= count
+        for _ in range(count):
+            self.wake_one()
 
     def wake_one(self) -> None:
         while self.waiters:
@@ -34,15 +58,16 @@ class _Account:
                 waiter.set_result(None)
                 return
 
-    def remove_idle(self, is_unfit: Callable[[PooledConnection], bool]) -> list[PooledConnection]:
-        removed = [connection for connection in self.idle if is_unfit(connection)]
-        self.idle = [connection for connection in self.idle if connection not in removed]
-        return removed
-
-    def forget(self, count: int) -> None:
-        self.open -= count
-        for _ in range(count):
-            self.wake_one()
+    async def turn(self) -> None:
+        """Wait until a session may have become free, first come, first served."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiters.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self.wake_one()
+            raise
 
 
 class SMTPPool:
@@ -51,17 +76,17 @@ class SMTPPool:
 
     A session ends after ``ttl_seconds``, after ``batch_size`` messages, when the account was
     saved (``version``) or after 30 idle seconds; the owner calls ``reap`` for those that nobody
-    asks for. ``clock`` is monotonic, in seconds.
+    asks for.
     """
 
     def __init__(
         self,
         connector: Connector | None = None,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock | None = None,
     ) -> None:
         self.connector = connector or Connector()
-        self._clock = clock
+        self._clock = clock or SystemClock()
         self._accounts: dict[str, _Account] = {}
 
     async def acquire(
@@ -73,36 +98,48 @@ class SMTPPool:
         have been idle for longer than the one that made the caller ask.
         """
         account = self._accounts.setdefault(login.account_pk, _Account())
-        while True:
-            connection = self._pick_idle(account, login, fresh)
-            if connection is not None:
-                account.in_use.add(connection)
-                return connection
-            if account.open < login.max_connections:
-                return await self._open(account, login)
-            await self._slot(account)
+        account.version = max(account.version, login.version)
+        account.callers += 1
+        try:
+            while True:
+                connection = self._pick_idle(account, fresh)
+                if connection is not None:
+                    account.in_use.add(connection)
+                    return connection
+                if account.open < login.max_connections:
+                    return await self._open(account, login)
+                await account.turn()
+        finally:
+            account.callers -= 1
 
-    async def release(self, connection: PooledConnection) -> None:
-        """Give back what ``acquire`` gave, in whatever state it is."""
-        now = self._clock()
+    def release(self, connection: PooledConnection) -> None:
+        """Give back what ``acquire`` gave, in whatever state it is. Waits for nothing: a session
+        that has done its work says QUIT and closes in the background."""
+        now = self._clock.monotonic()
         account = self._accounts[connection.login.account_pk]
         account.in_use.remove(connection)
-        if self._is_worn(connection, connection.login, now):
-            account.forget(1)
-            await connection.quit(_QUIT_SECONDS)
-            self._forget_if_unused(connection.login.account_pk)
+        if account.is_worn(connection, now):
+            connection.hang_up(_QUIT_SECONDS)
+            account.forget()
         else:
             connection.idle_since = now
             account.idle.append(connection)
             account.wake_one()
 
     async def reap(self, now: float) -> None:
-        """End the idle sessions that will not be used again; ``now`` is the clock's."""
-        ended: list[PooledConnection] = []
+        """End the idle sessions that will not be used again, and forget accounts without any.
+
+        ``now`` is the clock's monotonic time.
+        """
+        unfit: list[PooledConnection] = []
         for pk, account in list(self._accounts.items()):
-            ended += self._remove_idle(account, lambda idle: self._is_unfit(idle, idle.login, now))
-            self._forget_if_unused(pk)
-        await _quit(ended)
+            ended = [idle for idle in account.idle if account.is_unfit(idle, now)]
+            account.idle = [idle for idle in account.idle if idle not in ended]
+            account.forget(len(ended))
+            unfit += ended
+            if not account.open and not account.callers:
+                del self._accounts[pk]
+        await _quit(unfit)
 
     async def close_account(self, account_pk: str) -> None:
         """End the account's idle sessions now, and those in use when they are released."""
@@ -111,24 +148,22 @@ class SMTPPool:
             return
         for connection in account.in_use:
             connection.retired = True
-        ended = self._remove_idle(account, lambda _: True)
-        self._forget_if_unused(account_pk)
-        await _quit(ended)
+        idle, account.idle = account.idle, []
+        account.forget(len(idle))
+        await _quit(idle)
 
     async def close_all(self) -> None:
         """``close_account`` for all at once; takes at most a few seconds."""
         await asyncio.gather(*[self.close_account(pk) for pk in list(self._accounts)])
 
-    def _pick_idle(
-        self, account: _Account, login: SmtpLogin, fresh: bool
-    ) -> PooledConnection | None:
-        now = self._clock()
+    def _pick_idle(self, account: _Account, fresh: bool) -> PooledConnection | None:
+        now = self._clock.monotonic()
         while account.idle:
             connection = account.idle.pop()
-            if not fresh and not self._is_unfit(connection, login, now):
+            if not fresh and not account.is_unfit(connection, now):
                 return connection
-            connection.hang_up()
-            account.forget(1)
+            connection.hang_up(_QUIT_SECONDS)
+            account.forget()
         return None
 
     async def _open(self, account: _Account, login: SmtpLogin) -> PooledConnection | AccountTrouble:
@@ -138,49 +173,11 @@ class SMTPPool:
             connection = await self.connector.open(login)
         finally:
             if not isinstance(connection, PooledConnection):
-                account.forget(1)
-                self._forget_if_unused(login.account_pk)
+                account.forget()
         if isinstance(connection, PooledConnection):
-            connection.opened_at = self._clock()
+            connection.opened_at = self._clock.monotonic()
             account.in_use.add(connection)
         return connection
-
-    async def _slot(self, account: _Account) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        account.waiters.append(waiter)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():
-                account.wake_one()
-            raise
-
-    def _is_worn(self, connection: PooledConnection, login: SmtpLogin, now: float) -> bool:
-        """``login`` is the account as it is now, the connection's own as it was."""
-        return (
-            not connection.is_open
-            or connection.retired
-            or connection.login.version != login.version
-            or connection.transactions >= login.batch_size
-            or now - connection.opened_at >= login.ttl_seconds
-        )
-
-    def _is_unfit(self, connection: PooledConnection, login: SmtpLogin, now: float) -> bool:
-        return now - connection.idle_since >= _MAX_IDLE_SECONDS or self._is_worn(
-            connection, login, now
-        )
-
-    def _remove_idle(
-        self, account: _Account, is_unfit: Callable[[PooledConnection], bool]
-    ) -> list[PooledConnection]:
-        removed = account.remove_idle(is_unfit)
-        account.forget(len(removed))
-        return removed
-
-    def _forget_if_unused(self, account_pk: str) -> None:
-        account = self._accounts.get(account_pk)
-        if account is not None and not account.open and not account.waiters:
-            del self._accounts[account_pk]
 
 
 async def _quit(connections: Iterable[PooledConnection]) -> None:

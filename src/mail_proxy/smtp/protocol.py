@@ -7,9 +7,8 @@ from collections import deque
 
 from mail_proxy.smtp.replies import Reply, one_line
 
-#: RFC 5321 section 4.5.3.1.5 allows a reply line 512 octets; servers stretch that, so do we.
-_MAX_LINE_OCTETS = 8192
-_MAX_REPLY_OCTETS = 65536
+#: RFC 5321 section 4.5.3.1.5 allows a reply line 512 octets and any number of lines.
+_MAX_REPLY_OCTETS = 16384
 #: ``loop.time()`` may be coarser than the timer that it serves.
 _CLOCK_SLACK_SECONDS = 0.002
 
@@ -29,6 +28,7 @@ class SmtpProtocol(asyncio.Protocol):
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self.broken: str | None = None
+        self.has_agreed_to_quit = False
         self._transport = transport
         self._loop = asyncio.get_running_loop()
         self._replies: deque[Reply] = deque()
@@ -43,8 +43,6 @@ class SmtpProtocol(asyncio.Protocol):
         self._timer_at = 0.0
         self._deadline = 0.0
         transport.set_protocol(self)
-
-    # -- what a transaction uses
 
     def expect(self, replies: int) -> None:
         """So many replies will answer what is written next."""
@@ -69,32 +67,44 @@ class SmtpProtocol(asyncio.Protocol):
 
     async def drain(self, deadline: float) -> None:
         """Wait until the transport takes more data, or the server has spoken."""
+        # The loop learns that the connection is lost only when it gets a turn.
+        await asyncio.sleep(0)
+        if self.broken is not None and not self._replies:
+            raise BrokenConnectionError(self.broken)
         while self._paused and not self._replies:
             await self._something_happens(deadline)
 
-    async def closed(self) -> None:
+    async def wait_closed(self) -> None:
+        """Until the transport is closed, by whichever side."""
         await asyncio.shield(self._closed)
 
-    def close(self) -> None:
-        """Close once everything written has been sent."""
-        self._break("closed")
-        self._transport.close()
+    def hang_up(self, timeout: float) -> None:
+        """QUIT; close when the server agrees, or after ``timeout`` seconds. Does not wait."""
+        if self.broken is None:
+            self._transport.write(b"QUIT\r\n")
+            self._break("closed")
+        if self._timer is None and not self._closed.done():
+            self._timer = self._loop.call_later(timeout, self._transport.abort)
 
     def abort(self) -> None:
+        """Close at once; what has not been sent yet is dropped."""
         self._break("closed")
         self._transport.abort()
 
-    # -- what the event loop calls
-
     def data_received(self, data: bytes) -> None:
+        if self.broken is not None:
+            # Nothing but the answer to QUIT matters any more.
+            self.has_agreed_to_quit = data.startswith(b"221")
+            self._transport.close()
+            return
         lines = (self._unfinished_line + data).split(b"\n")
         self._unfinished_line = lines.pop()
         for line in lines:
+            self._line_received(line)
             if self.broken is not None:
                 return
-            self._line_received(line)
-        if len(self._unfinished_line) > _MAX_LINE_OCTETS:
-            self._give_up("the server sent an endless line")
+        if len(self._unfinished_line) > _MAX_REPLY_OCTETS:
+            self._give_up("the server sent an endless reply")
 
     def eof_received(self) -> bool:
         self._break("the server closed the connection")
@@ -102,6 +112,7 @@ class SmtpProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._break(f"connection lost: {exc}" if exc else "the server closed the connection")
+        self._stop_timer()
         if not self._closed.done():
             self._closed.set_result(None)
 
@@ -111,8 +122,6 @@ class SmtpProtocol(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._paused = False
         self._wake()
-
-    # -- replies
 
     def _line_received(self, line: bytes) -> None:
         code, separator = line[:3], line[3:4]
@@ -136,8 +145,6 @@ class SmtpProtocol(asyncio.Protocol):
         self._awaited -= 1
         self._replies.append(reply)
         self._wake()
-
-    # -- waiting
 
     async def _something_happens(self, deadline: float) -> None:
         if self.broken is not None:
@@ -180,10 +187,13 @@ class SmtpProtocol(asyncio.Protocol):
     def _break(self, reason: str) -> None:
         if self.broken is None:
             self.broken = one_line(reason)
+            self._stop_timer()
+            self._wake()
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._wake()
 
 
 def _text(lines: list[bytes]) -> str:

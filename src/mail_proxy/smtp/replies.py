@@ -129,8 +129,13 @@ def one_line(text: str) -> str:
 
 def account_trouble(stage: Stage, reply: Reply) -> AccountTrouble:
     """For a reply whose verdict is ``ACCOUNT``."""
-    name = _ACCOUNT_CODES.get(reply.code) or _ACCOUNT_STAGES.get(stage, "greeting")
-    return AccountTrouble(name, f"{stage} refused: {reply}", reply.code)
+    return AccountTrouble(account_stage(stage, reply), f"{stage} refused: {reply}", reply.code)
+
+
+def account_stage(stage: Stage, reply: Reply | None = None) -> str:
+    """The name that ``AccountTrouble`` has for what went wrong."""
+    by_code = None if reply is None else _ACCOUNT_CODES.get(reply.code)
+    return _ACCOUNT_STAGES.get(stage) or by_code or "greeting"
 
 
 def recipient_result(address: str, reply: Reply) -> RecipientResult:

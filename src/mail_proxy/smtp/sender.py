@@ -64,7 +64,7 @@ class SmtpSender:
         try:
             return await connection.transact(mail_from, recipients, message)
         finally:
-            await self._pool.release(connection)
+            self._pool.release(connection)
 
     async def probe(self, login: SmtpLogin) -> list[ProbeStep]:
         """Try the account on a session of its own, up to the first step that fails."""
@@ -84,8 +84,9 @@ class SmtpSender:
             steps.append(ProbeStep(name, True, result, _ms_since(started)))
         connection = self._pool.connector.take_over(login, dial)
         started = time.perf_counter()
-        await connection.quit(_QUIT_SECONDS)
-        steps.append(ProbeStep("quit", True, "", _ms_since(started)))
+        agreed = await connection.quit(_QUIT_SECONDS)
+        detail = "" if agreed else "no answer to QUIT"
+        steps.append(ProbeStep("quit", agreed, detail, _ms_since(started)))
         return steps
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mail_proxy.domain.outcome import (
     Deferred,
-    Failed,
     Outcome,
     RecipientResult,
     RecipientStatus,
 )
+from mail_proxy.smtp.capabilities import Capabilities, needs_smtputf8
 from mail_proxy.smtp.compose import ComposedMail
 from mail_proxy.smtp.protocol import BrokenConnectionError, SmtpProtocol
 from mail_proxy.smtp.replies import (
@@ -35,8 +34,6 @@ _SESSION_VERDICTS = (Verdict.ACCOUNT, Verdict.UNEXPECTED)
 #: Octets handed to the transport at once: large enough to be cheap, small enough to notice in
 #: time that the server has refused or stopped reading.
 _CHUNK_OCTETS = 65536
-#: A path that cannot end early and smuggle parameters or commands (RFC 5321 section 4.1.2).
-_PATH = re.compile(r"(?:[^\x00-\x20\x7f<>\"]+|\"[^\x00-\x1f\x7f]+\"@[^\x00-\x20\x7f<>\"]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,39 +49,10 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What EHLO offered. ``size``: most octets of a message, None without a limit (RFC 1870)."""
-
-    pipelining: bool = False
-    size: int | None = None
-    declares_size: bool = False
-    eight_bit: bool = False
-    smtputf8: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Stale:
     """The server ended a reused connection before it knew of the message: nothing was tried."""
 
     reason: str
-
-
-def unsendable(
-    mail_from: str, recipients: Sequence[str], message: ComposedMail, capabilities: Capabilities
-) -> Failed | None:
-    """Why the server can never take this message, known without asking it."""
-    if capabilities.size is not None and len(message.data) > capabilities.size:
-        return Failed(
-            f"message has {len(message.data)} octets, the server takes at most {capabilities.size}"
-        )
-    if message.needs_smtputf8 and not capabilities.smtputf8:
-        return Failed("an address needs SMTPUTF8 (RFC 6531), which the server does not offer")
-    if message.is_8bit and not capabilities.eight_bit:
-        return Failed("the message needs 8BITMIME (RFC 6152), which the server does not offer")
-    for path in (mail_from, *recipients):
-        if _PATH.fullmatch(path) is None:
-            return Failed(f"not an address that SMTP can carry: {path[:100]!r}")
-    return None
 
 
 class Transaction:
@@ -122,7 +90,7 @@ class Transaction:
     async def _envelope(
         self, mail_from: str, recipients: Sequence[str], message: ComposedMail
     ) -> Outcome | Stale:
-        commands = [self._mail_command(mail_from, message)]
+        commands = [self._mail_command(mail_from, recipients, message)]
         commands += [b"RCPT TO:<%b>\r\n" % address.encode() for address in recipients]
         if self._capabilities.pipelining:
             self._protocol.expect(len(commands) + 1)
@@ -134,8 +102,11 @@ class Transaction:
         self._stage = Stage.RCPT
         for address, command in zip(recipients, commands[1:], strict=True):
             reply = await self._command(command)
-            if reply.code == CLOSING_CODE or verdict(Stage.RCPT, reply) in _SESSION_VERDICTS:
-                self.is_over = True
+            if verdict(Stage.RCPT, reply) in _SESSION_VERDICTS:
+                return self._message_refused(Stage.RCPT, reply)
+            if reply.code == CLOSING_CODE:
+                rest = recipients[len(self._results) :]
+                self._results += [recipient_result(address, reply) for address in rest]
                 return self._message_refused(Stage.RCPT, reply)
             self._results.append(recipient_result(address, reply))
         if any(result.status is RecipientStatus.SENT for result in self._results):
@@ -156,7 +127,8 @@ class Transaction:
 
     async def _body(self, data: bytes) -> Reply:
         """Send the message, dot-stuffed (RFC 5321 section 4.5.2), and give the final reply."""
-        stuffed = data.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+        end = b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"
+        stuffed = data.replace(b"\r\n.", b"\r\n..") + end
         if data.startswith(b"."):
             stuffed = b"." + stuffed
         self._protocol.expect(1)
@@ -192,11 +164,13 @@ class Transaction:
     def _until(self, seconds: float) -> float:
         return min(self._deadline, self._time() + seconds)
 
-    def _mail_command(self, mail_from: str, message: ComposedMail) -> bytes:
+    def _mail_command(
+        self, mail_from: str, recipients: Sequence[str], message: ComposedMail
+    ) -> bytes:
         # RFC 1870 section 5 counts neither stuffed dots nor the final one.
         size = b" SIZE=%d" % len(message.data) if self._capabilities.declares_size else b""
         body = b" BODY=8BITMIME" if message.is_8bit else b""
-        utf8 = b" SMTPUTF8" if message.needs_smtputf8 else b""
+        utf8 = b" SMTPUTF8" if needs_smtputf8(mail_from, recipients, message) else b""
         return b"MAIL FROM:<%b>%b%b%b\r\n" % (mail_from.encode(), size, body, utf8)
 
     async def _mail_refused(self, reply: Reply, recipients: int) -> Outcome | Stale:

@@ -54,7 +54,11 @@ class Directory:
 
     def _load(self, connection: Connection) -> Snapshot:
         version = directory_version(connection)
-        tenants = {row["id"]: _tenant(row) for row in self._tables.tenants.select(connection)}
+        suspended: dict[str, set[str]] = {}
+        for row in self._tables.suspensions.select(connection):
+            suspended.setdefault(row["tenant_id"], set()).add(row["batch_code"])
+        rows = self._tables.tenants.select(connection)
+        tenants = {row["id"]: _tenant(row, suspended.get(row["id"], set())) for row in rows}
         rows = self._tables.accounts.select(connection, deleted_at=None)
         accounts = {row["pk"]: self._account(row) for row in rows}
         return Snapshot(
@@ -84,7 +88,7 @@ class Directory:
         return Account(row["pk"], row["tenant_id"], row["id"], row["is_default"], login)
 
 
-def _tenant(row: Row) -> Tenant:
+def _tenant(row: Row, suspended: set[str]) -> Tenant:
     base = row["client_base_url"]
     path = row["client_sync_path"] or DEFAULT_SYNC_PATH
     return Tenant(
@@ -94,7 +98,7 @@ def _tenant(row: Row) -> Tenant:
         client_auth=ClientAuth.from_record(row["client_auth"]),
         api_key_hash=row["api_key_hash"],
         api_key_expires_at=row["api_key_expires_at"],
-        suspended_batches=frozenset(row["suspended_batches"] or ()),
+        suspended_batches=frozenset(suspended),
     )
 
 

@@ -36,7 +36,8 @@ metadata = MetaData(
 #: SQLite only counts up by itself in a column that is exactly INTEGER.
 _Serial = BigInteger().with_variant(Integer(), "sqlite")
 
-WAITING = text("state IN ('pending', 'deferred')")
+WAITING = text("state IN ('pending', 'deferred') AND NOT held")
+HELD = text("held")
 SENDING = text("state = 'sending'")
 UNREPORTED = "reported_at IS NULL AND event_type <> 'queued'"
 #: Two indexes, so that finding what is new does not depend on how much was put off.
@@ -69,7 +70,6 @@ tenant = Table(
     Column("rate_limits", Json),
     Column("large_file_config", Json),
     Column("retention_seconds", Instant),
-    Column("suspended_batches", Json),
     Column("signing_secret", Sealed),
     Column("previous_signing_secret", Sealed),
     Column("signing_secret_changed_at", Instant),
@@ -91,6 +91,13 @@ tenant_sync = Table(
     Column("idle_calls", Integer, nullable=False, server_default="0"),
     Column("claimed_by", Text),
     Column("claimed_until", Instant),
+)
+
+suspension = Table(
+    "suspension",
+    metadata,
+    Column("tenant_id", Text, ForeignKey("tenant.id", ondelete="CASCADE"), primary_key=True),
+    Column("batch_code", Text, primary_key=True),
 )
 
 account = Table(
@@ -179,6 +186,7 @@ message = Table(
     Column("size", Integer, nullable=False),
     Column("retries", Integer, nullable=False, server_default="0"),
     Column("claimed_by", Pk),
+    Column("held", Boolean, nullable=False, server_default=text("false")),
     Column("batch_code", Text),
     Column("expires_at", Instant),
     Column("client_message_id", Text),
@@ -200,6 +208,13 @@ message = Table(
         postgresql_where=WAITING,
     ),
     Index("ix_message_sending", "claimed_by", sqlite_where=SENDING, postgresql_where=SENDING),
+    Index(
+        "ix_message_held",
+        "tenant_id",
+        "batch_code",
+        sqlite_where=HELD,
+        postgresql_where=HELD,
+    ),
     Index("ix_message_tenant_id_pk", "tenant_id", "pk"),
     Index(
         "ix_message_batch",

@@ -20,7 +20,17 @@ from types import TracebackType
 from typing import Literal, Self
 
 Stage = Literal[
-    "connect", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "end of data", "RSET", "QUIT"
+    "connect",
+    "EHLO",
+    "STARTTLS",
+    "AUTH",
+    "MAIL",
+    "RCPT",
+    "DATA",
+    "body",
+    "end of data",
+    "RSET",
+    "QUIT",
 ]
 
 
@@ -29,7 +39,7 @@ class Act(Enum):
 
     #: Ends the connection; a reply in the same script entry goes out before that.
     DROP = "drop"
-    #: Says nothing and reads on.
+    #: Says nothing from now on, and reads on.
     SILENCE = "silence"
 
 
@@ -74,6 +84,7 @@ class _Session:
     writer: asyncio.StreamWriter
     is_secure: bool
     is_known: bool = False
+    is_mute: bool = False
     mail_from: str | None = None
     parameters: tuple[str, ...] = ()
     recipients: list[str] = field(default_factory=list)
@@ -84,7 +95,7 @@ class _Session:
 
 
 class _Ended(Exception):
-    pass
+    """Not an error: the script or QUIT ended the session."""
 
 
 class ScriptedSmtpServer:
@@ -163,12 +174,12 @@ class ScriptedSmtpServer:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._server.wait_closed()
 
-    # -- the script
-
     def on(self, stage: Stage, script: Script, *, times: int | None = None) -> None:
         """From now on answer ``stage`` so, for the next ``times`` (None: always).
 
-        ``connect`` is the moment of the greeting. Earlier rules come first while they last.
+        ``connect`` is the moment of the greeting, ``body`` the one when the first line of a
+        message is in: a reply there comes too early, and is the only one to that message.
+        Earlier rules come first while they last.
         """
         self._rules.setdefault(stage, []).append(_Rule(script, times))
 
@@ -178,8 +189,6 @@ class ScriptedSmtpServer:
 
     def forget_script(self) -> None:
         self._rules.clear()
-
-    # -- what happens to open connections
 
     @property
     def open_connections(self) -> int:
@@ -203,8 +212,6 @@ class ScriptedSmtpServer:
         """The accepted messages, as soon as there are ``count`` of them."""
         await self.wait_until(lambda: len(self.accepted) >= count)
         return self.accepted
-
-    # -- sessions
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -248,25 +255,32 @@ class ScriptedSmtpServer:
             if rule.use(path):
                 script = rule.script
                 break
-        reply, act = script if isinstance(script, tuple) else (script, None)
-        if isinstance(reply, Act):
-            reply, act = "", reply
+        reply: str | bytes = ""
+        act: Act | None = None
+        if isinstance(script, tuple):
+            reply, act = script
+        elif isinstance(script, Act):
+            act = script
+        else:
+            reply = script
         if reply:
             await self._say(session, reply)
+        if act is Act.SILENCE:
+            session.is_mute = True
         if act is Act.DROP:
             session.writer.close()
             raise _Ended
         return isinstance(reply, str) and reply[:1] in ("2", "3")
 
     async def _say(self, session: _Session, reply: str | bytes) -> None:
+        if session.is_mute:
+            return
         session.writer.write(reply if isinstance(reply, bytes) else reply.encode() + b"\r\n")
         await session.writer.drain()
 
     async def _notify(self) -> None:
         async with self._changed:
             self._changed.notify_all()
-
-    # -- commands
 
     async def _ehlo(self, session: _Session, _: str) -> None:
         session.reset()
@@ -319,15 +333,22 @@ class ScriptedSmtpServer:
         default = "354 go ahead" if session.recipients else "554 5.5.1 no valid recipients"
         if not await self._answer(session, "DATA", default):
             return
-        data = b"\r\n" + await _read_data(session.reader)
+        lines = [await session.reader.readuntil(b"\r\n")]
+        is_answered = "body" in self._rules
+        if is_answered:
+            await self._answer(session, "body", "")
+        while lines[-1] != b".\r\n":
+            lines.append(await session.reader.readuntil(b"\r\n"))
         mail = AcceptedMail(
             session.mail_from or "",
             tuple(session.recipients),
-            data.replace(b"\r\n..", b"\r\n.")[2:],
+            b"".join([line.removeprefix(b".") for line in lines[:-1]]),
             session.parameters,
             session.number,
         )
         session.reset()
+        if is_answered:
+            return
         if await self._answer(session, "end of data", "250 2.0.0 queued") and mail.recipients:
             self.accepted.append(mail)
 
@@ -338,13 +359,6 @@ class ScriptedSmtpServer:
     async def _quit(self, session: _Session, _: str) -> None:
         await self._answer(session, "QUIT", "221 2.0.0 bye")
         raise _Ended
-
-
-async def _read_data(reader: asyncio.StreamReader) -> bytes:
-    lines = []
-    while (line := await reader.readuntil(b"\r\n")) != b".\r\n":
-        lines.append(line)
-    return b"".join(lines)
 
 
 def _decoded(text: str) -> str:

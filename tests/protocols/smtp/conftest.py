@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 import trustme
+import uvloop
 
 from mail_proxy.domain.account import SmtpLogin, TlsMode
 from mail_proxy.domain.mail import Address, Mail
@@ -16,20 +18,16 @@ from mail_proxy.smtp.connection import Connector
 from mail_proxy.smtp.pool import SMTPPool
 from mail_proxy.smtp.sender import SmtpSender
 from mail_proxy.smtp.transaction import Timeouts
+from mail_proxy.testing.clock import FakeClock
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 
 #: Long enough for any loaded machine, for waits that must not end.
 PATIENT = Timeouts(open=20, command=20, end_of_data=20, send=20)
 
 
-class Clock:
-    """Monotonic seconds that pass when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Transports differ from loop to loop, so every test here runs on both."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session")
@@ -59,12 +57,12 @@ async def server() -> AsyncIterator[ScriptedSmtpServer]:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-async def pool(clock: Clock, client_tls: ssl.SSLContext) -> AsyncIterator[SMTPPool]:
+async def pool(clock: FakeClock, client_tls: ssl.SSLContext) -> AsyncIterator[SMTPPool]:
     connector = Connector(PATIENT, local_hostname="client.example", tls_context=client_tls)
     pool = SMTPPool(connector, clock=clock)
     yield pool

@@ -66,6 +66,13 @@ async def test_a_message_arrives_as_it_was_written(
     assert verbs(either) == ["EHLO", "MAIL", "RCPT", "RCPT", "DATA", "QUIT"]
 
 
+async def test_a_message_without_a_last_line_end(server: ScriptedSmtpServer, login: Logins) -> None:
+    async with session(login(server.port)) as connection:
+        outcome = await connection.transact(FROM, [ANN], ComposedMail(b"no end", False, False))
+    assert isinstance(outcome, Sent)
+    assert server.accepted[0].data == b"no end\r\n"
+
+
 async def test_a_message_that_starts_with_a_dot(server: ScriptedSmtpServer, login: Logins) -> None:
     data = b".\r\n.\r\n\r\n..\r\n"
     async with session(login(server.port)) as connection:
@@ -113,9 +120,6 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-# What the server refuses
 
 
 @pytest.mark.parametrize(
@@ -217,6 +221,33 @@ async def test_421_in_mid_session(
         assert not connection.is_open
 
 
+async def test_421_to_one_recipient_is_the_answer_for_the_rest(
+    either: ScriptedSmtpServer, login: Logins, message: Messages
+) -> None:
+    either.on_recipient(ANN, "550 no")
+    either.on_recipient(BOB, ("421 4.3.2 bye", Act.DROP))
+    async with session(login(either.port)) as connection:
+        outcome = await connection.transact(FROM, [EVE, ANN, BOB, "last@example.org"], message())
+    assert [(r.status, r.code) for r in outcome.recipients] == [
+        ("deferred", 421),
+        ("failed", 550),
+        ("deferred", 421),
+        ("deferred", 421),
+    ]
+
+
+async def test_refused_for_the_session_in_mid_envelope(
+    either: ScriptedSmtpServer, login: Logins, message: Messages
+) -> None:
+    either.on_recipient(BOB, "530 5.7.0 log in first")
+    async with session(login(either.port)) as connection:
+        outcome = await connection.transact(FROM, [ANN, BOB], message())
+        assert isinstance(outcome, AccountTrouble)
+        assert (outcome.stage, outcome.code) == ("auth", 530)
+        assert not connection.is_open
+    assert either.accepted == []
+
+
 async def test_refused_reset_closes_the_session(
     server: ScriptedSmtpServer, login: Logins, message: Messages
 ) -> None:
@@ -230,16 +261,18 @@ async def test_refused_reset_closes_the_session(
 async def test_refused_in_the_middle_of_a_large_message(
     server: ScriptedSmtpServer, login: Logins, message: Messages
 ) -> None:
-    server.on("DATA", "354 go\r\n552 5.3.4 too big")
+    server.on("body", "552 5.3.4 too big")
     async with session(login(server.port)) as connection:
-        outcome = await connection.transact(FROM, [ANN], message("x" * 80_000_000))
+        outcome = await connection.transact(FROM, [ANN], message("x" * 20_000_000))
         assert isinstance(outcome, Failed)
         assert outcome.reason == "end of data refused: 552 5.3.4 too big"
         assert not connection.is_open
-    assert server.accepted == []
-
-
-# What breaks
+    server.forget_script()
+    server.on("body", "250 2.0.0 thank you")
+    async with session(login(server.port)) as connection:
+        outcome = await connection.transact(FROM, [ANN], message("x" * 20_000_000))
+        assert isinstance(outcome, Deferred)
+        assert "before the end of data" in outcome.reason
 
 
 @pytest.mark.parametrize("stage", ["MAIL", "RCPT", "DATA"])
@@ -300,7 +333,7 @@ async def test_the_transaction_as_a_whole_has_an_end(
         assert isinstance(await connection.transact(FROM, [ANN], message()), Uncertain)
 
 
-@pytest.mark.parametrize("flood", [b"250 " + b"x" * 10_000, b"250-more\r\n" * 10_000])
+@pytest.mark.parametrize("flood", [b"250 " + b"x" * 20_000, b"250-more\r\n" * 10_000])
 async def test_an_endless_reply(
     server: ScriptedSmtpServer, login: Logins, message: Messages, flood: bytes
 ) -> None:
@@ -332,14 +365,22 @@ async def test_a_reused_session_that_has_ended_is_stale(
     assert len(either.accepted) == 1
 
 
+async def test_stale_also_when_nothing_was_sent_before(
+    server: ScriptedSmtpServer, login: Logins, message: Messages
+) -> None:
+    async with session(login(server.port)) as connection:
+        assert isinstance(await connection.transact(FROM, ["a b"], message()), Failed)
+        server.on("MAIL", Act.DROP)
+        assert isinstance(await connection.transact(FROM, [ANN], message()), Stale)
+
+
 async def test_a_session_that_ends_while_idle_is_known_to_be_closed(
     server: ScriptedSmtpServer, login: Logins, message: Messages
 ) -> None:
     async with session(login(server.port)) as connection:
         await connection.transact(FROM, [ANN], message())
         await server.drop_connections(last_words="421 4.4.2 idle too long")
-        while connection.is_open:
-            await asyncio.sleep(0)
+        await connection.wait_closed()
         outcome = await connection.transact(FROM, [ANN], message())
     assert outcome == Stale("the server said unasked: 421 4.4.2 idle too long")
 
@@ -355,9 +396,6 @@ async def test_cancelled_in_mid_transaction(
         with pytest.raises(asyncio.CancelledError):
             await task
         assert not connection.is_open
-
-
-# What the server can do
 
 
 async def test_size_is_declared_and_respected(login: Logins, message: Messages) -> None:
@@ -393,6 +431,12 @@ async def test_smtputf8_where_it_is_needed(login: Logins, message: Messages) -> 
         assert "SMTPUTF8" in outcome.reason
 
 
+async def test_smtputf8_for_the_envelope_alone(login: Logins, message: Messages) -> None:
+    async with ScriptedSmtpServer() as server, session(login(server.port)) as connection:
+        assert isinstance(await connection.transact("è@example.com", [ANN], message()), Sent)
+    assert server.accepted[0].parameters == ("SMTPUTF8",)
+
+
 async def test_8bit_needs_8bitmime(login: Logins) -> None:
     mail = ComposedMail("è\r\n".encode(), needs_smtputf8=False, is_8bit=True)
     async with (
@@ -418,9 +462,6 @@ async def test_an_address_cannot_smuggle_commands(
             assert isinstance(outcome, Failed)
         assert isinstance(await connection.transact(FROM, ['"a >b"@c.d'], message()), Sent)
     assert verbs(server) == ["EHLO", "MAIL", "RCPT", "DATA", "QUIT"]
-
-
-# How a session opens
 
 
 @pytest.mark.parametrize("tls", [TlsMode.AUTO, TlsMode.STARTTLS, TlsMode.SSL])
@@ -481,9 +522,11 @@ async def test_starttls_or_nothing(login: Logins, server: ScriptedSmtpServer) ->
 
 
 async def test_no_tls_where_it_is_switched_off(login: Logins, server_tls: ssl.SSLContext) -> None:
-    async with ScriptedSmtpServer(tls_context=server_tls) as server:
-        async with session(login(server.port, tls=TlsMode.NONE)):
-            pass
+    async with (
+        ScriptedSmtpServer(tls_context=server_tls) as server,
+        session(login(server.port, tls=TlsMode.NONE)),
+    ):
+        pass
     assert verbs(server) == ["EHLO", "QUIT"]
 
 
@@ -550,4 +593,4 @@ async def test_the_password_is_in_no_reason(login: Logins) -> None:
     async with ScriptedSmtpServer(users={"shop": "other"}) as server:
         server.on("AUTH", f"500 unknown: AUTH PLAIN {plain} hunter2 aHVudGVyMg==")
         met = await trouble(login(server.port, user="shop", password="hunter2"))
-    assert met.reason == "500 unknown: AUTH PLAIN *** *** ***"
+    assert met.reason == "AUTH refused: 500 unknown: AUTH PLAIN *** *** ***"

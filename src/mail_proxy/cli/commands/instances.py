@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
@@ -58,10 +59,9 @@ def status(name: Name, json: Json = False) -> None:
     if json:
         print_json(described)
         return
-    shown = {**described, "state": _state(described)}
     print_facts(
-        (key.replace("_", " "), value if isinstance(value, Text) else _words(value))
-        for key, value in shown.items()
+        (key.replace("_", " "), _words(value))
+        for key, value in _for_people(described).items()
         if value is not None
     )
 
@@ -72,7 +72,7 @@ def delete(
 ) -> None:
     """Remove an instance with its settings, token, key and SQLite database."""
     instance = Instance.existing(name, os.environ)
-    instance.refuse_while_running("to delete it")
+    instance.refuse_while_running(f"`mail-proxy stop {name}` first")
     if not force:
         talk(f"{escape(str(instance.folder))} goes for good, with every message in it")
         typer.confirm(f"Delete {name}?", abort=True, err=True)
@@ -110,7 +110,14 @@ def _state(described: dict[str, Any]) -> Text:
     return Text("running", "green")
 
 
-def _words(value: Any) -> str:
+def _for_people(described: dict[str, Any]) -> dict[str, Any]:
+    shown = {**described, "state": _state(described)}
+    if "uptime_seconds" in shown:
+        shown["uptime"] = timedelta(seconds=round(shown.pop("uptime_seconds")))
+    return shown
+
+
+def _words(value: Any) -> str | Text:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.0f}" if isinstance(value, float) else str(value)
+    return value if isinstance(value, Text) else str(value)

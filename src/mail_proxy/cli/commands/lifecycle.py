@@ -15,7 +15,15 @@ from mail_proxy.cli.instance import Instance, home_folder
 from mail_proxy.cli.output import talk, waiting
 from mail_proxy.cli.process import Running
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the instance.")]
+
+def _names() -> list[str]:
+    return [instance.name for instance in Instance.all(os.environ)]
+
+
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="Name of the instance.", autocompletion=_names),
+]
 
 
 def start(
@@ -72,7 +80,7 @@ def start(
         "api_token": api_token,
     }
     instance = Instance(name, home_folder(os.environ))
-    instance.refuse_while_running("to start it anew")
+    instance.refuse_while_running(f"`mail-proxy restart {name}` starts it anew")
     # Before anything is written: a mistake must not leave half an instance behind.
     instance.load_config(command_line, os.environ)
     if not instance.exists():
@@ -163,6 +171,5 @@ def _end(instance: Instance, running: Running, force: bool) -> None:
     if force:
         control.kill(instance, running)
         return
-    timeout = instance.load_config(None, os.environ).config.timing.shutdown_timeout
     with waiting(f"{instance.name} (pid {running.pid}) finishes what is in flight"):
-        control.end_politely(instance, running, timeout)
+        control.end_politely(instance, running)

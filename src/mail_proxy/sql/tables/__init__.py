@@ -11,6 +11,7 @@ from mail_proxy.sql.tables.events import MessageEventTable
 from mail_proxy.sql.tables.instance import InstanceTable
 from mail_proxy.sql.tables.messages import MessagesTable
 from mail_proxy.sql.tables.queue import MessageQueue
+from mail_proxy.sql.tables.suspensions import SuspensionsTable
 from mail_proxy.sql.tables.tenant_sync import TenantSyncTable
 from mail_proxy.sql.tables.tenants import TenantsTable
 
@@ -22,6 +23,7 @@ class Tables:
     instance: InstanceTable
     tenants: TenantsTable
     tenant_sync: TenantSyncTable
+    suspensions: SuspensionsTable
     accounts: AccountsTable
     messages: MessagesTable
     queue: MessageQueue
@@ -36,6 +38,7 @@ class Tables:
             instance=InstanceTable(key),
             tenants=TenantsTable(key),
             tenant_sync=TenantSyncTable(key),
+            suspensions=SuspensionsTable(key),
             accounts=AccountsTable(key),
             messages=MessagesTable(db, key),
             queue=MessageQueue(db, events),

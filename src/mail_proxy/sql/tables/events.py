@@ -109,7 +109,7 @@ class MessageEventTable(Table):
         """
         values = {"tenant_id": tenant_id, "now": now, "limit": limit}
         rows = connection.execute(_UNREPORTED_EVENTS, values)
-        return [PendingEvent(*row[:6], orjson.loads(row[6] or "{}"), row[7]) for row in rows]
+        return [_pending(*row) for row in rows]
 
     def acknowledge(self, connection: Connection, seqs: Sequence[int], now: float) -> None:
         """The tenant knows these events."""
@@ -131,3 +131,19 @@ class MessageEventTable(Table):
             (*_SEQ, ("until", "double precision")),
             until,
         )
+
+
+def _pending(
+    seq: int,
+    message_pk: str,
+    message_id: str,
+    account_id: str,
+    event_type: str,
+    event_at: float,
+    data: str | None,
+    attempts: int,
+) -> PendingEvent:
+    told = orjson.loads(data) if data else {}
+    return PendingEvent(
+        seq, message_pk, message_id, account_id, event_type, event_at, told, attempts
+    )

@@ -263,13 +263,23 @@ class MessagesTable(Table):
             )
         return found
 
-    def count_waiting(self, connection: Connection, tenant_id: str | None = None) -> int:
-        """Messages that are not finished: waiting or being sent."""
-        m = self.schema.c
-        conditions = [m.state.in_(states) for states in (WAITING, (MessageState.SENDING,))]
-        where = [] if tenant_id is None else [m.tenant_id == tenant_id]
-        # Two counts, because each is served by a partial index of its own.
-        return sum(self.count(connection, condition, *where) for condition in conditions)
+    def count_waiting(
+        self, connection: Connection, tenant_id: str | None = None, batch_code: str | None = None
+    ) -> int:
+        """Messages that are not finished: waiting, held back or being sent."""
+        m, account = self.schema.c, schema.account.c
+        where: list[ColumnElement[bool]] = []
+        if batch_code is not None:
+            where.append(m.batch_code == batch_code)
+        ready = [*where, m.state.in_(WAITING), ~m.held]
+        if tenant_id is not None:
+            where.append(m.tenant_id == tenant_id)
+            # By account, because that is how the index of the waiting ones begins.
+            owned = select(account.pk).where(account.tenant_id == tenant_id)
+            ready.append(m.account_pk.in_(owned))
+        sending = [*where, m.state == MessageState.SENDING]
+        # One count for each partial index; a condition over all of them would use none.
+        return sum(self.count(connection, *c) for c in (ready, sending, [*where, m.held]))
 
     def remove_of_tenant(self, connection: Connection, tenant_id: str) -> None:
         """Remove every message of a tenant with all that hangs on it."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, delete, insert, update
+from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from mail_proxy.sql import schema
 from mail_proxy.sql.adapters import Shape
@@ -15,6 +15,14 @@ from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.tables.events import MessageEventTable, NewEvent
 
 _WAITING = "state IN ('pending', 'deferred')"
+#: Stated as the partial index states it. What was suspended long ago is held, hence out of the
+#: index; what was suspended just now is found there and left out by ``_NOT_SUSPENDED``.
+_READY = f"{_WAITING} AND NOT held"
+_CANDIDATE_READY = f"candidate.{_WAITING} AND NOT candidate.held"
+_NOT_SUSPENDED = (
+    "NOT EXISTS (SELECT 1 FROM suspension WHERE suspension.tenant_id = candidate.tenant_id "
+    "AND suspension.batch_code IN ('*', candidate.batch_code))"
+)
 _CLAIMED_COLUMNS = (
     "message.pk, message.tenant_id, message.id, message.account_pk, message.priority, "
     "message.due_at, message.created_at, message.size, message.retries, message.expires_at, "
@@ -72,7 +80,7 @@ class MessageQueue:
 
     def waiting_accounts(self, connection: Connection) -> list[str]:
         """Accounts with waiting messages; the cost grows with accounts, not with messages."""
-        first = f"SELECT account_pk FROM message WHERE {_WAITING}"
+        first = f"SELECT account_pk FROM message WHERE {_READY}"
         result = connection.exec_driver_sql(
             f"WITH RECURSIVE found(pk) AS (SELECT ({first} ORDER BY account_pk LIMIT 1) UNION ALL "
             f"SELECT ({first} AND account_pk > found.pk ORDER BY account_pk LIMIT 1) "
@@ -92,7 +100,7 @@ class MessageQueue:
         source = self._db.adapter.first_of_each(
             "message",
             f"candidate.account_pk = rows.account_pk AND candidate.priority = {int(priority)} "
-            f"AND candidate.{_WAITING} AND candidate.due_at <= rows.now",
+            f"AND {_CANDIDATE_READY} AND candidate.due_at <= rows.now AND {_NOT_SUSPENDED}",
             "candidate.due_at, candidate.pk",
             int(limit),
         )
@@ -102,12 +110,7 @@ class MessageQueue:
             (("account_pk", "uuid"), ("now", "double precision")),
             [(pk, now) for pk in account_pks],
         )
-        return [
-            ClaimedMessage(
-                *row[:-2], recipients_left=_loads(row[-2]), recipient_results=_loads(row[-1])
-            )
-            for row in rows
-        ]
+        return [_claimed(row) for row in rows]
 
     def claim(
         self, connection: Connection, dispatcher_id: str, messages: Sequence[ClaimedMessage]
@@ -139,7 +142,7 @@ class MessageQueue:
         rows = self._db.execute_rows(
             connection,
             "SELECT (SELECT candidate.due_at FROM message AS candidate "
-            f"WHERE candidate.account_pk = rows.account_pk AND candidate.{_WAITING} "
+            f"WHERE candidate.account_pk = rows.account_pk AND {_CANDIDATE_READY} "
             "AND candidate.priority = rows.priority AND candidate.due_at > rows.after "
             "ORDER BY candidate.due_at LIMIT 1) FROM rows",
             (("account_pk", "uuid"), ("priority", "integer"), ("after", "double precision")),
@@ -175,7 +178,8 @@ class MessageQueue:
         """End every waiting message of an account in error, with its event."""
         ended = self._db.execute_rows(
             connection,
-            "UPDATE message SET state = 'error', error = rows.reason, state_at = rows.now "
+            "UPDATE message SET state = 'error', held = false, error = rows.reason, "
+            "state_at = rows.now "
             f"FROM rows WHERE message.account_pk = rows.account_pk AND message.{_WAITING} "
             "RETURNING message.pk, message.tenant_id",
             (("account_pk", "uuid"), ("reason", "text"), ("now", "double precision")),
@@ -206,10 +210,16 @@ class MessageQueue:
         statement = update(d).where(d.c.id == dispatcher_id).values(lease_until=lease_until)
         return connection.execute(statement).rowcount == 1
 
-    def rescue(self, connection: Connection, now: float) -> int:
-        """Give the messages of dispatchers whose lease has ended back to the queue."""
+    def on_host(self, connection: Connection, host: str) -> list[tuple[str, int]]:
+        """Id and process id of the dispatchers of one host."""
         d = schema.dispatcher
-        connection.execute(delete(d).where(d.c.lease_until < now))
+        rows = connection.execute(select(d.c.id, d.c.pid).where(d.c.host == host))
+        return [(row.id, row.pid) for row in rows]
+
+    def rescue(self, connection: Connection, now: float, dead: Sequence[str] = ()) -> int:
+        """Give the messages of dispatchers whose lease has ended, or that are ``dead``, back."""
+        d = schema.dispatcher
+        connection.execute(delete(d).where(or_(d.c.lease_until < now, d.c.id.in_(dead))))
         result = connection.exec_driver_sql(
             "UPDATE message SET claimed_by = NULL, "
             "state = CASE WHEN retries > 0 THEN 'deferred' ELSE 'pending' END "
@@ -244,6 +254,11 @@ _CHANGE: Shape = (
     ("recipient_results", "text"),
     ("claimed_by", "uuid"),
 )
+
+
+def _claimed(row: Any) -> ClaimedMessage:
+    values: list[Any] = [*row[:-2], _loads(row[-2]), _loads(row[-1])]
+    return ClaimedMessage(*values)
 
 
 def _change_row(change: StateChange) -> tuple[Any, ...]:

@@ -19,6 +19,7 @@ def upgrade() -> None:
     _instance()
     _tenant()
     _account()
+    _suspension()
     _tenant_sync()
     _account_health()
     _message()
@@ -88,7 +89,6 @@ def _tenant() -> None:
         sa.Column("rate_limits", types.Json(), nullable=True),
         sa.Column("large_file_config", types.Json(), nullable=True),
         sa.Column("retention_seconds", sa.Double(), nullable=True),
-        sa.Column("suspended_batches", types.Json(), nullable=True),
         sa.Column("signing_secret", types.Sealed(), nullable=True),
         sa.Column("previous_signing_secret", types.Sealed(), nullable=True),
         sa.Column("signing_secret_changed_at", sa.Double(), nullable=True),
@@ -163,6 +163,18 @@ def _account() -> None:
     )
 
 
+def _suspension() -> None:
+    op.create_table(
+        "suspension",
+        sa.Column("tenant_id", sa.Text(), nullable=False),
+        sa.Column("batch_code", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["tenant_id"], ["tenant.id"], name=op.f("fk_suspension_tenant_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("tenant_id", "batch_code", name=op.f("pk_suspension")),
+    )
+
+
 def _tenant_sync() -> None:
     op.create_table(
         "tenant_sync",
@@ -214,6 +226,7 @@ def _message() -> None:
         sa.Column("size", sa.Integer(), nullable=False),
         sa.Column("retries", sa.Integer(), server_default="0", nullable=False),
         sa.Column("claimed_by", types.Pk(), nullable=True),
+        sa.Column("held", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("batch_code", sa.Text(), nullable=True),
         sa.Column("expires_at", sa.Double(), nullable=True),
         sa.Column("client_message_id", sa.Text(), nullable=True),
@@ -256,6 +269,14 @@ def _message() -> None:
         postgresql_where=sa.text("client_message_id IS NOT NULL"),
     )
     op.create_index(
+        "ix_message_held",
+        "message",
+        ["tenant_id", "batch_code"],
+        unique=False,
+        sqlite_where=sa.text("held"),
+        postgresql_where=sa.text("held"),
+    )
+    op.create_index(
         "ix_message_sending",
         "message",
         ["claimed_by"],
@@ -269,8 +290,8 @@ def _message() -> None:
         "message",
         ["account_pk", "priority", "due_at", "pk"],
         unique=False,
-        sqlite_where=sa.text("state IN ('pending', 'deferred')"),
-        postgresql_where=sa.text("state IN ('pending', 'deferred')"),
+        sqlite_where=sa.text("state IN ('pending', 'deferred') AND NOT held"),
+        postgresql_where=sa.text("state IN ('pending', 'deferred') AND NOT held"),
     )
 
 
@@ -300,26 +321,31 @@ def _message_event() -> None:
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_message_event")),
     )
     op.create_index(
-        "ix_message_event_message_pk_seq", "message_event", ["message_pk", "seq"], unique=False
-    )
-    unreported = "reported_at IS NULL AND event_type <> 'queued'"
-    fresh = sa.text(f"{unreported} AND report_after IS NULL")
-    op.create_index(
         "ix_message_event_fresh",
         "message_event",
         ["tenant_id", "seq"],
         unique=False,
-        sqlite_where=fresh,
-        postgresql_where=fresh,
+        sqlite_where=sa.text(
+            "reported_at IS NULL AND event_type <> 'queued' AND report_after IS NULL"
+        ),
+        postgresql_where=sa.text(
+            "reported_at IS NULL AND event_type <> 'queued' AND report_after IS NULL"
+        ),
     )
-    put_off = sa.text(f"{unreported} AND report_after IS NOT NULL")
+    op.create_index(
+        "ix_message_event_message_pk_seq", "message_event", ["message_pk", "seq"], unique=False
+    )
     op.create_index(
         "ix_message_event_put_off",
         "message_event",
         ["tenant_id", "report_after", "seq"],
         unique=False,
-        sqlite_where=put_off,
-        postgresql_where=put_off,
+        sqlite_where=sa.text(
+            "reported_at IS NULL AND event_type <> 'queued' AND report_after IS NOT NULL"
+        ),
+        postgresql_where=sa.text(
+            "reported_at IS NULL AND event_type <> 'queued' AND report_after IS NOT NULL"
+        ),
     )
 
 

@@ -1,0 +1,36 @@
+"""Suspend and activate."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from mail_proxy.api.deps import AnyCaller, Service, TenantQuery
+from mail_proxy.operations import suspension as operations
+from mail_proxy.wire.fields import Identifier
+from mail_proxy.wire.suspension import SuspensionOut
+
+router = APIRouter(tags=["messages"])
+
+
+@router.post("/commands/suspend")
+async def suspend(
+    service: Service,
+    caller: AnyCaller,
+    tenant_id: TenantQuery = None,
+    batch_code: Identifier | None = None,
+) -> SuspensionOut:
+    """Stop sending for the tenant, or for one batch. Suspending twice changes nothing."""
+    request = operations.WhichBatch(batch_code)
+    return await service.door.call(operations.suspend, caller, request, tenant_id)
+
+
+@router.post("/commands/activate")
+async def activate(
+    service: Service,
+    caller: AnyCaller,
+    tenant_id: TenantQuery = None,
+    batch_code: Identifier | None = None,
+) -> SuspensionOut:
+    """Resume one batch, or without `batch_code` everything of the tenant."""
+    request = operations.WhichBatch(batch_code)
+    return await service.door.call(operations.activate, caller, request, tenant_id)

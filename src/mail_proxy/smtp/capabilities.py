@@ -1,0 +1,61 @@
+"""What a server offers after EHLO, and whether that is enough for a message."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from mail_proxy.domain.outcome import Failed
+from mail_proxy.smtp.compose import ComposedMail
+
+_ATOM = r"[^\x00-\x20\x7f<>\"\ud800-\udfff]+"
+_QUOTED = r"\"[^\x00-\x1f\x7f\ud800-\udfff]+\""
+#: A path that cannot end early and smuggle parameters or commands (RFC 5321 section 4.1.2).
+_PATH = re.compile(rf"(?:{_ATOM}|{_QUOTED}@{_ATOM})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """``size``: most octets of a message, None without a limit; ``declares_size``: MAIL may say
+    how large the message is (RFC 1870)."""
+
+    pipelining: bool = False
+    size: int | None = None
+    declares_size: bool = False
+    eight_bit: bool = False
+    smtputf8: bool = False
+
+    @classmethod
+    def of(cls, extensions: Mapping[str, str]) -> Self:
+        """From EHLO keywords in lower case and their parameters."""
+        size = extensions.get("size", "")
+        return cls(
+            pipelining="pipelining" in extensions,
+            declares_size="size" in extensions,
+            size=int(size) or None if re.fullmatch(r"[0-9]{1,20}", size) else None,
+            eight_bit="8bitmime" in extensions,
+            smtputf8="smtputf8" in extensions,
+        )
+
+    def refusal(
+        self, mail_from: str, recipients: Sequence[str], message: ComposedMail
+    ) -> Failed | None:
+        """Why the server can never take this message, known without asking it."""
+        if self.size is not None and len(message.data) > self.size:
+            return Failed(
+                f"message has {len(message.data)} octets, the server takes at most {self.size}"
+            )
+        if not self.smtputf8 and needs_smtputf8(mail_from, recipients, message):
+            return Failed("an address needs SMTPUTF8 (RFC 6531), which the server does not offer")
+        if message.is_8bit and not self.eight_bit:
+            return Failed("the message needs 8BITMIME (RFC 6152), which the server does not offer")
+        for path in (mail_from, *recipients):
+            if _PATH.fullmatch(path) is None:
+                return Failed(f"not an address that SMTP can carry: {path[:100]!r}")
+        return None
+
+
+def needs_smtputf8(mail_from: str, recipients: Sequence[str], message: ComposedMail) -> bool:
+    return message.needs_smtputf8 or not all(map(str.isascii, (mail_from, *recipients)))

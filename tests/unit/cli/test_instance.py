@@ -1,0 +1,167 @@
+"""Folders and files of an instance."""
+
+from __future__ import annotations
+
+import stat
+import tomllib
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from mail_proxy.cli.instance import COMMAND_NAMES, Instance, is_name
+from mail_proxy.cli.main import app
+from mail_proxy.config import settings
+from mail_proxy.encryption import KEY_VARIABLE, generate_key
+from mail_proxy.errors import ConfigError, Conflict, Malformed, NotFound
+
+
+@pytest.mark.parametrize("name", ["dev", "a", "7", "mail-1.prod_eu", "x" * 64, "LIST"])
+def test_names_that_are_allowed(name: str) -> None:
+    assert is_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", ".dev", "-dev", "_dev", "a/b", "a b", "dev\n", "è", "x" * 65, "list", "demo"],
+)
+def test_names_that_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(Malformed) as refused:
+        Instance(name, tmp_path)
+    assert repr(name) in refused.value.message
+    assert refused.value.exit_code == 2
+
+
+def test_no_command_can_be_the_name_of_an_instance() -> None:
+    commands = set(get_command(app).commands)  # type: ignore[attr-defined]
+    assert commands <= COMMAND_NAMES
+
+
+def test_only_the_user_can_read_what_is_made(tmp_path: Path) -> None:
+    instance = Instance("dev", tmp_path)
+    instance.create({})
+    assert _mode(instance.folder) == 0o700
+    for file in (instance.config_file, instance.token_file, instance.key_file):
+        assert _mode(file) == 0o600
+    assert len(instance.key_file.read_bytes()) == 32
+    assert len(instance.token() or "") == 43
+
+
+def test_making_it_again_changes_nothing(tmp_path: Path) -> None:
+    instance = Instance("dev", tmp_path)
+    instance.create({})
+    before = {file.name: file.read_bytes() for file in instance.folder.iterdir()}
+    instance.create({})
+    assert {file.name: file.read_bytes() for file in instance.folder.iterdir()} == before
+
+
+def test_a_lost_key_is_not_replaced_but_a_lost_token_is(tmp_path: Path) -> None:
+    instance = Instance("dev", tmp_path)
+    instance.create({})
+    instance.key_file.unlink()
+    instance.token_file.unlink()
+    instance.create({})
+    assert not instance.key_file.exists()
+    assert instance.token()
+
+
+def test_no_key_is_made_where_the_environment_has_one(tmp_path: Path) -> None:
+    instance = Instance("dev", tmp_path)
+    instance.create({KEY_VARIABLE: generate_key()})
+    assert not instance.key_file.exists()
+
+
+def test_the_settings_file_shows_every_setting_and_changes_none(tmp_path: Path) -> None:
+    instance = Instance("dev", tmp_path)
+    instance.create({})
+    text = instance.config_file.read_text()
+    assert all(not table for table in tomllib.loads(text).values())
+    for setting in settings():
+        if setting.dotted not in ("name", "api_token"):
+            assert f"# {setting.dotted.rpartition('.')[2]} = " in text
+
+
+def test_every_hint_in_the_settings_file_is_a_setting_once_it_is_no_comment(
+    tmp_path: Path,
+) -> None:
+    instance = Instance("dev", tmp_path)
+    instance.create({})
+    hints = [
+        line.removeprefix("# ") if " = " in line and not line.endswith('"..."') else line
+        for line in instance.config_file.read_text().splitlines()
+    ]
+    instance.config_file.write_text("\n".join(hints))
+    loaded = instance.load_config({}, {})
+    assert loaded.origins["timing.sync_interval"] == "file"
+    assert loaded.config.db_path == str(instance.database)
+
+
+def test_the_folder_gives_the_defaults(tmp_path: Path) -> None:
+    instance = Instance("dev", tmp_path)
+    instance.create({})
+    loaded = instance.load_config(None, {})
+    config = loaded.config
+    assert config.name == "dev"
+    assert config.db_path == str(tmp_path / "dev" / "mail_service.db")
+    assert config.key_file == tmp_path / "dev" / "encryption_key"
+    assert config.api_token is not None
+    assert config.api_token.get_secret_value() == instance.token()
+    assert loaded.origins["db_path"] == "default"
+
+
+def test_the_command_line_is_stronger_than_the_environment_and_that_than_the_file(
+    tmp_path: Path,
+) -> None:
+    instance = Instance("dev", tmp_path)
+    instance.create({})
+    instance.config_file.write_text('host = "::1"\nport = 1\napi_token = "from the file"\n')
+    loaded = instance.load_config({"port": 3, "host": None}, {"GMP_PORT": "2"})
+    assert (loaded.config.port, loaded.config.host) == (3, "::1")
+    assert loaded.config.api_token is not None
+    assert loaded.config.api_token.get_secret_value() == "from the file"
+
+
+def test_another_settings_file_can_be_named(tmp_path: Path) -> None:
+    instance = Instance("dev", tmp_path)
+    instance.create({})
+    other = tmp_path / "other.toml"
+    other.write_text("port = 4\n")
+    assert instance.load_config({}, {"GMP_CONFIG_FILE": str(other)}).config.port == 4
+    with pytest.raises(ConfigError):
+        instance.load_config({}, {"GMP_CONFIG_FILE": str(tmp_path / "nowhere.toml")})
+
+
+def test_an_empty_token_on_the_command_line_means_none(tmp_path: Path) -> None:
+    instance = Instance("dev", tmp_path)
+    instance.create({})
+    assert instance.load_config({"api_token": ""}, {}).config.api_token is None
+
+
+def test_instances_are_found_by_name(tmp_path: Path) -> None:
+    environ = {"GMP_HOME": str(tmp_path)}
+    for name in ("two", "one"):
+        Instance(name, tmp_path).create(environ)
+    (tmp_path / "not-an-instance").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    assert [i.name for i in Instance.all(environ)] == ["one", "two"]
+    assert Instance.existing("one", environ).folder == tmp_path / "one"
+    with pytest.raises(NotFound):
+        Instance.existing("not-an-instance", environ)
+
+
+def test_there_is_no_instance_before_the_first(tmp_path: Path) -> None:
+    assert Instance.all({"GMP_HOME": str(tmp_path / "nowhere")}) == []
+
+
+def test_a_running_instance_is_not_deleted(tmp_path: Path) -> None:
+    instance = Instance("dev", tmp_path)
+    instance.create({})
+    with instance.pid_file.hold(), pytest.raises(Conflict):
+        instance.delete()
+    assert instance.exists()
+    instance.delete()
+    assert not instance.folder.exists()
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
