@@ -114,9 +114,6 @@ class ConcurrencyConfig(_Group):
     batch_size: Annotated[int, Field(ge=1)] = Field(
         50, description="Messages over one connection before it is renewed."
     )
-    workers: Annotated[int, Field(ge=0, le=64)] = Field(
-        0, description="Dispatcher processes beside the API; 0: the API's process delivers itself."
-    )
 
 
 class RetryConfig(_Group):

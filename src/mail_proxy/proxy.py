@@ -28,6 +28,7 @@ from mail_proxy.smtp.pool import SMTPPool
 from mail_proxy.smtp.sender import SmtpSender
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory
+from mail_proxy.sql.migrations import current as schema_version
 from mail_proxy.sql.migrations import upgrade
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.instance import directory_version
@@ -95,9 +96,9 @@ class MailProxy:
         """
         config = config or ProxyConfig()
         clock = clock or SystemClock()
-        key = _key(config)
         db = SqlDb(config.database_url)
         try:
+            key = await asyncio.to_thread(_key, config, db)
             tables = Tables.of(db, key)
             await asyncio.to_thread(_prepare, db, tables, config, clock.now())
             proxy = cls(config, db, tables, clock, report_delivery_callable)
@@ -166,7 +167,7 @@ class MailProxy:
 
     @property
     def _delivers(self) -> bool:
-        return self.config.scheduler_active and self.config.concurrency.workers == 0
+        return self.config.scheduler_active
 
     async def _start(self) -> None:
         await self._directory.current()
@@ -186,20 +187,23 @@ class MailProxy:
         for tenant_id in tenants:
             self._reporter.messages_added(tenant_id)
 
-    async def _run_now(self, tenant_id: str | None) -> None:
+    def _run_now(self, tenant_id: str | None) -> None:
         self._dispatcher.wake()
-        await self._reporter.run_now(tenant_id)
+        self._reporter.run_now(tenant_id)
 
 
-def _key(config: ProxyConfig) -> bytes:
-    """The encryption key; made beside the database on first start where none is configured."""
+def _key(config: ProxyConfig, db: SqlDb) -> bytes:
+    """The encryption key; where none is configured, an empty database gets a new one beside it.
+
+    A database that has been written to never gets another key: its secrets would be lost.
+    """
     file = config.key_file
     if file is None and config.database_url.startswith("sqlite:///"):
         file = Path(config.database_url.removeprefix("sqlite:///")).with_name("encryption_key")
     try:
         return load_key(file)
     except EncryptionKeyNotConfigured:
-        if file is None:
+        if file is None or schema_version(db) is not None:
             raise
         make_key_file(file)
         return load_key(file)

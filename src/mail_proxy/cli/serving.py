@@ -186,7 +186,6 @@ def _as_environment(config: ProxyConfig, command_line: Mapping[str, Any]) -> dic
         "GMP_DB_PATH": config.db_path,
         "GMP_HOST": config.host,
         "GMP_PORT": str(config.port),
-        "GMP_WORKERS": str(config.concurrency.workers),
         "GMP_KEY_FILE": str(config.key_file or ""),
     }
     if config.api_token is not None:

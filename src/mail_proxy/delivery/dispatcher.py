@@ -14,12 +14,12 @@ from mail_proxy.delivery.outcomes import Settlement
 from mail_proxy.delivery.pipeline import Pipeline
 from mail_proxy.delivery.recorder import OutcomeRecorder
 from mail_proxy.domain.message import MessageState, Priority
-from mail_proxy.domain.outcome import AccountTrouble, Outcome
+from mail_proxy.domain.outcome import AccountTrouble, Deferred, Outcome
 from mail_proxy.domain.tenant import EVERYTHING, Tenant
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.wakeup import Wakeup
-from mail_proxy.kit.worker import Worker
+from mail_proxy.kit.worker import Worker, caught
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory, Snapshot
 from mail_proxy.sql.tables.instance import directory_version
@@ -257,7 +257,11 @@ class Dispatcher:
                 await self._record(message, self._settlement.give_up(message, "expired", now))
                 return
             async with self._slots:
-                outcome = await self._pipeline.deliver(lane.account, message)
+                outcome = await caught(self._pipeline.deliver(lane.account, message))
+            if isinstance(outcome, Exception):
+                # A fault of ours must not keep the message from being tried again.
+                _log.error("action=message.fault message=%s", message.id, exc_info=outcome)
+                outcome = Deferred("internal error")
             await self._finish(lane, message, outcome)
         finally:
             self._claimed_bytes -= message.size

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.batching import Batcher
+from mail_proxy.kit.worker import caught
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.tables.queue import MessageQueue, StateChange
 
@@ -41,16 +42,27 @@ class OutcomeRecorder:
         await self._batcher.drained()
 
     async def _flush(self, changes: Sequence[StateChange]) -> Sequence[bool]:
-        while True:
-            try:
-                pks = await self._db.write(self._queue.record, changes)
-                break
-            except DatabaseUnavailable as error:
-                # The mails are out; what became of them must be kept until it can be written.
-                _log.warning("action=outcome.wait messages=%d reason=%s", len(changes), error)
-                await asyncio.sleep(_RETRY_SECONDS)
+        pks = await self._write(changes)
         written = [change for change in changes if change.pk in pks]
         if len(written) < len(changes):
             _log.warning("action=outcome.lost_claim messages=%d", len(changes) - len(written))
         self._recorded(written)
         return [change.pk in pks for change in changes]
+
+    async def _write(self, changes: Sequence[StateChange]) -> set[str]:
+        """Write all that can be written; one that cannot does not take the others along."""
+        while True:
+            result = await caught(self._db.write(self._queue.record, changes))
+            if isinstance(result, set):
+                return result
+            if isinstance(result, DatabaseUnavailable):
+                # The mails are out; what became of them must be kept until it can be written.
+                _log.warning("action=outcome.wait messages=%d reason=%s", len(changes), result)
+                await asyncio.sleep(_RETRY_SECONDS)
+            elif len(changes) == 1:
+                _log.error("action=outcome.fault change=%s", changes[0], exc_info=result)
+                return set()
+            else:
+                half = len(changes) // 2
+                first = await self._write(changes[:half])
+                return first | await self._write(changes[half:])

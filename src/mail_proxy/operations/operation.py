@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -27,7 +27,7 @@ class Signals:
     messages_added: Callable[[set[str]], None] = lambda tenants: None
     events_added: Callable[[], None] = lambda: None
     directory_changed: Callable[[], None] = lambda: None
-    run_now: Callable[[str | None], Awaitable[None] | None] = lambda tenant_id: None
+    run_now: Callable[[str | None], None] = lambda tenant_id: None
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Context:
     now: float
     config: ProxyConfig
     signals: Signals
-    after_commit: list[Callable[[], Awaitable[None] | None]] = field(default_factory=list)
+    after_commit: list[Callable[[], None]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -109,9 +109,7 @@ class Door:
         )
         answer, after = await (self._db.write if operation.mutates else self._db.read)(run)
         for ring in after:
-            waiting = ring()
-            if waiting is not None:
-                await waiting
+            ring()
         return answer
 
     async def _about(
@@ -134,7 +132,7 @@ class Door:
         caller: Caller,
         request: Request,
         tenant_id: str,
-    ) -> tuple[Answer, list[Callable[[], Awaitable[None] | None]]]:
+    ) -> tuple[Answer, list[Callable[[], None]]]:
         context = Context(
             connection=connection,
             tables=self._tables,

@@ -27,7 +27,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logging(config: ProxyConfig) -> None:
-    """Set up the ``mail_proxy`` loggers of this process."""
+    """Set up the loggers of this process: the proxy's own and the web server's errors."""
     handler = logging.StreamHandler(sys.stderr)
     if config.log_format == "json":
         handler.setFormatter(JsonFormatter())
@@ -37,7 +37,9 @@ def configure_logging(config: ProxyConfig) -> None:
         )
         formatter.converter = time.gmtime
         handler.setFormatter(formatter)
-    root = logging.getLogger("mail_proxy")
-    root.handlers[:] = [handler]
-    root.setLevel(logging.DEBUG if config.debug else config.log_level)
-    root.propagate = False
+    level = logging.DEBUG if config.debug else config.log_level
+    for name, least in (("mail_proxy", level), ("uvicorn", logging.WARNING)):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(least)
+        logger.propagate = False

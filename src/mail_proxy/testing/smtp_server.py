@@ -45,7 +45,7 @@ class Act(Enum):
 
 #: A reply without its line end (``"250 Ok"``; lines of one reply joined by CRLF), octets to write
 #: as they are, an act, or a reply and then an act.
-Script = str | bytes | Act | tuple[str, Act]
+Script = str | bytes | Act | tuple[str | bytes, Act]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import base64
 from typing import Any
 
 import pytest
-from reporting_house import INTERVAL, House, ids
+from tests.protocols.reporting.reporting_house import INTERVAL, House, ids
 
 from mail_proxy.config import ClientSyncConfig
 from mail_proxy.testing.sync_endpoint import Reply, SyncEndpoint

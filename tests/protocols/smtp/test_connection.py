@@ -324,6 +324,28 @@ async def test_lost_while_a_large_message_is_being_sent(
         assert isinstance(outcome, Deferred)
 
 
+async def test_a_server_that_stops_reading_never_gets_the_end(
+    login: Logins, message: Messages
+) -> None:
+    async def read_the_envelope_only(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        for reply in (b"220 hi", b"250 hi", b"250 ok", b"250 ok", b"354 go"):
+            writer.write(reply + b"\r\n")
+            await reader.readline()
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await done.wait()
+        writer.transport.abort()
+
+    done = asyncio.Event()
+    server = await asyncio.start_server(read_the_envelope_only, "127.0.0.1", 0)
+    timeouts = Timeouts(open=20, command=20, end_of_data=20, send=0.3)
+    async with server, session(login(server.sockets[0].getsockname()[1]), timeouts) as connection:
+        outcome = await connection.transact(FROM, [ANN], message("x" * 30_000_000))
+        assert outcome == Deferred("timed out waiting for the server (at DATA)")
+        done.set()
+
+
 async def test_the_transaction_as_a_whole_has_an_end(
     server: ScriptedSmtpServer, login: Logins, message: Messages
 ) -> None:
@@ -333,11 +355,14 @@ async def test_the_transaction_as_a_whole_has_an_end(
         assert isinstance(await connection.transact(FROM, [ANN], message()), Uncertain)
 
 
-@pytest.mark.parametrize("flood", [b"250 " + b"x" * 20_000, b"250-more\r\n" * 10_000])
+@pytest.mark.parametrize(
+    "flood",
+    [b"250 " + b"x" * 20_000, b"250 " + b"x" * 20_000 + b"\r\n", b"250-more\r\n" * 10_000],
+)
 async def test_an_endless_reply(
     server: ScriptedSmtpServer, login: Logins, message: Messages, flood: bytes
 ) -> None:
-    server.on("MAIL", flood)
+    server.on("MAIL", (flood, Act.SILENCE))
     async with session(login(server.port)) as connection:
         outcome = await connection.transact(FROM, [ANN], message())
         assert isinstance(outcome, Deferred)
@@ -363,6 +388,15 @@ async def test_a_reused_session_that_has_ended_is_stale(
         assert await connection.transact(FROM, [BOB], message()) == Stale(reason)
         assert not connection.is_open
     assert len(either.accepted) == 1
+
+
+async def test_a_reused_session_that_breaks_after_mail_is_not_stale(
+    either: ScriptedSmtpServer, login: Logins, message: Messages
+) -> None:
+    async with session(login(either.port)) as connection:
+        assert isinstance(await connection.transact(FROM, [ANN], message()), Sent)
+        either.on("RCPT", Act.DROP)
+        assert isinstance(await connection.transact(FROM, [ANN], message()), Deferred)
 
 
 async def test_stale_also_when_nothing_was_sent_before(

@@ -260,3 +260,18 @@ async def test_close_all_is_polite_but_does_not_wait_for_the_deaf(
     assert not any(connection.is_open for connection in held)
     assert [line for _, line in server.commands].count("QUIT") == 2
     await server.wait_until(lambda: server.open_connections == 0)
+
+
+async def test_reap_does_not_forget_an_account_that_somebody_waits_for(
+    pool: SMTPPool, clock: FakeClock, server: ScriptedSmtpServer, login: Logins
+) -> None:
+    only = login(server.port, max_connections=1)
+    held = await take(pool, only)
+    waiting = asyncio.create_task(take(pool, only))
+    await asyncio.sleep(0)
+    held.abort()
+    pool.release(held)
+    await pool.reap(clock.monotonic())
+    pool.release(await waiting)
+    assert await take(pool, only) is waiting.result()
+    pool.release(waiting.result())

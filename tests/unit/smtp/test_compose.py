@@ -136,6 +136,14 @@ def test_a_long_non_ascii_subject_is_encoded_in_short_words() -> None:
     assert max(map(len, lines)) <= 76
 
 
+def test_words_that_no_line_can_hold_are_encoded() -> None:
+    endless = "x" * 1200
+    names = (Address(endless, "a@b.example"), Address("x." * 600, "c@d.example"))
+    value = mail(subject=endless, to=names)
+    assert max(map(len, written(value).split("\r\n"))) <= 78
+    assert header(mail(subject="x" * 900), "Subject") == "x" * 900
+
+
 def test_a_name_with_specials_is_quoted() -> None:
     sender = Address('Doe, "JD" \\', "j@example.com")
     assert header(mail(sender=sender), "From") == r'"Doe, \"JD\" \\" <j@example.com>'

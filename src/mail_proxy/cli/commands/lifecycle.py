@@ -46,15 +46,6 @@ def start(
     reload: Annotated[
         bool, typer.Option("--reload", help="Start anew when the program's code changes.")
     ] = False,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=64,
-            help="Dispatcher processes; 0: the API's process delivers itself.",
-            show_default="0",
-        ),
-    ] = None,
     database_url: Annotated[
         str | None,
         typer.Option(
@@ -75,7 +66,6 @@ def start(
     command_line = {
         "host": host,
         "port": port,
-        "concurrency.workers": workers,
         "db_path": database_url,
         "api_token": api_token,
     }
