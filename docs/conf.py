@@ -14,9 +14,10 @@ extensions = ["myst_parser", "reference_pages"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_static_path = ["_static"]
-html_css_files = ["tables.css"]
+html_css_files = ["pages.css"]
 html_copy_source = False
 html_show_sphinx = False
+html_show_copyright = False
 html_theme_options = {
     "source_repository": "https://github.com/genropy/genro-mail-proxy/",
     "source_branch": "main",
@@ -24,5 +25,3 @@ html_theme_options = {
 }
 myst_heading_anchors = 3
 nitpicky = True
-pygments_style = "tango"
-pygments_dark_style = "monokai"

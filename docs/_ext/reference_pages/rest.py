@@ -59,17 +59,18 @@ def specification() -> Json:
 def _described(operation: Operation) -> Iterator[str]:
     spec = operation.spec
     yield spec["description"]
-    yield f"Token: {_token(operation)}."
     parameters = [p for p in spec.get("parameters", []) if p["in"] == "query"]
     if parameters:
         rows = [(code(p["name"]), *_kind_and_meaning(p)) for p in parameters]
         yield table(["Query", "Kind", "Meaning"], rows)
+    facts = [f"Token: {_token(operation)}"]
     body = _content(spec.get("requestBody", {}))
     if body:
-        optional = "" if spec["requestBody"].get("required") else " (optional)"
-        yield f"Body{optional}: {kind(body, _schemas())}"
+        optional = "" if spec["requestBody"].get("required") else ", optional"
+        facts.append(f"Body: {kind(body, _schemas())}{optional}")
     answer = _content(spec["responses"]["200"])
-    yield f"Answer: {kind(answer, _schemas())}" if answer else "Answer: text"
+    facts.append(f"Answer: {kind(answer, _schemas()) if answer else 'text'}")
+    yield " &ensp; ".join(facts)
 
 
 def _kind_and_meaning(parameter: Json) -> tuple[str, str]:
