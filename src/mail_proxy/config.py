@@ -58,7 +58,9 @@ class TimingConfig(_Group):
         0.5, description="Time in which new events gather before a report call, seconds."
     )
     send_timeout: PositiveSeconds = Field(
-        60.0, description="Longest wait for one answer of an SMTP server, seconds."
+        300.0,
+        description="Longest duration of one SMTP transaction, seconds. A message whose final "
+        "answer does not come in that time is uncertain, so be patient (RFC 5321, 4.5.3.2).",
     )
     shutdown_timeout: Seconds = Field(
         30.0, description="Time for what is in flight at a clean stop, seconds."

@@ -18,14 +18,17 @@ from mail_proxy.encryption import load_key, make_key_file
 from mail_proxy.errors import DatabaseUnavailable, EncryptionKeyNotConfigured
 from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.kit.ids import uuid7
+from mail_proxy.kit.worker import Worker
 from mail_proxy.operations import service as service_operations
 from mail_proxy.operations.access import Authenticator, Caller
 from mail_proxy.operations.intake import Intake
 from mail_proxy.operations.operation import Door, Signals
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
+from mail_proxy.smtp.dial import Connector
 from mail_proxy.smtp.pool import SMTPPool
 from mail_proxy.smtp.sender import SmtpSender
+from mail_proxy.smtp.transaction import Timeouts
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.migrations import current as schema_version
@@ -36,6 +39,7 @@ from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.wire.service import Status
 
 _log = logging.getLogger("mail_proxy.proxy")
+_REAP_SECONDS = 10.0
 
 
 def version() -> str:
@@ -66,10 +70,11 @@ class MailProxy:
         self._signals = Signals()
         self.door = Door(db, tables, self._directory, config, self._signals, clock)
         self.intake = Intake(db, tables, self._directory, config, self._signals, clock)
-        self._pool = SMTPPool()
+        self._pool = SMTPPool(_connector(config), clock=clock)
         self._reporter = ClientReporter(
             db, tables, self._directory, config, clock, uuid7(), report_delivery_callable
         )
+        self._reaper = Worker("smtp.reaper", self._reap)
         self._dispatcher = Dispatcher(
             db,
             tables.queue,
@@ -125,6 +130,7 @@ class MailProxy:
         await self.intake.drained()
         if self._delivers:
             await self._dispatcher.stop()
+            await self._reaper.stop()
         await self._reporter.stop()
         await self._pool.close_all()
         await self._db.close()
@@ -177,9 +183,14 @@ class MailProxy:
         self._signals.run_now = self._run_now
         if self._delivers:
             await self._dispatcher.start()
+            self._reaper.start()
         if self.config.scheduler_active:
             self._reporter.start()
         _log.info("action=proxy.started database=%s", self._db.adapter.name)
+
+    async def _reap(self) -> None:
+        await asyncio.sleep(_REAP_SECONDS)
+        await self._pool.reap(self._clock.monotonic())
 
     def _messages_added(self, tenants: set[str]) -> None:
         if not self.config.test_mode:
@@ -190,6 +201,19 @@ class MailProxy:
     def _run_now(self, tenant_id: str | None) -> None:
         self._dispatcher.wake()
         self._reporter.run_now(tenant_id)
+
+
+def _connector(config: ProxyConfig) -> Connector:
+    longest = config.timing.send_timeout
+    usual = Timeouts()
+    return Connector(
+        Timeouts(
+            open=min(usual.open, longest),
+            command=min(usual.command, longest),
+            end_of_data=longest,
+            send=longest,
+        )
+    )
 
 
 def _key(config: ProxyConfig, db: SqlDb) -> bytes:
