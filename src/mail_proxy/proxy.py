@@ -25,7 +25,7 @@ from mail_proxy.operations.intake import Intake
 from mail_proxy.operations.operation import Door, Signals
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
-from mail_proxy.smtp.dial import Connector
+from mail_proxy.smtp.connection import Connector
 from mail_proxy.smtp.pool import SMTPPool
 from mail_proxy.smtp.sender import SmtpSender
 from mail_proxy.smtp.transaction import Timeouts
