@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mail_proxy.config import ProxyConfig
 from mail_proxy.delivery.claiming import Capacity, Claim, Claimer
@@ -16,7 +16,7 @@ from mail_proxy.delivery.pipeline import Pipeline
 from mail_proxy.delivery.recorder import OutcomeRecorder
 from mail_proxy.delivery.slots import FairSlots
 from mail_proxy.domain.message import MessageState
-from mail_proxy.domain.outcome import AccountTrouble, Deferred, Outcome
+from mail_proxy.domain.outcome import AccountTrouble, Deferred, Outcome, Uncertain
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.wakeup import Wakeup
@@ -58,13 +58,15 @@ class Dispatcher:
         self._clock = clock
         self._settlement = Settlement(config.retry_strategy, config.retry.on_uncertain)
         limiter = RateLimiter(tables.rate_use, directory)
-        self._recorder = OutcomeRecorder(db, tables.queue, limiter, events_added)
+        self._recorder = OutcomeRecorder(db, tables.queue, limiter, self._recorded)
+        self._events_added = events_added
         self._lease = Lease(db, tables.queue, limiter, clock, config.timing.lease_seconds)
         self._claimer = Claimer(tables)
         self._lanes: dict[str, Lane] = {}
         self._slots = FairSlots(config.concurrency.max_concurrent_sends)
         self._claimed_bytes = 0
         self._limited_until: dict[str, float] = {}
+        self._idle: float | None = None if config.test_mode else 0.0
         self._bell = Wakeup()
         self._lease_bell = Wakeup()
         self._workers = (Worker("dispatcher", self._step), Worker("lease", self._keep_lease))
@@ -108,15 +110,23 @@ class Dispatcher:
             _log.warning("action=dispatcher.not_handed_back reason=%s", error)
 
     async def _keep_lease(self) -> None:
-        await self._lease_bell.wait(self._lease.renewal_seconds)
-        if await self._lease.keep():
+        await self._lease_bell.wait(self._lease.next_step_seconds)
+        if not self._lease.valid:
+            # Others may take over: what is being sent just now must not arrive twice.
+            for lane in self._lanes.values():
+                lane.drop_waiting()
+                lane.cancel()
+        if await self._lease.keep() and not self._config.test_mode:
             self._bell.ring()
 
     async def _step(self) -> None:
-        if not await self._round():
-            await self._bell.wait(await self._idle_seconds())
+        await self._bell.wait(self._idle)
+        self._idle = 0.0  # also where the round fails
+        now = self._clock.now()
+        if not await self._round(now):
+            self._idle = await self._idle_seconds(now)
 
-    async def _round(self) -> bool:
+    async def _round(self, now: float) -> bool:
         """Claim once; True when it is worth claiming again at once."""
         if not self._lease.valid:
             return False
@@ -126,7 +136,7 @@ class Dispatcher:
             self._lease.dispatcher_id,
             snapshot,
             self._capacity(),
-            self._clock.now(),
+            now,
         )
         if claim.version != snapshot.version:
             self._renew_lanes(await self._directory.at_least(claim.version))
@@ -169,20 +179,24 @@ class Dispatcher:
             limited_until=dict(self._limited_until),
         )
 
-    async def _idle_seconds(self) -> float:
-        """Until the next message is due, at most the safety poll."""
-        longest = self._config.timing.send_loop_interval
-        now = self._clock.now()
-        moments = [*self._limited_until.values(), await self._db.read(self._next_due, now)]
-        nearest = min((m for m in moments if m is not None), default=now + longest)
-        return min(longest, max(0.01, nearest - now))
+    async def _idle_seconds(self, looked_at: float) -> float | None:
+        """Until something may be sent that could not at ``looked_at``, at most the safety poll.
 
-    def _next_due(self, connection: Connection, now: float) -> float | None:
+        In test mode None: until somebody asks.
+        """
+        if self._config.test_mode:
+            return None
+        longest = self._config.timing.send_loop_interval
+        moments = [*self._limited_until.values(), await self._db.read(self._next_due, looked_at)]
+        nearest = min((m for m in moments if m is not None), default=looked_at + longest)
+        return min(longest, max(0.0, nearest - self._clock.now()))
+
+    def _next_due(self, connection: Connection, looked_at: float) -> float | None:
         queue = self._tables.queue
         accounts = queue.waiting_accounts(connection)
-        moments = [queue.next_due_at(connection, accounts, now)]
+        moments = [queue.next_due_at(connection, accounts, looked_at)]
         moments += [row["retry_at"] for row in self._tables.health.troubled(connection).values()]
-        return min((m for m in moments if m is not None and m > now), default=None)
+        return min((m for m in moments if m is not None and m > looked_at), default=None)
 
     def _lane(self, snapshot: Snapshot, account_pk: str) -> Lane:
         lane = self._lanes.get(account_pk)
@@ -211,13 +225,23 @@ class Dispatcher:
             await self._record(message, self._settlement.give_up(message, "expired", now))
             self._claimed_bytes -= message.size
             return
-        async with self._slots.slot(message.tenant_id):
-            outcome = await caught(self._pipeline.deliver(lane.account, message))
+        await self._finish(lane, message, await self._attempt(lane, message))
+
+    async def _attempt(self, lane: Lane, message: ClaimedMessage) -> Outcome:
+        try:
+            async with self._slots.slot(message.tenant_id):
+                if not self._lease.valid:
+                    return Deferred("the lease ended before the attempt")
+                outcome = await caught(self._pipeline.deliver(lane.account, message))
+        except asyncio.CancelledError:
+            # Broken off by ``stop`` or a lost lease. What came of it has to be recorded all the
+            # same, and the end of data may have been sent already.
+            return Uncertain("broken off by the proxy")
         if isinstance(outcome, Exception):
             # A fault of ours must not keep the message from being tried again.
             _log.error("action=message.fault message=%s", message.id, exc_info=outcome)
-            outcome = Deferred("internal error")
-        await self._finish(lane, message, outcome)
+            return Deferred("internal error")
+        return outcome
 
     async def _finish(self, lane: Lane, message: ClaimedMessage, outcome: Outcome) -> None:
         if isinstance(outcome, AccountTrouble):
@@ -278,6 +302,11 @@ class Dispatcher:
             )
         self._count(message, change)
         await self._recorder.record(change)
+
+    def _recorded(self, changes: Sequence[StateChange]) -> None:
+        self._events_added()
+        if any(change.state == MessageState.DEFERRED for change in changes):
+            self._bell.ring()  # the next attempt may be the first thing that is due
 
     def _count(self, message: ClaimedMessage, change: StateChange) -> None:
         account = self._directory.snapshot.accounts.get(message.account_pk)

@@ -39,9 +39,10 @@ class Lease:
         return self._clock.monotonic() < self._valid_until
 
     @property
-    def renewal_seconds(self) -> float:
-        """How often ``keep`` is to be called."""
-        return self._seconds / 3
+    def next_step_seconds(self) -> float:
+        """When ``valid`` is to be looked at and ``keep`` to be called again."""
+        left = self._valid_until - self._clock.monotonic()
+        return min(self._seconds / 3, left) if left > 0 else self._seconds / 30
 
     async def keep(self) -> int:
         """Take or prolong the lease and rescue what dead dispatchers held; returns how many.

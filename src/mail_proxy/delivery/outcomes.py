@@ -42,13 +42,12 @@ class Settlement:
             case Failed(reason, code, recipients):
                 return self._failed(message, reason, code, recipients, now)
             case Uncertain(reason, recipients):
-                if self.on_uncertain == "hold":
-                    return self._failed(message, f"uncertain: {reason}", None, recipients, now)
-                return self._deferred(message, f"uncertain: {reason}", None, (), now, True)
+                react = self._failed if self.on_uncertain == "hold" else self._deferred
+                return react(message, reason, None, recipients, now, uncertain=True)
             case Deferred(reason, code, recipients):
-                return self._deferred(message, reason, code, recipients, now, False)
+                return self._deferred(message, reason, code, recipients, now)
             case AccountTrouble(_, reason, code):
-                return self._deferred(message, reason, code, (), now, False)
+                return self._deferred(message, reason, code, (), now)
 
     @property
     def longest_wait_seconds(self) -> float:
@@ -70,7 +69,9 @@ class Settlement:
         if now - max(message.created_at, since) > self.longest_wait_seconds:
             return self._failed(message, trouble.reason, trouble.code, (), now)
         data = {"retry_ts": retry_at, "deferred_reason": trouble.reason, "code": trouble.code}
-        return self._waiting(message, trouble.reason, retry_at, message.retries, data, now)
+        # Due all the time: it is the account that makes it wait, and a saved account goes at once.
+        due_at = message.due_at
+        return self._waiting(message, trouble.reason, due_at, message.retries, data, now)
 
     def give_up(self, message: ClaimedMessage, reason: str, now: float) -> StateChange:
         """End a message in error without an attempt."""
@@ -110,25 +111,32 @@ class Settlement:
         code: int | None,
         recipients: Sequence[RecipientResult],
         now: float,
-        uncertain: bool,
+        *,
+        uncertain: bool = False,
     ) -> StateChange:
         delay = self.retry.delay_seconds(message.retries)
         if delay is None:
             text = f"Max retries ({self.retry.max_retries}) exceeded: {reason}"
-            return self._failed(message, text, code, recipients, now)
+            return self._failed(message, text, code, recipients, now, uncertain=uncertain)
         retry_at = now + delay
         data: dict[str, Any] = {"retry_ts": retry_at, "deferred_reason": reason, "code": code}
         if uncertain:
             data["uncertain"] = True
         if recipients:
             data["recipients"] = [_record(r) for r in recipients]
-        return self._waiting(message, reason, retry_at, message.retries + 1, data, now)
+        waiting = self._waiting(message, reason, retry_at, message.retries + 1, data, now)
+        if all(r.status is RecipientStatus.DEFERRED for r in recipients):
+            return waiting
+        # Who was refused for good is not asked again.
+        left = [r.address for r in recipients if r.status is RecipientStatus.DEFERRED]
+        results = _merged(message, recipients)
+        return replace(waiting, recipients_left=left, recipient_results=results)
 
     def _waiting(
         self,
         message: ClaimedMessage,
         reason: str,
-        retry_at: float,
+        due_at: float,
         retries: int,
         data: dict[str, Any],
         now: float,
@@ -139,7 +147,8 @@ class Settlement:
             account_pk=message.account_pk,
             tenant_id=message.tenant_id,
             state=MessageState.DEFERRED,
-            due_at=retry_at,
+            # What expires before its next attempt is told when it expires.
+            due_at=min(due_at, message.expires_at or due_at),
             retries=retries,
             state_at=now,
             error=reason[:_LONGEST_REASON],
@@ -155,11 +164,15 @@ class Settlement:
         code: int | None,
         recipients: Sequence[RecipientResult],
         now: float,
+        *,
+        uncertain: bool = False,
     ) -> StateChange:
         results = [_given_up(r) for r in _merged(message, recipients)]
         # Somebody got it in an earlier attempt: then the message as a whole was sent.
         partly = any(r["status"] == RecipientStatus.SENT for r in results)
         data: dict[str, Any] = {"code": code}
+        if uncertain:
+            data["uncertain"] = True
         if results:
             data["recipients"] = results
         if not partly:

@@ -30,13 +30,13 @@ class OutcomeRecorder:
         db: SqlDb,
         queue: MessageQueue,
         limiter: RateLimiter,
-        events_added: Callable[[], None],
+        recorded: Callable[[Sequence[StateChange]], None],
     ) -> None:
-        """``events_added`` is called after each commit that tells something new."""
+        """``recorded`` is called after each commit with the changes that it wrote."""
         self._db = db
         self._queue = queue
         self._limiter = limiter
-        self._events_added = events_added
+        self._recorded = recorded
         self._batcher: Batcher[StateChange, bool] = Batcher("outcomes", self._flush, _MOST_A_COMMIT)
 
     async def record(self, change: StateChange) -> None:
@@ -54,7 +54,7 @@ class OutcomeRecorder:
         if len(pks) < len(changes):
             _log.warning("action=outcome.lost_claim messages=%d", len(changes) - len(pks))
         if pks:
-            self._events_added()
+            self._recorded([change for change in changes if change.pk in pks])
         return [change.pk in pks for change in changes]
 
     async def insist(self, work: Callable[..., Result], *arguments: Any) -> Result:
