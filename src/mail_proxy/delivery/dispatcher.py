@@ -104,7 +104,6 @@ class Dispatcher:
                 lane.cancel()
             await asyncio.gather(*(lane.finish() for lane in lanes))
         await self._recorder.drained()
-        await leasing.stop()  # not before: what is in flight must stay ours
         try:
             await self._lease.give_up()
         except DatabaseUnavailable as error:

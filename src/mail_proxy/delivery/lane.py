@@ -78,13 +78,10 @@ class Lane:
         heapq.heappush(self._waiting, entry)
         return True
 
-    def drop_waiting(
-        self, unwanted: Callable[[ClaimedMessage], bool] = lambda _: True
-    ) -> list[ClaimedMessage]:
-        """Take out what no worker has begun, of that what is ``unwanted``."""
-        dropped = [entry[-1] for entry in self._waiting if unwanted(entry[-1])]
-        self._waiting[:] = [entry for entry in self._waiting if not unwanted(entry[-1])]
-        heapq.heapify(self._waiting)
+    def drop_waiting(self) -> list[ClaimedMessage]:
+        """Take out what no worker has begun."""
+        dropped = [entry[-1] for entry in self._waiting]
+        self._waiting.clear()
         return dropped
 
     async def finish(self) -> None:

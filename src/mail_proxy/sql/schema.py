@@ -200,7 +200,6 @@ message = Table(
     Column("batch_code", Text),
     Column("expires_at", Instant),
     Column("client_message_id", Text),
-    Column("stalled_since", Instant),
     Column("recipients_left", Json),
     Column("recipient_results", Json),
     Column("state_at", Instant),

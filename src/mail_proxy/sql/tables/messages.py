@@ -168,7 +168,6 @@ class MessagesTable(Table):
             "state = 'pending', due_at = rows.due_at, size = rows.size, retries = 0, "
             "batch_code = rows.batch_code, expires_at = rows.expires_at, "
             "client_message_id = rows.client_message_id, state_at = NULL, error = NULL, "
-            "stalled_since = NULL, "
             "recipients_left = NULL, recipient_results = NULL "
             "FROM rows WHERE message.tenant_id = rows.tenant_id AND message.id = rows.id "
             f"AND message.state IN ('pending', 'deferred') AND {_NOBODY_HAS_IT} "

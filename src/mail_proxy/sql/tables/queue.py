@@ -26,7 +26,7 @@ _NOT_SUSPENDED = (
 _CLAIMED_COLUMNS = (
     "message.pk, message.tenant_id, message.id, message.account_pk, message.priority, "
     "message.due_at, message.created_at, message.size, message.retries, message.expires_at, "
-    "message.batch_code, message.stalled_since, message.recipients_left, message.recipient_results"
+    "message.batch_code, message.recipients_left, message.recipient_results"
 )
 
 
@@ -49,7 +49,6 @@ class ClaimedMessage:
     retries: int
     expires_at: float | None
     batch_code: str | None
-    stalled_since: float | None
     recipients_left: list[str] | None
     recipient_results: list[dict[str, Any]] | None
     content: str = ""
@@ -167,7 +166,7 @@ class MessageQueue:
             connection,
             "UPDATE message SET state = rows.state, due_at = rows.due_at, "
             "retries = rows.retries, state_at = rows.state_at, error = rows.error, "
-            "stalled_since = rows.stalled_since, recipients_left = rows.recipients_left, "
+            "recipients_left = rows.recipients_left, "
             "recipient_results = rows.recipient_results, claimed_by = NULL "
             "FROM rows WHERE message.pk = rows.pk AND (message.claimed_by = rows.claimed_by "
             "OR (rows.state = 'sent' AND message.state IN ('pending', 'deferred'))) "
@@ -178,17 +177,6 @@ class MessageQueue:
         pks = {row[0] for row in written}
         self._events.append(connection, [c.event for c in changes if c.event and c.pk in pks])
         return pks
-
-    def end_stall(self, connection: Connection, account_pk: str, now: float) -> None:
-        """What waits only because the account could not be used is due now."""
-        self._db.execute_rows(
-            connection,
-            "UPDATE message SET due_at = rows.now FROM rows "
-            f"WHERE message.account_pk = rows.account_pk AND message.{_WAITING} "
-            "AND message.stalled_since IS NOT NULL AND message.due_at > rows.now",
-            (("account_pk", "uuid"), ("now", "double precision")),
-            [(account_pk, now)],
-        )
 
     def fail_waiting_of_account(
         self, connection: Connection, account_pk: str, reason: str, now: float
@@ -280,27 +268,17 @@ class MessageQueue:
     def hand_back(self, connection: Connection, dispatcher_id: str) -> int:
         """Leave: unregister, and give back whatever was claimed and is not sent."""
         connection.execute(delete(schema.dispatcher).where(schema.dispatcher.c.id == dispatcher_id))
-        return self._release(connection, "", (("id", "uuid"),), [(dispatcher_id,)])
-
-    def give_back(self, connection: Connection, dispatcher_id: str, pks: Sequence[str]) -> int:
-        """Put some of what is claimed back as it was; returns how many."""
-        shape = (("pk", "uuid"), ("id", "uuid"))
-        rows = [(pk, dispatcher_id) for pk in pks]
-        return self._release(connection, "AND message.pk = rows.pk ", shape, rows)
-
-    def _release(
-        self, connection: Connection, which: str, shape: Shape, rows: Sequence[tuple[str, ...]]
-    ) -> int:
-        released = self._db.execute_rows(
-            connection,
-            "UPDATE message SET claimed_by = NULL, "
-            "state = CASE WHEN message.retries > 0 THEN 'deferred' ELSE 'pending' END "
-            f"FROM rows WHERE message.claimed_by = rows.id {which}AND message.state = 'sending' "
-            "RETURNING message.pk",
-            shape,
-            rows,
+        return len(
+            self._db.execute_rows(
+                connection,
+                "UPDATE message SET claimed_by = NULL, "
+                "state = CASE WHEN message.retries > 0 THEN 'deferred' ELSE 'pending' END "
+                "FROM rows WHERE message.claimed_by = rows.id AND message.state = 'sending' "
+                "RETURNING message.pk",
+                (("id", "uuid"),),
+                [(dispatcher_id,)],
+            )
         )
-        return len(released)
 
 
 _CHANGE: Shape = (
@@ -310,7 +288,6 @@ _CHANGE: Shape = (
     ("retries", "integer"),
     ("state_at", "double precision"),
     ("error", "text"),
-    ("stalled_since", "double precision"),
     ("recipients_left", "text"),
     ("recipient_results", "text"),
     ("claimed_by", "uuid"),
@@ -330,7 +307,6 @@ def _change_row(change: StateChange) -> tuple[Any, ...]:
         change.retries,
         change.state_at,
         change.error,
-        change.stalled_since,
         _dumps(change.recipients_left),
         _dumps(change.recipient_results),
         change.claimed_by,

@@ -243,7 +243,6 @@ def _message() -> None:
         sa.Column("batch_code", sa.Text(), nullable=True),
         sa.Column("expires_at", sa.Double(), nullable=True),
         sa.Column("client_message_id", sa.Text(), nullable=True),
-        sa.Column("stalled_since", sa.Double(), nullable=True),
         sa.Column("recipients_left", types.Json(), nullable=True),
         sa.Column("recipient_results", types.Json(), nullable=True),
         sa.Column("state_at", sa.Double(), nullable=True),
