@@ -69,19 +69,24 @@ class Lane:
 
         False when there are no others; then the account as a whole is in trouble.
         """
-        if len(self._workers) <= 1:
+        others = len(self._workers) - 1
+        if others < 1:
             return False
-        self._most_workers = min(self._most_workers, len(self._workers) - 1)
+        self._leave()
+        self._most_workers = min(self._most_workers, others)
         self._crowded_until = self._clock.monotonic() + _CROWDED_SECONDS
         now = self._clock.monotonic()
         entry = (message.priority, message.due_at, message.pk, now, message)
         heapq.heappush(self._waiting, entry)
         return True
 
-    def drop_waiting(self) -> list[ClaimedMessage]:
-        """Take out what no worker has begun."""
-        dropped = [entry[-1] for entry in self._waiting]
-        self._waiting.clear()
+    def drop_waiting(
+        self, unwanted: Callable[[ClaimedMessage], bool] = lambda _: True
+    ) -> list[ClaimedMessage]:
+        """Take out what no worker has begun, of that what is ``unwanted``."""
+        dropped = [entry[-1] for entry in self._waiting if unwanted(entry[-1])]
+        self._waiting[:] = [entry for entry in self._waiting if not unwanted(entry[-1])]
+        heapq.heapify(self._waiting)
         return dropped
 
     async def finish(self) -> None:
@@ -99,8 +104,19 @@ class Lane:
             self._most_workers = self.account.login.max_connections
         return self._most_workers
 
+    def _leave(self) -> None:
+        """The worker that calls this takes nothing more. Said at once and not when its task has
+        ended: several that leave at the same time must not leave what waits to nobody."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._workers.discard(task)
+
     async def _work(self) -> None:
-        while self._waiting and len(self._workers) <= self._allowed_workers():
+        task = asyncio.current_task()
+        while self._waiting and task in self._workers:
+            if len(self._workers) > self._allowed_workers():
+                self._leave()
+                return
             *_, since, message = heapq.heappop(self._waiting)
             self._adapt(since)
             await self._send(self, message)

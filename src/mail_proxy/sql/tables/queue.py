@@ -188,10 +188,7 @@ class MessageQueue:
         self, connection: Connection, account_pk: str, reason: str, cutoff: float, now: float
     ) -> int:
         """End those in error that wait for their account since ``cutoff`` (Unix seconds)."""
-        overdue = (
-            f"message.{_WAITING} AND NOT message.held AND message.created_at < rows.cutoff "
-            "AND (message.state = 'deferred' OR message.due_at < rows.cutoff)"
-        )
+        overdue = f"message.{_WAITING} AND NOT message.held AND message.due_at < rows.cutoff"
         return self._fail(connection, account_pk, reason, cutoff, now, overdue)
 
     def _fail(
@@ -265,20 +262,34 @@ class MessageQueue:
         )
         return [(row.account_pk, row.tenant_id) for row in result]
 
+    def unregister(self, connection: Connection, dispatcher_id: str) -> None:
+        """Forget a dispatcher; what it holds is for ``rescue``."""
+        connection.execute(delete(schema.dispatcher).where(schema.dispatcher.c.id == dispatcher_id))
+
     def hand_back(self, connection: Connection, dispatcher_id: str) -> int:
         """Leave: unregister, and give back whatever was claimed and is not sent."""
-        connection.execute(delete(schema.dispatcher).where(schema.dispatcher.c.id == dispatcher_id))
-        return len(
-            self._db.execute_rows(
-                connection,
-                "UPDATE message SET claimed_by = NULL, "
-                "state = CASE WHEN message.retries > 0 THEN 'deferred' ELSE 'pending' END "
-                "FROM rows WHERE message.claimed_by = rows.id AND message.state = 'sending' "
-                "RETURNING message.pk",
-                (("id", "uuid"),),
-                [(dispatcher_id,)],
-            )
+        self.unregister(connection, dispatcher_id)
+        return self._release(connection, "", (("id", "uuid"),), [(dispatcher_id,)])
+
+    def give_back(self, connection: Connection, dispatcher_id: str, pks: Sequence[str]) -> int:
+        """Put some of what is claimed back as it was; returns how many."""
+        shape = (("pk", "uuid"), ("id", "uuid"))
+        rows = [(pk, dispatcher_id) for pk in pks]
+        return self._release(connection, "AND message.pk = rows.pk ", shape, rows)
+
+    def _release(
+        self, connection: Connection, which: str, shape: Shape, rows: Sequence[tuple[str, ...]]
+    ) -> int:
+        released = self._db.execute_rows(
+            connection,
+            "UPDATE message SET claimed_by = NULL, "
+            "state = CASE WHEN message.retries > 0 THEN 'deferred' ELSE 'pending' END "
+            f"FROM rows WHERE message.claimed_by = rows.id {which}AND message.state = 'sending' "
+            "RETURNING message.pk",
+            shape,
+            rows,
         )
+        return len(released)
 
 
 _CHANGE: Shape = (
