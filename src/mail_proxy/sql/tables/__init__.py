@@ -9,6 +9,7 @@ from mail_proxy.sql.tables.account_health import AccountHealthTable
 from mail_proxy.sql.tables.accounts import AccountsTable
 from mail_proxy.sql.tables.command_log import CommandLogTable
 from mail_proxy.sql.tables.events import MessageEventTable
+from mail_proxy.sql.tables.holding import HeldMessages
 from mail_proxy.sql.tables.instance import InstanceTable
 from mail_proxy.sql.tables.messages import MessagesTable
 from mail_proxy.sql.tables.queue import MessageQueue
@@ -30,6 +31,7 @@ class Tables:
     health: AccountHealthTable
     rate_use: RateUseTable
     messages: MessagesTable
+    held: HeldMessages
     queue: MessageQueue
     events: MessageEventTable
     command_log: CommandLogTable
@@ -47,6 +49,7 @@ class Tables:
             health=AccountHealthTable(),
             rate_use=RateUseTable(db),
             messages=MessagesTable(db, key),
+            held=HeldMessages(db),
             queue=MessageQueue(db, events),
             events=events,
             command_log=CommandLogTable(key),

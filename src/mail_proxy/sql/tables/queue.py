@@ -161,7 +161,7 @@ class MessageQueue:
             "UPDATE message SET state = rows.state, due_at = rows.due_at, "
             "retries = rows.retries, state_at = rows.state_at, error = rows.error, "
             "recipients_left = rows.recipients_left, "
-            "recipient_results = rows.recipient_results, claimed_by = NULL "
+            "recipient_results = rows.recipient_results, claimed_by = NULL, held = false "
             "FROM rows WHERE message.pk = rows.pk AND (message.claimed_by = rows.claimed_by "
             "OR (rows.state = 'sent' AND message.state IN ('pending', 'deferred'))) "
             "RETURNING message.pk",
