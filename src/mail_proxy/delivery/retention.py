@@ -26,11 +26,11 @@ _SETTLING_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Duty:
-    """Something to remove regularly. ``remove`` returns how many rows are gone."""
+    """Something to do regularly. ``work`` returns how many rows it dealt with."""
 
     name: str
     interval_seconds: float
-    remove: Callable[[], Awaitable[int]]
+    work: Callable[[], Awaitable[int]]
 
 
 class Retention:
@@ -54,11 +54,11 @@ class Retention:
         self.duties = (
             Duty("messages", _MINUTE, self.remove_messages),
             Duty("audit", _HOUR, self.remove_audit_rows),
+            Duty("orphans", _MINUTE, self.end_orphans),
             Duty("rates", _HOUR, self.remove_rate_counters),
         )
         self._workers = [
-            Worker(f"retention.{duty.name}", partial(self._round, duty))
-            for duty in self.duties
+            Worker(f"retention.{duty.name}", partial(self._round, duty)) for duty in self.duties
         ]
 
     def start(self) -> None:
@@ -99,12 +99,17 @@ class Retention:
 
         return await self._removal.rows(remove)
 
+    async def end_orphans(self) -> int:
+        """Messages that came to wait for an account while it was being removed."""
+        now = self._clock.now()
+        return await self._db.write(self._tables.queue.fail_orphans, "account deleted", now)
+
     async def remove_rate_counters(self) -> int:
         """Counters that burden no rate limit any more."""
         return await self._db.write(self._tables.rate_use.prune, self._clock.now())
 
     async def _round(self, duty: Duty) -> None:
         await asyncio.sleep(duty.interval_seconds)
-        removed = await duty.remove()
-        if removed:
-            _log.info("action=retention.removed what=%s rows=%d", duty.name, removed)
+        rows = await duty.work()
+        if rows:
+            _log.info("action=retention.done duty=%s rows=%d", duty.name, rows)

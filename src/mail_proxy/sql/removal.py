@@ -119,9 +119,7 @@ class Removal:
     def remove(self, connection: Connection, pks: Sequence[str], before: float) -> int:
         """Remove those that are (still) over, with all that hangs on them; returns how many."""
         shape = (("pk", "uuid"), ("before", "double precision"))
-        return len(
-            self._db.execute_rows(connection, _REMOVE, shape, [(pk, before) for pk in pks])
-        )
+        return len(self._db.execute_rows(connection, _REMOVE, shape, [(pk, before) for pk in pks]))
 
     async def _unhurried(self, work: Callable[..., int], *arguments: object) -> int:
         """One transaction, then a pause as long as it took: half of the time is for others."""

@@ -38,9 +38,7 @@ _Serial = BigInteger().with_variant(Integer(), "sqlite")
 
 WAITING = text("state IN ('pending', 'deferred') AND NOT held")
 #: By batch, in the order in which they are sent.
-WAITING_OF_BATCH = text(
-    "state IN ('pending', 'deferred') AND NOT held AND batch_code IS NOT NULL"
-)
+WAITING_OF_BATCH = text("state IN ('pending', 'deferred') AND NOT held AND batch_code IS NOT NULL")
 HELD = text("held")
 SENDING = text("state = 'sending'")
 UNREPORTED = "reported_at IS NULL AND event_type <> 'queued'"

@@ -14,6 +14,7 @@ from mail_proxy.sql.tables.instance import InstanceTable
 from mail_proxy.sql.tables.messages import MessagesTable
 from mail_proxy.sql.tables.queue import MessageQueue
 from mail_proxy.sql.tables.rate_use import RateUseTable
+from mail_proxy.sql.tables.requeue import FailedMessages
 from mail_proxy.sql.tables.suspensions import SuspensionsTable
 from mail_proxy.sql.tables.tenant_sync import TenantSyncTable
 from mail_proxy.sql.tables.tenants import TenantsTable
@@ -32,6 +33,7 @@ class Tables:
     rate_use: RateUseTable
     messages: MessagesTable
     held: HeldMessages
+    failed: FailedMessages
     queue: MessageQueue
     events: MessageEventTable
     command_log: CommandLogTable
@@ -50,6 +52,7 @@ class Tables:
             rate_use=RateUseTable(db),
             messages=MessagesTable(db, key),
             held=HeldMessages(db),
+            failed=FailedMessages(db, events),
             queue=MessageQueue(db, events),
             events=events,
             command_log=CommandLogTable(key),

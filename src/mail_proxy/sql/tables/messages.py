@@ -164,8 +164,8 @@ class MessagesTable(Table):
             "UPDATE message SET account_pk = rows.account_pk, priority = rows.priority, "
             "state = 'pending', due_at = rows.due_at, size = rows.size, retries = 0, "
             "batch_code = rows.batch_code, expires_at = rows.expires_at, "
-            "client_message_id = rows.client_message_id, state_at = NULL, error = NULL, held = false, "
-            "recipients_left = NULL, recipient_results = NULL "
+            "client_message_id = rows.client_message_id, state_at = NULL, error = NULL, "
+            "held = false, recipients_left = NULL, recipient_results = NULL "
             "FROM rows WHERE message.tenant_id = rows.tenant_id AND message.id = rows.id "
             "AND message.state IN ('pending', 'deferred') AND message.recipient_results IS NULL "
             "RETURNING message.pk, message.tenant_id, message.id",
