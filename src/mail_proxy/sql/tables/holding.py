@@ -27,14 +27,16 @@ _TO_HOLD = text(
     "WHERE m.tenant_id = suspension.tenant_id AND m.batch_code = suspension.batch_code "
     f"AND m.{_LOOSE.format('m')})"
 )
-#: One step for each batch that has held messages, not one for each message.
+#: One step for each batch that has held messages, not one for each message. SQLite compares two
+#: columns of text with those of another table by index only where they are no plain columns.
 _HELD_BATCHES = (
     "WITH RECURSIVE found(pk, tenant_id, batch_code) AS ("
     "SELECT m.pk, m.tenant_id, m.batch_code FROM message AS m WHERE m.pk = "
     "(SELECT pk FROM message WHERE held ORDER BY tenant_id, batch_code LIMIT 1) "
     "UNION ALL SELECT m.pk, m.tenant_id, m.batch_code FROM found JOIN message AS m ON m.pk = "
     "(SELECT n.pk FROM message AS n WHERE n.held "
-    "AND (n.tenant_id, n.batch_code) > (found.tenant_id, found.batch_code) "
+    "AND (n.tenant_id, n.batch_code) "
+    "> (coalesce(found.tenant_id, ''), coalesce(found.batch_code, '')) "
     "ORDER BY n.tenant_id, n.batch_code LIMIT 1)) "
 )
 _TO_RELEASE = text(
