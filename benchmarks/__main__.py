@@ -35,6 +35,7 @@ _COUNTS = {
     "crash-messages": "messages of crash",
     "kills": "kills of crash",
     "dispatcher-messages": "messages of two-dispatchers",
+    "limit-seconds": "how long rate-limit watches",
     "seed": "of the random moments",
     "repeat": "runs of each measurement; the table shows medians",
 }

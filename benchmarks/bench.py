@@ -29,6 +29,7 @@ class Options:
     crash_messages: int = 5_000
     kills: int = 5
     dispatcher_messages: int = 5_000
+    limit_seconds: int = 185
     stall_seconds: float = 120
     pg_bin: Path | None = None
     launch: Launch = field(default_factory=Launch)
