@@ -179,7 +179,7 @@ class MailProxy:
         await self._directory.current()
         self._signals.messages_added = self._messages_added
         self._signals.events_added = self._reporter.new_events
-        self._signals.directory_changed = self._dispatcher.wake
+        self._signals.directory_changed = self._directory_changed
         self._signals.run_now = self._run_now
         if self._delivers:
             await self._dispatcher.start()
@@ -197,6 +197,10 @@ class MailProxy:
             self._dispatcher.wake()
         for tenant_id in tenants:
             self._reporter.messages_added(tenant_id)
+
+    def _directory_changed(self) -> None:
+        if not self.config.test_mode:
+            self._dispatcher.wake()
 
     def _run_now(self, tenant_id: str | None) -> None:
         self._dispatcher.wake()

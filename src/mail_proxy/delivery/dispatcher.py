@@ -71,6 +71,7 @@ class Dispatcher:
         self._slots = asyncio.Semaphore(config.concurrency.max_concurrent_sends)
         self._claimed_bytes = 0
         self._turn = 0
+        self._idle: float | None = None if config.test_mode else 0.0
         self._bell = Wakeup()
         self._lease_bell = Wakeup()
         self._workers = (Worker("dispatcher", self._step), Worker("lease", self._keep_lease))
@@ -114,19 +115,21 @@ class Dispatcher:
 
     async def _keep_lease(self) -> None:
         await self._lease_bell.wait(self._lease.renewal_seconds)
-        if await self._lease.keep():
+        if await self._lease.keep() and not self._config.test_mode:
             self._bell.ring()
 
     async def _step(self) -> None:
-        claimed = await self._round()
-        if claimed == 0:
-            await self._bell.wait(await self._idle_seconds())
+        await self._bell.wait(self._idle)
+        self._idle = 0.0  # also where the round fails
+        now = self._clock.now()
+        if await self._round(now) == 0:
+            self._idle = await self._idle_seconds(now)
 
-    async def _round(self) -> int:
+    async def _round(self, now: float) -> int:
         if not self._lease.valid:
             return 0
         snapshot = self._directory.snapshot
-        found = await self._db.write(self._claim, snapshot, self._clock.now())
+        found = await self._db.write(self._claim, snapshot, now)
         if found.version > snapshot.version:
             snapshot = await self._directory.at_least(found.version)
             self._renew_lanes(snapshot)
@@ -143,19 +146,28 @@ class Dispatcher:
                 lane.add(message)
         return len(found.messages)
 
-    async def _idle_seconds(self) -> float:
-        """Until the next message is due, at most the safety poll."""
-        longest = self._config.timing.send_loop_interval
-        if any(lane.room == 0 for lane in self._lanes.values()):
-            return longest
-        next_due = await self._db.read(self._next_due)
-        if next_due is None:
-            return longest
-        return min(longest, max(0.0, next_due - self._clock.now()))
+    async def _idle_seconds(self, looked_at: float) -> float | None:
+        """Until the next message is due that was not at ``looked_at``, at most the safety poll.
 
-    def _next_due(self, connection: Connection) -> float | None:
+        In test mode None: until somebody asks.
+        """
+        if self._config.test_mode:
+            return None
+        idle = self._config.timing.send_loop_interval
+        for lane in self._lanes.values():
+            if lane.resumes_in is not None:
+                # One that is being probed rings when it is done.
+                idle = min(idle, lane.resumes_in or idle)
+            elif lane.room == 0:
+                return idle
+        next_due = await self._db.read(self._next_due, looked_at)
+        if next_due is None:
+            return idle
+        return min(idle, max(0.0, next_due - self._clock.now()))
+
+    def _next_due(self, connection: Connection, looked_at: float) -> float | None:
         accounts = self._queue.waiting_accounts(connection)
-        return self._queue.next_due_at(connection, accounts, self._clock.now())
+        return self._queue.next_due_at(connection, accounts, looked_at)
 
     def _claim(self, connection: Connection, snapshot: Snapshot, now: float) -> _Claim:
         """Runs on a database thread: reads lanes, changes nothing of this object."""
@@ -317,6 +329,8 @@ class Dispatcher:
     def _recorded(self, changes: Sequence[StateChange]) -> None:
         if changes:
             self._events_added()
+        if any(change.state == MessageState.DEFERRED for change in changes):
+            self._bell.ring()  # the next attempt may be the first thing that is due
 
 
 def _stands_still(tenant: Tenant) -> bool:

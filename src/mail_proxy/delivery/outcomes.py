@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mail_proxy.domain.message import EventType, MessageState
@@ -39,13 +39,12 @@ class Settlement:
             case Failed(reason, code, recipients):
                 return self._failed(message, reason, code, recipients, now)
             case Uncertain(reason, recipients):
-                if self.on_uncertain == "hold":
-                    return self._failed(message, f"uncertain: {reason}", None, recipients, now)
-                return self._deferred(message, f"uncertain: {reason}", None, (), now, True)
+                react = self._failed if self.on_uncertain == "hold" else self._deferred
+                return react(message, reason, None, recipients, now, uncertain=True)
             case Deferred(reason, code, recipients):
-                return self._deferred(message, reason, code, recipients, now, False)
+                return self._deferred(message, reason, code, recipients, now)
             case AccountTrouble(_, reason, code):
-                return self._deferred(message, reason, code, (), now, False)
+                return self._deferred(message, reason, code, (), now)
 
     def wait_for_account(
         self, message: ClaimedMessage, trouble: AccountTrouble, retry_at: float, now: float
@@ -95,19 +94,26 @@ class Settlement:
         code: int | None,
         recipients: Sequence[RecipientResult],
         now: float,
-        uncertain: bool,
+        *,
+        uncertain: bool = False,
     ) -> StateChange:
         delay = self.retry.delay_seconds(message.retries)
         if delay is None:
             text = f"Max retries ({self.retry.max_retries}) exceeded: {reason}"
-            return self._failed(message, text, code, recipients, now)
+            return self._failed(message, text, code, recipients, now, uncertain=uncertain)
         retry_at = now + delay
         data: dict[str, Any] = {"retry_ts": retry_at, "deferred_reason": reason, "code": code}
         if uncertain:
             data["uncertain"] = True
         if recipients:
             data["recipients"] = [_record(r) for r in recipients]
-        return self._waiting(message, reason, retry_at, message.retries + 1, data, now)
+        waiting = self._waiting(message, reason, retry_at, message.retries + 1, data, now)
+        if all(r.status is RecipientStatus.DEFERRED for r in recipients):
+            return waiting
+        # Who was refused for good is not asked again.
+        left = [r.address for r in recipients if r.status is RecipientStatus.DEFERRED]
+        results = _merged(message, recipients)
+        return replace(waiting, recipients_left=left, recipient_results=results)
 
     def _waiting(
         self,
@@ -122,7 +128,8 @@ class Settlement:
             pk=message.pk,
             claimed_by=message.claimed_by,
             state=MessageState.DEFERRED,
-            due_at=retry_at,
+            # What expires before its next attempt is told when it expires.
+            due_at=min(retry_at, message.expires_at or retry_at),
             retries=retries,
             state_at=now,
             error=reason[:_LONGEST_REASON],
@@ -138,11 +145,15 @@ class Settlement:
         code: int | None,
         recipients: Sequence[RecipientResult],
         now: float,
+        *,
+        uncertain: bool = False,
     ) -> StateChange:
         results = [_given_up(r) for r in _merged(message, recipients)]
         # Somebody got it in an earlier attempt: then the message as a whole was sent.
         partly = any(r["status"] == RecipientStatus.SENT for r in results)
         data: dict[str, Any] = {"code": code}
+        if uncertain:
+            data["uncertain"] = True
         if results:
             data["recipients"] = results
         if not partly:
