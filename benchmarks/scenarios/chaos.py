@@ -211,10 +211,11 @@ def _causes(
     uncertain = proxy.uncertain_events(mail_id)
     causes = []
     for earlier in accepted_ns[:-1]:
-        fault = next((o.fault for o in outages if o.explains(earlier)), "")
+        faults = {outage.fault for outage in outages if outage.explains(earlier)}
         if uncertain:
-            fault, uncertain = "uncertain", uncertain - 1
-        causes.append(fault)
+            faults, uncertain = {"uncertain"}, uncertain - 1
+        # A database that comes back is no reason for a copy: what was not written waits.
+        causes.append("kill" if "kill" in faults else "".join(faults))
     return causes
 
 
