@@ -77,7 +77,7 @@ class MailProxy:
         self._reaper = Worker("smtp.reaper", self._reap)
         self._dispatcher = Dispatcher(
             db,
-            tables.queue,
+            tables,
             self._directory,
             Pipeline(SmtpSender(self._pool), clock),
             config,

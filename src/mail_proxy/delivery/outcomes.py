@@ -33,6 +33,9 @@ class Settlement:
 
     def settle(self, message: ClaimedMessage, outcome: Outcome, now: float) -> StateChange:
         """The change for any outcome but AccountTrouble, which is the account's."""
+        return replace(self._settled(message, outcome, now), attempted=True)
+
+    def _settled(self, message: ClaimedMessage, outcome: Outcome, now: float) -> StateChange:
         match outcome:
             case Sent():
                 return self._sent(message, outcome, now)
@@ -46,17 +49,29 @@ class Settlement:
             case AccountTrouble(_, reason, code):
                 return self._deferred(message, reason, code, (), now)
 
-    def wait_for_account(
-        self, message: ClaimedMessage, trouble: AccountTrouble, retry_at: float, now: float
-    ) -> StateChange:
-        """The account cannot be used: the message waits and keeps its attempts.
+    @property
+    def longest_wait_seconds(self) -> float:
+        """The whole retry schedule: nothing waits longer for an account in trouble."""
+        return sum(self.retry.delays)
 
-        One that has waited longer than the whole retry schedule ends in error.
+    def wait_for_account(
+        self,
+        message: ClaimedMessage,
+        trouble: AccountTrouble,
+        retry_at: float,
+        since: float,
+        now: float,
+    ) -> StateChange:
+        """The account cannot be used since ``since``: the message keeps its attempts.
+
+        One that has waited so for longer than the whole retry schedule ends in error.
         """
-        if now - message.created_at > sum(self.retry.delays):
+        if now - max(message.created_at, since) > self.longest_wait_seconds:
             return self._failed(message, trouble.reason, trouble.code, (), now)
         data = {"retry_ts": retry_at, "deferred_reason": trouble.reason, "code": trouble.code}
-        return self._waiting(message, trouble.reason, retry_at, message.retries, data, now)
+        # Due all the time: it is the account that makes it wait, and a saved account goes at once.
+        due_at = message.due_at
+        return self._waiting(message, trouble.reason, due_at, message.retries, data, now)
 
     def give_up(self, message: ClaimedMessage, reason: str, now: float) -> StateChange:
         """End a message in error without an attempt."""
@@ -77,6 +92,8 @@ class Settlement:
         return StateChange(
             pk=message.pk,
             claimed_by=message.claimed_by,
+            account_pk=message.account_pk,
+            tenant_id=message.tenant_id,
             state=MessageState.DEFERRED if again else MessageState.SENT,
             due_at=now + (delay or 0.0) if again else message.due_at,
             retries=message.retries + bool(again),
@@ -119,7 +136,7 @@ class Settlement:
         self,
         message: ClaimedMessage,
         reason: str,
-        retry_at: float,
+        due_at: float,
         retries: int,
         data: dict[str, Any],
         now: float,
@@ -127,9 +144,11 @@ class Settlement:
         return StateChange(
             pk=message.pk,
             claimed_by=message.claimed_by,
+            account_pk=message.account_pk,
+            tenant_id=message.tenant_id,
             state=MessageState.DEFERRED,
             # What expires before its next attempt is told when it expires.
-            due_at=min(retry_at, message.expires_at or retry_at),
+            due_at=min(due_at, message.expires_at or due_at),
             retries=retries,
             state_at=now,
             error=reason[:_LONGEST_REASON],
@@ -161,6 +180,8 @@ class Settlement:
         return StateChange(
             pk=message.pk,
             claimed_by=message.claimed_by,
+            account_pk=message.account_pk,
+            tenant_id=message.tenant_id,
             state=MessageState.SENT if partly else MessageState.ERROR,
             due_at=message.due_at,
             retries=message.retries,

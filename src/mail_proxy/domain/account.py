@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from enum import StrEnum
+
+from mail_proxy.domain.limits import RateLimit
 
 
 class TlsMode(StrEnum):
@@ -53,3 +56,19 @@ class Account:
     id: str
     is_default: bool
     login: SmtpLogin
+    limits: tuple[RateLimit, ...] = ()
+    rejects_over_limit: bool = False
+
+
+_FIRST_PAUSE_SECONDS = 30.0
+_LONGEST_PAUSE_SECONDS = 900.0
+_PAUSE_JITTER = 0.1
+
+
+def pause_seconds(failures: int) -> float:
+    """How long an account rests after its n-th failure in a row: 30 s, doubling to 15 minutes.
+
+    Up to 10 % is added, so that the accounts of one server do not return together.
+    """
+    doubled = _FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 10)
+    return min(doubled, _LONGEST_PAUSE_SECONDS) * (1 + _PAUSE_JITTER * random.random())

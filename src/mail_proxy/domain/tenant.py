@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from mail_proxy.domain.limits import RateLimit
+
 DEFAULT_TENANT = "default"
 #: Stands for all batches, and messages without one, where something is suspended.
 EVERYTHING = "*"
@@ -45,3 +47,4 @@ class Tenant:
     api_key_hash: str | None
     api_key_expires_at: float | None
     suspended_batches: frozenset[str]
+    limits: tuple[RateLimit, ...] = ()

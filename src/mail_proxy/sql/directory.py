@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from mail_proxy.config import ConcurrencyConfig
 from mail_proxy.domain.account import Account, SmtpLogin, TlsMode
+from mail_proxy.domain.limits import limits
 from mail_proxy.domain.tenant import DEFAULT_SYNC_PATH, ClientAuth, Tenant
 from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.table import Row
@@ -85,12 +86,21 @@ class Directory:
             batch_size=row["batch_size"] or self._limits.batch_size,
             max_connections=min(row["max_connections"] or most, most),
         )
-        return Account(row["pk"], row["tenant_id"], row["id"], row["is_default"], login)
+        return Account(
+            pk=row["pk"],
+            tenant_id=row["tenant_id"],
+            id=row["id"],
+            is_default=row["is_default"],
+            login=login,
+            limits=limits(row["limit_per_minute"], row["limit_per_hour"], row["limit_per_day"]),
+            rejects_over_limit=row["limit_behavior"] == "reject",
+        )
 
 
 def _tenant(row: Row, suspended: set[str]) -> Tenant:
     base = row["client_base_url"]
     path = row["client_sync_path"] or DEFAULT_SYNC_PATH
+    rates = row["rate_limits"] or {}
     return Tenant(
         id=row["id"],
         active=row["active"],
@@ -99,6 +109,7 @@ def _tenant(row: Row, suspended: set[str]) -> Tenant:
         api_key_hash=row["api_key_hash"],
         api_key_expires_at=row["api_key_expires_at"],
         suspended_batches=frozenset(suspended),
+        limits=limits(hour=rates.get("hourly"), day=rates.get("daily")),
     )
 
 

@@ -162,6 +162,16 @@ account_health = Table(
     Column("retry_at", Instant, nullable=False),
 )
 
+rate_use = Table(
+    "rate_use",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("window_seconds", Integer, primary_key=True, autoincrement=False),
+    Column("bucket_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("used", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 dispatcher = Table(
     "dispatcher",
     metadata,
@@ -207,7 +217,13 @@ message = Table(
         sqlite_where=WAITING,
         postgresql_where=WAITING,
     ),
-    Index("ix_message_sending", "claimed_by", sqlite_where=SENDING, postgresql_where=SENDING),
+    Index(
+        "ix_message_sending",
+        "account_pk",
+        "claimed_by",
+        sqlite_where=SENDING,
+        postgresql_where=SENDING,
+    ),
     Index(
         "ix_message_held",
         "tenant_id",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.protocols.reporting.reporting_house import House
+from tests.protocols.reporting.house import House
 
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.tables import Tables

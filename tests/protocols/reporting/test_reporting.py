@@ -7,7 +7,7 @@ import base64
 from typing import Any
 
 import pytest
-from tests.protocols.reporting.reporting_house import INTERVAL, House, ids
+from tests.protocols.reporting.house import INTERVAL, House, ids
 
 from mail_proxy.config import ClientSyncConfig
 from mail_proxy.testing.sync_endpoint import Reply, SyncEndpoint
@@ -200,7 +200,8 @@ async def test_full_batches_follow_each_other_in_order(
     await house.event(names)
     gate = asyncio.Event()
     endpoint.script(Reply({"error": ["m1"]}, after=gate))
-    reporter = house.reporter(batch=3)
+    reporter = house.reporter(batch=3, test_mode=True)  # nothing but the answer calls again
+    reporter.run_now()
     await endpoint.wait_for(1)
     gate.set()
     await endpoint.wait_for(3)
@@ -213,11 +214,15 @@ async def test_new_events_are_gathered_into_one_call(house: House, endpoint: Syn
     await house.tenant(client_base_url=endpoint.url)
     gate = asyncio.Event()
     endpoint.script(Reply({}, after=gate))
-    reporter = house.reporter()
+    reporter = house.reporter(poll_seconds=60)
     await endpoint.wait_for(1)
     for name in "abc":
         await house.event([name])
         reporter.new_events()
+    async with SyncEndpoint() as other:
+        await house.tenant("u", client_base_url=other.url)
+        reporter.run_now("u")
+        await other.wait_for(1)  # the events were looked for while the tenant was busy
     gate.set()
     await endpoint.wait_for(2)
     await reporter.stop()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.protocols.reporting.reporting_house import INTERVAL, House, ids
+from tests.protocols.reporting.house import INTERVAL, House, ids
 
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.sql import SqlDb

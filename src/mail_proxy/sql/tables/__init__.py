@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mail_proxy.sql.db import SqlDb
+from mail_proxy.sql.tables.account_health import AccountHealthTable
 from mail_proxy.sql.tables.accounts import AccountsTable
 from mail_proxy.sql.tables.command_log import CommandLogTable
 from mail_proxy.sql.tables.events import MessageEventTable
 from mail_proxy.sql.tables.instance import InstanceTable
 from mail_proxy.sql.tables.messages import MessagesTable
 from mail_proxy.sql.tables.queue import MessageQueue
+from mail_proxy.sql.tables.rate_use import RateUseTable
 from mail_proxy.sql.tables.suspensions import SuspensionsTable
 from mail_proxy.sql.tables.tenant_sync import TenantSyncTable
 from mail_proxy.sql.tables.tenants import TenantsTable
@@ -25,6 +27,8 @@ class Tables:
     tenant_sync: TenantSyncTable
     suspensions: SuspensionsTable
     accounts: AccountsTable
+    health: AccountHealthTable
+    rate_use: RateUseTable
     messages: MessagesTable
     queue: MessageQueue
     events: MessageEventTable
@@ -40,6 +44,8 @@ class Tables:
             tenant_sync=TenantSyncTable(key),
             suspensions=SuspensionsTable(key),
             accounts=AccountsTable(key),
+            health=AccountHealthTable(),
+            rate_use=RateUseTable(db),
             messages=MessagesTable(db, key),
             queue=MessageQueue(db, events),
             events=events,

@@ -17,6 +17,7 @@ def upgrade() -> None:
     _command_log()
     _dispatcher()
     _instance()
+    _rate_use()
     _tenant()
     _account()
     _suspension()
@@ -73,6 +74,18 @@ def _instance() -> None:
         sa.Column("updated_at", sa.Double(), nullable=False),
         sa.CheckConstraint("id = 1", name=op.f("ck_instance_single_row")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_instance")),
+    )
+
+
+def _rate_use() -> None:
+    op.create_table(
+        "rate_use",
+        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("window_seconds", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("bucket_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("used", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("subject", "window_seconds", "bucket_at", name=op.f("pk_rate_use")),
+        sqlite_with_rowid=False,
     )
 
 
@@ -279,7 +292,7 @@ def _message() -> None:
     op.create_index(
         "ix_message_sending",
         "message",
-        ["claimed_by"],
+        ["account_pk", "claimed_by"],
         unique=False,
         sqlite_where=sa.text("state = 'sending'"),
         postgresql_where=sa.text("state = 'sending'"),

@@ -58,9 +58,10 @@ class House:
         batch: int = 1000,
         shutdown_timeout: float = 10.0,
         call_seconds: float = 10.0,
+        poll_seconds: float = 0.02,
         test_mode: bool = False,
     ) -> ClientReporter:
-        """A started reporter that looks for due tenants every 20 ms."""
+        """A started reporter; by default it sees within 20 ms that the clock was moved."""
         config = ProxyConfig(
             test_mode=test_mode,
             timing=TimingConfig(
@@ -79,7 +80,7 @@ class House:
             name,
             deliver,
             call_seconds=call_seconds,
-            poll_seconds=0.02,
+            poll_seconds=poll_seconds,
         )
         self.reporters.append(reporter)
         reporter.start()

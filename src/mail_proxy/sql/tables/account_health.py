@@ -1,0 +1,56 @@
+"""Accounts that cannot be used just now, and when each is tried again."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from mail_proxy.domain.account import pause_seconds
+from mail_proxy.sql import schema
+from mail_proxy.sql.table import Row
+
+
+class AccountHealthTable:
+    """A row for each account in trouble; no row means that all is well."""
+
+    def troubled(self, connection: Connection) -> dict[str, Row]:
+        """All accounts in trouble, by pk."""
+        rows = connection.execute(select(schema.account_health))
+        return {row.account_pk: dict(row._mapping) for row in rows}
+
+    def begin_probe(self, connection: Connection, account_pk: str, until: float) -> None:
+        """Keep the others away while one message tries the account."""
+        h = schema.account_health
+        connection.execute(update(h).where(h.c.account_pk == account_pk).values(retry_at=until))
+
+    def trouble(
+        self, connection: Connection, account_pk: str, error: str, now: float, *, probe: bool
+    ) -> Row:
+        """Pause the account, longer with each failed ``probe``; returns its row.
+
+        Several messages that fail at the same time count as one failure.
+        """
+        h = schema.account_health
+        statement = select(h).where(h.c.account_pk == account_pk).with_for_update()
+        found = connection.execute(statement).first()
+        if found is None:
+            fresh: Row = {
+                "account_pk": account_pk,
+                "failures": 1,
+                "last_error": error,
+                "since_at": now,
+                "retry_at": now + pause_seconds(1),
+            }
+            connection.execute(insert(h).values(fresh))
+            return fresh
+        row: Row = dict(found._mapping)
+        if probe or row["retry_at"] <= now:
+            failures = row["failures"] + 1
+            row.update(failures=failures, retry_at=now + pause_seconds(failures))
+        row["last_error"] = error
+        connection.execute(update(h).where(h.c.account_pk == account_pk).values(row))
+        return row
+
+    def heal(self, connection: Connection, account_pk: str) -> None:
+        """The account works, or was saved anew."""
+        h = schema.account_health
+        connection.execute(delete(h).where(h.c.account_pk == account_pk))

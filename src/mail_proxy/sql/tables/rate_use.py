@@ -1,0 +1,155 @@
+"""How much of their rate limits accounts and tenants have used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, delete, func, or_, select
+
+from mail_proxy.domain.limits import WIDTHS, RateLimit, admits_at, bucket_at, leaves_at
+from mail_proxy.sql import schema
+from mail_proxy.sql.adapters import Shape
+from mail_proxy.sql.db import SqlDb
+
+_USE: Shape = (
+    ("subject", "text"),
+    ("window_seconds", "integer"),
+    ("bucket_at", "bigint"),
+    ("used", "integer"),
+)
+Limits = Mapping[str, Sequence[RateLimit]]
+
+
+def account_subject(account_pk: str) -> str:
+    """Name under which an account's use is counted."""
+    return f"account:{account_pk}"
+
+
+def tenant_subject(tenant_id: str) -> str:
+    """Name under which a tenant's use is counted."""
+    return f"tenant:{tenant_id}"
+
+
+@dataclass
+class Use:
+    """What counts against the limits of one subject: counted messages and those in flight."""
+
+    limits: Sequence[RateLimit]
+    buckets: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    in_flight: int = 0
+
+    def allowance(self, now: float) -> int:
+        """How many messages may be begun now."""
+        return min((self._left(limit, now) for limit in self.limits), default=0)
+
+    def admits_at(self, now: float) -> float:
+        """The first moment at which all windows admit a message; at the latest known guess."""
+        moments = [
+            admits_at(limit, self.buckets.get(limit.window, []), self.in_flight, now)
+            for limit in self.limits
+        ]
+        # Those in flight decide: look again soon.
+        return max((now + 1.0 if m is None else m for m in moments), default=now)
+
+    def _left(self, limit: RateLimit, now: float) -> int:
+        counted = sum(
+            count
+            for start, count in self.buckets.get(limit.window, [])
+            if leaves_at(limit.window, start) > now
+        )
+        return max(0, limit.most - counted - self.in_flight)
+
+
+class RateUseTable:
+    """Counters by subject, window and time. Never one row for each message."""
+
+    def __init__(self, db: SqlDb) -> None:
+        self._db = db
+
+    def of(
+        self, connection: Connection, accounts: Limits, tenants: Limits, now: float
+    ) -> tuple[dict[str, Use], dict[str, Use]]:
+        """Use of limited accounts (by pk) and tenants (by id), exact under concurrent claims.
+
+        Claims of the same subjects wait for each other: their rows are locked, tenants first,
+        in the order of their ids.
+        """
+        self._lock(connection, accounts, tenants)
+        m = schema.message.c
+        of_accounts = {pk: Use(limits) for pk, limits in accounts.items()}
+        of_tenants = {id_: Use(limits) for id_, limits in tenants.items()}
+        for uses, column in ((of_accounts, m.account_pk), (of_tenants, m.tenant_id)):
+            if uses:
+                statement = (
+                    select(column, func.count())
+                    .where(m.state == "sending", column.in_(list(uses)))
+                    .group_by(column)
+                )
+                for key, count in connection.execute(statement):
+                    uses[key].in_flight = count
+        by_subject = {account_subject(pk): use for pk, use in of_accounts.items()}
+        by_subject |= {tenant_subject(id_): use for id_, use in of_tenants.items()}
+        self._read(connection, by_subject, now)
+        return of_accounts, of_tenants
+
+    def add(
+        self,
+        connection: Connection,
+        limits: Mapping[str, Sequence[RateLimit]],
+        attempts: Iterable[tuple[str, float]],
+    ) -> None:
+        """Count attempts (subject, Unix seconds); those of subjects without limits are left out."""
+        counts: dict[tuple[str, int, int], int] = {}
+        for subject, instant in attempts:
+            for limit in limits.get(subject, ()):
+                key = (subject, limit.window, bucket_at(limit.window, instant))
+                counts[key] = counts.get(key, 0) + 1
+        if counts:
+            self._db.execute_rows(
+                connection,
+                "INSERT INTO rate_use (subject, window_seconds, bucket_at, used) "
+                "SELECT subject, window_seconds, bucket_at, used FROM rows WHERE true "
+                "ON CONFLICT (subject, window_seconds, bucket_at) "
+                "DO UPDATE SET used = rate_use.used + excluded.used",
+                _USE,
+                # In the order of the key, so that two processes never wait for each other.
+                [(*key, count) for key, count in sorted(counts.items())],
+            )
+
+    def prune(self, connection: Connection, now: float) -> int:
+        """Remove counters that burden no window any more."""
+        c = schema.rate_use.c
+        over = [
+            (c.window_seconds == window) & (c.bucket_at < now - window - width)
+            for window, width in WIDTHS.items()
+        ]
+        return connection.execute(delete(schema.rate_use).where(or_(*over))).rowcount
+
+    def _lock(self, connection: Connection, accounts: Limits, tenants: Limits) -> None:
+        for table, column, keys in (
+            (schema.tenant, schema.tenant.c.id, tenants),
+            (schema.account, schema.account.c.pk, accounts),
+        ):
+            if keys:
+                statement = select(column).where(column.in_(sorted(keys))).order_by(column)
+                # FOR NO KEY UPDATE: new messages, which point to these rows, need not wait.
+                connection.execute(statement.with_for_update(key_share=True, of=table))
+
+    def _read(self, connection: Connection, uses: Mapping[str, Use], now: float) -> None:
+        wanted = [
+            (subject, limit.window, bucket_at(limit.window, now - limit.window) - 60)
+            for subject, use in uses.items()
+            for limit in use.limits
+        ]
+        found = self._db.execute_rows(
+            connection,
+            "SELECT rate_use.subject, rate_use.window_seconds, rate_use.bucket_at, rate_use.used "
+            "FROM rows JOIN rate_use ON rate_use.subject = rows.subject "
+            "AND rate_use.window_seconds = rows.window_seconds "
+            "AND rate_use.bucket_at >= rows.since",
+            (("subject", "text"), ("window_seconds", "integer"), ("since", "bigint")),
+            wanted,
+        )
+        for subject, window, bucket, used in found:
+            uses[subject].buckets.setdefault(window, []).append((bucket, used))
