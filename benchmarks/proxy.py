@@ -226,6 +226,11 @@ class Proxy:
             if not cursor:
                 return ids
 
+    def uncertain_events(self, mail_id: str) -> int:
+        """How often nobody knew whether the server had taken the message."""
+        answer = self.request("GET", f"/messages/{quote(mail_id, safe='')}/events")
+        return sum(bool(event["event_data"].get("uncertain")) for event in answer["events"])
+
     def sent_by_this_instance(self) -> float | None:
         """`gmp_sent_total`, or None while the metric has no series."""
         _, text = self._exchange("GET", "/metrics")

@@ -211,17 +211,13 @@ class MailProxy:
             self._dispatcher.wake()
 
     def _directory_changed(self) -> None:
-        self._dispatcher.wake()
+        self._messages_due()
         self._sweep.wake()
 
     def _messages_added(self, tenants: set[str]) -> None:
         self._messages_due()
         for tenant_id in tenants:
             self._reporter.messages_added(tenant_id)
-
-    def _directory_changed(self) -> None:
-        if not self.config.test_mode:
-            self._dispatcher.wake()
 
     def _run_now(self, tenant_id: str | None) -> None:
         self._dispatcher.wake()
