@@ -9,7 +9,7 @@ from typing import Any
 
 from mail_proxy.config import ProxyConfig
 from mail_proxy.domain.mail import Mail
-from mail_proxy.errors import Conflict, ConstraintViolated, RequestError
+from mail_proxy.errors import Conflict, ConstraintViolated, Malformed, RequestError
 from mail_proxy.kit.batching import Batcher
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.ids import uuid7
@@ -109,10 +109,10 @@ class Intake:
             if isinstance(message, Rejection):
                 call.rejected.append(RejectedOut(id=message.id, reason=message.reason))
                 continue
-            tenant_id = caller.reach(message.tenant_id, snapshot)
             try:
+                tenant_id = caller.reach(message.tenant_id, snapshot)
                 call.drafts.append(self._draft(message, tenant_id, batch.default_priority))
-            except ValueError as error:
+            except (ValueError, Malformed) as error:
                 call.rejected.append(RejectedOut(id=message.id, reason=str(error)))
         return call
 
