@@ -18,7 +18,7 @@ from mail_proxy.delivery.recorder import OutcomeRecorder
 from mail_proxy.delivery.slots import FairSlots
 from mail_proxy.domain.message import MessageState
 from mail_proxy.domain.outcome import AccountTrouble, Deferred, Outcome, Uncertain
-from mail_proxy.domain.tenant import EVERYTHING, Tenant
+from mail_proxy.domain.tenant import Tenant
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.wakeup import Wakeup
@@ -68,10 +68,6 @@ class Dispatcher:
         self._slots = FairSlots(config.concurrency.max_concurrent_sends)
         self._claimed_bytes = 0
         self._limited_until: dict[str, float] = {}
-        #: Version of the directory that the lanes follow.
-        self._known = -1
-        #: Claimed messages (pk) to give back.
-        self._set_aside: list[str] = []
         self._idle: float | None = None if config.test_mode else 0.0
         self._bell = Wakeup()
         self._lease_bell = Wakeup()
@@ -96,8 +92,8 @@ class Dispatcher:
 
     async def stop(self) -> None:
         """Finish what is in flight within ``shutdown_timeout``, hand back the rest."""
-        dispatching, leasing = self._workers
-        await dispatching.stop()
+        for worker in self._workers:
+            await worker.stop()
         lanes = list(self._lanes.values())
         for lane in lanes:
             lane.drop_waiting()
@@ -110,7 +106,6 @@ class Dispatcher:
                 lane.cancel()
             await asyncio.gather(*(lane.finish() for lane in lanes))
         await self._recorder.drained()
-        await leasing.stop()  # not before: what is in flight must stay ours
         try:
             await self._lease.give_up()
         except DatabaseUnavailable as error:
@@ -121,10 +116,9 @@ class Dispatcher:
         if not self._lease.valid:
             # Others may take over: what is being sent just now must not arrive twice.
             for lane in self._lanes.values():
-                self._drop(lane)
+                lane.drop_waiting()
                 lane.cancel()
-        found = await self._lease.keep() + await self._give_back()
-        if found and not self._config.test_mode:
+        if await self._lease.keep() and not self._config.test_mode:
             self._bell.ring()
 
     async def _step(self) -> None:
@@ -139,9 +133,6 @@ class Dispatcher:
         if not self._lease.valid:
             return False
         snapshot = self._directory.snapshot
-        if snapshot.version > self._known:
-            await self._renew_lanes(snapshot)
-            self._known = snapshot.version
         claim = await self._db.write(
             self._claimer.claim,
             self._lease.dispatcher_id,
@@ -150,7 +141,7 @@ class Dispatcher:
             now,
         )
         if claim.version != snapshot.version:
-            await self._directory.at_least(claim.version)
+            await self._renew_lanes(await self._directory.at_least(claim.version))
             return True
         self._take_over(snapshot, claim)
         for message in claim.rejected:
@@ -218,43 +209,26 @@ class Dispatcher:
         return lane
 
     async def _renew_lanes(self, snapshot: Snapshot) -> None:
-        """Tenants or accounts have changed: limits are looked at anew, a saved login is used,
-        and what must not be sent any more is let go of."""
+        """Tenants or accounts have changed: what was claimed and not begun is judged anew."""
         self._limited_until.clear()
         for pk, lane in list(self._lanes.items()):
             account = snapshot.accounts.get(pk)
-            if account is not None:
-                lane.account = account
-                tenant = snapshot.tenants[account.tenant_id]
-                self._set_back(self._drop(lane, partial(_is_held, tenant)))
+            if account is None:
+                await self._end_lane(lane)
+                if lane.load == 0:
+                    del self._lanes[pk]
                 continue
-            for message in self._drop(lane):
-                change = self._settlement.give_up(message, "account deleted", self._clock.now())
-                await self._record(message, change)
-            if lane.load == 0:
-                del self._lanes[pk]
+            lane.account = account
+            stopped = lane.drop_waiting(partial(_stands_still, snapshot.tenants[account.tenant_id]))
+            if stopped:
+                self._claimed_bytes -= sum(m.size for m in stopped)
+                await self._recorder.insist(self._tables.queue.release, stopped)
 
-    def _drop(
-        self, lane: Lane, unwanted: Callable[[ClaimedMessage], bool] = lambda _: True
-    ) -> list[ClaimedMessage]:
-        """Take out what no worker has begun."""
-        dropped = lane.drop_waiting(unwanted)
-        self._claimed_bytes -= sum(message.size for message in dropped)
-        return dropped
-
-    def _set_back(self, messages: Sequence[ClaimedMessage]) -> None:
-        """Have claimed messages given back to the queue as they were."""
-        if messages:
-            self._set_aside += [message.pk for message in messages]
-            self._lease_bell.ring()
-
-    async def _give_back(self) -> int:
-        pks = self._set_aside.copy()
-        if not pks:
-            return 0
-        found = await self._db.write(self._tables.queue.give_back, self._lease.dispatcher_id, pks)
-        del self._set_aside[: len(pks)]
-        return found
+    async def _end_lane(self, lane: Lane) -> None:
+        now = self._clock.now()
+        for message in lane.drop_waiting():
+            await self._record(message, self._settlement.give_up(message, "account deleted", now))
+            self._claimed_bytes -= message.size
 
     async def _send(self, lane: Lane, message: ClaimedMessage) -> None:
         now = self._clock.now()
@@ -265,8 +239,7 @@ class Dispatcher:
             await self._record(message, self._settlement.give_up(message, "expired", now))
             self._claimed_bytes -= message.size
             return
-        version = lane.account.login.version
-        await self._finish(lane, message, version, await self._attempt(lane, message))
+        await self._finish(lane, message, await self._attempt(lane, message))
 
     async def _attempt(self, lane: Lane, message: ClaimedMessage) -> Outcome:
         begun = False
@@ -280,21 +253,19 @@ class Dispatcher:
             # Broken off by ``stop`` or a lost lease. What came of it has to be recorded all the
             # same, and the end of data may have been sent already.
             reason = "broken off by the proxy"
-            return Uncertain(f"uncertain: {reason}") if begun else Deferred(reason)
+            return Uncertain(reason) if begun else Deferred(reason)
         if isinstance(outcome, Exception):
             # A fault of ours must not keep the message from being tried again.
             _log.error("action=message.fault message=%s", message.id, exc_info=outcome)
             return Deferred("internal error")
         return outcome
 
-    async def _finish(
-        self, lane: Lane, message: ClaimedMessage, version: int, outcome: Outcome
-    ) -> None:
-        """``version`` is that of the account at the attempt."""
+    async def _finish(self, lane: Lane, message: ClaimedMessage, outcome: Outcome) -> None:
         if isinstance(outcome, AccountTrouble):
             if not lane.crowded(message):
-                await self._account_trouble(lane, message, version, outcome)
+                await self._account_trouble(lane, message, outcome)
             return
+        lane.worked()
         if lane.probing:
             lane.probing = False
             await self._recorder.insist(self._tables.health.heal, lane.account.pk)
@@ -305,16 +276,11 @@ class Dispatcher:
         self._claimed_bytes -= message.size
 
     async def _account_trouble(
-        self, lane: Lane, message: ClaimedMessage, version: int, trouble: AccountTrouble
+        self, lane: Lane, message: ClaimedMessage, trouble: AccountTrouble
     ) -> None:
         now = self._clock.now()
         probe, lane.probing = lane.probing, False
-        pk = lane.account.pk
-        row = await self._recorder.insist(self._pause_account, pk, version, trouble, now, probe)
-        if row is None:
-            self._claimed_bytes -= message.size
-            self._set_back([message])
-            return
+        row = await self._recorder.insist(self._pause_account, lane.account.pk, trouble, now, probe)
         _log.warning(
             "action=account.paused account=%s stage=%s seconds=%.0f reason=%s",
             lane.account.id,
@@ -322,25 +288,21 @@ class Dispatcher:
             row["retry_at"] - now,
             trouble.reason,
         )
-        self._claimed_bytes -= message.size
-        for waiting in (message, *self._drop(lane)):
+        for waiting in (message, *lane.drop_waiting()):
             change = self._settlement.wait_for_account(
                 waiting, trouble, row["retry_at"], row["since_at"], now
             )
             await self._record(waiting, change)
+            self._claimed_bytes -= waiting.size
 
     def _pause_account(
         self,
         connection: Connection,
         account_pk: str,
-        version: int,
         trouble: AccountTrouble,
         now: float,
         probe: bool,
-    ) -> Row | None:
-        """None where the account was saved or removed since: then it proves nothing."""
-        if self._tables.accounts.count(connection, pk=account_pk, version=version) == 0:
-            return None
+    ) -> Row:
         row = self._tables.health.trouble(connection, account_pk, trouble.reason, now, probe=probe)
         cutoff = now - self._settlement.longest_wait_seconds
         if row["since_at"] <= cutoff:
@@ -374,6 +336,5 @@ class Dispatcher:
         counter.labels(message.tenant_id, account.id if account else "").inc()
 
 
-def _is_held(tenant: Tenant, message: ClaimedMessage) -> bool:
-    held = tenant.suspended_batches
-    return not tenant.active or EVERYTHING in held or message.batch_code in held
+def _stands_still(tenant: Tenant, message: ClaimedMessage) -> bool:
+    return not tenant.sends(message.batch_code)

@@ -47,11 +47,10 @@ class Lease:
     async def keep(self) -> int:
         """Take or prolong the lease and rescue what dead dispatchers held; returns how many.
 
-        After a loss or a lapse it comes back under a new id, and what was claimed before goes
-        back to the queue: its senders have let go of it.
+        After a loss it comes back under a new id: what was claimed before belongs to others.
         """
         asked = self._clock.monotonic()
-        rescued = await self._db.write(self._keep, self._clock.now(), not self.valid)
+        rescued = await self._db.write(self._keep, self._clock.now())
         self._valid_until = asked + self._seconds * (1 - _SAFETY)
         if rescued:
             _log.warning("action=lease.rescued messages=%d", rescued)
@@ -62,12 +61,11 @@ class Lease:
         self._valid_until = 0.0
         return await self._db.write(self._queue.hand_back, self.dispatcher_id)
 
-    def _keep(self, connection: Connection, now: float, lapsed: bool) -> int:
+    def _keep(self, connection: Connection, now: float) -> int:
         until = now + self._seconds
-        if lapsed or not self._queue.renew(connection, self.dispatcher_id, until):
+        if not self.dispatcher_id or not self._queue.renew(connection, self.dispatcher_id, until):
             if self.dispatcher_id:
                 _log.warning("action=lease.lost dispatcher=%s", self.dispatcher_id)
-                self._queue.unregister(connection, self.dispatcher_id)
             fresh = uuid7()
             self._queue.register(connection, fresh, self._host, os.getpid(), now, until)
             self.dispatcher_id = fresh

@@ -189,7 +189,10 @@ class MessageQueue:
         self, connection: Connection, account_pk: str, reason: str, cutoff: float, now: float
     ) -> int:
         """End those in error that wait for their account since ``cutoff`` (Unix seconds)."""
-        overdue = "NOT message.held AND message.due_at < rows.cutoff"
+        overdue = (
+            "message.created_at < rows.cutoff "
+            "AND (message.state = 'deferred' OR message.due_at < rows.cutoff)"
+        )
         return self._fail(connection, account_pk, reason, cutoff, now, overdue)
 
     def _fail(
@@ -275,34 +278,31 @@ class MessageQueue:
         )
         return [(row.account_pk, row.tenant_id) for row in result]
 
-    def unregister(self, connection: Connection, dispatcher_id: str) -> None:
-        """Forget a dispatcher; what it holds is for ``rescue``."""
-        connection.execute(delete(schema.dispatcher).where(schema.dispatcher.c.id == dispatcher_id))
-
-    def hand_back(self, connection: Connection, dispatcher_id: str) -> int:
-        """Leave: unregister, and give back whatever was claimed and is not sent."""
-        self.unregister(connection, dispatcher_id)
-        return self._release(connection, "", (("id", "uuid"),), [(dispatcher_id,)])
-
-    def give_back(self, connection: Connection, dispatcher_id: str, pks: Sequence[str]) -> int:
-        """Put some of what is claimed back as it was; returns how many."""
-        shape = (("pk", "uuid"), ("id", "uuid"))
-        rows = [(pk, dispatcher_id) for pk in pks]
-        return self._release(connection, "AND message.pk = rows.pk ", shape, rows)
-
-    def _release(
-        self, connection: Connection, which: str, shape: Shape, rows: Sequence[tuple[str, ...]]
-    ) -> int:
-        released = self._db.execute_rows(
+    def release(self, connection: Connection, messages: Sequence[ClaimedMessage]) -> None:
+        """Give back messages that were claimed and not begun, as they were."""
+        self._db.execute_rows(
             connection,
             "UPDATE message SET claimed_by = NULL, "
             "state = CASE WHEN message.retries > 0 THEN 'deferred' ELSE 'pending' END "
-            f"FROM rows WHERE message.claimed_by = rows.id {which}AND message.state = 'sending' "
-            "RETURNING message.pk",
-            shape,
-            rows,
+            "FROM rows WHERE message.pk = rows.pk AND message.claimed_by = rows.claimed_by",
+            (("pk", "uuid"), ("claimed_by", "uuid")),
+            [(m.pk, m.claimed_by) for m in messages],
         )
-        return len(released)
+
+    def hand_back(self, connection: Connection, dispatcher_id: str) -> int:
+        """Leave: unregister, and give back whatever was claimed and is not sent."""
+        connection.execute(delete(schema.dispatcher).where(schema.dispatcher.c.id == dispatcher_id))
+        return len(
+            self._db.execute_rows(
+                connection,
+                "UPDATE message SET claimed_by = NULL, "
+                "state = CASE WHEN message.retries > 0 THEN 'deferred' ELSE 'pending' END "
+                "FROM rows WHERE message.claimed_by = rows.id AND message.state = 'sending' "
+                "RETURNING message.pk",
+                (("id", "uuid"),),
+                [(dispatcher_id,)],
+            )
+        )
 
 
 _CHANGE: Shape = (
