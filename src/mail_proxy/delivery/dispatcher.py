@@ -68,6 +68,8 @@ class Dispatcher:
         self._slots = FairSlots(config.concurrency.max_concurrent_sends)
         self._claimed_bytes = 0
         self._limited_until: dict[str, float] = {}
+        #: Version of the directory that the lanes follow.
+        self._known = -1
         self._idle: float | None = None if config.test_mode else 0.0
         self._bell = Wakeup()
         self._lease_bell = Wakeup()
@@ -92,8 +94,8 @@ class Dispatcher:
 
     async def stop(self) -> None:
         """Finish what is in flight within ``shutdown_timeout``, hand back the rest."""
-        for worker in self._workers:
-            await worker.stop()
+        dispatching, leasing = self._workers
+        await dispatching.stop()
         lanes = list(self._lanes.values())
         for lane in lanes:
             lane.drop_waiting()
@@ -106,6 +108,7 @@ class Dispatcher:
                 lane.cancel()
             await asyncio.gather(*(lane.finish() for lane in lanes))
         await self._recorder.drained()
+        await leasing.stop()  # not before: what is in flight must stay ours
         try:
             await self._lease.give_up()
         except DatabaseUnavailable as error:
@@ -116,7 +119,7 @@ class Dispatcher:
         if not self._lease.valid:
             # Others may take over: what is being sent just now must not arrive twice.
             for lane in self._lanes.values():
-                lane.drop_waiting()
+                self._claimed_bytes -= sum(m.size for m in lane.drop_waiting())
                 lane.cancel()
         if await self._lease.keep() and not self._config.test_mode:
             self._bell.ring()
@@ -133,6 +136,9 @@ class Dispatcher:
         if not self._lease.valid:
             return False
         snapshot = self._directory.snapshot
+        if snapshot.version > self._known:
+            await self._renew_lanes(snapshot)
+            self._known = snapshot.version
         claim = await self._db.write(
             self._claimer.claim,
             self._lease.dispatcher_id,
@@ -141,7 +147,7 @@ class Dispatcher:
             now,
         )
         if claim.version != snapshot.version:
-            await self._renew_lanes(await self._directory.at_least(claim.version))
+            await self._directory.at_least(claim.version)
             return True
         self._take_over(snapshot, claim)
         for message in claim.rejected:
@@ -239,7 +245,8 @@ class Dispatcher:
             await self._record(message, self._settlement.give_up(message, "expired", now))
             self._claimed_bytes -= message.size
             return
-        await self._finish(lane, message, await self._attempt(lane, message))
+        version = lane.account.login.version
+        await self._finish(lane, message, version, await self._attempt(lane, message))
 
     async def _attempt(self, lane: Lane, message: ClaimedMessage) -> Outcome:
         begun = False
@@ -253,17 +260,20 @@ class Dispatcher:
             # Broken off by ``stop`` or a lost lease. What came of it has to be recorded all the
             # same, and the end of data may have been sent already.
             reason = "broken off by the proxy"
-            return Uncertain(reason) if begun else Deferred(reason)
+            return Uncertain(f"uncertain: {reason}") if begun else Deferred(reason)
         if isinstance(outcome, Exception):
             # A fault of ours must not keep the message from being tried again.
             _log.error("action=message.fault message=%s", message.id, exc_info=outcome)
             return Deferred("internal error")
         return outcome
 
-    async def _finish(self, lane: Lane, message: ClaimedMessage, outcome: Outcome) -> None:
+    async def _finish(
+        self, lane: Lane, message: ClaimedMessage, version: int, outcome: Outcome
+    ) -> None:
+        """``version`` is that of the account at the attempt."""
         if isinstance(outcome, AccountTrouble):
             if not lane.crowded(message):
-                await self._account_trouble(lane, message, outcome)
+                await self._account_trouble(lane, message, version, outcome)
             return
         lane.worked()
         if lane.probing:
@@ -276,11 +286,17 @@ class Dispatcher:
         self._claimed_bytes -= message.size
 
     async def _account_trouble(
-        self, lane: Lane, message: ClaimedMessage, trouble: AccountTrouble
+        self, lane: Lane, message: ClaimedMessage, version: int, trouble: AccountTrouble
     ) -> None:
         now = self._clock.now()
         probe, lane.probing = lane.probing, False
-        row = await self._recorder.insist(self._pause_account, lane.account.pk, trouble, now, probe)
+        pk = lane.account.pk
+        row = await self._recorder.insist(self._pause_account, pk, version, trouble, now, probe)
+        if row is None:
+            self._claimed_bytes -= message.size
+            await self._recorder.insist(self._tables.queue.release, [message])
+            self._bell.ring()
+            return
         _log.warning(
             "action=account.paused account=%s stage=%s seconds=%.0f reason=%s",
             lane.account.id,
@@ -299,10 +315,14 @@ class Dispatcher:
         self,
         connection: Connection,
         account_pk: str,
+        version: int,
         trouble: AccountTrouble,
         now: float,
         probe: bool,
-    ) -> Row:
+    ) -> Row | None:
+        """None where the account was saved or removed since: then it proves nothing."""
+        if self._tables.accounts.count(connection, pk=account_pk, version=version) == 0:
+            return None
         row = self._tables.health.trouble(connection, account_pk, trouble.reason, now, probe=probe)
         cutoff = now - self._settlement.longest_wait_seconds
         if row["since_at"] <= cutoff:

@@ -47,10 +47,11 @@ class Lease:
     async def keep(self) -> int:
         """Take or prolong the lease and rescue what dead dispatchers held; returns how many.
 
-        After a loss it comes back under a new id: what was claimed before belongs to others.
+        After a loss or a lapse it comes back under a new id, and what was claimed before goes
+        back to the queue: its senders have let go of it.
         """
         asked = self._clock.monotonic()
-        rescued = await self._db.write(self._keep, self._clock.now())
+        rescued = await self._db.write(self._keep, self._clock.now(), not self.valid)
         self._valid_until = asked + self._seconds * (1 - _SAFETY)
         if rescued:
             _log.warning("action=lease.rescued messages=%d", rescued)
@@ -61,11 +62,12 @@ class Lease:
         self._valid_until = 0.0
         return await self._db.write(self._queue.hand_back, self.dispatcher_id)
 
-    def _keep(self, connection: Connection, now: float) -> int:
+    def _keep(self, connection: Connection, now: float, lapsed: bool) -> int:
         until = now + self._seconds
-        if not self.dispatcher_id or not self._queue.renew(connection, self.dispatcher_id, until):
+        if lapsed or not self._queue.renew(connection, self.dispatcher_id, until):
             if self.dispatcher_id:
                 _log.warning("action=lease.lost dispatcher=%s", self.dispatcher_id)
+                self._queue.unregister(connection, self.dispatcher_id)
             fresh = uuid7()
             self._queue.register(connection, fresh, self._host, os.getpid(), now, until)
             self.dispatcher_id = fresh
