@@ -10,7 +10,7 @@ PIP := -m pip --disable-pip-version-check
 LOCKING := build/lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run check test bench format lock
+.PHONY: help demo run check docs test bench format lock
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,11 +21,15 @@ demo: $(READY) ## Send one mail through everything, on this machine only
 run: $(READY) ## Start the instance "dev"
 	@$(BIN)/mail-proxy start dev
 
-check: $(READY) ## Lint, format, types, import rules
+check: $(READY) docs ## Lint, format, types, import rules, documentation
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@cd src && ../$(BIN)/mypy --config-file ../pyproject.toml -p mail_proxy
+	@cd docs/_ext && MYPYPATH=../../src ../../$(BIN)/mypy --config-file ../../pyproject.toml -p reference_pages
 	@$(BIN)/lint-imports
+
+docs: $(READY) ## Build the documentation; warnings are errors
+	@$(BIN)/sphinx-build -E -q -W --keep-going -b html docs docs/_build/html
 
 test: $(READY) ## Run all tests
 	@$(BIN)/pytest

@@ -29,6 +29,12 @@ class Options:
     crash_messages: int = 5_000
     kills: int = 5
     dispatcher_messages: int = 5_000
+    limit_seconds: int = 185
+    chaos_messages: int = 10_000
+    faults: int = 30
+    #: Whether chaos saves the account after each fault, which ends the pause of one in trouble.
+    saves_account: bool = False
+    fairness_messages: int = 50_000
     stall_seconds: float = 120
     pg_bin: Path | None = None
     launch: Launch = field(default_factory=Launch)

@@ -33,12 +33,21 @@ class Postgres:
             shutil.chown(self._directory, user)
             shutil.chown(data, user)
         self._initialise(data, user)
+        self.resume()
+
+    def halt(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop the server: SIGINT is its fast way, SIGQUIT the immediate one, like a crash."""
+        assert self._process is not None
+        self._children.stop(self._process, first=how)
+
+    def resume(self) -> None:
+        """Start it on its data, and wait until it answers."""
         log = self._directory / "log"
-        with log.open("wb") as output:
+        with log.open("ab") as output:
             self._process = self._children.start(
                 "PostgreSQL",
-                self._server_command(data),
-                user=user,
+                self._server_command(self._directory / "data"),
+                user=unprivileged_user(),
                 cwd="/",
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -55,10 +64,6 @@ class Postgres:
     def _server_command(self, data: Path) -> list[str | Path]:
         address = ["-h", "127.0.0.1", "-p", str(self._port)]
         return [self._binaries / "postgres", "-D", data, *address, "-k", self._directory]
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._children.stop(self._process, first=signal.SIGINT)
 
     def url(self, database: str) -> str:
         return f"postgresql://bench@127.0.0.1:{self._port}/{database}"

@@ -187,8 +187,9 @@ class Proxy:
             raise BenchmarkError(f"{method} {path}: {status} {answer[:300]!r}")
         return json.loads(answer)
 
-    def add_account(self, sink_port: int) -> None:
-        account = {"id": ACCOUNT, "host": "127.0.0.1", "port": sink_port, "tls": "none"}
+    def add_account(self, sink_port: int, **fields: object) -> None:
+        server = {"host": "127.0.0.1", "port": sink_port, "tls": "none"}
+        account = {"id": ACCOUNT, **server, **fields}
         self.request("POST", "/account", json.dumps(account).encode())
 
     def add_messages(self, body: bytes, count: int) -> None:
@@ -224,6 +225,11 @@ class Proxy:
             cursor = page.get("next_cursor")
             if not cursor:
                 return ids
+
+    def uncertain_events(self, mail_id: str) -> int:
+        """How often nobody knew whether the server had taken the message."""
+        answer = self.request("GET", f"/messages/{quote(mail_id, safe='')}/events")
+        return sum(bool(event["event_data"].get("uncertain")) for event in answer["events"])
 
     def sent_by_this_instance(self) -> float | None:
         """`gmp_sent_total`, or None while the metric has no series."""

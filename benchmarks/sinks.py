@@ -6,7 +6,7 @@ import shutil
 import socket
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, Self
@@ -93,6 +93,7 @@ class RecordingSink(_ServerProcess):
         super().__init__(children, output)
         self.arrivals: Counter[str] = Counter()
         self.accepted_ns: dict[str, int] = {}
+        self.every_ns: defaultdict[str, list[int]] = defaultdict(list)
         self._read_to = 0
 
     def _launch(self) -> Process:
@@ -117,6 +118,11 @@ class RecordingSink(_ServerProcess):
         self._read()
         return {mail_id: n - 1 for mail_id, n in self.arrivals.items() if n > 1}
 
+    def moments(self) -> list[float]:
+        """When each message was accepted first, in seconds of the monotonic clock."""
+        self._read()
+        return [stamp / 1e9 for stamp in self.accepted_ns.values()]
+
     def accepted_at(self, mail_id: str) -> int | None:
         self._read()
         return self.accepted_ns.get(mail_id)
@@ -130,6 +136,7 @@ class RecordingSink(_ServerProcess):
             stamp, _, mail_id = line.partition(" ")
             self.arrivals[mail_id] += 1
             self.accepted_ns.setdefault(mail_id, int(stamp))
+            self.every_ns[mail_id].append(int(stamp))
 
 
 def _wait_for_listener(port: int, process: Process, seconds: float = 15) -> None:

@@ -84,7 +84,7 @@ class MailProxy:
         self._reaper = Worker("smtp.reaper", self._reap)
         self._dispatcher = Dispatcher(
             db,
-            tables.queue,
+            tables,
             self._directory,
             Pipeline(sender, clock),
             config,
@@ -211,7 +211,7 @@ class MailProxy:
             self._dispatcher.wake()
 
     def _directory_changed(self) -> None:
-        self._dispatcher.wake()
+        self._messages_due()
         self._sweep.wake()
 
     def _messages_added(self, tenants: set[str]) -> None:

@@ -108,6 +108,8 @@ def change(
     return StateChange(
         pk=message.pk,
         claimed_by=claimed_by or message.claimed_by,
+        account_pk=message.account_pk,
+        tenant_id=message.tenant_id,
         state=state,
         **{**fields, **values},
     )  # type: ignore[arg-type]
@@ -161,8 +163,8 @@ async def test_what_a_dead_dispatcher_held_goes_back_and_what_it_sent_stays_sent
     alive = await register(db, tables)
     held = await db.write(claim(tables, [account], dead))
 
-    assert await db.write(tables.queue.rescue, NOW + 4) == 0
-    assert await db.write(tables.queue.rescue, NOW + 6) == 2
+    assert await db.write(tables.queue.rescue, NOW + 4) == []
+    assert await db.write(tables.queue.rescue, NOW + 6) == [(account, "t")] * 2
     assert await db.write(tables.queue.renew, dead, NOW + 60) is False
     assert await db.write(tables.queue.renew, alive, NOW + 60) is True
     assert await db.write(tables.queue.record, [change(held[0])]) == {held[0].pk}

@@ -1,45 +1,38 @@
-"""Finds what is due, claims it fairly, and hands it to the lanes."""
+"""Keeps claiming what is due and handing it to the lanes; sends, and has outcomes recorded."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 from mail_proxy.config import ProxyConfig
+from mail_proxy.delivery.claiming import Capacity, Claim, Claimer
 from mail_proxy.delivery.lane import Lane
 from mail_proxy.delivery.lease import Lease
+from mail_proxy.delivery.limiter import RateLimiter
 from mail_proxy.delivery.outcomes import Settlement
 from mail_proxy.delivery.pipeline import Pipeline
 from mail_proxy.delivery.recorder import OutcomeRecorder
-from mail_proxy.domain.message import MessageState, Priority
-from mail_proxy.domain.outcome import AccountTrouble, Deferred, Outcome
-from mail_proxy.domain.tenant import EVERYTHING, Tenant
+from mail_proxy.delivery.slots import FairSlots
+from mail_proxy.domain.message import MessageState
+from mail_proxy.domain.outcome import AccountTrouble, Deferred, Outcome, Uncertain
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.wakeup import Wakeup
 from mail_proxy.kit.worker import Worker, caught
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory, Snapshot
-from mail_proxy.sql.tables.instance import directory_version
-from mail_proxy.sql.tables.queue import ClaimedMessage, MessageQueue, StateChange
+from mail_proxy.sql.table import Row
+from mail_proxy.sql.tables import Tables
+from mail_proxy.sql.tables.queue import ClaimedMessage, StateChange
 from mail_proxy.telemetry.metrics import MailMetrics
 
 _log = logging.getLogger("mail_proxy.delivery")
 _MOST_CLAIMED = 2000
+#: One tenant's backlog leaves room for the others'.
+_MOST_CLAIMED_OF_TENANT = _MOST_CLAIMED // 2
 _MOST_CLAIMED_BYTES = 64_000_000
-#: What may be claimed on top for priority 0, whatever else is buffered.
-_URGENT_LIMIT = 50
-
-
-@dataclass(frozen=True)
-class _Claim:
-    """What one round brought. ``full`` are accounts that may have more that is due."""
-
-    messages: list[ClaimedMessage]
-    full: set[str]
-    version: int
 
 
 class Dispatcher:
@@ -48,7 +41,7 @@ class Dispatcher:
     def __init__(
         self,
         db: SqlDb,
-        queue: MessageQueue,
+        tables: Tables,
         directory: Directory,
         pipeline: Pipeline,
         config: ProxyConfig,
@@ -57,20 +50,23 @@ class Dispatcher:
         events_added: Callable[[], None],
     ) -> None:
         self._db = db
-        self._queue = queue
+        self._tables = tables
         self._directory = directory
         self._pipeline = pipeline
         self._config = config
         self._metrics = metrics
         self._clock = clock
-        self._events_added = events_added
         self._settlement = Settlement(config.retry_strategy, config.retry.on_uncertain)
-        self._recorder = OutcomeRecorder(db, queue, self._recorded)
-        self._lease = Lease(db, queue, clock, config.timing.lease_seconds)
+        limiter = RateLimiter(tables.rate_use, directory)
+        self._recorder = OutcomeRecorder(db, tables.queue, limiter, self._recorded)
+        self._events_added = events_added
+        self._lease = Lease(db, tables.queue, limiter, clock, config.timing.lease_seconds)
+        self._claimer = Claimer(tables)
         self._lanes: dict[str, Lane] = {}
-        self._slots = asyncio.Semaphore(config.concurrency.max_concurrent_sends)
+        self._slots = FairSlots(config.concurrency.max_concurrent_sends)
         self._claimed_bytes = 0
-        self._turn = 0
+        self._limited_until: dict[str, float] = {}
+        self._idle: float | None = None if config.test_mode else 0.0
         self._bell = Wakeup()
         self._lease_bell = Wakeup()
         self._workers = (Worker("dispatcher", self._step), Worker("lease", self._keep_lease))
@@ -96,16 +92,17 @@ class Dispatcher:
         """Finish what is in flight within ``shutdown_timeout``, hand back the rest."""
         for worker in self._workers:
             await worker.stop()
-        for lane in self._lanes.values():
+        lanes = list(self._lanes.values())
+        for lane in lanes:
             lane.drop_waiting()
         try:
             async with asyncio.timeout(self._config.timing.shutdown_timeout):
-                await asyncio.gather(*(lane.finish() for lane in self._lanes.values()))
+                await asyncio.gather(*(lane.finish() for lane in lanes))
         except TimeoutError:
             _log.warning("action=dispatcher.cut_short reason=shutdown_timeout")
-            for lane in self._lanes.values():
+            for lane in lanes:
                 lane.cancel()
-            await asyncio.gather(*(lane.finish() for lane in self._lanes.values()))
+            await asyncio.gather(*(lane.finish() for lane in lanes))
         await self._recorder.drained()
         try:
             await self._lease.give_up()
@@ -113,121 +110,93 @@ class Dispatcher:
             _log.warning("action=dispatcher.not_handed_back reason=%s", error)
 
     async def _keep_lease(self) -> None:
-        await self._lease_bell.wait(self._lease.renewal_seconds)
-        if await self._lease.keep():
+        await self._lease_bell.wait(self._lease.next_step_seconds)
+        if not self._lease.valid:
+            # Others may take over: what is being sent just now must not arrive twice.
+            for lane in self._lanes.values():
+                lane.drop_waiting()
+                lane.cancel()
+        if await self._lease.keep() and not self._config.test_mode:
             self._bell.ring()
 
     async def _step(self) -> None:
-        claimed = await self._round()
-        if claimed == 0:
-            await self._bell.wait(await self._idle_seconds())
+        await self._bell.wait(self._idle)
+        self._idle = 0.0  # also where the round fails
+        now = self._clock.now()
+        if not await self._round(now):
+            self._idle = await self._idle_seconds(now)
 
-    async def _round(self) -> int:
+    async def _round(self, now: float) -> bool:
+        """Claim once; True when it is worth claiming again at once."""
         if not self._lease.valid:
-            return 0
+            return False
         snapshot = self._directory.snapshot
-        found = await self._db.write(self._claim, snapshot, self._clock.now())
-        if found.version > snapshot.version:
-            snapshot = await self._directory.at_least(found.version)
-            self._renew_lanes(snapshot)
-        for message in found.messages:
+        claim = await self._db.write(
+            self._claimer.claim,
+            self._lease.dispatcher_id,
+            snapshot,
+            self._capacity(),
+            now,
+        )
+        if claim.version != snapshot.version:
+            self._renew_lanes(await self._directory.at_least(claim.version))
+            return True
+        self._take_over(snapshot, claim)
+        for message in claim.rejected:
+            change = self._settlement.give_up(message, "rate_limit_exceeded", self._clock.now())
+            await self._record(message, change)
+        return bool(claim.messages or claim.rejected)
+
+    def _take_over(self, snapshot: Snapshot, claim: Claim) -> None:
+        for pk in {*claim.limited, *(m.account_pk for m in claim.rejected)}:
+            account = snapshot.accounts[pk]
+            self._metrics.rate_limited.labels(account.tenant_id, account.id).inc()
+        now = self._clock.now()
+        self._limited_until = {pk: t for pk, t in self._limited_until.items() if t > now}
+        self._limited_until.update(claim.limited)
+        for pk, lane in self._lanes.items():
+            lane.may_have_more = pk in claim.full and pk not in claim.limited
+        for message in claim.messages:
             self._claimed_bytes += message.size
-            account = snapshot.accounts.get(message.account_pk)
-            if account is None:
-                await self._record(
-                    message, self._settlement.give_up(message, "account deleted", self._clock.now())
-                )
-            else:
-                lane = self._lane(snapshot, message.account_pk)
-                lane.may_have_more = message.account_pk in found.full
-                lane.add(message)
-        return len(found.messages)
+            lane = self._lane(snapshot, message.account_pk)
+            lane.probing = message.account_pk in claim.probes
+            lane.may_have_more = message.account_pk in claim.full
+            lane.add(message)
 
-    async def _idle_seconds(self) -> float:
-        """Until the next message is due, at most the safety poll."""
+    def _capacity(self) -> Capacity:
+        load = 0
+        of_tenants: dict[str, int] = {}
+        for lane in self._lanes.values():
+            load += lane.load
+            tenant_id = lane.account.tenant_id
+            of_tenants[tenant_id] = of_tenants.get(tenant_id, 0) + lane.load
+        return Capacity(
+            rooms={pk: lane.room for pk, lane in self._lanes.items()},
+            tenant_rooms={t: max(0, _MOST_CLAIMED_OF_TENANT - n) for t, n in of_tenants.items()},
+            most=max(0, _MOST_CLAIMED - load),
+            most_of_tenant=_MOST_CLAIMED_OF_TENANT,
+            most_bytes=max(0, _MOST_CLAIMED_BYTES - self._claimed_bytes),
+            limited_until=dict(self._limited_until),
+        )
+
+    async def _idle_seconds(self, looked_at: float) -> float | None:
+        """Until something may be sent that could not at ``looked_at``, at most the safety poll.
+
+        In test mode None: until somebody asks.
+        """
+        if self._config.test_mode:
+            return None
         longest = self._config.timing.send_loop_interval
-        if any(lane.room == 0 for lane in self._lanes.values()):
-            return longest
-        next_due = await self._db.read(self._next_due)
-        if next_due is None:
-            return longest
-        return min(longest, max(0.0, next_due - self._clock.now()))
+        moments = [*self._limited_until.values(), await self._db.read(self._next_due, looked_at)]
+        nearest = min((m for m in moments if m is not None), default=looked_at + longest)
+        return min(longest, max(0.0, nearest - self._clock.now()))
 
-    def _next_due(self, connection: Connection) -> float | None:
-        accounts = self._queue.waiting_accounts(connection)
-        return self._queue.next_due_at(connection, accounts, self._clock.now())
-
-    def _claim(self, connection: Connection, snapshot: Snapshot, now: float) -> _Claim:
-        """Runs on a database thread: reads lanes, changes nothing of this object."""
-        version = directory_version(connection)
-        waiting = self._queue.waiting_accounts(connection)
-        claimed: list[ClaimedMessage] = []
-        full: set[str] = set()
-        left = _MOST_CLAIMED - sum(lane.load for lane in tuple(self._lanes.values()))
-        for priority in Priority:
-            room = self._rooms(snapshot, waiting, priority, claimed)
-            if not room or left <= 0:
-                continue
-            limit = max(1, min(max(room.values()), left // len(room)))
-            accounts = self._in_turn(room)[: max(1, left)]
-            found = self._queue.due(connection, accounts, priority, now, limit)
-            taken = self._fitting(found, room)
-            full |= {pk for pk in accounts if sum(m.account_pk == pk for m in found) >= limit}
-            full |= {m.account_pk for m in found} if len(taken) < len(found) else set()
-            claimed += taken
-            left -= len(taken)
-        if claimed:
-            self._queue.claim(connection, self._lease.dispatcher_id, claimed)
-        return _Claim(claimed, full, version)
-
-    def _rooms(
-        self,
-        snapshot: Snapshot,
-        waiting: Sequence[str],
-        priority: Priority,
-        claimed: Sequence[ClaimedMessage],
-    ) -> dict[str, int]:
-        """How many messages each account can take in this pass; accounts without room left out."""
-        taken: dict[str, int] = {}
-        for message in claimed:
-            taken[message.account_pk] = taken.get(message.account_pk, 0) + 1
-        rooms = {}
-        for pk in waiting:
-            account = snapshot.accounts.get(pk)
-            if account is not None and _stands_still(snapshot.tenants[account.tenant_id]):
-                continue
-            lane = self._lanes.get(pk)
-            room = _URGENT_LIMIT if lane is None else lane.room
-            if priority is Priority.IMMEDIATE and lane is not None and lane.resumes_in is None:
-                room = max(room, _URGENT_LIMIT)
-            room -= taken.get(pk, 0)
-            if room > 0:
-                rooms[pk] = room
-        return rooms
-
-    def _in_turn(self, rooms: Mapping[str, int]) -> list[str]:
-        """Accounts, beginning with another one each time."""
-        accounts = list(rooms)
-        self._turn += 1
-        start = self._turn % len(accounts)
-        return accounts[start:] + accounts[:start]
-
-    def _fitting(
-        self, found: Sequence[ClaimedMessage], rooms: Mapping[str, int]
-    ) -> list[ClaimedMessage]:
-        """Those that their lanes and the memory bound have room for; always at least one."""
-        left = dict(rooms)
-        size = self._claimed_bytes
-        taken: list[ClaimedMessage] = []
-        for message in found:
-            if left[message.account_pk] <= 0:
-                continue
-            if size + message.size > _MOST_CLAIMED_BYTES and size > 0:
-                break
-            left[message.account_pk] -= 1
-            size += message.size
-            taken.append(message)
-        return taken
+    def _next_due(self, connection: Connection, looked_at: float) -> float | None:
+        queue = self._tables.queue
+        accounts = queue.waiting_accounts(connection)
+        moments = [queue.next_due_at(connection, accounts, looked_at)]
+        moments += [row["retry_at"] for row in self._tables.health.troubled(connection).values()]
+        return min((m for m in moments if m is not None and m > looked_at), default=None)
 
     def _lane(self, snapshot: Snapshot, account_pk: str) -> Lane:
         lane = self._lanes.get(account_pk)
@@ -238,60 +207,92 @@ class Dispatcher:
         return lane
 
     def _renew_lanes(self, snapshot: Snapshot) -> None:
-        """Tenants or accounts have changed: a saved account is used at once, a removed one not."""
+        """Tenants or accounts have changed: limits are looked at anew, a saved login is used."""
+        self._limited_until.clear()
         for pk, lane in list(self._lanes.items()):
             account = snapshot.accounts.get(pk)
-            if account is None:
-                if lane.load == 0:
-                    del self._lanes[pk]
-            elif account.login.version != lane.account.login.version:
+            if account is not None:
                 lane.account = account
-                lane.resume()
+            elif lane.load == 0:
+                del self._lanes[pk]
 
     async def _send(self, lane: Lane, message: ClaimedMessage) -> None:
         now = self._clock.now()
-        try:
-            if not self._lease.valid or message.claimed_by != self._lease.dispatcher_id:
-                return  # others may send it now
-            if message.expires_at is not None and message.expires_at <= now:
-                await self._record(message, self._settlement.give_up(message, "expired", now))
-                return
-            async with self._slots:
-                outcome = await caught(self._pipeline.deliver(lane.account, message))
-            if isinstance(outcome, Exception):
-                # A fault of ours must not keep the message from being tried again.
-                _log.error("action=message.fault message=%s", message.id, exc_info=outcome)
-                outcome = Deferred("internal error")
-            await self._finish(lane, message, outcome)
-        finally:
+        if not self._lease.valid or message.claimed_by != self._lease.dispatcher_id:
+            self._claimed_bytes -= message.size  # others may send it now
+            return
+        if message.expires_at is not None and message.expires_at <= now:
+            await self._record(message, self._settlement.give_up(message, "expired", now))
             self._claimed_bytes -= message.size
+            return
+        await self._finish(lane, message, await self._attempt(lane, message))
+
+    async def _attempt(self, lane: Lane, message: ClaimedMessage) -> Outcome:
+        begun = False
+        try:
+            async with self._slots.slot(message.tenant_id):
+                begun = True
+                if not self._lease.valid:
+                    return Deferred("the lease ended before the attempt")
+                outcome = await caught(self._pipeline.deliver(lane.account, message))
+        except asyncio.CancelledError:
+            # Broken off by ``stop`` or a lost lease. What came of it has to be recorded all the
+            # same, and the end of data may have been sent already.
+            reason = "broken off by the proxy"
+            return Uncertain(reason) if begun else Deferred(reason)
+        if isinstance(outcome, Exception):
+            # A fault of ours must not keep the message from being tried again.
+            _log.error("action=message.fault message=%s", message.id, exc_info=outcome)
+            return Deferred("internal error")
+        return outcome
 
     async def _finish(self, lane: Lane, message: ClaimedMessage, outcome: Outcome) -> None:
-        now = self._clock.now()
         if isinstance(outcome, AccountTrouble):
-            await self._account_trouble(lane, [message, *lane.drop_waiting()], outcome, now)
+            if not lane.crowded(message):
+                await self._account_trouble(lane, message, outcome)
             return
-        lane.resume()
+        if lane.probing:
+            lane.probing = False
+            await self._recorder.insist(self._tables.health.heal, lane.account.pk)
+            _log.info("action=account.healed account=%s", lane.account.id)
+            self._bell.ring()
+        now = self._clock.now()
         await self._record(message, self._settlement.settle(message, outcome, now))
+        self._claimed_bytes -= message.size
 
     async def _account_trouble(
-        self,
-        lane: Lane,
-        messages: Sequence[ClaimedMessage],
-        trouble: AccountTrouble,
-        now: float,
+        self, lane: Lane, message: ClaimedMessage, trouble: AccountTrouble
     ) -> None:
-        pause = lane.pause()
+        now = self._clock.now()
+        probe, lane.probing = lane.probing, False
+        row = await self._recorder.insist(self._pause_account, lane.account.pk, trouble, now, probe)
         _log.warning(
-            "action=account.paused account=%s stage=%s pause=%.0fs reason=%s",
+            "action=account.paused account=%s stage=%s seconds=%.0f reason=%s",
             lane.account.id,
             trouble.stage,
-            pause,
+            row["retry_at"] - now,
             trouble.reason,
         )
-        for message in messages:
-            change = self._settlement.wait_for_account(message, trouble, now + pause, now)
-            await self._record(message, change)
+        for waiting in (message, *lane.drop_waiting()):
+            change = self._settlement.wait_for_account(
+                waiting, trouble, row["retry_at"], row["since_at"], now
+            )
+            await self._record(waiting, change)
+            self._claimed_bytes -= waiting.size
+
+    def _pause_account(
+        self,
+        connection: Connection,
+        account_pk: str,
+        trouble: AccountTrouble,
+        now: float,
+        probe: bool,
+    ) -> Row:
+        row = self._tables.health.trouble(connection, account_pk, trouble.reason, now, probe=probe)
+        cutoff = now - self._settlement.longest_wait_seconds
+        if row["since_at"] <= cutoff:
+            self._tables.queue.fail_overdue(connection, account_pk, trouble.reason, cutoff, now)
+        return row
 
     async def _record(self, message: ClaimedMessage, change: StateChange) -> None:
         if self._config.log_delivery_activity:
@@ -305,6 +306,11 @@ class Dispatcher:
         self._count(message, change)
         await self._recorder.record(change)
 
+    def _recorded(self, changes: Sequence[StateChange]) -> None:
+        self._events_added()
+        if any(change.state == MessageState.DEFERRED for change in changes):
+            self._bell.ring()  # the next attempt may be the first thing that is due
+
     def _count(self, message: ClaimedMessage, change: StateChange) -> None:
         account = self._directory.snapshot.accounts.get(message.account_pk)
         counter = {
@@ -313,11 +319,3 @@ class Dispatcher:
             MessageState.DEFERRED: self._metrics.deferred,
         }[MessageState(change.state)]
         counter.labels(message.tenant_id, account.id if account else "").inc()
-
-    def _recorded(self, changes: Sequence[StateChange]) -> None:
-        if changes:
-            self._events_added()
-
-
-def _stands_still(tenant: Tenant) -> bool:
-    return not tenant.active or EVERYTHING in tenant.suspended_batches

@@ -14,8 +14,8 @@ _SMALLEST_CAPACITY = 20
 _LARGEST_CAPACITY = 500
 #: A message that lay here longer than this was claimed too early.
 _LONG_WAIT_SECONDS = 1.0
-_FIRST_PAUSE_SECONDS = 30.0
-_LONGEST_PAUSE_SECONDS = 900.0
+#: How long a server's word that it takes no more connections is believed.
+_CROWDED_SECONDS = 60.0
 
 
 class Lane:
@@ -36,20 +36,18 @@ class Lane:
         self.account = account
         self.capacity = _SMALLEST_CAPACITY
         self.may_have_more = True
+        self.probing = False
         self._send = send
         self._hungry = hungry
         self._clock = clock
         self._waiting: list[tuple[int, float, str, float, ClaimedMessage]] = []
         self._workers: set[asyncio.Task[None]] = set()
-        self._paused_until = 0.0
-        self._pause_seconds = 0.0
+        self._most_workers = account.login.max_connections
+        self._crowded_until = 0.0
 
     @property
     def room(self) -> int:
-        """How many messages fit now; while paused none, but for the one that probes."""
-        if self._pause_seconds:
-            now = self._clock.monotonic()
-            return int(now >= self._paused_until and not self._waiting and not self._workers)
+        """How many messages fit now."""
         return max(0, self.capacity - len(self._waiting))
 
     @property
@@ -57,41 +55,28 @@ class Lane:
         """Messages that are claimed and not finished."""
         return len(self._waiting) + len(self._workers)
 
-    @property
-    def resumes_in(self) -> float | None:
-        """Seconds until a paused account is probed; None when it is not paused."""
-        if not self._pause_seconds:
-            return None
-        return max(0.0, self._paused_until - self._clock.monotonic())
-
     def add(self, message: ClaimedMessage) -> None:
         """Queue a claimed message; more urgent ones overtake."""
-        now = self._clock.monotonic()
-        entry = (message.priority, message.due_at, message.pk, now, message)
+        entry = (message.priority, message.due_at, message.pk, self._clock.monotonic(), message)
         heapq.heappush(self._waiting, entry)
-        most = 1 if self._pause_seconds else self.account.login.max_connections
-        if len(self._workers) < min(most, len(self._waiting) + len(self._workers)):
+        if len(self._workers) < min(self._allowed_workers(), self.load):
             worker = asyncio.create_task(self._work(), name=f"lane {self.account.id}")
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
 
-    def pause(self) -> float:
-        """Stop using the account for a while; returns for how many seconds.
+    def crowded(self, message: ClaimedMessage) -> bool:
+        """A connection was refused while others work: send ``message`` over one of those.
 
-        What waits here is dropped by the caller. Each pause doubles the last, up to 15 minutes.
+        False when there are no others; then the account as a whole is in trouble.
         """
-        if self.resumes_in:
-            return self.resumes_in
-        doubled = self._pause_seconds * 2 or _FIRST_PAUSE_SECONDS
-        self._pause_seconds = min(doubled, _LONGEST_PAUSE_SECONDS)
-        self._paused_until = self._clock.monotonic() + self._pause_seconds
-        return self._pause_seconds
-
-    def resume(self) -> None:
-        """The account works, or was saved anew."""
-        if self._pause_seconds:
-            self._pause_seconds = 0.0
-            self._hungry()
+        if len(self._workers) <= 1:
+            return False
+        self._most_workers = min(self._most_workers, len(self._workers) - 1)
+        self._crowded_until = self._clock.monotonic() + _CROWDED_SECONDS
+        now = self._clock.monotonic()
+        entry = (message.priority, message.due_at, message.pk, now, message)
+        heapq.heappush(self._waiting, entry)
+        return True
 
     def drop_waiting(self) -> list[ClaimedMessage]:
         """Take out what no worker has begun."""
@@ -109,8 +94,13 @@ class Lane:
         for worker in self._workers:
             worker.cancel()
 
+    def _allowed_workers(self) -> int:
+        if self._clock.monotonic() >= self._crowded_until:
+            self._most_workers = self.account.login.max_connections
+        return self._most_workers
+
     async def _work(self) -> None:
-        while self._waiting:
+        while self._waiting and len(self._workers) <= self._allowed_workers():
             *_, since, message = heapq.heappop(self._waiting)
             self._adapt(since)
             await self._send(self, message)

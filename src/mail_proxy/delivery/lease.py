@@ -7,6 +7,7 @@ import os
 import socket
 from pathlib import Path
 
+from mail_proxy.delivery.limiter import RateLimiter
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.sql import Connection, SqlDb
@@ -20,9 +21,12 @@ _SAFETY = 0.2
 class Lease:
     """One for each dispatcher. While ``valid``, nobody else sends what it has claimed."""
 
-    def __init__(self, db: SqlDb, queue: MessageQueue, clock: Clock, seconds: float) -> None:
+    def __init__(
+        self, db: SqlDb, queue: MessageQueue, limiter: RateLimiter, clock: Clock, seconds: float
+    ) -> None:
         self._db = db
         self._queue = queue
+        self._limiter = limiter
         self._clock = clock
         self._seconds = seconds
         self._valid_until = 0.0
@@ -35,9 +39,10 @@ class Lease:
         return self._clock.monotonic() < self._valid_until
 
     @property
-    def renewal_seconds(self) -> float:
-        """How often ``keep`` is to be called."""
-        return self._seconds / 3
+    def next_step_seconds(self) -> float:
+        """When ``valid`` is to be looked at and ``keep`` to be called again."""
+        left = self._valid_until - self._clock.monotonic()
+        return min(self._seconds / 3, left) if left > 0 else self._seconds / 30
 
     async def keep(self) -> int:
         """Take or prolong the lease and rescue what dead dispatchers held; returns how many.
@@ -65,7 +70,10 @@ class Lease:
             self._queue.register(connection, fresh, self._host, os.getpid(), now, until)
             self.dispatcher_id = fresh
         dead = [id_ for id_, pid in self._queue.on_host(connection, self._host) if not _lives(pid)]
-        return self._queue.rescue(connection, now, dead)
+        rescued = self._queue.rescue(connection, now, dead)
+        # Nobody knows which of them a server has accepted already; limits are never exceeded.
+        self._limiter.count(connection, [(account, tenant, now) for account, tenant in rescued])
+        return len(rescued)
 
 
 def _process_space() -> str:

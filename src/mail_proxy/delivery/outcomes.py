@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mail_proxy.domain.message import EventType, MessageState
@@ -33,31 +33,45 @@ class Settlement:
 
     def settle(self, message: ClaimedMessage, outcome: Outcome, now: float) -> StateChange:
         """The change for any outcome but AccountTrouble, which is the account's."""
+        return replace(self._settled(message, outcome, now), attempted=True)
+
+    def _settled(self, message: ClaimedMessage, outcome: Outcome, now: float) -> StateChange:
         match outcome:
             case Sent():
                 return self._sent(message, outcome, now)
             case Failed(reason, code, recipients):
                 return self._failed(message, reason, code, recipients, now)
             case Uncertain(reason, recipients):
-                if self.on_uncertain == "hold":
-                    return self._failed(message, f"uncertain: {reason}", None, recipients, now)
-                return self._deferred(message, f"uncertain: {reason}", None, (), now, True)
+                react = self._failed if self.on_uncertain == "hold" else self._deferred
+                return react(message, reason, None, recipients, now, uncertain=True)
             case Deferred(reason, code, recipients):
-                return self._deferred(message, reason, code, recipients, now, False)
+                return self._deferred(message, reason, code, recipients, now)
             case AccountTrouble(_, reason, code):
-                return self._deferred(message, reason, code, (), now, False)
+                return self._deferred(message, reason, code, (), now)
+
+    @property
+    def longest_wait_seconds(self) -> float:
+        """The whole retry schedule: nothing waits longer for an account in trouble."""
+        return sum(self.retry.delays)
 
     def wait_for_account(
-        self, message: ClaimedMessage, trouble: AccountTrouble, retry_at: float, now: float
+        self,
+        message: ClaimedMessage,
+        trouble: AccountTrouble,
+        retry_at: float,
+        since: float,
+        now: float,
     ) -> StateChange:
-        """The account cannot be used: the message waits and keeps its attempts.
+        """The account cannot be used since ``since``: the message keeps its attempts.
 
-        One that has waited longer than the whole retry schedule ends in error.
+        One that has waited so for longer than the whole retry schedule ends in error.
         """
-        if now - message.created_at > sum(self.retry.delays):
+        if now - max(message.created_at, since) > self.longest_wait_seconds:
             return self._failed(message, trouble.reason, trouble.code, (), now)
         data = {"retry_ts": retry_at, "deferred_reason": trouble.reason, "code": trouble.code}
-        return self._waiting(message, trouble.reason, retry_at, message.retries, data, now)
+        # Due all the time: it is the account that makes it wait, and a saved account goes at once.
+        due_at = message.due_at
+        return self._waiting(message, trouble.reason, due_at, message.retries, data, now)
 
     def give_up(self, message: ClaimedMessage, reason: str, now: float) -> StateChange:
         """End a message in error without an attempt."""
@@ -78,6 +92,8 @@ class Settlement:
         return StateChange(
             pk=message.pk,
             claimed_by=message.claimed_by,
+            account_pk=message.account_pk,
+            tenant_id=message.tenant_id,
             state=MessageState.DEFERRED if again else MessageState.SENT,
             due_at=now + (delay or 0.0) if again else message.due_at,
             retries=message.retries + bool(again),
@@ -95,25 +111,32 @@ class Settlement:
         code: int | None,
         recipients: Sequence[RecipientResult],
         now: float,
-        uncertain: bool,
+        *,
+        uncertain: bool = False,
     ) -> StateChange:
         delay = self.retry.delay_seconds(message.retries)
         if delay is None:
             text = f"Max retries ({self.retry.max_retries}) exceeded: {reason}"
-            return self._failed(message, text, code, recipients, now)
+            return self._failed(message, text, code, recipients, now, uncertain=uncertain)
         retry_at = now + delay
         data: dict[str, Any] = {"retry_ts": retry_at, "deferred_reason": reason, "code": code}
         if uncertain:
             data["uncertain"] = True
         if recipients:
             data["recipients"] = [_record(r) for r in recipients]
-        return self._waiting(message, reason, retry_at, message.retries + 1, data, now)
+        waiting = self._waiting(message, reason, retry_at, message.retries + 1, data, now)
+        if all(r.status is RecipientStatus.DEFERRED for r in recipients):
+            return waiting
+        # Who was refused for good is not asked again.
+        left = [r.address for r in recipients if r.status is RecipientStatus.DEFERRED]
+        results = _merged(message, recipients)
+        return replace(waiting, recipients_left=left, recipient_results=results)
 
     def _waiting(
         self,
         message: ClaimedMessage,
         reason: str,
-        retry_at: float,
+        due_at: float,
         retries: int,
         data: dict[str, Any],
         now: float,
@@ -121,8 +144,11 @@ class Settlement:
         return StateChange(
             pk=message.pk,
             claimed_by=message.claimed_by,
+            account_pk=message.account_pk,
+            tenant_id=message.tenant_id,
             state=MessageState.DEFERRED,
-            due_at=retry_at,
+            # What expires before its next attempt is told when it expires.
+            due_at=min(due_at, message.expires_at or due_at),
             retries=retries,
             state_at=now,
             error=reason[:_LONGEST_REASON],
@@ -138,11 +164,15 @@ class Settlement:
         code: int | None,
         recipients: Sequence[RecipientResult],
         now: float,
+        *,
+        uncertain: bool = False,
     ) -> StateChange:
         results = [_given_up(r) for r in _merged(message, recipients)]
         # Somebody got it in an earlier attempt: then the message as a whole was sent.
         partly = any(r["status"] == RecipientStatus.SENT for r in results)
         data: dict[str, Any] = {"code": code}
+        if uncertain:
+            data["uncertain"] = True
         if results:
             data["recipients"] = results
         if not partly:
@@ -150,6 +180,8 @@ class Settlement:
         return StateChange(
             pk=message.pk,
             claimed_by=message.claimed_by,
+            account_pk=message.account_pk,
+            tenant_id=message.tenant_id,
             state=MessageState.SENT if partly else MessageState.ERROR,
             due_at=message.due_at,
             retries=message.retries,

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
+from mail_proxy.delivery.limiter import RateLimiter
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.batching import Batcher
 from mail_proxy.kit.worker import caught
-from mail_proxy.sql import SqlDb
+from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.tables.queue import MessageQueue, StateChange
 
 _log = logging.getLogger("mail_proxy.delivery")
+Result = TypeVar("Result")
 _MOST_A_COMMIT = 512
 #: Every outcome that is not on disk is a mail that a crash would double: keep them few.
-_MOST_UNRECORDED = 200
+_MOST_UNRECORDED = 100
 _RETRY_SECONDS = 1.0
 
 
@@ -23,11 +26,16 @@ class OutcomeRecorder:
     """Group commit of state changes."""
 
     def __init__(
-        self, db: SqlDb, queue: MessageQueue, recorded: Callable[[Sequence[StateChange]], None]
+        self,
+        db: SqlDb,
+        queue: MessageQueue,
+        limiter: RateLimiter,
+        recorded: Callable[[Sequence[StateChange]], None],
     ) -> None:
-        """``recorded`` is called with what was written, after the commit."""
+        """``recorded`` is called after each commit with the changes that it wrote."""
         self._db = db
         self._queue = queue
+        self._limiter = limiter
         self._recorded = recorded
         self._batcher: Batcher[StateChange, bool] = Batcher("outcomes", self._flush, _MOST_A_COMMIT)
 
@@ -43,26 +51,36 @@ class OutcomeRecorder:
 
     async def _flush(self, changes: Sequence[StateChange]) -> Sequence[bool]:
         pks = await self._write(changes)
-        written = [change for change in changes if change.pk in pks]
-        if len(written) < len(changes):
-            _log.warning("action=outcome.lost_claim messages=%d", len(changes) - len(written))
-        self._recorded(written)
+        if len(pks) < len(changes):
+            _log.warning("action=outcome.lost_claim messages=%d", len(changes) - len(pks))
+        if pks:
+            self._recorded([change for change in changes if change.pk in pks])
         return [change.pk in pks for change in changes]
+
+    async def insist(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """``SqlDb.write`` that waits until the database is there again."""
+        while True:
+            try:
+                return await self._db.write(work, *arguments)
+            except DatabaseUnavailable as error:
+                # The mails are out; what became of them must be kept until it can be written.
+                _log.warning("action=outcome.wait reason=%s", error)
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def _write(self, changes: Sequence[StateChange]) -> set[str]:
         """Write all that can be written; one that cannot does not take the others along."""
-        while True:
-            result = await caught(self._db.write(self._queue.record, changes))
-            if isinstance(result, set):
-                return result
-            if isinstance(result, DatabaseUnavailable):
-                # The mails are out; what became of them must be kept until it can be written.
-                _log.warning("action=outcome.wait messages=%d reason=%s", len(changes), result)
-                await asyncio.sleep(_RETRY_SECONDS)
-            elif len(changes) == 1:
-                _log.error("action=outcome.fault change=%s", changes[0], exc_info=result)
-                return set()
-            else:
-                half = len(changes) // 2
-                first = await self._write(changes[:half])
-                return first | await self._write(changes[half:])
+        result = await caught(self.insist(self._record, changes))
+        if isinstance(result, set):
+            return result
+        if len(changes) == 1:
+            _log.error("action=outcome.fault change=%s", changes[0], exc_info=result)
+            return set()
+        half = len(changes) // 2
+        first = await self._write(changes[:half])
+        return first | await self._write(changes[half:])
+
+    def _record(self, connection: Connection, changes: Sequence[StateChange]) -> set[str]:
+        written = self._queue.record(connection, changes)
+        attempts = [(c.account_pk, c.tenant_id, c.state_at) for c in changes if c.attempted]
+        self._limiter.count(connection, attempts)
+        return written

@@ -65,6 +65,7 @@ def save(context: Context, request: AccountIn) -> AccountSaved:
         pk = old["pk"]
         values = {**given, "version": old["version"] + 1, "updated_at": context.now}
         accounts.update(connection, {"pk": pk}, values)
+        context.tables.health.heal(connection, pk)
     context.after_commit.append(context.signals.directory_changed)
     return AccountSaved(id=request.id, pk=pk)
 
@@ -79,13 +80,16 @@ def list_accounts(context: Context, request: None) -> AccountsOut:
         deleted_at=None,
         order_by=accounts.columns["id"],
     )
-    return AccountsOut(accounts=[_shown(row) for row in rows])
+    troubled = context.tables.health.troubled(context.connection)
+    return AccountsOut(accounts=[_shown(row, troubled.get(row["pk"])) for row in rows])
 
 
 @operation("accounts.get")
 def get(context: Context, request: WhichAccount) -> AccountAnswer:
     """One account, secrets masked."""
-    return AccountAnswer(account=_shown(_living(context, request.id)))
+    row = _living(context, request.id)
+    troubled = context.tables.health.troubled(context.connection)
+    return AccountAnswer(account=_shown(row, troubled.get(row["pk"])))
 
 
 @operation("accounts.delete", mutates=True)
@@ -140,7 +144,7 @@ def _unset_default(context: Context, but: str) -> None:
             accounts.update(context.connection, {"pk": row["pk"]}, {"is_default": False})
 
 
-def _shown(row: Row) -> AccountOut:
+def _shown(row: Row, trouble: Row | None) -> AccountOut:
     copied = {name: row[name] for name in AccountOut.model_fields if name in row}
     copied.update(
         user=row["smtp_user"],
@@ -150,4 +154,8 @@ def _shown(row: Row) -> AccountOut:
         created_at=int(row["created_at"]),
         updated_at=int(row["updated_at"]),
     )
-    return AccountOut(**copied, health="ok", last_error=None)
+    return AccountOut(
+        **copied,
+        health="ok" if trouble is None else "paused",
+        last_error=None if trouble is None else trouble["last_error"],
+    )

@@ -118,7 +118,7 @@ class Intake:
 
     def _draft(self, message: MessageIn, tenant_id: str, default_priority: int | None) -> _Draft:
         pk = uuid7()
-        mail = message.mail(f"<{pk}@{_domain(message.sender)}>")
+        mail = message.mail(pk)
         priority = message.priority
         if priority is None:
             priority = default_priority
@@ -231,9 +231,3 @@ def _answer(
 def _nothing_usable(rejected: Sequence[RejectedOut]) -> RequestError:
     detail: Any = {"rejected": [r.model_dump() for r in rejected]}
     return RequestError("no usable message in the call", detail)
-
-
-def _domain(sender: str) -> str:
-    """Right side of the Message-IDs that the proxy makes."""
-    domain = sender.rpartition("@")[2].strip(" >")
-    return domain if domain.isascii() and domain else "localhost"

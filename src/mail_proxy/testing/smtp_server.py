@@ -270,7 +270,7 @@ class ScriptedSmtpServer:
         if act is Act.DROP:
             session.writer.close()
             raise _Ended
-        return isinstance(reply, str) and reply[:1] in ("2", "3")
+        return isinstance(reply, str) and reply[:1] == ("3" if stage == "DATA" else "2")
 
     async def _say(self, session: _Session, reply: str | bytes) -> None:
         if session.is_mute:

@@ -86,8 +86,8 @@ class MessageIn(Request):
             raise ValueError("headers: Reply-To and the field reply_to cannot both be given")
         return self
 
-    def mail(self, message_id: str) -> Mail:
-        """The mail itself; ``message_id`` is used where the client gave none.
+    def mail(self, unique: str) -> Mail:
+        """The mail itself; ``unique`` becomes its Message-ID where the client gave none.
 
         ValueError names the field with the address that is wrong.
         """
@@ -95,15 +95,16 @@ class MessageIn(Request):
         total = len(to) + len(cc) + len(bcc)
         if not 1 <= total <= _MOST_RECIPIENTS:
             raise ValueError(f"to, cc, bcc: {total} recipients; allowed: 1-{_MOST_RECIPIENTS}")
+        sender = _mailbox("from", self.sender)
         return Mail(
-            sender=_mailbox("from", self.sender),
+            sender=sender,
             to=to,
             cc=cc,
             bcc=bcc,
             subject=self.subject,
             body=self.body,
             content_type=self.content_type,
-            message_id=self.message_id or message_id,
+            message_id=self.message_id or f"<{unique}@{sender.email.rpartition('@')[2]}>",
             body_html=self.body_html,
             reply_to=_mailboxes("reply_to", self.reply_to),
             return_path=_mailbox("return_path", self.return_path).email

@@ -33,7 +33,7 @@ class AccountHealthTable:
         statement = select(h).where(h.c.account_pk == account_pk).with_for_update()
         found = connection.execute(statement).first()
         if found is None:
-            row = {
+            fresh: Row = {
                 "account_pk": account_pk,
                 "failures": 1,
                 "last_error": error,

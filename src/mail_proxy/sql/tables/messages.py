@@ -79,6 +79,14 @@ _REFUSED = {
 }
 
 
+#: No recipient was accepted yet. LIKE would need its percent signs written differently for
+#: each driver.
+_NOBODY_HAS_IT = (
+    "(message.recipient_results IS NULL OR "
+    """replace(message.recipient_results, '"status":"sent"', '') = message.recipient_results)"""
+)
+
+
 @dataclass(frozen=True, slots=True)
 class MessageFilter:
     """Which messages a listing shows; None means any."""
@@ -167,7 +175,7 @@ class MessagesTable(Table):
             "client_message_id = rows.client_message_id, state_at = NULL, error = NULL, "
             "held = false, recipients_left = NULL, recipient_results = NULL "
             "FROM rows WHERE message.tenant_id = rows.tenant_id AND message.id = rows.id "
-            "AND message.state IN ('pending', 'deferred') AND message.recipient_results IS NULL "
+            f"AND message.state IN ('pending', 'deferred') AND {_NOBODY_HAS_IT} "
             "RETURNING message.pk, message.tenant_id, message.id",
             _MESSAGE,
             [_message_row(m) for m in messages],

@@ -58,10 +58,15 @@ class ClaimedMessage:
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """What an attempt makes of a message that ``claimed_by`` holds; ``event`` goes with it."""
+    """What an attempt makes of a message that ``claimed_by`` holds; ``event`` goes with it.
+
+    ``attempted``: the server was asked, which counts against rate limits.
+    """
 
     pk: str
     claimed_by: str
+    account_pk: str
+    tenant_id: str
     state: str
     due_at: float
     retries: int
@@ -70,6 +75,7 @@ class StateChange:
     recipients_left: list[str] | None
     recipient_results: list[dict[str, Any]] | None
     event: NewEvent | None
+    attempted: bool = False
 
 
 class MessageQueue:
@@ -177,17 +183,42 @@ class MessageQueue:
         self, connection: Connection, account_pk: str, reason: str, now: float
     ) -> int:
         """End every waiting message of an account in error, with its event."""
+        return self._fail(connection, account_pk, reason, now, now, "true")
+
+    def fail_overdue(
+        self, connection: Connection, account_pk: str, reason: str, cutoff: float, now: float
+    ) -> int:
+        """End those in error that wait for their account since ``cutoff`` (Unix seconds)."""
+        overdue = (
+            "message.created_at < rows.cutoff "
+            "AND (message.state = 'deferred' OR message.due_at < rows.cutoff)"
+        )
+        return self._fail(connection, account_pk, reason, cutoff, now, overdue)
+
+    def _fail(
+        self,
+        connection: Connection,
+        account_pk: str,
+        reason: str,
+        cutoff: float,
+        now: float,
+        which: str,
+    ) -> int:
         ended: list[Any] = []
         # One statement for each partial index; a condition over both would use none.
         for where in (_READY, f"{_OF_ITS_TENANT} AND message.held"):
             ended += self._db.execute_rows(
                 connection,
                 "UPDATE message SET state = 'error', held = false, error = rows.reason, "
-                "state_at = rows.now "
-                f"FROM rows WHERE message.account_pk = rows.account_pk AND message.{where} "
-                "RETURNING message.pk, message.tenant_id",
-                (("account_pk", "uuid"), ("reason", "text"), ("now", "double precision")),
-                [(account_pk, reason, now)],
+                "state_at = rows.now FROM rows WHERE message.account_pk = rows.account_pk "
+                f"AND message.{where} AND {which} RETURNING message.pk, message.tenant_id",
+                (
+                    ("account_pk", "uuid"),
+                    ("reason", "text"),
+                    ("cutoff", "double precision"),
+                    ("now", "double precision"),
+                ),
+                [(account_pk, reason, cutoff, now)],
             )
         data = {"error": reason, "code": None}
         self._events.append(
@@ -230,16 +261,22 @@ class MessageQueue:
         rows = connection.execute(select(d.c.id, d.c.pid).where(d.c.host == host))
         return [(row.id, row.pid) for row in rows]
 
-    def rescue(self, connection: Connection, now: float, dead: Sequence[str] = ()) -> int:
-        """Give the messages of dispatchers whose lease has ended, or that are ``dead``, back."""
+    def rescue(
+        self, connection: Connection, now: float, dead: Sequence[str] = ()
+    ) -> list[tuple[str, str]]:
+        """Give the messages of dispatchers whose lease has ended, or that are ``dead``, back.
+
+        Returns account pk and tenant id of each.
+        """
         d = schema.dispatcher
         connection.execute(delete(d).where(or_(d.c.lease_until < now, d.c.id.in_(dead))))
         result = connection.exec_driver_sql(
             "UPDATE message SET claimed_by = NULL, "
             "state = CASE WHEN retries > 0 THEN 'deferred' ELSE 'pending' END "
-            "WHERE state = 'sending' AND claimed_by NOT IN (SELECT id FROM dispatcher)"
+            "WHERE state = 'sending' AND claimed_by NOT IN (SELECT id FROM dispatcher) "
+            "RETURNING account_pk, tenant_id"
         )
-        return result.rowcount
+        return [(row.account_pk, row.tenant_id) for row in result]
 
     def hand_back(self, connection: Connection, dispatcher_id: str) -> int:
         """Leave: unregister, and give back whatever was claimed and is not sent."""

@@ -251,12 +251,12 @@ def _message() -> None:
             "(state = 'sending') = (claimed_by IS NOT NULL)", name=op.f("ck_message_claimed")
         ),
         sa.CheckConstraint(
-            "state IN ('pending', 'sending', 'sent', 'deferred', 'error')",
-            name=op.f("ck_message_state"),
-        ),
-        sa.CheckConstraint(
             "NOT held OR (state IN ('pending', 'deferred') AND batch_code IS NOT NULL)",
             name=op.f("ck_message_held"),
+        ),
+        sa.CheckConstraint(
+            "state IN ('pending', 'sending', 'sent', 'deferred', 'error')",
+            name=op.f("ck_message_state"),
         ),
         sa.CheckConstraint("priority BETWEEN 0 AND 3", name=op.f("ck_message_priority")),
         sa.ForeignKeyConstraint(
@@ -310,16 +310,17 @@ def _message() -> None:
         sqlite_where=sa.text("state IN ('pending', 'deferred') AND NOT held"),
         postgresql_where=sa.text("state IN ('pending', 'deferred') AND NOT held"),
     )
-    waiting_of_batch = sa.text(
-        "state IN ('pending', 'deferred') AND NOT held AND batch_code IS NOT NULL"
-    )
     op.create_index(
         "ix_message_waiting_of_batch",
         "message",
         ["tenant_id", "batch_code", "priority", "due_at", "pk"],
         unique=False,
-        sqlite_where=waiting_of_batch,
-        postgresql_where=waiting_of_batch,
+        sqlite_where=sa.text(
+            "state IN ('pending', 'deferred') AND NOT held AND batch_code IS NOT NULL"
+        ),
+        postgresql_where=sa.text(
+            "state IN ('pending', 'deferred') AND NOT held AND batch_code IS NOT NULL"
+        ),
     )
 
 

@@ -1,0 +1,32 @@
+"""The errors, from ``mail_proxy.errors``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mail_proxy import errors
+from reference_pages.markdown import code, table
+
+
+def render() -> str:
+    rows = [
+        (
+            code(error.__name__),
+            code(error.code),
+            str(error.http_status),
+            str(error.exit_code),
+            (error.__doc__ or "").split("\n\n")[0].replace("``", "`"),
+        )
+        for error in found()
+    ]
+    return table(["Class", "Code", "HTTP", "Exit", "Meaning"], rows)
+
+
+def found(
+    root: type[errors.MailProxyError] = errors.MailProxyError,
+) -> Iterator[type[errors.MailProxyError]]:
+    """The classes of the module in the order of the tree."""
+    yield root
+    for error in root.__subclasses__():
+        if error.__module__ == errors.__name__:
+            yield from found(error)

@@ -1,0 +1,254 @@
+"""Which messages are sent next: by priority, fairly, within limits, around trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from mail_proxy.domain.account import Account
+from mail_proxy.domain.limits import RateLimit
+from mail_proxy.domain.message import Priority
+from mail_proxy.domain.tenant import EVERYTHING
+from mail_proxy.sql import Connection
+from mail_proxy.sql.directory import Snapshot
+from mail_proxy.sql.table import Row
+from mail_proxy.sql.tables import Tables
+from mail_proxy.sql.tables.instance import directory_version
+from mail_proxy.sql.tables.queue import ClaimedMessage
+from mail_proxy.sql.tables.rate_use import Use
+
+#: What an account that is new to this process takes at first.
+_FIRST_ROOM = 20
+#: Priority 0 is claimed up to this even where other messages fill the buffer.
+_URGENT_ROOM = 50
+#: A probe that is not heard of for so long may be repeated by anybody.
+_PROBE_SECONDS = 60.0
+_MOST_REJECTED = 500
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What this process can take: for each account and tenant that it knows, and in all.
+
+    An account that is missing in ``rooms`` is new here and takes a few. ``limited_until`` spares
+    accounts that were found at their rate limit a look before that time (Unix seconds).
+    """
+
+    rooms: Mapping[str, int]
+    tenant_rooms: Mapping[str, int]
+    most: int
+    most_of_tenant: int
+    most_bytes: int
+    limited_until: Mapping[str, float]
+
+
+@dataclass
+class Claim:
+    """What one round brought.
+
+    ``full`` are accounts that may have more that is due, ``probes`` those tried after trouble,
+    ``limited`` those at their rate limit, with the time at which it admits the next message.
+    ``rejected`` are claimed too, and end in error because their account does not wait.
+    """
+
+    version: int
+    messages: list[ClaimedMessage] = field(default_factory=list)
+    rejected: list[ClaimedMessage] = field(default_factory=list)
+    full: set[str] = field(default_factory=set)
+    probes: set[str] = field(default_factory=set)
+    limited: dict[str, float] = field(default_factory=dict)
+
+
+class Claimer:
+    """Runs inside one transaction; sees the database as it is and this process as it was."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._turn = 0
+
+    def claim(
+        self,
+        connection: Connection,
+        dispatcher_id: str,
+        snapshot: Snapshot,
+        capacity: Capacity,
+        now: float,
+    ) -> Claim:
+        """Claim what may be sent now. Nothing is claimed on an outdated ``snapshot``."""
+        claim = Claim(directory_version(connection))
+        if claim.version != snapshot.version:
+            return claim
+        accounts = self._candidates(connection, snapshot, capacity, now)
+        if not accounts:
+            return claim
+        _Round(self._tables, connection, snapshot, capacity, now, claim).run(
+            self._in_turn(accounts)
+        )
+        claimed = [*claim.messages, *claim.rejected]
+        if claimed:
+            self._tables.queue.claim(connection, dispatcher_id, claimed)
+        return claim
+
+    def _candidates(
+        self, connection: Connection, snapshot: Snapshot, capacity: Capacity, now: float
+    ) -> list[Account]:
+        found = []
+        for pk in self._tables.queue.waiting_accounts(connection):
+            account = snapshot.accounts.get(pk)
+            if account is None or capacity.limited_until.get(pk, 0.0) > now:
+                continue
+            tenant = snapshot.tenants[account.tenant_id]
+            if tenant.active and EVERYTHING not in tenant.suspended_batches:
+                found.append(account)
+        return found
+
+    def _in_turn(self, accounts: Sequence[Account]) -> list[Account]:
+        """One account of each tenant, then the second of each; another tenant first each time."""
+        by_tenant: dict[str, list[Account]] = {}
+        for account in accounts:
+            by_tenant.setdefault(account.tenant_id, []).append(account)
+        self._turn += 1
+        tenants = [_rotated(owned, self._turn) for owned in by_tenant.values()]
+        tenants = _rotated(tenants, self._turn)
+        longest = max(len(owned) for owned in tenants)
+        return [owned[i] for i in range(longest) for owned in tenants if i < len(owned)]
+
+
+def _rotated(items: list[Item], by: int) -> list[Item]:
+    start = by % len(items)
+    return items[start:] + items[:start]
+
+
+class _Round:
+    """The passes of one claim, one for each priority."""
+
+    def __init__(
+        self,
+        tables: Tables,
+        connection: Connection,
+        snapshot: Snapshot,
+        capacity: Capacity,
+        now: float,
+        claim: Claim,
+    ) -> None:
+        self._tables = tables
+        self._connection = connection
+        self._snapshot = snapshot
+        self._capacity = capacity
+        self._now = now
+        self._claim = claim
+        self._left = capacity.most
+        self._bytes_left = capacity.most_bytes
+        self._taken: dict[str, int] = {}
+        self._taken_of_tenant: dict[str, int] = {}
+        self._troubled: dict[str, Row] = {}
+        self._of_accounts: dict[str, Use] = {}
+        self._of_tenants: dict[str, Use] = {}
+
+    def run(self, accounts: Sequence[Account]) -> None:
+        self._troubled = self._tables.health.troubled(self._connection)
+        self._of_accounts, self._of_tenants = self._tables.rate_use.of(
+            self._connection,
+            {a.pk: a.limits for a in accounts if a.limits},
+            self._tenant_limits(accounts),
+            self._now,
+            lock=True,
+        )
+        for priority in Priority:
+            if self._left > 0 and self._bytes_left > 0:
+                self._pass(priority, accounts)
+        self._note_limited(accounts)
+        for pk in self._claim.probes:
+            self._tables.health.begin_probe(self._connection, pk, self._now + _PROBE_SECONDS)
+
+    def _tenant_limits(self, accounts: Sequence[Account]) -> dict[str, tuple[RateLimit, ...]]:
+        tenants = [self._snapshot.tenants[i] for i in {a.tenant_id for a in accounts}]
+        return {tenant.id: tenant.limits for tenant in tenants if tenant.limits}
+
+    def _pass(self, priority: Priority, accounts: Sequence[Account]) -> None:
+        rooms = {a.pk: self._room(a, priority) for a in accounts}
+        # Not looked at for lack of room: nobody knows whether there is more.
+        self._claim.full |= {pk for pk, room in rooms.items() if room <= 0}
+        rooms = {pk: room for pk, room in rooms.items() if room > 0}
+        if not rooms:
+            return
+        # An equal share for each, so that no account fills the process before the others.
+        share = max(1, self._left // len(rooms))
+        limit = min(max(rooms.values()), share)
+        asked = list(rooms)[: self._left]
+        found = self._tables.queue.due(self._connection, asked, priority, self._now, limit)
+        counts: dict[str, int] = {}
+        for message in found:
+            counts[message.account_pk] = counts.get(message.account_pk, 0) + 1
+            if not self._take(message, rooms):
+                self._claim.full.add(message.account_pk)
+        self._claim.full |= {pk for pk, count in counts.items() if count >= limit}
+        self._claim.full |= set(rooms) - set(asked)
+
+    def _room(self, account: Account, priority: Priority) -> int:
+        pk = account.pk
+        trouble = self._troubled.get(pk)
+        if trouble is not None:
+            taken = self._taken.get(pk, 0)
+            return 0 if taken or trouble["retry_at"] > self._now else 1
+        room = self._capacity.rooms.get(pk, _FIRST_ROOM)
+        if priority is Priority.IMMEDIATE:
+            room = max(room, _URGENT_ROOM)
+        room -= self._taken.get(pk, 0)
+        return min(room, self._tenant_room(account.tenant_id), self._allowance(account))
+
+    def _tenant_room(self, tenant_id: str) -> int:
+        room = self._capacity.tenant_rooms.get(tenant_id, self._capacity.most_of_tenant)
+        return room - self._taken_of_tenant.get(tenant_id, 0)
+
+    def _allowance(self, account: Account) -> int:
+        """How many messages the rate limits admit; large where there are none."""
+        allowed = self._capacity.most
+        for use in self._uses(account):
+            allowed = min(allowed, use.allowance(self._now))
+        return allowed
+
+    def _uses(self, account: Account) -> list[Use]:
+        uses = (self._of_accounts.get(account.pk), self._of_tenants.get(account.tenant_id))
+        return [use for use in uses if use is not None]
+
+    def _take(self, message: ClaimedMessage, rooms: dict[str, int]) -> bool:
+        pk = message.account_pk
+        account = self._snapshot.accounts[pk]
+        fits = self._bytes_left >= message.size or not self._claim.messages
+        room = min(rooms[pk], self._left, self._tenant_room(account.tenant_id))
+        if room <= 0 or not fits or self._allowance(account) <= 0:
+            return False
+        rooms[pk] -= 1
+        self._left -= 1
+        self._bytes_left -= message.size
+        self._taken[pk] = self._taken.get(pk, 0) + 1
+        of_tenant = self._taken_of_tenant.get(account.tenant_id, 0)
+        self._taken_of_tenant[account.tenant_id] = of_tenant + 1
+        for use in self._uses(account):
+            use.in_flight += 1
+        if pk in self._troubled:
+            self._claim.probes.add(pk)
+        self._claim.messages.append(message)
+        return True
+
+    def _note_limited(self, accounts: Sequence[Account]) -> None:
+        """Accounts at their limit: those that wait are left in peace until it admits the next."""
+        for account in accounts:
+            uses = [use for use in self._uses(account) if use.allowance(self._now) <= 0]
+            if not uses:
+                continue
+            if account.rejects_over_limit:
+                self._reject(account)
+            else:
+                self._claim.limited[account.pk] = max(u.admits_at(self._now) for u in uses)
+
+    def _reject(self, account: Account) -> None:
+        taken = {m.pk for m in self._claim.messages}
+        for priority in Priority:
+            found = self._tables.queue.due(
+                self._connection, [account.pk], priority, self._now, _MOST_REJECTED
+            )
+            self._claim.rejected += [m for m in found if m.pk not in taken]

@@ -1,0 +1,123 @@
+"""What a newcomer copies from README and tutorial works, line by line."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+from tests.docs.pages import ROOT, blocks
+from tests.scenarios.command_line import CommandLine
+
+_PORTS = ("8000", "5000", "2525")
+#: In place of the reader's patience: ``sleep`` waits for the next report.
+_PATIENCE = """\
+set -eu
+seen=0
+sleep() {
+    seen=$((seen + 1))
+    for try in {1..600}; do
+        if (($(grep -c '^report:' "$OUTPUT") >= seen)); then return; fi
+        command sleep 0.05
+    done
+    echo "no report came"
+    exit 1
+}
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """Home of a user; the instances in it end with the test."""
+    yield tmp_path
+    CommandLine(tmp_path / ".mail-proxy").end_everything()
+
+
+def run(page: str, home: Path) -> str:
+    """Run the page's shell blocks as one terminal would; returns what appeared in it."""
+    script = _PATIENCE + "".join(blocks(ROOT / page, "sh"))
+    for usual, free in zip(_PORTS, free_ports(len(_PORTS)), strict=True):
+        script = re.sub(rf"\b{usual}\b", str(free), script)
+    output = home / "output"
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("GMP_", "MAIL_"))}
+    own = {
+        "HOME": str(home),
+        "GMP_HOME": str(home / ".mail-proxy"),
+        "OUTPUT": str(output),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONUNBUFFERED": "1",
+        "no_proxy": "127.0.0.1",
+    }
+    with output.open("wb") as file:
+        terminal = subprocess.Popen(
+            ["bash", "-c", script],
+            cwd=ROOT,
+            env={**inherited, **own},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+        try:
+            code = terminal.wait(90)
+        finally:
+            _end_group(terminal.pid)
+    text = output.read_text()
+    assert code == 0, text
+    return text
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [
+            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
+        ]
+        return [listener.getsockname()[1] for listener in sockets]
+
+
+def _end_group(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def test_readme(home: Path) -> None:
+    text = run("README.md", home)
+    assert '{"ok":true,"queued":1,"rejected":[]}' in text
+    assert "MESSAGE FOLLOWS" in text
+    assert 'report: {"sent_ts": ' in text
+    assert '"status":"sent"' in text
+    assert '"ok":false' not in text
+    assert "shop has stopped" in text
+
+
+def test_tutorial(home: Path) -> None:
+    text = run("docs/tutorial.md", home)
+    assert "MESSAGE FOLLOWS" in text
+    assert 'report: {"sent_ts": ' in text
+    assert re.search(r'"event_type":"sent".*"reported_ts":\d+', text)
+    assert '"reason":"already sent"' in text
+    assert 'report: {"deferred_ts": ' in text
+    assert '"status":"deferred"' in text
+    assert text.count('"ok":false') == 1
+    assert "shop is deleted" in text
+
+
+def test_the_program_that_takes_reports_itself(tmp_path: Path) -> None:
+    (program,) = blocks(ROOT / "docs" / "reference" / "reports.md", "python")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[]\n"

@@ -1,0 +1,87 @@
+"""The reference pages know everything that the code knows."""
+
+from __future__ import annotations
+
+import pytest
+from sphinx.errors import ExtensionError
+from tests.docs.pages import ROOT
+
+from mail_proxy.config import settings
+from mail_proxy.telemetry.metrics import MailMetrics
+from reference_pages import RENDERERS, errors, fill, metrics, rest
+from reference_pages.settings import unused
+
+
+def page(name: str) -> str:
+    return fill((ROOT / "docs" / "reference" / f"{name}.md").read_text())
+
+
+def test_every_setting_is_there_with_its_variables_and_meaning() -> None:
+    text = page("settings")
+    for setting in settings():
+        name = setting.dotted.rpartition(".")[2]
+        variables = "<br>".join(f"`{v}`" for v in setting.variables)
+        assert f"| `{name}`<br>{variables} |" in text
+        assert setting.description in text
+
+
+def test_settings_without_effect_are_told_from_those_that_are_read() -> None:
+    assert "attachment_base_url" in unused()
+    assert not {"db_path", "sync_interval", "retry_delays", "url"} & unused()
+
+
+def test_every_route_is_there() -> None:
+    text = page("rest")
+    specification = rest.specification()
+    routes = [(m.upper(), p) for p, methods in specification["paths"].items() for m in methods]
+    assert ("POST", "/commands/add-messages") in routes
+    for method, path in routes:
+        assert f"### `{method} {path}`\n" in text
+
+
+def test_routes_say_which_token_they_ask_for() -> None:
+    text = page("rest")
+    for title, token in (
+        ("GET /health", "none"),
+        ("GET /messages", "tenant or admin"),
+        ("POST /tenant", "admin"),
+    ):
+        section = text.split(f"### `{title}`\n")[1].split("###")[0]
+        assert f"Token: {token} " in section
+
+
+def test_every_field_of_a_message_is_there() -> None:
+    section = page("rest").split("### MessageIn\n")[1].split("###")[0]
+    for field in rest.specification()["components"]["schemas"]["MessageIn"]["properties"]:
+        assert f"| `{field}`" in section
+
+
+def test_every_error_is_there() -> None:
+    text = page("errors")
+    for error in errors.found():
+        assert f"| `{error.__name__}` | `{error.code}` | {error.http_status} |" in text
+
+
+def test_every_series_is_there() -> None:
+    text = page("metrics")
+    proxys = MailMetrics()
+    proxys.announce([("a tenant", "an account")])
+    types = [line.split()[2] for line in proxys.text().decode().splitlines() if "# TYPE" in line]
+    names = [name for name in types if not name.endswith("_created")]
+    assert "gmp_sent_total" in names
+    assert [name for name, *_ in metrics.series()] == names
+    for name in names:
+        assert f"| `{name}` |" in text
+
+
+@pytest.mark.parametrize("name", RENDERERS)
+def test_every_generated_part_has_its_page(name: str) -> None:
+    assert (
+        f"\n<!-- generated: {name} -->\n"
+        in (ROOT / "docs" / "reference" / f"{name}.md").read_text()
+    )
+
+
+def test_a_misspelt_part_stops_the_build() -> None:
+    with pytest.raises(ExtensionError, match="settings, rest"):
+        fill("<!-- generated: setings -->")

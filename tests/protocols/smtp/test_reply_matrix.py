@@ -1,0 +1,247 @@
+"""Every stage of a session x everything that a server may do there x with and without PIPELINING.
+
+112 cells: what each means is the table ``MEANING``; the refusals with codes of their own are
+in ``REFUSALS``, the mixtures of recipients in the test of that name.
+"""
+
+from __future__ import annotations
+
+import itertools
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from mail_proxy.domain.account import SmtpLogin
+from mail_proxy.domain.outcome import (
+    AccountTrouble,
+    Deferred,
+    Failed,
+    Outcome,
+    RecipientResult,
+    Sent,
+    Uncertain,
+)
+from mail_proxy.smtp.compose import ComposedMail
+from mail_proxy.smtp.connection import Connector
+from mail_proxy.smtp.pool import SMTPPool
+from mail_proxy.smtp.sender import SmtpSender
+from mail_proxy.smtp.transaction import Timeouts
+from mail_proxy.testing.smtp_server import Act, Script, ScriptedSmtpServer, Stage
+
+Logins = Callable[..., SmtpLogin]
+Messages = Callable[..., ComposedMail]
+ANN, BOB = "ann@example.org", "bob@example.org"
+FROM = "shop@example.com"
+PATIENT = Timeouts(open=20, command=20, end_of_data=20, send=20)
+#: For silence only: a loaded machine must not make a slow server of a quick one.
+HASTY_OPENING = Timeouts(open=0.4, command=20, end_of_data=20, send=20)
+HASTY_ANSWER = Timeouts(open=20, command=0.1, end_of_data=0.1, send=20)
+OPENING: tuple[Stage, ...] = ("connect", "EHLO", "STARTTLS", "AUTH")
+
+BEHAVIOURS: dict[str, Script] = {
+    "4xx": "451 4.3.0 not now",
+    "5xx": "554 5.0.0 not at all",
+    "421": ("421 4.3.2 closing", Act.DROP),
+    "drop": Act.DROP,
+    "silence": Act.SILENCE,
+    "garbage": "What do you want?",
+    "3xx": "354 that is no answer to this",
+}
+#: Where 3xx is the answer that is expected, it is 2xx that makes no sense.
+NONSENSE_AT_DATA = "250 that is no answer to this"
+#: In the order of BEHAVIOURS; trouble is the account's, with its stage.
+MEANING: dict[Stage, str] = {
+    "connect": "greeting greeting greeting greeting greeting greeting greeting",
+    "EHLO": "ehlo ehlo ehlo ehlo ehlo ehlo ehlo",
+    "STARTTLS": "tls tls tls tls tls tls tls",
+    "AUTH": "auth auth auth auth auth auth auth",
+    "MAIL": "deferred failed greeting deferred deferred deferred deferred",
+    "RCPT": "deferred failed deferred deferred deferred deferred deferred",
+    "DATA": "deferred failed deferred deferred deferred deferred deferred",
+    "end of data": "deferred failed deferred uncertain uncertain uncertain uncertain",
+}
+CELLS = [
+    pytest.param(stage, behaviour, expected, pipelining, id=f"{stage}-{behaviour}-{how}")
+    for stage, meanings in MEANING.items()
+    for behaviour, expected in zip(BEHAVIOURS, meanings.split(), strict=True)
+    for pipelining, how in ((True, "pipelining"), (False, "one by one"))
+]
+
+
+def test_the_matrix_is_complete() -> None:
+    assert len(CELLS) == 8 * 7 * 2 == 112
+
+
+@pytest.mark.parametrize(("stage", "behaviour", "expected", "pipelining"), CELLS)
+async def test_every_behaviour_at_every_stage_means_what_the_table_says(
+    stage: Stage,
+    behaviour: str,
+    expected: str,
+    pipelining: bool,
+    server_tls: ssl.SSLContext,
+    client_tls: ssl.SSLContext,
+    login: Logins,
+    message: Messages,
+) -> None:
+    timeouts = PATIENT
+    if behaviour == "silence":
+        timeouts = HASTY_OPENING if stage in OPENING else HASTY_ANSWER
+    script = BEHAVIOURS[behaviour]
+    if (stage, behaviour) == ("DATA", "3xx"):
+        script = NONSENSE_AT_DATA
+    async with (
+        ScriptedSmtpServer(
+            pipelining=pipelining, tls_context=server_tls, users={"u": "hunter2"}
+        ) as server,
+        sending(timeouts, client_tls) as sender,
+    ):
+        account = login(server.port, user="u", password="hunter2")
+        server.on(stage, script)
+        outcome = await sender.send(account, FROM, [ANN], message("first"))
+        assert meaning(outcome) == expected, outcome
+        if behaviour in ("4xx", "5xx") and isinstance(script, str):
+            assert script in str(outcome)
+
+        server.forget_script()
+        assert meaning(await sender.send(account, FROM, [BOB], message("second"))) == "sent"
+        (arrived,) = server.accepted
+        assert (arrived.recipients, b"second" in arrived.data) == ((BOB,), True)
+
+
+#: Stage, reply, what it means. What a server says of one recipient is told with its address.
+REFUSALS: list[tuple[Stage, str, str]] = [
+    ("connect", "421 4.7.0 too many connections from you", "greeting"),
+    ("connect", "554 5.7.1 your address is on a list", "greeting"),
+    ("AUTH", "535 5.7.8 wrong password", "auth"),
+    ("AUTH", "454 4.7.0 the directory is away", "auth"),
+    ("AUTH", "534 5.7.9 use an application password", "auth"),
+    ("MAIL", "530 5.7.0 log in first", "auth"),
+    ("MAIL", "454 4.7.0 the directory is away", "auth or greeting"),
+    ("MAIL", "452 4.3.1 disk is full", "deferred"),
+    ("MAIL", "452 4.5.3 too many messages", "deferred"),
+    ("MAIL", "552 5.3.4 too large", "failed"),
+    ("MAIL", "553 5.7.1 not your address", "failed"),
+    ("MAIL", "555 5.5.4 unknown parameter", "failed"),
+    ("RCPT", "550 5.7.1 relaying denied", "failed"),
+    ("RCPT", "554 5.7.1 relay access denied", "failed"),
+    ("RCPT", "550 5.1.1 no such user", "failed"),
+    ("RCPT", "551 5.1.6 user has moved", "failed"),
+    ("RCPT", "552 5.2.2 mailbox full", "failed"),
+    ("RCPT", "552 too many recipients", "deferred"),
+    ("RCPT", "452 4.5.3 too many recipients", "deferred"),
+    ("RCPT", "450 4.2.0 greylisted", "deferred"),
+    ("RCPT", "530 5.7.0 log in first", "auth"),
+    ("DATA", "554 5.5.1 no valid recipients", "failed"),
+    ("DATA", "452 4.3.1 disk is full", "deferred"),
+    ("end of data", "552 5.3.4 too large", "failed"),
+    ("end of data", "550 5.7.1 looks like spam", "failed"),
+    ("end of data", "554 5.6.0 malformed", "failed"),
+    ("end of data", "452 4.3.1 disk is full", "deferred"),
+]
+
+
+@pytest.mark.parametrize("pipelining", [True, False], ids=["pipelining", "one by one"])
+@pytest.mark.parametrize(("stage", "reply", "expected"), REFUSALS)
+async def test_well_known_refusals(
+    stage: Stage,
+    reply: str,
+    expected: str,
+    pipelining: bool,
+    sender: SmtpSender,
+    login: Logins,
+    message: Messages,
+) -> None:
+    async with ScriptedSmtpServer(pipelining=pipelining, users={"u": "hunter2"}) as server:
+        account = login(server.port, user="u", password="hunter2")
+        server.on(stage, reply)
+        outcome = await sender.send(account, FROM, [ANN], message())
+        assert meaning(outcome) in expected.split(" or "), outcome
+        assert isinstance(outcome, Deferred | Failed | AccountTrouble)
+        assert outcome.code == int(reply[:3])
+        assert reply[4:] in outcome.reason
+        assert (ANN in outcome.reason) == (stage == "RCPT" and "log in" not in reply)
+        assert server.accepted == []
+
+
+@pytest.mark.parametrize("pipelining", [True, False], ids=["pipelining", "one by one"])
+@pytest.mark.parametrize(
+    ("offer", "recipient", "mail", "word"),
+    [
+        ({"size": 100}, ANN, ComposedMail(b"x" * 101, False, False), "at most 100"),
+        ({"smtputf8": False}, "è@example.org", ComposedMail(b"x\r\n", False, False), "SMTPUTF8"),
+        ({"smtputf8": False}, ANN, ComposedMail(b"x\r\n", True, True), "SMTPUTF8"),
+        ({"eight_bit": False}, ANN, ComposedMail(b"\xe8\r\n", False, True), "8BITMIME"),
+    ],
+    ids=["size", "SMTPUTF8 for the envelope", "SMTPUTF8 for the headers", "8BITMIME"],
+)
+async def test_what_the_server_does_not_offer_is_not_tried(
+    offer: dict[str, int],
+    recipient: str,
+    mail: ComposedMail,
+    word: str,
+    pipelining: bool,
+    sender: SmtpSender,
+    login: Logins,
+    message: Messages,
+) -> None:
+    async with ScriptedSmtpServer(pipelining=pipelining, **offer) as server:  # type: ignore[arg-type]
+        outcome = await sender.send(login(server.port), FROM, [recipient], mail)
+        assert isinstance(outcome, Failed), outcome
+        assert word in outcome.reason
+        assert not [text for _, text in server.commands if text.startswith("MAIL")]
+
+
+@pytest.mark.parametrize("pipelining", [True, False], ids=["pipelining", "one by one"])
+@pytest.mark.parametrize("end", ["250", "451", "554"])
+@pytest.mark.parametrize("replies", list(itertools.product(("250", "450", "550"), repeat=2)))
+async def test_mixed_recipients(
+    replies: tuple[str, str],
+    end: str,
+    pipelining: bool,
+    sender: SmtpSender,
+    login: Logins,
+    message: Messages,
+) -> None:
+    """Each has its own fate where the message was taken; a refused message is nobody's."""
+    async with ScriptedSmtpServer(pipelining=pipelining) as server:
+        for address, reply in zip((ANN, BOB), replies, strict=True):
+            server.on_recipient(address, f"{reply} as scripted")
+        server.on("end of data", f"{end} as scripted")
+        outcome = await sender.send(login(server.port), FROM, [ANN, BOB], message())
+        taken = "250" in replies and end == "250"
+        accepted = [mail.recipients for mail in server.accepted]
+
+    fates = {"250": "sent", "450": "deferred", "451": "deferred", "550": "failed", "554": "failed"}
+    if "250" not in replies or taken:
+        expected = [fates[reply] for reply in replies]
+    else:
+        # The answer to the message holds for all but those who had been refused for good.
+        expected = ["failed" if reply == "550" else fates[end] for reply in replies]
+    assert not isinstance(outcome, Uncertain | AccountTrouble)
+    assert [result.address for result in outcome.recipients] == [ANN, BOB]
+    assert statuses(outcome.recipients) == expected
+    hope = "deferred" if "deferred" in expected else "failed"
+    assert meaning(outcome) == ("sent" if taken else hope)
+    takers = tuple(a for a, r in zip((ANN, BOB), replies, strict=True) if r == "250")
+    assert accepted == ([takers] if taken else [])
+
+
+def statuses(recipients: tuple[RecipientResult, ...]) -> list[str]:
+    return [str(result.status) for result in recipients]
+
+
+def meaning(outcome: Outcome) -> str:
+    match outcome:
+        case AccountTrouble(stage):
+            return stage
+        case Sent() | Deferred() | Failed() | Uncertain():
+            return type(outcome).__name__.lower()
+
+
+@asynccontextmanager
+async def sending(timeouts: Timeouts, tls: ssl.SSLContext) -> AsyncIterator[SmtpSender]:
+    pool = SMTPPool(Connector(timeouts, "client.example", tls))
+    yield SmtpSender(pool)
+    await pool.close_all()
