@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.protocols.rest.client import Client, eventually
+from tests.protocols.rest.client import Client
 
 from mail_proxy.testing.smtp_server import Act, ScriptedSmtpServer
 
@@ -73,7 +73,7 @@ async def test_what_is_sent_being_sent_or_failed_is_not_replaced(
     assert await refusal(client, "failed") == "already failed"
     smtp.on("end of data", Act.SILENCE)
     await client.add("sending")
-    await eventually(lambda: sum(c == "DATA" for _, c in smtp.commands) >= 2)
+    await client.in_state("sending", "sending")
     assert await refusal(client, "sending") == "in progress"
     await smtp.drop_connections()
 
