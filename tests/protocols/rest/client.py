@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -87,10 +87,3 @@ async def serving(config: ProxyConfig) -> AsyncIterator[Client]:
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://proxy") as http:
             yield Client(http)
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    """Return once ``condition`` holds; TimeoutError when it does not in time."""
-    async with asyncio.timeout(_PATIENCE_SECONDS):
-        while not condition():
-            await asyncio.sleep(0.01)
