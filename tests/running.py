@@ -17,6 +17,7 @@ from mail_proxy.wire.accounts import AccountIn
 from mail_proxy.wire.messages import AddMessagesOut, EventOut, Ids, MessageOut, parse_batch
 from mail_proxy.wire.tenants import TenantIn
 
+KEY = bytes(range(32))
 ADMIN_TOKEN = "the-admin-token"
 _PATIENCE_SECONDS = 20.0
 _ADMIN = Caller(None)
@@ -31,13 +32,13 @@ def settings(database_url: str, folder: Path, **changes: Any) -> ProxyConfig:
     """Settings of a test's instance; groups are given as dictionaries."""
     changes["timing"] = {**SLOW_POLL, **changes.get("timing", {})}
     defaults: dict[str, Any] = {"api_token": ADMIN_TOKEN, "key_file": key_file(folder)}
-    return ProxyConfig(db_path=database_url, **{**defaults, **changes})
+    return ProxyConfig(**{"db_path": database_url, **defaults, **changes})
 
 
 def key_file(folder: Path) -> Path:
     """The same key for every proxy of a test."""
     file = folder / "encryption_key"
-    file.write_bytes(bytes(range(32)))
+    file.write_bytes(KEY)
     return file
 
 

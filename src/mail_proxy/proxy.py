@@ -67,6 +67,7 @@ class MailProxy:
         self._tables = tables
         self._clock = clock
         self._started = time.monotonic()
+        self._stopped = False
         self.metrics = MailMetrics()
         self._directory = Directory(db, tables, config.concurrency)
         token = config.api_token.get_secret_value() if config.api_token else None
@@ -134,7 +135,13 @@ class MailProxy:
         await self.stop()
 
     async def stop(self) -> None:
-        """Finish what is in flight within ``shutdown_timeout``, hand back the rest, close."""
+        """Finish what is in flight within ``shutdown_timeout``, hand back the rest, close.
+
+        Stopping twice changes nothing.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
         _log.info("action=proxy.stopping")
         await self.intake.drained()
         if self._delivers:

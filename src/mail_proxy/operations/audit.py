@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from pydantic import BaseModel
@@ -18,6 +19,8 @@ def masked(value: Any) -> Any:
     """A JSON-ready copy in which secrets and bodies are replaced by ``********``."""
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     if isinstance(value, dict):
         return {k: _masked_field(k, v) for k, v in value.items()}
     if isinstance(value, list | tuple):

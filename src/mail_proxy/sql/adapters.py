@@ -210,7 +210,11 @@ class PostgresAdapter:
 
     def is_passing(self, error: exc.DBAPIError) -> bool:
         state = getattr(error.orig, "sqlstate", None)
-        return error.connection_invalidated or state is None or state.startswith(self._PASSING)
+        if state is None:
+            # The driver's own: a lost connection is an OperationalError, and what it could not
+            # even send for the value in it is not.
+            return isinstance(error, exc.OperationalError | exc.InterfaceError)
+        return error.connection_invalidated or state.startswith(self._PASSING)
 
     def is_retryable(self, error: exc.DBAPIError) -> bool:
         return getattr(error.orig, "sqlstate", None) in self._RETRYABLE

@@ -14,6 +14,11 @@ _PLAIN = re.compile(
     r"([A-Za-z0-9_%+-]+(?:\.[A-Za-z0-9_%+-]+)*)"
     r"@((?:[A-Za-z0-9](?:[A-Za-z0-9]|-(?!-)){0,62}(?<!-)\.)+[A-Za-z]{2,63})"
 )
+# Any domain in ASCII that is not IDNA; the library would refuse names of private networks.
+_DOMAIN = re.compile(
+    r"(?=.{1,253}$)[A-Za-z0-9](?:(?:[A-Za-z0-9]|-(?!-)){0,61}[A-Za-z0-9])?"
+    r"(?:\.[A-Za-z0-9](?:(?:[A-Za-z0-9]|-(?!-)){0,61}[A-Za-z0-9])?)*"
+)
 _NAMED = re.compile(r"([^<>]*|\s*\"(?:[^\"\\]|\\.)*\"\s*)<([^<>]*)>\s*")
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _FORBIDDEN = re.compile(r"[\r\n\0]")
@@ -42,11 +47,12 @@ def _addr_spec(text: str) -> str:
     match = _PLAIN.fullmatch(text)
     if match and len(text) <= _MAX_ADDRESS and len(match[1]) <= _MAX_LOCAL:
         return f"{match[1]}@{match[2].lower()}"
+    local, at, domain = text.rpartition("@")
+    is_plain_domain = _DOMAIN.fullmatch(domain) is not None
     try:
         found = validate_email(
-            text,
+            f"{local}{at}example.com" if is_plain_domain else text,
             check_deliverability=False,
-            # Mail inside a company goes to names without a dot, too.
             globally_deliverable=False,
             allow_quoted_local=True,
             allow_domain_literal=True,
@@ -54,7 +60,8 @@ def _addr_spec(text: str) -> str:
     except EmailNotValidError as error:
         raise ValueError(f"{_shown(text)} is not a mail address: {error}") from None
     local = found.local_part
-    address = f"{local}@{found.ascii_domain or found.domain}"
+    domain = domain.lower() if is_plain_domain else found.ascii_domain or found.domain
+    address = f"{local}@{domain}"
     if len(local.encode()) > _MAX_LOCAL or len(address.encode()) > _MAX_ADDRESS:
         raise ValueError(
             f"{_shown(text)} is too long; allowed: {_MAX_LOCAL} octets before the @, "

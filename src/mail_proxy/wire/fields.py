@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from mail_proxy.config import PRIORITY_NAMES
 
+_BRANCH = re.compile(r"(?:list|function-after)\[|constrained-str$")
 _FORBIDDEN = re.compile(r"[\r\n\0]")
 
 
@@ -37,6 +39,11 @@ Identifier = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(
 Priority = Annotated[int, BeforeValidator(_priority)]
 Timestamp = Annotated[float, Field(ge=0, le=253_402_300_799, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
+
+
+def field_name(location: Sequence[str | int]) -> str:
+    """Where an error is, without the names that pydantic gives to the branches of a union."""
+    return ".".join(str(part) for part in location if not _BRANCH.match(str(part)))
 
 
 class Request(BaseModel):

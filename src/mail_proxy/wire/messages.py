@@ -12,7 +12,15 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from mail_proxy.domain.mail import OWN_HEADER_PREFIXES, OWN_HEADERS, Address, Mail
 from mail_proxy.errors import Malformed, TooLarge
 from mail_proxy.wire.addresses import parse_mailbox, parse_mailboxes
-from mail_proxy.wire.fields import Identifier, OneLine, Priority, Request, Text, Timestamp
+from mail_proxy.wire.fields import (
+    Identifier,
+    OneLine,
+    Priority,
+    Request,
+    Text,
+    Timestamp,
+    field_name,
+)
 
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
 _MESSAGE_ID = re.compile(r"<[^<>\s@]+@[^<>\s@]+>")
@@ -187,7 +195,7 @@ def _parse(record: Any) -> MessageIn | Rejection:
 def explain(error: ValidationError) -> str:
     """What is wrong, in one line that names the field and never repeats a long value."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"] if not str(part).startswith("constrained"))
+    field = field_name(first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = "unknown field"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 
 from mail_proxy.api.app import build_app
 from mail_proxy.config import ProxyConfig
@@ -17,18 +18,22 @@ _PATIENCE_SECONDS = 20.0
 
 
 class Client:
-    """Calls as the administrator, or with the ``token`` that is given."""
+    """Calls as the administrator, or with the ``token`` that is given.
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
-        self._http = http
+    ``http`` calls without any token. ``app`` is the application itself.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, app: FastAPI) -> None:
+        self.http = http
+        self.app = app
 
     async def __call__(
         self, method: str, path: str, body: Any = None, *, token: str = "admin-token"
     ) -> httpx.Response:
         headers = {"X-API-Token": token}
         if body is None:
-            return await self._http.request(method, path, headers=headers)
-        return await self._http.request(method, path, headers=headers, json=body)
+            return await self.http.request(method, path, headers=headers)
+        return await self.http.request(method, path, headers=headers, json=body)
 
     async def ok(self, method: str, path: str, body: Any = None, **options: Any) -> dict[str, Any]:
         """The answer of a call that must succeed."""
@@ -83,7 +88,20 @@ class Client:
 async def serving(config: ProxyConfig) -> AsyncIterator[Client]:
     """The application, started, and a client of it."""
     app = build_app(lambda: config)
-    async with app.router.lifespan_context(app):
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://proxy") as http:
-            yield Client(http)
+    async with app.router.lifespan_context(app), calling(app) as client:
+        yield client
+
+
+@asynccontextmanager
+async def calling(app: FastAPI, address: str = "127.0.0.1") -> AsyncIterator[Client]:
+    """A client of an application, calling from an address."""
+    transport = httpx.ASGITransport(app, client=(address, 50000), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://proxy") as http:
+        yield Client(http, app)
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Return once ``condition`` holds; TimeoutError when it does not in time."""
+    async with asyncio.timeout(_PATIENCE_SECONDS):
+        while not condition():
+            await asyncio.sleep(0.01)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from tests.protocols.rest.client import Client, serving
 
 from mail_proxy.config import ProxyConfig, TimingConfig
@@ -29,14 +30,26 @@ async def endpoint(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SyncEndpoin
 
 
 @pytest.fixture
-async def client(database_url: str, tmp_path: Path) -> AsyncIterator[Client]:
+def config(database_url: str, tmp_path: Path) -> ProxyConfig:
     key_file = tmp_path / "encryption_key"
     key_file.write_bytes(bytes(32))
-    config = ProxyConfig(
+    return ProxyConfig(
         db_path=database_url,
         key_file=key_file,
-        api_token="admin-token",
+        api_token=SecretStr("admin-token"),
         timing=TimingConfig(report_delay=0.01),
     )
+
+
+@pytest.fixture
+async def client(config: ProxyConfig) -> AsyncIterator[Client]:
     async with serving(config) as client:
+        yield client
+
+
+@pytest.fixture
+async def idle(config: ProxyConfig) -> AsyncIterator[Client]:
+    """A service that takes messages and sends none."""
+    async with serving(config.model_copy(update={"scheduler_active": False})) as client:
+        await client.ok("POST", "/account", {"id": "smtp", "host": "127.0.0.1", "tls": "none"})
         yield client

@@ -13,6 +13,7 @@ from mail_proxy.wire.accounts import (
     AccountsOut,
     AccountTestOut,
 )
+from mail_proxy.wire.fields import Identifier
 from mail_proxy.wire.tenants import Done
 
 router = APIRouter(tags=["accounts"])
@@ -34,7 +35,7 @@ async def list_accounts(
 
 @router.get("/account/{id:path}")
 async def get(
-    service: Service, caller: AnyCaller, id: str, tenant_id: TenantQuery = None
+    service: Service, caller: AnyCaller, id: Identifier, tenant_id: TenantQuery = None
 ) -> AccountAnswer:
     """One account."""
     request = operations.WhichAccount(id)
@@ -43,7 +44,7 @@ async def get(
 
 @router.delete("/account/{id:path}")
 async def delete(
-    service: Service, caller: AnyCaller, id: str, tenant_id: TenantQuery = None
+    service: Service, caller: AnyCaller, id: Identifier, tenant_id: TenantQuery = None
 ) -> Done:
     """Remove an account; its queued messages end in `error` and are reported."""
     request = operations.WhichAccount(id)
@@ -52,7 +53,7 @@ async def delete(
 
 @router.post("/account/{id:path}/test")
 async def test(
-    service: Service, caller: AnyCaller, id: str, tenant_id: TenantQuery = None
+    service: Service, caller: AnyCaller, id: Identifier, tenant_id: TenantQuery = None
 ) -> AccountTestOut:
     """Connect, TLS, log in, quit; takes half a minute at most."""
     request = operations.WhichAccount(id)

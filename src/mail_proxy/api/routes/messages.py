@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 
 from mail_proxy.api.deps import AnyCaller, Service, TenantQuery
 from mail_proxy.operations import messages as operations
-from mail_proxy.wire.fields import Identifier
+from mail_proxy.wire.fields import Identifier, OneLine
 from mail_proxy.wire.messages import (
     AddMessages,
     AddMessagesOut,
@@ -81,9 +81,11 @@ async def list_messages(
     account_id: Identifier | None = None,
     batch_code: Identifier | None = None,
     id: Identifier | None = None,
-    q: Annotated[str | None, Query(max_length=255, description="Recipient or subject.")] = None,
+    q: Annotated[OneLine | None, Query(max_length=255, description="Recipient or subject.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    cursor: Annotated[str | None, Query(pattern=r"^[0-9a-f-]{36}$")] = None,
+    cursor: Annotated[
+        str | None, Query(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+    ] = None,
 ) -> MessagesOut:
     """Messages, newest first."""
     request = operations.WhichMessages(
@@ -96,7 +98,7 @@ async def list_messages(
 # the longer route has to come first.
 @router.get("/messages/{id:path}/events")
 async def events(
-    service: Service, caller: AnyCaller, id: str, tenant_id: TenantQuery = None
+    service: Service, caller: AnyCaller, id: Identifier, tenant_id: TenantQuery = None
 ) -> EventsOut:
     """What happened to a message, oldest first."""
     request = operations.WhichMessage(id)
@@ -105,7 +107,7 @@ async def events(
 
 @router.get("/messages/{id:path}")
 async def get(
-    service: Service, caller: AnyCaller, id: str, tenant_id: TenantQuery = None
+    service: Service, caller: AnyCaller, id: Identifier, tenant_id: TenantQuery = None
 ) -> MessageAnswer:
     """One message."""
     request = operations.WhichMessage(id)

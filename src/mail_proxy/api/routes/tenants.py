@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from mail_proxy.api.deps import Admin, AnyCaller, Service
 from mail_proxy.operations import tenants as operations
+from mail_proxy.wire.fields import Identifier
 from mail_proxy.wire.tenants import (
     ApiKeyIn,
     ApiKeyOut,
@@ -34,32 +35,34 @@ async def list_tenants(service: Service, caller: Admin, active_only: bool = Fals
 
 
 @router.get("/tenant/{id}")
-async def get(service: Service, caller: AnyCaller, id: str) -> TenantAnswer:
+async def get(service: Service, caller: AnyCaller, id: Identifier) -> TenantAnswer:
     """One tenant."""
     return await service.door.call(operations.get, caller, None, id)
 
 
 @router.put("/tenant/{id}")
-async def update(service: Service, caller: AnyCaller, id: str, body: TenantFields) -> TenantAnswer:
+async def update(
+    service: Service, caller: AnyCaller, id: Identifier, body: TenantFields
+) -> TenantAnswer:
     """Change the given fields only."""
     return await service.door.call(operations.update, caller, body, id)
 
 
 @router.delete("/tenant/{id}")
-async def delete(service: Service, caller: Admin, id: str) -> Done:
+async def delete(service: Service, caller: Admin, id: Identifier) -> Done:
     """Remove a tenant with all its data; `default` cannot be removed."""
     return await service.door.call(operations.delete, caller, operations.ForTenant(id))
 
 
 @router.post("/tenant/{id}/api-key")
 async def make_key(
-    service: Service, caller: Admin, id: str, body: ApiKeyIn | None = None
+    service: Service, caller: Admin, id: Identifier, body: ApiKeyIn | None = None
 ) -> ApiKeyOut:
     """A new key; the old one stops working at once."""
     return await service.door.call(operations.make_key, caller, operations.ForTenant(id, body))
 
 
 @router.delete("/tenant/{id}/api-key")
-async def revoke_key(service: Service, caller: Admin, id: str) -> Done:
+async def revoke_key(service: Service, caller: Admin, id: Identifier) -> Done:
     """Revoke the key."""
     return await service.door.call(operations.revoke_key, caller, operations.ForTenant(id))
