@@ -35,6 +35,7 @@ _COUNTS = {
     "crash-messages": "messages of crash",
     "kills": "kills of crash",
     "dispatcher-messages": "messages of two-dispatchers",
+    "limit-seconds": "how long rate-limit watches",
     "chaos-messages": "messages of chaos",
     "faults": "faults of chaos",
     "fairness-messages": "messages of the other tenant in fairness",

@@ -29,6 +29,7 @@ class Options:
     crash_messages: int = 5_000
     kills: int = 5
     dispatcher_messages: int = 5_000
+    limit_seconds: int = 185
     chaos_messages: int = 10_000
     faults: int = 30
     #: Whether chaos saves the account after each fault, which ends the pause of one in trouble.

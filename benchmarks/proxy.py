@@ -187,8 +187,9 @@ class Proxy:
             raise BenchmarkError(f"{method} {path}: {status} {answer[:300]!r}")
         return json.loads(answer)
 
-    def add_account(self, sink_port: int) -> None:
-        account = {"id": ACCOUNT, "host": "127.0.0.1", "port": sink_port, "tls": "none"}
+    def add_account(self, sink_port: int, **fields: object) -> None:
+        server = {"host": "127.0.0.1", "port": sink_port, "tls": "none"}
+        account = {"id": ACCOUNT, **server, **fields}
         self.request("POST", "/account", json.dumps(account).encode())
 
     def add_messages(self, body: bytes, count: int) -> None:

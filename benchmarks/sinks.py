@@ -118,6 +118,11 @@ class RecordingSink(_ServerProcess):
         self._read()
         return {mail_id: n - 1 for mail_id, n in self.arrivals.items() if n > 1}
 
+    def moments(self) -> list[float]:
+        """When each message was accepted first, in seconds of the monotonic clock."""
+        self._read()
+        return [stamp / 1e9 for stamp in self.accepted_ns.values()]
+
     def accepted_at(self, mail_id: str) -> int | None:
         self._read()
         return self.accepted_ns.get(mail_id)

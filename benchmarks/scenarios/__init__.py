@@ -9,6 +9,7 @@ from benchmarks.scenarios.dispatchers import two_dispatchers
 from benchmarks.scenarios.drain import drain
 from benchmarks.scenarios.intake import intake
 from benchmarks.scenarios.latency import latency
+from benchmarks.scenarios.rate_limit import rate_limit
 from benchmarks.scenarios.throughput import end_to_end, exactly_once, reference
 
 
@@ -32,4 +33,7 @@ SCENARIOS = {
     "crash": Scenario(crash, "kill -9 during a drain: lost and copies"),
     "chaos": Scenario(chaos, "kills, database restarts, cut connections: lost and copies"),
     "two-dispatchers": Scenario(two_dispatchers, "two proxies on one PostgreSQL"),
+    "rate-limit": Scenario(
+        rate_limit, "a limit a minute with four dispatchers on one PostgreSQL", by_default=False
+    ),
 }

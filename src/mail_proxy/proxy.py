@@ -12,7 +12,9 @@ from typing import Self
 
 from mail_proxy.config import ProxyConfig
 from mail_proxy.delivery.dispatcher import Dispatcher
+from mail_proxy.delivery.holding import SuspensionSweep
 from mail_proxy.delivery.pipeline import Pipeline
+from mail_proxy.delivery.retention import Retention
 from mail_proxy.domain.tenant import DEFAULT_TENANT
 from mail_proxy.encryption import load_key, make_key_file
 from mail_proxy.errors import DatabaseUnavailable, EncryptionKeyNotConfigured
@@ -21,8 +23,10 @@ from mail_proxy.kit.ids import uuid7
 from mail_proxy.kit.worker import Worker
 from mail_proxy.operations import service as service_operations
 from mail_proxy.operations.access import Authenticator, Caller
+from mail_proxy.operations.account_test import AccountTest
 from mail_proxy.operations.intake import Intake
 from mail_proxy.operations.operation import Door, Signals
+from mail_proxy.operations.upkeep import Upkeep
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
 from mail_proxy.smtp.connection import Connector
@@ -70,7 +74,10 @@ class MailProxy:
         self._signals = Signals()
         self.door = Door(db, tables, self._directory, config, self._signals, clock)
         self.intake = Intake(db, tables, self._directory, config, self._signals, clock)
+        self.upkeep = Upkeep(self.door, db, tables, self._signals)
         self._pool = SMTPPool(_connector(config), clock=clock)
+        sender = SmtpSender(self._pool)
+        self.account_test = AccountTest(self.door, self._directory, sender)
         self._reporter = ClientReporter(
             db, tables, self._directory, config, clock, uuid7(), report_delivery_callable
         )
@@ -79,12 +86,14 @@ class MailProxy:
             db,
             tables,
             self._directory,
-            Pipeline(SmtpSender(self._pool), clock),
+            Pipeline(sender, clock),
             config,
             self.metrics,
             clock,
             self._reporter.new_events,
         )
+        self._sweep = SuspensionSweep(db, tables.held, self._messages_due)
+        self._retention = Retention(db, tables, config.queue, clock)
 
     @classmethod
     async def create(
@@ -129,6 +138,8 @@ class MailProxy:
         _log.info("action=proxy.stopping")
         await self.intake.drained()
         if self._delivers:
+            await self._retention.stop()
+            await self._sweep.stop()
             await self._dispatcher.stop()
             await self._reaper.stop()
         await self._reporter.stop()
@@ -179,11 +190,14 @@ class MailProxy:
         await self._directory.current()
         self._signals.messages_added = self._messages_added
         self._signals.events_added = self._reporter.new_events
+        self._signals.messages_due = self._messages_due
         self._signals.directory_changed = self._directory_changed
         self._signals.run_now = self._run_now
         if self._delivers:
             await self._dispatcher.start()
             self._reaper.start()
+            self._sweep.start()
+            self._retention.start()
         if self.config.scheduler_active:
             self._reporter.start()
         _log.info("action=proxy.started database=%s", self._db.adapter.name)
@@ -192,15 +206,18 @@ class MailProxy:
         await asyncio.sleep(_REAP_SECONDS)
         await self._pool.reap(self._clock.monotonic())
 
-    def _messages_added(self, tenants: set[str]) -> None:
+    def _messages_due(self) -> None:
         if not self.config.test_mode:
             self._dispatcher.wake()
-        for tenant_id in tenants:
-            self._reporter.messages_added(tenant_id)
 
     def _directory_changed(self) -> None:
-        if not self.config.test_mode:
-            self._dispatcher.wake()
+        self._messages_due()
+        self._sweep.wake()
+
+    def _messages_added(self, tenants: set[str]) -> None:
+        self._messages_due()
+        for tenant_id in tenants:
+            self._reporter.messages_added(tenant_id)
 
     def _run_now(self, tenant_id: str | None) -> None:
         self._dispatcher.wake()

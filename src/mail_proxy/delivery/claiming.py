@@ -154,6 +154,7 @@ class _Round:
             {a.pk: a.limits for a in accounts if a.limits},
             self._tenant_limits(accounts),
             self._now,
+            lock=True,
         )
         for priority in Priority:
             if self._left > 0 and self._bytes_left > 0:
@@ -167,7 +168,10 @@ class _Round:
         return {tenant.id: tenant.limits for tenant in tenants if tenant.limits}
 
     def _pass(self, priority: Priority, accounts: Sequence[Account]) -> None:
-        rooms = {a.pk: room for a in accounts if (room := self._room(a, priority)) > 0}
+        rooms = {a.pk: self._room(a, priority) for a in accounts}
+        # Not looked at for lack of room: nobody knows whether there is more.
+        self._claim.full |= {pk for pk, room in rooms.items() if room <= 0}
+        rooms = {pk: room for pk, room in rooms.items() if room > 0}
         if not rooms:
             return
         # An equal share for each, so that no account fills the process before the others.

@@ -228,15 +228,18 @@ class Dispatcher:
         await self._finish(lane, message, await self._attempt(lane, message))
 
     async def _attempt(self, lane: Lane, message: ClaimedMessage) -> Outcome:
+        begun = False
         try:
             async with self._slots.slot(message.tenant_id):
+                begun = True
                 if not self._lease.valid:
                     return Deferred("the lease ended before the attempt")
                 outcome = await caught(self._pipeline.deliver(lane.account, message))
         except asyncio.CancelledError:
             # Broken off by ``stop`` or a lost lease. What came of it has to be recorded all the
             # same, and the end of data may have been sent already.
-            return Uncertain("broken off by the proxy")
+            reason = "broken off by the proxy"
+            return Uncertain(reason) if begun else Deferred(reason)
         if isinstance(outcome, Exception):
             # A fault of ours must not keep the message from being tried again.
             _log.error("action=message.fault message=%s", message.id, exc_info=outcome)

@@ -18,7 +18,7 @@ _log = logging.getLogger("mail_proxy.delivery")
 Result = TypeVar("Result")
 _MOST_A_COMMIT = 512
 #: Every outcome that is not on disk is a mail that a crash would double: keep them few.
-_MOST_UNRECORDED = 200
+_MOST_UNRECORDED = 100
 _RETRY_SECONDS = 1.0
 
 

@@ -29,11 +29,12 @@ class Batcher(Generic[Item, Result]):
         self._flush = flush
         self._most = most
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._flushing = 0
         self._task: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
-        """How many items wait for their flush; those in the running flush do not count."""
-        return len(self._waiting)
+        """How many items were handed over and are not flushed yet."""
+        return len(self._waiting) + self._flushing
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
         """Hand over an item; the future is done once its batch is flushed."""
@@ -56,8 +57,11 @@ class Batcher(Generic[Item, Result]):
                 batch = [
                     self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))
                 ]
+                self._flushing = len(batch)
                 await self._flush_batch(batch)
+                self._flushing = 0
         finally:
+            self._flushing = 0
             self._task = None
 
     async def _flush_batch(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from mail_proxy.domain.mail import Address
 from mail_proxy.domain.message import WAITING, MessageState
 from mail_proxy.errors import Malformed, NotFound
+from mail_proxy.operations.holdups import Holdup, holdups
 from mail_proxy.operations.operation import Context, operation
 from mail_proxy.sql.mail_codec import load_mail
 from mail_proxy.sql.table import Row
@@ -65,15 +67,19 @@ def list_messages(context: Context, request: WhichMessages) -> MessagesOut:
     )
     page = rows[: request.limit]
     more = len(rows) > request.limit
+    held_up = holdups(context, (row["account_pk"] for row in page if row["state"] in WAITING))
     return MessagesOut(
-        messages=[_shown(row) for row in page], next_cursor=page[-1]["pk"] if more else None
+        messages=[_shown(row, held_up.get(row["account_pk"])) for row in page],
+        next_cursor=page[-1]["pk"] if more else None,
     )
 
 
 @operation("messages.get")
 def get(context: Context, request: WhichMessage) -> MessageAnswer:
     """One message."""
-    return MessageAnswer(message=_shown(_detail(context, request.id)))
+    row = _detail(context, request.id)
+    held_up = holdups(context, [row["account_pk"]]) if row["state"] in WAITING else {}
+    return MessageAnswer(message=_shown(row, held_up.get(row["account_pk"])))
 
 
 @operation("messages.events")
@@ -121,13 +127,16 @@ def _detail(context: Context, message_id: str) -> Row:
     return row
 
 
-def _shown(row: Row) -> MessageOut:
+def _shown(row: Row, holdup: Holdup | None) -> MessageOut:
     mail = load_mail(row["content"])
     state = row["state"]
     ended = {MessageState.SENT: "sent_ts", MessageState.ERROR: "error_ts"}.get(state)
     times: dict[str, int | None] = {"sent_ts": None, "error_ts": None}
     if ended is not None:
         times[ended] = _whole(row["state_at"])
+    due_at, error = row["due_at"], row["error"]
+    if state in WAITING and holdup is not None and holdup.until > due_at:
+        due_at, error = holdup.until, holdup.reason
     return MessageOut(
         **{name: row[name] for name in _COPIED},
         **times,
@@ -139,14 +148,15 @@ def _shown(row: Row) -> MessageOut:
         subject=mail.subject,
         message_id=mail.message_id,
         created_ts=int(row["created_at"]),
-        deferred_ts=_whole(row["due_at"]) if state in WAITING else None,
+        deferred_ts=math.ceil(due_at) if state in WAITING else None,
+        error=error,
         expires_ts=_whole(row["expires_at"]),
         retry_count=row["retries"],
         recipients=row["recipient_results"],
     )
 
 
-_COPIED = ("id", "pk", "tenant_id", "account_id", "priority", "batch_code", "error")
+_COPIED = ("id", "pk", "tenant_id", "account_id", "priority", "batch_code")
 
 
 def _text(address: Address) -> str:

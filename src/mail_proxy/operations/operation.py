@@ -25,6 +25,7 @@ class Signals:
     """Bells of the loops, rung after a commit. Each is replaced by the composition root."""
 
     messages_added: Callable[[set[str]], None] = lambda tenants: None
+    messages_due: Callable[[], None] = lambda: None
     events_added: Callable[[], None] = lambda: None
     directory_changed: Callable[[], None] = lambda: None
     run_now: Callable[[str | None], None] = lambda tenant_id: None

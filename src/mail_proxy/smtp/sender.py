@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from mail_proxy.smtp.compose import ComposedMail
 from mail_proxy.smtp.pool import SMTPPool
 from mail_proxy.smtp.transaction import Stale
 
+_PROBE_SECONDS = 25.0
 _QUIT_SECONDS = 5.0
 
 
@@ -66,8 +68,12 @@ class SmtpSender:
         finally:
             self._pool.release(connection)
 
-    async def probe(self, login: SmtpLogin) -> list[ProbeStep]:
-        """Try the account on a session of its own, up to the first step that fails."""
+    async def probe(self, login: SmtpLogin, timeout: float = _PROBE_SECONDS) -> list[ProbeStep]:
+        """Try the account on a session of its own, up to the first step that fails.
+
+        Takes at most ``timeout`` seconds, and 5 more for the end of a session that was opened.
+        """
+        deadline = asyncio.get_running_loop().time() + timeout
         dial = self._pool.connector.dial(login)
         steps: list[ProbeStep] = []
         for name, action in (
@@ -76,7 +82,11 @@ class SmtpSender:
             ("login", dial.log_in),
         ):
             started = time.perf_counter()
-            result = await action()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    result = await action()
+            except TimeoutError:
+                result = AccountTrouble(name, f"not done {timeout:g} seconds after the start")
             if isinstance(result, AccountTrouble):
                 failed = "tls" if result.stage == "tls" else name
                 steps.append(ProbeStep(failed, False, result.reason, _ms_since(started)))

@@ -78,6 +78,9 @@ class SqliteAdapter:
         parent = Path(self._path).absolute().parent
         if not parent.is_dir():
             raise ConfigError(f"db_path = {self._path!r}: its folder does not exist")
+        if not Path(self._path).exists():
+            # SQLite would make it readable for all, and gives its companions the same mode.
+            Path(self._path).touch(mode=0o600)
 
     def engines(self) -> tuple[Engine, Engine]:
         return self._engine("BEGIN IMMEDIATE", 1), self._engine("BEGIN", self.readers)

@@ -37,12 +37,15 @@ metadata = MetaData(
 _Serial = BigInteger().with_variant(Integer(), "sqlite")
 
 WAITING = text("state IN ('pending', 'deferred') AND NOT held")
+#: By batch, in the order in which they are sent.
+WAITING_OF_BATCH = text("state IN ('pending', 'deferred') AND NOT held AND batch_code IS NOT NULL")
 HELD = text("held")
 SENDING = text("state = 'sending'")
 UNREPORTED = "reported_at IS NULL AND event_type <> 'queued'"
 #: Two indexes, so that finding what is new does not depend on how much was put off.
 FRESH = f"{UNREPORTED} AND report_after IS NULL"
 PUT_OFF = f"{UNREPORTED} AND report_after IS NOT NULL"
+REPORTED = "reported_at IS NOT NULL"
 
 instance = Table(
     "instance",
@@ -208,6 +211,9 @@ message = Table(
     CheckConstraint("state IN ('pending', 'sending', 'sent', 'deferred', 'error')", name="state"),
     CheckConstraint("priority BETWEEN 0 AND 3", name="priority"),
     CheckConstraint("(state = 'sending') = (claimed_by IS NOT NULL)", name="claimed"),
+    CheckConstraint(
+        "NOT held OR (state IN ('pending', 'deferred') AND batch_code IS NOT NULL)", name="held"
+    ),
     Index(
         "ix_message_waiting",
         "account_pk",
@@ -225,9 +231,22 @@ message = Table(
         postgresql_where=SENDING,
     ),
     Index(
+        "ix_message_waiting_of_batch",
+        "tenant_id",
+        "batch_code",
+        "priority",
+        "due_at",
+        "pk",
+        sqlite_where=WAITING_OF_BATCH,
+        postgresql_where=WAITING_OF_BATCH,
+    ),
+    Index(
         "ix_message_held",
         "tenant_id",
         "batch_code",
+        "priority",
+        "due_at",
+        "pk",
         sqlite_where=HELD,
         postgresql_where=HELD,
     ),
@@ -236,6 +255,7 @@ message = Table(
         "ix_message_batch",
         "tenant_id",
         "batch_code",
+        "pk",
         sqlite_where=text("batch_code IS NOT NULL"),
         postgresql_where=text("batch_code IS NOT NULL"),
     ),
@@ -284,6 +304,14 @@ message_event = Table(
         "seq",
         sqlite_where=text(PUT_OFF),
         postgresql_where=text(PUT_OFF),
+    ),
+    Index(
+        "ix_message_event_reported",
+        "tenant_id",
+        "reported_at",
+        "seq",
+        sqlite_where=text(REPORTED),
+        postgresql_where=text(REPORTED),
     ),
 )
 

@@ -132,3 +132,19 @@ class AccountSaved(BaseModel):
     ok: bool = True
     id: str
     pk: str
+
+
+class AccountTestStep(BaseModel):
+    """One step of an account test: ``connect``, ``tls``, ``login`` or ``quit``."""
+
+    step: str
+    ok: bool
+    detail: str
+    ms: float
+
+
+class AccountTestOut(BaseModel):
+    """``ok`` when every step went well; the last step is the one that failed."""
+
+    ok: bool
+    steps: list[AccountTestStep]

@@ -239,6 +239,35 @@ class DeletedOut(BaseModel):
     in_progress: list[str]
 
 
+class RetryMessages(Request):
+    """Body of ``POST /commands/retry-messages``: one of the two."""
+
+    ids: list[Identifier] | None = Field(None, max_length=10_000)
+    batch_code: Identifier | None = None
+
+
+class RetriedOut(BaseModel):
+    """How many messages are in the queue again."""
+
+    ok: bool = True
+    requeued: int
+
+
+class CleanupMessages(Request):
+    """Body of ``POST /commands/cleanup-messages``."""
+
+    older_than_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        None, description="Since the last report; default: the retention."
+    )
+
+
+class CleanedOut(BaseModel):
+    """How many messages are gone."""
+
+    ok: bool = True
+    removed: int
+
+
 class MessageOut(BaseModel):
     """One message. Times are Unix seconds."""
 

@@ -6,7 +6,13 @@ from fastapi import APIRouter
 
 from mail_proxy.api.deps import AnyCaller, Service, TenantQuery
 from mail_proxy.operations import accounts as operations
-from mail_proxy.wire.accounts import AccountAnswer, AccountIn, AccountSaved, AccountsOut
+from mail_proxy.wire.accounts import (
+    AccountAnswer,
+    AccountIn,
+    AccountSaved,
+    AccountsOut,
+    AccountTestOut,
+)
 from mail_proxy.wire.tenants import Done
 
 router = APIRouter(tags=["accounts"])
@@ -42,3 +48,12 @@ async def delete(
     """Remove an account; its queued messages end in `error` and are reported."""
     request = operations.WhichAccount(id)
     return await service.door.call(operations.delete, caller, request, tenant_id)
+
+
+@router.post("/account/{id:path}/test")
+async def test(
+    service: Service, caller: AnyCaller, id: str, tenant_id: TenantQuery = None
+) -> AccountTestOut:
+    """Connect, TLS, log in, quit; takes half a minute at most."""
+    request = operations.WhichAccount(id)
+    return await service.account_test.run(caller, request, tenant_id)

@@ -12,11 +12,15 @@ from mail_proxy.wire.fields import Identifier
 from mail_proxy.wire.messages import (
     AddMessages,
     AddMessagesOut,
+    CleanedOut,
+    CleanupMessages,
     DeletedOut,
     EventsOut,
     Ids,
     MessageAnswer,
     MessagesOut,
+    RetriedOut,
+    RetryMessages,
     parse_batch,
 )
 
@@ -46,6 +50,25 @@ async def delete(
 ) -> DeletedOut:
     """Remove messages; one that is being sent is listed in `in_progress` and stays."""
     return await service.door.call(operations.delete, caller, body, tenant_id)
+
+
+@router.post("/commands/retry-messages")
+async def retry(
+    service: Service, caller: AnyCaller, body: RetryMessages, tenant_id: TenantQuery = None
+) -> RetriedOut:
+    """Put messages in `error` back into the queue, each with a fresh retry count."""
+    return await service.upkeep.retry(caller, body, tenant_id)
+
+
+@router.post("/commands/cleanup-messages")
+async def cleanup(
+    service: Service,
+    caller: AnyCaller,
+    body: CleanupMessages | None = None,
+    tenant_id: TenantQuery = None,
+) -> CleanedOut:
+    """Remove finished messages whose every event was reported longer ago than that."""
+    return await service.upkeep.cleanup(caller, body or CleanupMessages(), tenant_id)
 
 
 @router.get("/messages")

@@ -9,10 +9,12 @@ from mail_proxy.sql.tables.account_health import AccountHealthTable
 from mail_proxy.sql.tables.accounts import AccountsTable
 from mail_proxy.sql.tables.command_log import CommandLogTable
 from mail_proxy.sql.tables.events import MessageEventTable
+from mail_proxy.sql.tables.holding import HeldMessages
 from mail_proxy.sql.tables.instance import InstanceTable
 from mail_proxy.sql.tables.messages import MessagesTable
 from mail_proxy.sql.tables.queue import MessageQueue
 from mail_proxy.sql.tables.rate_use import RateUseTable
+from mail_proxy.sql.tables.requeue import FailedMessages
 from mail_proxy.sql.tables.suspensions import SuspensionsTable
 from mail_proxy.sql.tables.tenant_sync import TenantSyncTable
 from mail_proxy.sql.tables.tenants import TenantsTable
@@ -30,6 +32,8 @@ class Tables:
     health: AccountHealthTable
     rate_use: RateUseTable
     messages: MessagesTable
+    held: HeldMessages
+    failed: FailedMessages
     queue: MessageQueue
     events: MessageEventTable
     command_log: CommandLogTable
@@ -47,6 +51,8 @@ class Tables:
             health=AccountHealthTable(),
             rate_use=RateUseTable(db),
             messages=MessagesTable(db, key),
+            held=HeldMessages(db),
+            failed=FailedMessages(db, events),
             queue=MessageQueue(db, events),
             events=events,
             command_log=CommandLogTable(key),

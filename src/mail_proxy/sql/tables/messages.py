@@ -14,6 +14,7 @@ from mail_proxy.sql import schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.table import Row, Table
+from mail_proxy.sql.tables.holding import HeldMessages
 
 _MESSAGE: Shape = (
     ("pk", "uuid"),
@@ -107,6 +108,7 @@ class MessagesTable(Table):
     def __init__(self, db: SqlDb, key: bytes) -> None:
         super().__init__(key)
         self._db = db
+        self._held = HeldMessages(db)
 
     def add(self, connection: Connection, messages: Sequence[NewMessage]) -> list[Stored]:
         """Store many messages with a handful of statements; one result each, in order.
@@ -120,6 +122,9 @@ class MessagesTable(Table):
         results = dict.fromkeys(last, Stored.QUEUED)
         if rest:
             results.update(self._replace_waiting(connection, rest))
+        self._held.join(
+            connection, [(m.tenant_id, m.id, m.batch_code) for m in last.values() if m.batch_code]
+        )
         return [results[m.tenant_id, m.id] for m in messages]
 
     def _insert_new(self, connection: Connection, messages: list[NewMessage]) -> set[str]:
@@ -168,7 +173,7 @@ class MessagesTable(Table):
             "state = 'pending', due_at = rows.due_at, size = rows.size, retries = 0, "
             "batch_code = rows.batch_code, expires_at = rows.expires_at, "
             "client_message_id = rows.client_message_id, state_at = NULL, error = NULL, "
-            "recipients_left = NULL, recipient_results = NULL "
+            "held = false, recipients_left = NULL, recipient_results = NULL "
             "FROM rows WHERE message.tenant_id = rows.tenant_id AND message.id = rows.id "
             f"AND message.state IN ('pending', 'deferred') AND {_NOBODY_HAS_IT} "
             "RETURNING message.pk, message.tenant_id, message.id",

@@ -68,14 +68,21 @@ class RateUseTable:
         self._db = db
 
     def of(
-        self, connection: Connection, accounts: Limits, tenants: Limits, now: float
+        self,
+        connection: Connection,
+        accounts: Limits,
+        tenants: Limits,
+        now: float,
+        *,
+        lock: bool,
     ) -> tuple[dict[str, Use], dict[str, Use]]:
-        """Use of limited accounts (by pk) and tenants (by id), exact under concurrent claims.
+        """Use of limited accounts (by pk) and tenants (by id).
 
-        Claims of the same subjects wait for each other: their rows are locked, tenants first,
-        in the order of their ids.
+        With ``lock`` it stays exact until the transaction ends: claims of the same subjects
+        wait for each other, tenants first, in the order of their ids.
         """
-        self._lock(connection, accounts, tenants)
+        if lock:
+            self._lock(connection, accounts, tenants)
         m = schema.message.c
         of_accounts = {pk: Use(limits) for pk, limits in accounts.items()}
         of_tenants = {id_: Use(limits) for id_, limits in tenants.items()}

@@ -251,6 +251,10 @@ def _message() -> None:
             "(state = 'sending') = (claimed_by IS NOT NULL)", name=op.f("ck_message_claimed")
         ),
         sa.CheckConstraint(
+            "NOT held OR (state IN ('pending', 'deferred') AND batch_code IS NOT NULL)",
+            name=op.f("ck_message_held"),
+        ),
+        sa.CheckConstraint(
             "state IN ('pending', 'sending', 'sent', 'deferred', 'error')",
             name=op.f("ck_message_state"),
         ),
@@ -268,7 +272,7 @@ def _message() -> None:
     op.create_index(
         "ix_message_batch",
         "message",
-        ["tenant_id", "batch_code"],
+        ["tenant_id", "batch_code", "pk"],
         unique=False,
         sqlite_where=sa.text("batch_code IS NOT NULL"),
         postgresql_where=sa.text("batch_code IS NOT NULL"),
@@ -284,7 +288,7 @@ def _message() -> None:
     op.create_index(
         "ix_message_held",
         "message",
-        ["tenant_id", "batch_code"],
+        ["tenant_id", "batch_code", "priority", "due_at", "pk"],
         unique=False,
         sqlite_where=sa.text("held"),
         postgresql_where=sa.text("held"),
@@ -305,6 +309,18 @@ def _message() -> None:
         unique=False,
         sqlite_where=sa.text("state IN ('pending', 'deferred') AND NOT held"),
         postgresql_where=sa.text("state IN ('pending', 'deferred') AND NOT held"),
+    )
+    op.create_index(
+        "ix_message_waiting_of_batch",
+        "message",
+        ["tenant_id", "batch_code", "priority", "due_at", "pk"],
+        unique=False,
+        sqlite_where=sa.text(
+            "state IN ('pending', 'deferred') AND NOT held AND batch_code IS NOT NULL"
+        ),
+        postgresql_where=sa.text(
+            "state IN ('pending', 'deferred') AND NOT held AND batch_code IS NOT NULL"
+        ),
     )
 
 
@@ -359,6 +375,14 @@ def _message_event() -> None:
         postgresql_where=sa.text(
             "reported_at IS NULL AND event_type <> 'queued' AND report_after IS NOT NULL"
         ),
+    )
+    op.create_index(
+        "ix_message_event_reported",
+        "message_event",
+        ["tenant_id", "reported_at", "seq"],
+        unique=False,
+        sqlite_where=sa.text("reported_at IS NOT NULL"),
+        postgresql_where=sa.text("reported_at IS NOT NULL"),
     )
 
 
