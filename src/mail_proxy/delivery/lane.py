@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 from mail_proxy.domain.account import Account
 from mail_proxy.kit.clock import Clock
@@ -70,6 +71,7 @@ class Lane:
         False when there are no others; then the account as a whole is in trouble.
         """
         if len(self._workers) <= 1:
+            self._crowded_until = 0.0
             return False
         self._most_workers = min(self._most_workers, len(self._workers) - 1)
         self._crowded_until = self._clock.monotonic() + _CROWDED_SECONDS
@@ -100,10 +102,14 @@ class Lane:
         return self._most_workers
 
     async def _work(self) -> None:
-        while self._waiting and len(self._workers) <= self._allowed_workers():
-            *_, since, message = heapq.heappop(self._waiting)
-            self._adapt(since)
-            await self._send(self, message)
+        try:
+            while self._waiting and len(self._workers) <= self._allowed_workers():
+                *_, since, message = heapq.heappop(self._waiting)
+                self._adapt(since)
+                await self._send(self, message)
+        finally:
+            # At once, not when the loop gets to it: who leaves must not count as one that goes on.
+            self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     def _adapt(self, since: float) -> None:
         if self.may_have_more and len(self._waiting) <= self.capacity // 2:
