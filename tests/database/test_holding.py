@@ -204,7 +204,7 @@ async def test_a_late_outcome_is_recorded_all_the_same(
     await house.add("m")
     dead = await register(db, tables, lease_until=NOW + 5)
     (message,) = await db.write(claim(tables, [house.account], dead))
-    assert await db.write(tables.queue.rescue, NOW + 6) == 1
+    assert await db.write(tables.queue.rescue, NOW + 6) == [(house.account, "t")]
     await house.suspend()
     assert await house.held() == ["m"]
     assert await db.write(tables.queue.record, [change(message)]) == {message.pk}

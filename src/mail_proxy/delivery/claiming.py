@@ -9,7 +9,6 @@ from typing import TypeVar
 from mail_proxy.domain.account import Account
 from mail_proxy.domain.limits import RateLimit
 from mail_proxy.domain.message import Priority
-from mail_proxy.domain.tenant import EVERYTHING
 from mail_proxy.sql import Connection
 from mail_proxy.sql.directory import Snapshot
 from mail_proxy.sql.table import Row
@@ -100,7 +99,7 @@ class Claimer:
             if account is None or capacity.limited_until.get(pk, 0.0) > now:
                 continue
             tenant = snapshot.tenants[account.tenant_id]
-            if tenant.active and EVERYTHING not in tenant.suspended_batches:
+            if tenant.sends():
                 found.append(account)
         return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from mail_proxy.config import ProxyConfig
 from mail_proxy.delivery.claiming import Capacity, Claim, Claimer
@@ -17,6 +18,7 @@ from mail_proxy.delivery.recorder import OutcomeRecorder
 from mail_proxy.delivery.slots import FairSlots
 from mail_proxy.domain.message import MessageState
 from mail_proxy.domain.outcome import AccountTrouble, Deferred, Outcome, Uncertain
+from mail_proxy.domain.tenant import Tenant
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.wakeup import Wakeup
@@ -139,7 +141,7 @@ class Dispatcher:
             now,
         )
         if claim.version != snapshot.version:
-            self._renew_lanes(await self._directory.at_least(claim.version))
+            await self._renew_lanes(await self._directory.at_least(claim.version))
             return True
         self._take_over(snapshot, claim)
         for message in claim.rejected:
@@ -206,15 +208,27 @@ class Dispatcher:
             self._lanes[account_pk] = lane
         return lane
 
-    def _renew_lanes(self, snapshot: Snapshot) -> None:
-        """Tenants or accounts have changed: limits are looked at anew, a saved login is used."""
+    async def _renew_lanes(self, snapshot: Snapshot) -> None:
+        """Tenants or accounts have changed: what was claimed and not begun is judged anew."""
         self._limited_until.clear()
         for pk, lane in list(self._lanes.items()):
             account = snapshot.accounts.get(pk)
-            if account is not None:
-                lane.account = account
-            elif lane.load == 0:
-                del self._lanes[pk]
+            if account is None:
+                await self._end_lane(lane)
+                if lane.load == 0:
+                    del self._lanes[pk]
+                continue
+            lane.account = account
+            stopped = lane.drop_waiting(partial(_stands_still, snapshot.tenants[account.tenant_id]))
+            if stopped:
+                self._claimed_bytes -= sum(m.size for m in stopped)
+                await self._recorder.insist(self._tables.queue.release, stopped)
+
+    async def _end_lane(self, lane: Lane) -> None:
+        now = self._clock.now()
+        for message in lane.drop_waiting():
+            await self._record(message, self._settlement.give_up(message, "account deleted", now))
+            self._claimed_bytes -= message.size
 
     async def _send(self, lane: Lane, message: ClaimedMessage) -> None:
         now = self._clock.now()
@@ -251,6 +265,7 @@ class Dispatcher:
             if not lane.crowded(message):
                 await self._account_trouble(lane, message, outcome)
             return
+        lane.worked()
         if lane.probing:
             lane.probing = False
             await self._recorder.insist(self._tables.health.heal, lane.account.pk)
@@ -319,3 +334,7 @@ class Dispatcher:
             MessageState.DEFERRED: self._metrics.deferred,
         }[MessageState(change.state)]
         counter.labels(message.tenant_id, account.id if account else "").inc()
+
+
+def _stands_still(tenant: Tenant, message: ClaimedMessage) -> bool:
+    return not tenant.sends(message.batch_code)

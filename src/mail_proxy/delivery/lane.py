@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import Awaitable, Callable
-from typing import cast
 
 from mail_proxy.domain.account import Account
 from mail_proxy.kit.clock import Clock
@@ -17,6 +16,8 @@ _LARGEST_CAPACITY = 500
 _LONG_WAIT_SECONDS = 1.0
 #: How long a server's word that it takes no more connections is believed.
 _CROWDED_SECONDS = 60.0
+#: A server that answered so lately does work; a refused connection is one too many.
+_LATELY_SECONDS = 10.0
 
 
 class Lane:
@@ -45,6 +46,7 @@ class Lane:
         self._workers: set[asyncio.Task[None]] = set()
         self._most_workers = account.login.max_connections
         self._crowded_until = 0.0
+        self._worked_at = -_LATELY_SECONDS
 
     @property
     def room(self) -> int:
@@ -63,27 +65,35 @@ class Lane:
         if len(self._workers) < min(self._allowed_workers(), self.load):
             worker = asyncio.create_task(self._work(), name=f"lane {self.account.id}")
             self._workers.add(worker)
+            # Cancelled before its first step, it never gets to its own end.
             worker.add_done_callback(self._workers.discard)
+
+    def worked(self) -> None:
+        """The account's server has answered about a message."""
+        self._worked_at = self._clock.monotonic()
 
     def crowded(self, message: ClaimedMessage) -> bool:
         """A connection was refused while others work: send ``message`` over one of those.
 
         False when there are no others; then the account as a whole is in trouble.
         """
-        if len(self._workers) <= 1:
-            self._crowded_until = 0.0
+        now = self._clock.monotonic()
+        if len(self._workers) <= 1 or now - self._worked_at > _LATELY_SECONDS:
             return False
         self._most_workers = min(self._most_workers, len(self._workers) - 1)
-        self._crowded_until = self._clock.monotonic() + _CROWDED_SECONDS
-        now = self._clock.monotonic()
+        self._crowded_until = now + _CROWDED_SECONDS
         entry = (message.priority, message.due_at, message.pk, now, message)
         heapq.heappush(self._waiting, entry)
         return True
 
-    def drop_waiting(self) -> list[ClaimedMessage]:
+    def drop_waiting(
+        self, which: Callable[[ClaimedMessage], bool] = lambda message: True
+    ) -> list[ClaimedMessage]:
         """Take out what no worker has begun."""
-        dropped = [entry[-1] for entry in self._waiting]
-        self._waiting.clear()
+        dropped = [entry[-1] for entry in self._waiting if which(entry[-1])]
+        if dropped:
+            self._waiting = [entry for entry in self._waiting if not which(entry[-1])]
+            heapq.heapify(self._waiting)
         return dropped
 
     async def finish(self) -> None:
@@ -108,8 +118,8 @@ class Lane:
                 self._adapt(since)
                 await self._send(self, message)
         finally:
-            # At once, not when the loop gets to it: who leaves must not count as one that goes on.
-            self._workers.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            # At once, so that of two that are one too many only one goes.
+            self._workers.discard(asyncio.current_task())
 
     def _adapt(self, since: float) -> None:
         if self.may_have_more and len(self._waiting) <= self.capacity // 2:

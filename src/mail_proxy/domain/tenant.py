@@ -48,3 +48,8 @@ class Tenant:
     api_key_expires_at: float | None
     suspended_batches: frozenset[str]
     limits: tuple[RateLimit, ...] = ()
+
+    def sends(self, batch_code: str | None = None) -> bool:
+        """Whether messages of a batch, or those without one, are sent now."""
+        suspended = self.suspended_batches
+        return self.active and EVERYTHING not in suspended and batch_code not in suspended

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,7 +147,7 @@ def _shown(row: Row, holdup: Holdup | None) -> MessageOut:
         subject=mail.subject,
         message_id=mail.message_id,
         created_ts=int(row["created_at"]),
-        deferred_ts=math.ceil(due_at) if state in WAITING else None,
+        deferred_ts=int(due_at) if state in WAITING else None,
         error=error,
         expires_ts=_whole(row["expires_at"]),
         retry_count=row["retries"],

@@ -278,6 +278,17 @@ class MessageQueue:
         )
         return [(row.account_pk, row.tenant_id) for row in result]
 
+    def release(self, connection: Connection, messages: Sequence[ClaimedMessage]) -> None:
+        """Give back messages that were claimed and not begun, as they were."""
+        self._db.execute_rows(
+            connection,
+            "UPDATE message SET claimed_by = NULL, "
+            "state = CASE WHEN message.retries > 0 THEN 'deferred' ELSE 'pending' END "
+            "FROM rows WHERE message.pk = rows.pk AND message.claimed_by = rows.claimed_by",
+            (("pk", "uuid"), ("claimed_by", "uuid")),
+            [(m.pk, m.claimed_by) for m in messages],
+        )
+
     def hand_back(self, connection: Connection, dispatcher_id: str) -> int:
         """Leave: unregister, and give back whatever was claimed and is not sent."""
         connection.execute(delete(schema.dispatcher).where(schema.dispatcher.c.id == dispatcher_id))
