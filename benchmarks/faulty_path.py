@@ -23,7 +23,7 @@ class FaultyPath:
         self.port = free_port()
         self.connections = 0
         self._target = target
-        self._delay = delay_seconds
+        self.delay_seconds = delay_seconds
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: asyncio.Server | None = None
@@ -103,7 +103,7 @@ class FaultyPath:
 
     async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         while data := await source.read(_CHUNK_BYTES):
-            await asyncio.sleep(self._delay)
+            await asyncio.sleep(self.delay_seconds)
             target.write(data)
             await target.drain()
         with contextlib.suppress(OSError):

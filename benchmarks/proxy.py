@@ -5,11 +5,12 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import quote, urlencode
 
 from benchmarks.errors import BenchmarkError
@@ -40,6 +41,12 @@ class Launch:
     settings: dict[str, str] = field(default_factory=dict)
 
 
+class Response(NamedTuple):
+    status: int
+    retry_after: str
+    body: bytes
+
+
 class Proxy:
     def __init__(
         self,
@@ -58,6 +65,7 @@ class Proxy:
         self._settings = {**launch.settings, **(settings or {})}
         self._process: Process | None = None
         self._used = 0.0
+        self._retry_after = ""
         self._connection: http.client.HTTPConnection | None = None
         self._token = self._settings.get("GMP_API_TOKEN", "")
 
@@ -109,6 +117,21 @@ class Proxy:
         self._disconnect()
         if self._process is not None:
             self._children.stop(self._process, patience=_STOP_SECONDS)
+
+    def terminate(self, patience: float) -> int:
+        """SIGTERM; the exit code. Raises when it is still there after so many seconds."""
+        self._disconnect()
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(patience)
+        except subprocess.TimeoutExpired as error:
+            raise self._failure(f"still there {patience:g} s after SIGTERM") from error
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     def kill(self) -> None:
         """kill -9 for all processes of the proxy at once."""
@@ -173,8 +196,15 @@ class Proxy:
         self._connection.request(method, path, body, headers)
         response = self._connection.getresponse()
         answer = response.read()
+        self._retry_after = response.headers["Retry-After"] or ""
         self._used = time.monotonic()
         return response.status, answer
+
+    def try_request(self, method: str, path: str, body: bytes | None = None) -> Response:
+        """Status, Retry-After (empty where there is none) and body, whatever they are."""
+        self._disconnect()
+        status, answer = self._exchange(method, path, body)
+        return Response(status, self._retry_after, answer)
 
     def request(self, method: str, path: str, body: bytes | None = None) -> Any:
         try:

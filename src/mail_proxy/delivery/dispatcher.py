@@ -16,6 +16,7 @@ from mail_proxy.delivery.outcomes import Settlement
 from mail_proxy.delivery.pipeline import Pipeline
 from mail_proxy.delivery.recorder import OutcomeRecorder
 from mail_proxy.delivery.slots import FairSlots
+from mail_proxy.domain.account import Account
 from mail_proxy.domain.message import MessageState
 from mail_proxy.domain.outcome import AccountTrouble, Deferred, Outcome, Uncertain
 from mail_proxy.domain.tenant import Tenant
@@ -70,6 +71,7 @@ class Dispatcher:
         self._limited_until: dict[str, float] = {}
         #: Version of the directory that the lanes follow.
         self._known = -1
+        self._looked_at = 0.0
         self._idle: float | None = None if config.test_mode else 0.0
         self._bell = Wakeup()
         self._lease_bell = Wakeup()
@@ -125,11 +127,12 @@ class Dispatcher:
             self._bell.ring()
 
     async def _step(self) -> None:
-        await self._bell.wait(self._idle)
+        if await self._bell.wait(self._idle) or not self._config.test_mode:
+            # In test mode the rounds that follow a call see only what was due when it came.
+            self._looked_at = self._clock.now()
         self._idle = 0.0  # also where the round fails
-        now = self._clock.now()
-        if not await self._round(now):
-            self._idle = await self._idle_seconds(now)
+        if not await self._round(self._looked_at):
+            self._idle = await self._idle_seconds(self._looked_at)
 
     async def _round(self, now: float) -> bool:
         """Claim once; True when it is worth claiming again at once."""
@@ -237,6 +240,14 @@ class Dispatcher:
             self._claimed_bytes -= message.size
 
     async def _send(self, lane: Lane, message: ClaimedMessage) -> None:
+        fault = await caught(self._deliver(lane, message))
+        if fault is not None:
+            # A fault of ours must neither lose the message nor keep it claimed for good.
+            _log.error("action=message.fault message=%s", message.id, exc_info=fault)
+            failed = Deferred("internal error")
+            await self._record(message, self._settlement.settle(message, failed, self._clock.now()))
+
+    async def _deliver(self, lane: Lane, message: ClaimedMessage) -> None:
         now = self._clock.now()
         if not self._lease.valid or message.claimed_by != self._lease.dispatcher_id:
             self._claimed_bytes -= message.size  # others may send it now
@@ -245,35 +256,29 @@ class Dispatcher:
             await self._record(message, self._settlement.give_up(message, "expired", now))
             self._claimed_bytes -= message.size
             return
-        version = lane.account.login.version
-        await self._finish(lane, message, version, await self._attempt(lane, message))
+        account = lane.account
+        await self._finish(lane, account, message, await self._attempt(account, message))
 
-    async def _attempt(self, lane: Lane, message: ClaimedMessage) -> Outcome:
+    async def _attempt(self, account: Account, message: ClaimedMessage) -> Outcome:
         begun = False
         try:
             async with self._slots.slot(message.tenant_id):
                 begun = True
                 if not self._lease.valid:
                     return Deferred("the lease ended before the attempt")
-                outcome = await caught(self._pipeline.deliver(lane.account, message))
+                return await self._pipeline.deliver(account, message)
         except asyncio.CancelledError:
             # Broken off by ``stop`` or a lost lease. What came of it has to be recorded all the
             # same, and the end of data may have been sent already.
             reason = "broken off by the proxy"
             return Uncertain(f"uncertain: {reason}") if begun else Deferred(reason)
-        if isinstance(outcome, Exception):
-            # A fault of ours must not keep the message from being tried again.
-            _log.error("action=message.fault message=%s", message.id, exc_info=outcome)
-            return Deferred("internal error")
-        return outcome
 
     async def _finish(
-        self, lane: Lane, message: ClaimedMessage, version: int, outcome: Outcome
+        self, lane: Lane, account: Account, message: ClaimedMessage, outcome: Outcome
     ) -> None:
-        """``version`` is that of the account at the attempt."""
         if isinstance(outcome, AccountTrouble):
             if not lane.crowded(message):
-                await self._account_trouble(lane, message, version, outcome)
+                await self._account_trouble(lane, account, message, outcome)
             return
         lane.worked()
         if lane.probing:
@@ -286,47 +291,46 @@ class Dispatcher:
         self._claimed_bytes -= message.size
 
     async def _account_trouble(
-        self, lane: Lane, message: ClaimedMessage, version: int, trouble: AccountTrouble
+        self, lane: Lane, account: Account, message: ClaimedMessage, trouble: AccountTrouble
     ) -> None:
         now = self._clock.now()
         probe, lane.probing = lane.probing, False
-        pk = lane.account.pk
-        row = await self._recorder.insist(self._pause_account, pk, version, trouble, now, probe)
+        row = await self._recorder.insist(self._pause_account, account, trouble, now, probe)
+        messages = (message, *lane.drop_waiting())
+        self._claimed_bytes -= sum(m.size for m in messages)
         if row is None:
-            self._claimed_bytes -= message.size
-            await self._recorder.insist(self._tables.queue.release, [message])
+            await self._recorder.insist(self._tables.queue.release, messages)
             self._bell.ring()
             return
         _log.warning(
             "action=account.paused account=%s stage=%s seconds=%.0f reason=%s",
-            lane.account.id,
+            account.id,
             trouble.stage,
             row["retry_at"] - now,
             trouble.reason,
         )
-        for waiting in (message, *lane.drop_waiting()):
+        for waiting in messages:
             change = self._settlement.wait_for_account(
                 waiting, trouble, row["retry_at"], row["since_at"], now
             )
             await self._record(waiting, change)
-            self._claimed_bytes -= waiting.size
 
     def _pause_account(
         self,
         connection: Connection,
-        account_pk: str,
-        version: int,
+        account: Account,
         trouble: AccountTrouble,
         now: float,
         probe: bool,
     ) -> Row | None:
-        """None where the account was saved or removed since: then it proves nothing."""
-        if self._tables.accounts.count(connection, pk=account_pk, version=version) == 0:
+        """The account's health, or None where it was saved since: then it gets a new chance."""
+        saved = self._tables.accounts.find(connection, pk=account.pk)
+        if saved is None or saved["version"] != account.login.version:
             return None
-        row = self._tables.health.trouble(connection, account_pk, trouble.reason, now, probe=probe)
+        row = self._tables.health.trouble(connection, account.pk, trouble.reason, now, probe=probe)
         cutoff = now - self._settlement.longest_wait_seconds
         if row["since_at"] <= cutoff:
-            self._tables.queue.fail_overdue(connection, account_pk, trouble.reason, cutoff, now)
+            self._tables.queue.fail_overdue(connection, account.pk, trouble.reason, cutoff, now)
         return row
 
     async def _record(self, message: ClaimedMessage, change: StateChange) -> None:

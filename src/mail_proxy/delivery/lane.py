@@ -65,6 +65,8 @@ class Lane:
         if len(self._workers) < min(self._allowed_workers(), self.load):
             worker = asyncio.create_task(self._work(), name=f"lane {self.account.id}")
             self._workers.add(worker)
+            # Cancelled before its first step, it never gets to its own end.
+            worker.add_done_callback(self._workers.discard)
 
     def worked(self) -> None:
         """The account's server has answered about a message."""

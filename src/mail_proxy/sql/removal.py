@@ -26,11 +26,12 @@ _OLD_REPORTS = text(
     "ORDER BY reported_at, seq LIMIT :limit) AS old "
     "JOIN message ON message.pk = old.message_pk ORDER BY old.reported_at, old.seq"
 )
+#: The oldest report of each tenant; with EXISTS, PostgreSQL may read all of them.
 _TENANTS_WITH_OLD_REPORTS = text(
     "SELECT tenant.id, :now - coalesce(tenant.retention_seconds, :usual) FROM tenant "
-    "WHERE EXISTS (SELECT 1 FROM message_event WHERE message_event.tenant_id = tenant.id "
-    "AND message_event.reported_at IS NOT NULL AND message_event.reported_at "
-    "< :now - coalesce(tenant.retention_seconds, :usual))"
+    "WHERE (SELECT e.reported_at FROM message_event AS e WHERE e.tenant_id = tenant.id "
+    "AND e.reported_at IS NOT NULL ORDER BY e.reported_at LIMIT 1) "
+    "< :now - coalesce(tenant.retention_seconds, :usual)"
 )
 _REMOVE = (
     "DELETE FROM message WHERE pk IN (SELECT pk FROM rows) AND "

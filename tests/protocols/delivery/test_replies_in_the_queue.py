@@ -122,6 +122,22 @@ async def test_trouble_of_the_account_costs_the_message_no_attempt(
         assert (await post.in_state("m1", "sent")).retry_count == 0
 
 
+async def test_when_all_connections_are_refused_at_once_the_account_is_in_trouble(
+    config: Settings, server: ScriptedSmtpServer
+) -> None:
+    """And not crowded: then each would leave its message to the others, which are not there."""
+    ids = [f"m{n}" for n in range(60)]
+    server.on("connect", ("421 4.7.0 too many connections", Act.DROP))
+    async with running(config(retry=ONCE)) as post:
+        await post.account(server)
+        await post.add(*[mail(id_) for id_ in ids])
+        await post.in_state("m0", "deferred")
+        server.forget_script()
+        await post.account(server)
+        await post.reports.sent(*ids)
+    assert len(server.accepted) == len(ids)
+
+
 async def test_a_message_that_the_server_is_too_small_for_ends_without_an_attempt(
     config: Settings,
 ) -> None:

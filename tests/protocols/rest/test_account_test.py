@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.protocols.rest.client import Client
 
+from mail_proxy.sql import SqlDb
+from mail_proxy.sql.tables import Tables
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 
 
@@ -37,8 +39,8 @@ async def test_it_ends_at_the_step_that_fails_and_shows_no_secret(client: Client
     assert [(s["step"], s["ok"]) for s in answer["steps"]] == [("connect", False)]
 
 
-async def test_a_tenant_key_reaches_its_own_accounts_only(
-    client: Client, smtp: ScriptedSmtpServer
+async def test_a_tenant_key_reaches_its_own_accounts_only_and_leaves_a_trace(
+    client: Client, smtp: ScriptedSmtpServer, db: SqlDb, tables: Tables
 ) -> None:
     key = await client.tenant("t")
     await client.account(smtp, tenant_id="default")
@@ -48,5 +50,8 @@ async def test_a_tenant_key_reaches_its_own_accounts_only(
     assert response.status_code == 403
     assert smtp.connections == 0
     assert (await client.ok("POST", "/account/a%2Fb/test", token=key))["ok"] is True
+    rows = await db.read(tables.command_log.select)
+    audited = [(r["endpoint"], r["actor"], r["tenant_id"]) for r in rows]
+    assert audited[-1] == ("POST /account/a/b/test", "tenant:t", "t")
     await client.ok("DELETE", "/account/a%2Fb?tenant_id=t")
     assert (await client("POST", "/account/a%2Fb/test", token=key)).status_code == 404

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mail_proxy.domain.account import SmtpLogin
+from mail_proxy.domain.account import SmtpLogin, TlsMode
 from mail_proxy.domain.outcome import AccountTrouble, Deferred, Failed, Outcome, Sent, Uncertain
 from mail_proxy.smtp.compose import ComposedMail
 from mail_proxy.smtp.sender import SmtpSender
@@ -163,3 +163,19 @@ async def test_a_probe_ends_at_the_step_that_fails(
         await server.wait_until(lambda: server.open_connections == 0)
     (step,) = await sender.probe(login(server.port))
     assert (step.step, step.ok) == ("connect", False)
+
+
+async def test_a_probe_is_bounded_and_tells_how_far_it_came(
+    sender: SmtpSender, login: Logins
+) -> None:
+    async with ScriptedSmtpServer(users={"u": "p"}) as server:
+        server.on("AUTH", Act.SILENCE)
+        user = login(server.port, user="u", password="p", tls=TlsMode.NONE)
+        steps = await sender.probe(user, timeout=0.2)
+        assert [(step.step, step.ok) for step in steps] == [
+            ("connect", True),
+            ("tls", True),
+            ("login", False),
+        ]
+        assert steps[-1].detail == "not done 0.2 seconds after the start"
+        await server.wait_until(lambda: server.open_connections == 0)

@@ -48,7 +48,7 @@ class Tables:
             tenant_sync=TenantSyncTable(key),
             suspensions=SuspensionsTable(key),
             accounts=AccountsTable(key),
-            health=AccountHealthTable(),
+            health=AccountHealthTable(db),
             rate_use=RateUseTable(db),
             messages=MessagesTable(db, key),
             held=HeldMessages(db),

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from mail_proxy.domain.account import pause_seconds
 from mail_proxy.sql import schema
+from mail_proxy.sql.adapters import Shape
+from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.table import Row
+
+_HEALTH: Shape = (
+    ("account_pk", "uuid"),
+    ("failures", "integer"),
+    ("last_error", "text"),
+    ("since_at", "double precision"),
+    ("retry_at", "double precision"),
+)
 
 
 class AccountHealthTable:
     """A row for each account in trouble; no row means that all is well."""
+
+    def __init__(self, db: SqlDb) -> None:
+        self._db = db
 
     def troubled(self, connection: Connection) -> dict[str, Row]:
         """All accounts in trouble, by pk."""
@@ -30,19 +43,26 @@ class AccountHealthTable:
         Several messages that fail at the same time count as one failure.
         """
         h = schema.account_health
+        first: Row = {
+            "account_pk": account_pk,
+            "failures": 1,
+            "last_error": error,
+            "since_at": now,
+            "retry_at": now + pause_seconds(1),
+        }
+        # Two messages may fail at the same time, on two connections or two hosts.
+        inserted = self._db.execute_rows(
+            connection,
+            "INSERT INTO account_health (account_pk, failures, last_error, since_at, retry_at) "
+            "SELECT account_pk, failures, last_error, since_at, retry_at FROM rows WHERE true "
+            "ON CONFLICT (account_pk) DO NOTHING RETURNING account_pk",
+            _HEALTH,
+            [tuple(first.values())],
+        )
+        if inserted:
+            return first
         statement = select(h).where(h.c.account_pk == account_pk).with_for_update()
-        found = connection.execute(statement).first()
-        if found is None:
-            fresh: Row = {
-                "account_pk": account_pk,
-                "failures": 1,
-                "last_error": error,
-                "since_at": now,
-                "retry_at": now + pause_seconds(1),
-            }
-            connection.execute(insert(h).values(fresh))
-            return fresh
-        row: Row = dict(found._mapping)
+        row: Row = dict(connection.execute(statement).one()._mapping)
         if probe or row["retry_at"] <= now:
             failures = row["failures"] + 1
             row.update(failures=failures, retry_at=now + pause_seconds(failures))

@@ -19,25 +19,27 @@ from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
 
 _BATCH: Shape = (("tenant_id", "text"), ("batch_code", "text"))
-#: As the partial index states it.
+#: As the partial index states it. Below, ORDER BY with LIMIT 1 instead of EXISTS leaves
+#: PostgreSQL no choice but that index.
 _LOOSE = "state IN ('pending', 'deferred') AND NOT {0}.held AND {0}.batch_code IS NOT NULL"
 _TO_HOLD = text(
     "SELECT suspension.tenant_id, suspension.batch_code FROM suspension "
-    f"WHERE suspension.batch_code <> '{EVERYTHING}' AND EXISTS (SELECT 1 FROM message AS m "
+    f"WHERE suspension.batch_code <> '{EVERYTHING}' AND (SELECT m.pk FROM message AS m "
     "WHERE m.tenant_id = suspension.tenant_id AND m.batch_code = suspension.batch_code "
-    f"AND m.{_LOOSE.format('m')})"
+    f"AND m.{_LOOSE.format('m')} ORDER BY m.priority, m.due_at, m.pk LIMIT 1) IS NOT NULL"
 )
-#: One step for each batch that has held messages, not one for each message. SQLite compares two
-#: columns of text with those of another table by index only where they are no plain columns.
+#: One step for each batch that has held messages, not one for each message: the next batch of the
+#: tenant, else the first one of the next tenant. (SQLite steps over equal pairs one by one where
+#: both columns are compared at once.)
 _HELD_BATCHES = (
     "WITH RECURSIVE found(pk, tenant_id, batch_code) AS ("
     "SELECT m.pk, m.tenant_id, m.batch_code FROM message AS m WHERE m.pk = "
     "(SELECT pk FROM message WHERE held ORDER BY tenant_id, batch_code LIMIT 1) "
     "UNION ALL SELECT m.pk, m.tenant_id, m.batch_code FROM found JOIN message AS m ON m.pk = "
-    "(SELECT n.pk FROM message AS n WHERE n.held "
-    "AND (n.tenant_id, n.batch_code) "
-    "> (coalesce(found.tenant_id, ''), coalesce(found.batch_code, '')) "
-    "ORDER BY n.tenant_id, n.batch_code LIMIT 1)) "
+    "coalesce((SELECT n.pk FROM message AS n WHERE n.held AND n.tenant_id = found.tenant_id "
+    "AND n.batch_code > found.batch_code ORDER BY n.batch_code LIMIT 1), "
+    "(SELECT n.pk FROM message AS n WHERE n.held AND n.tenant_id > found.tenant_id "
+    "ORDER BY n.tenant_id, n.batch_code LIMIT 1))) "
 )
 _TO_RELEASE = text(
     f"{_HELD_BATCHES}SELECT tenant_id, batch_code FROM found WHERE NOT EXISTS "

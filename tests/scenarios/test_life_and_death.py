@@ -1,0 +1,161 @@
+"""What an operator does to a running proxy, and what the machine does to it."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from benchmarks import messages
+from benchmarks.bench import Bench
+from benchmarks.errors import NotAvailable
+from benchmarks.faulty_path import FaultyPath
+from benchmarks.proxy import Proxy, Response
+from benchmarks.sinks import RecordingSink, wait_for
+from tests.scenarios.bench import small_bench
+
+SHUTDOWN_SECONDS = 8.0
+SETTINGS = {"GMP_SHUTDOWN_TIMEOUT": str(SHUTDOWN_SECONDS), "GMP_RETRY_DELAYS": "0.5,1,2,2,2,900"}
+#: Process start, imports and the like, on a loaded machine.
+SLACK_SECONDS = 10.0
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    with small_bench() as parts:
+        yield parts
+
+
+def post(proxy: Proxy, prefix: str, total: int) -> None:
+    for count, body in messages.calls(prefix, total, 500):
+        proxy.add_messages(body, count)
+
+
+def arrived(bench: Bench, proxy: Proxy, sink: RecordingSink, count: int) -> None:
+    """Return once so many different messages have arrived."""
+    stall = bench.options.stall_seconds
+    wait_for(sink.distinct, count, stall_seconds=stall, alive=proxy.check_alive)
+
+
+def all_sent_once(bench: Bench, proxy: Proxy, sink: RecordingSink, total: int) -> None:
+    arrived(bench, proxy, sink, total)
+    proxy.wait_until_idle(bench.options.stall_seconds)
+    assert len(set(proxy.ids_with_status("sent"))) == total
+    assert {i: n for i, n in sink.copies().items() if n > proxy.uncertain_events(i)} == {}
+
+
+def test_a_clean_stop_finishes_what_is_in_flight_and_hands_back_the_rest(bench: Bench) -> None:
+    total = 200
+    home = bench.new_directory("home")
+    with bench.recording_sink() as sink, FaultyPath(sink.port, 0.15) as path:
+        with bench.proxy(home=home, settings=SETTINGS) as proxy:
+            proxy.add_account(path.port)
+            post(proxy, "slow", total)
+            arrived(bench, proxy, sink, 10)
+            begun = time.monotonic()
+            assert proxy.terminate(SHUTDOWN_SECONDS + SLACK_SECONDS) == 0
+            assert time.monotonic() - begun < SHUTDOWN_SECONDS
+        first = sink.count()
+        assert 10 <= first < total
+        path.delay_seconds = 0
+        with bench.proxy(home=home, settings=SETTINGS) as proxy:
+            all_sent_once(bench, proxy, sink, total)
+            assert sink.copies() == {}
+            events = proxy.request("GET", f"/messages/{messages.mail_id('slow', 199)}/events")
+    assert [e["event_type"] for e in events["events"]] == ["queued", "sent"]
+
+
+def test_a_server_that_hangs_does_not_hold_up_the_stop(bench: Bench) -> None:
+    home = bench.new_directory("home")
+    settings = {**SETTINGS, "GMP_SHUTDOWN_TIMEOUT": "1"}
+    with socket.create_server(("127.0.0.1", 0)) as hanging, bench.recording_sink() as sink:
+        with bench.proxy(home=home, settings=settings) as proxy:
+            proxy.add_account(hanging.getsockname()[1])
+            post(proxy, "held", 5)
+            hanging.settimeout(SLACK_SECONDS)
+            connection, _ = hanging.accept()
+            with connection:
+                assert proxy.terminate(1 + SLACK_SECONDS) == 0
+        with bench.proxy(home=home, settings=settings) as proxy:
+            proxy.add_account(sink.port)
+            all_sent_once(bench, proxy, sink, 5)
+            assert [proxy.uncertain_events(messages.mail_id("held", n)) for n in range(5)] == [
+                0
+            ] * 5
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["fast", "immediate"])
+def test_the_database_may_be_away_longer_than_the_lease_while_mail_is_being_sent(
+    bench: Bench, how: signal.Signals
+) -> None:
+    total = 400
+    try:
+        postgres = bench.postgres()
+    except NotAvailable as missing:
+        pytest.skip(str(missing))
+    settings = {**SETTINGS, "GMP_LEASE_SECONDS": "5"}
+    url = postgres.new_database()
+    with (
+        bench.recording_sink() as sink,
+        FaultyPath(sink.port, 0.1) as path,
+        bench.proxy(database_url=url, settings=settings) as proxy,
+    ):
+        proxy.add_account(path.port)
+        post(proxy, "outage", total)
+        arrived(bench, proxy, sink, 20)
+        postgres.halt(how)
+        gone = time.monotonic()
+        before = sink.count()
+        arrived(bench, proxy, sink, before + 5)  # what is claimed is still sent
+        refused = proxy.try_request(
+            "POST", "/commands/add-messages", messages.call("late", 0, 1, 500)
+        )
+        assert (refused.status, int(refused.retry_after) > 0) == (503, True)
+        assert json.loads(refused.body)["ok"] is False
+        assert proxy.try_request("GET", "/ready").status == 503
+        assert proxy.try_request("GET", "/health").status == 200
+        time.sleep(max(0.0, gone + 7 - time.monotonic()))  # the outage has a length, not an event
+        postgres.resume()
+        all_sent_once(bench, proxy, sink, total)
+        assert proxy.try_request("GET", "/ready").status == 200
+        post(proxy, "after", 1)
+        all_sent_once(bench, proxy, sink, total + 1)
+
+
+def test_a_full_disk_costs_no_message(bench: Bench) -> None:
+    """The limit on file sizes stands for the disk: it can be set and lifted from outside."""
+    total = 300
+    home = bench.new_directory("home")
+    with (
+        bench.recording_sink() as sink,
+        FaultyPath(sink.port, 0.05) as path,
+        bench.proxy(home=home, settings=SETTINGS) as proxy,
+    ):
+        proxy.add_account(path.port)
+        post(proxy, "disk", total)
+        arrived(bench, proxy, sink, 20)
+        written = max(f.stat().st_size for f in home.rglob("mail_service.db*"))
+        none = resource.RLIM_INFINITY
+        resource.prlimit(proxy.pid, resource.RLIMIT_FSIZE, (written, none))
+        acknowledged = 0
+        while (answer := add_one(proxy, acknowledged)).status == 200:
+            acknowledged += 1
+            assert acknowledged < 1000, "the disk does not get full"
+        assert (answer.status, int(answer.retry_after) > 0) == (503, True)
+        assert proxy.try_request("GET", "/health").status == 200
+        before = sink.count()
+        arrived(bench, proxy, sink, before + 5)
+        resource.prlimit(proxy.pid, resource.RLIMIT_FSIZE, (none, none))
+        all_sent_once(bench, proxy, sink, total + acknowledged)
+        assert add_one(proxy, acknowledged).status == 200
+        all_sent_once(bench, proxy, sink, total + acknowledged + 1)
+        assert sink.copies() == {}
+
+
+def add_one(proxy: Proxy, number: int) -> Response:
+    body = messages.call("more", number, 1, 20_000)
+    return proxy.try_request("POST", "/commands/add-messages", body)
