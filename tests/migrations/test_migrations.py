@@ -1,0 +1,125 @@
+"""The schema that migrations make is the one that the code states"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, inspect
+
+from mail_proxy.errors import SchemaTooNew
+from mail_proxy.sql import SqlDb, schema
+from mail_proxy.sql.migrations import current, head, upgrade
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without any schema."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'mail.db'}"
+    import psycopg
+
+    server: str = request.getfixturevalue("postgres")
+    name = f"empty_{abs(hash(str(tmp_path))):x}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    return f"{server.rsplit('/', 1)[0]}/{name}"
+
+
+@pytest.fixture
+def empty(empty_url: str) -> Any:
+    db = SqlDb(empty_url)
+    yield db
+    db.dispose()
+
+
+def test_an_empty_database_comes_to_what_the_code_states(empty: SqlDb) -> None:
+    assert current(empty) is None
+    assert upgrade(empty) == (None, head())
+    assert current(empty) == head()
+    assert empty.read_now(_differences) == []
+
+
+def test_indexes_have_the_conditions_that_the_code_states(empty: SqlDb) -> None:
+    """``compare_metadata`` looks at the columns of an index only."""
+    upgrade(empty)
+    dialect = empty.adapter.name
+    stated = {
+        index.name: _plain(str(index.dialect_options[dialect]["where"]))
+        for table in schema.metadata.tables.values()
+        for index in table.indexes
+        if index.dialect_options[dialect]["where"] is not None
+    }
+    assert len(stated) >= 8
+    found = empty.read_now(_conditions, dialect)
+    assert {name: found[name] for name in stated} == stated
+
+
+def test_upgrading_twice_changes_nothing(empty: SqlDb) -> None:
+    upgrade(empty)
+    before = empty.read_now(_names)
+    assert upgrade(empty) == (head(), head())
+    assert empty.read_now(_names) == before
+
+
+def test_a_database_of_a_newer_program_is_refused_and_left_alone(empty: SqlDb) -> None:
+    upgrade(empty)
+    newer = "UPDATE alembic_version SET version_num = '9999'"
+    empty.write_now(lambda connection: connection.exec_driver_sql(newer).rowcount)
+    with pytest.raises(SchemaTooNew, match=f"9999.*{head()}.*newer program"):
+        upgrade(empty)
+    assert current(empty) == "9999"
+
+
+def test_processes_that_start_together_upgrade_once(empty_url: str) -> None:
+    script = (
+        "import sys; from mail_proxy.sql import SqlDb; from mail_proxy.sql.migrations import "
+        "upgrade; print(upgrade(SqlDb(sys.argv[1]))[0])"
+    )
+    command = [sys.executable, "-c", script, empty_url]
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    results = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], results
+    assert sorted(out.strip() for out, _ in results) == sorted(["None", head(), head()])
+    db = SqlDb(empty_url)
+    assert db.read_now(_differences) == []
+    db.dispose()
+
+
+def _differences(connection: Connection) -> list[Any]:
+    context = MigrationContext.configure(
+        connection, opts={"compare_type": True, "compare_server_default": True}
+    )
+    return list(compare_metadata(context, schema.metadata))
+
+
+def _names(connection: Connection) -> set[str]:
+    inspector = inspect(connection)
+    tables = inspector.get_table_names()
+    indexes = {str(i["name"]) for table in tables for i in inspector.get_indexes(table)}
+    return {*tables, *indexes}
+
+
+def _conditions(connection: Connection, dialect: str) -> dict[str, str]:
+    """The WHERE of each partial index, as the database tells it."""
+    statement = {
+        "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL",
+        "postgresql": "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+    }[dialect]
+    rows = connection.exec_driver_sql(statement).all()
+    return {name: _plain(sql.partition(" WHERE ")[2]) for name, sql in rows}
+
+
+def _plain(condition: str) -> str:
+    """Without what PostgreSQL adds when it tells a condition."""
+    for noise in ("::text", "[]", "ARRAY[", "= ANY", "(", ")", "]"):
+        condition = condition.replace(noise, "")
+    return " ".join(condition.replace(" IN ", " ").replace("  ", " ").split())
