@@ -39,8 +39,8 @@ _ALIASES = {
 }
 _NOT_SETTINGS = {"HOME", "CONFIG_FILE", "INSTANCE", "TENANT"}
 
-Seconds = Annotated[float, Field(ge=0)]
-PositiveSeconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class _Group(BaseModel):
@@ -293,10 +293,12 @@ def _from_environment(known: Mapping[str, Setting], environ: Mapping[str, str]) 
 
 def _from_file(file: Path, known: Mapping[str, Setting]) -> dict[str, Any]:
     try:
-        tree = tomllib.loads(file.read_text())
+        tree = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{file.name}: no such configuration file") from None
-    except tomllib.TOMLDecodeError as error:
+    except OSError as error:
+        raise ConfigError(f"{file.name}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file.name}: not TOML: {error}") from None
     groups = {dotted.split(".")[0] for dotted in known if "." in dotted}
     found = {}

@@ -8,7 +8,6 @@ context it is refused, so a value that is copied between rows does not pass.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import os
@@ -59,7 +58,7 @@ def load_key(key_file: Path | None = None, environ: Mapping[str, str] | None = N
     if text:
         try:
             return _checked(base64.b64decode(text, validate=True), KEY_VARIABLE)
-        except binascii.Error:
+        except ValueError:
             raise EncryptionError(f"{KEY_VARIABLE} is not base64 of {KEY_BYTES} bytes") from None
     for path in (SECRETS_FILE, key_file):
         if path is not None and path.exists():
@@ -95,7 +94,7 @@ def decrypt_value_with_key(value: str, key: bytes, context: str = "") -> str:
         raise EncryptionError("the value is not sealed (no ENC: prefix)")
     try:
         raw = base64.b64decode(value[len(_PREFIX) :], validate=True)
-    except binascii.Error:
+    except ValueError:
         raise EncryptionError("the sealed value is damaged (not base64)") from None
     if len(raw) < _NONCE_BYTES + _TAG_BYTES:
         raise EncryptionError("the sealed value is damaged (too short)")

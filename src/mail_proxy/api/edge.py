@@ -7,13 +7,18 @@ import uuid
 from collections.abc import Callable
 
 import orjson
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
 
-class _BodyTooLarge(Exception):
-    pass
+class _BodyTooLarge(HTTPException):
+    """An HTTPException, because FastAPI makes a 400 of any other that ``receive`` raises."""
+
+    def __init__(self, most: int) -> None:
+        error = f"the body is larger than {most} bytes"
+        super().__init__(413, error, {"Connection": "close"})
 
 
 class Edge:
@@ -44,11 +49,11 @@ class Edge:
         announced = headers.get(b"content-length", b"0")
         try:
             if announced.isdigit() and int(announced) > most:
-                raise _BodyTooLarge
+                raise _BodyTooLarge(most)
             await self._app(scope, _bounded(receive, most), send_with_id)
-        except _BodyTooLarge:
+        except _BodyTooLarge as error:
             if not started:
-                await _refuse(send_with_id, most)
+                await _refuse(send_with_id, error)
 
 
 def _bounded(receive: Receive, most: int) -> Receive:
@@ -59,15 +64,14 @@ def _bounded(receive: Receive, most: int) -> Receive:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > most:
-            raise _BodyTooLarge
+            raise _BodyTooLarge(most)
         return message
 
     return bounded
 
 
-async def _refuse(send: Send, most: int) -> None:
-    error = f"the body is larger than {most} bytes"
-    body = orjson.dumps({"ok": False, "error": error, "detail": None})
+async def _refuse(send: Send, error: _BodyTooLarge) -> None:
+    body = orjson.dumps({"ok": False, "error": error.detail, "detail": None})
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": 413, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -41,13 +41,13 @@ async def _known(request: Request, error: Exception) -> Response:
     if isinstance(error, TooManyRequests):
         return answer(429, error.message, retry_after=error.retry_after_seconds)
     if isinstance(error, DatabaseUnavailable):
-        _log.warning("action=request.unavailable reason=%s", error)
+        _log.warning("action=request.unavailable request=%s reason=%s", _id_of(request), error)
         wait = error.retry_after_seconds
         return answer(503, "the database is not available just now", retry_after=wait)
     if error.http_status == 503:
         return answer(503, error.message, retry_after=1)
     if error.http_status >= 500:
-        _log.error("action=request.failed error=%s", error)
+        _log.error("action=request.failed request=%s error=%s", _id_of(request), error)
         return answer(500, "internal error")
     return answer(error.http_status, error.message, error.detail)
 
@@ -85,9 +85,19 @@ def _printable(text: str) -> str:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return answer(error.status_code, str(error.detail).lower())
+    response = answer(error.status_code, str(error.detail).lower())
+    response.headers.update(error.headers or {})
+    return response
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    # Starlette raises the error again behind this answer, and the server logs its trace.
-    return answer(500, "internal error")
+    # Starlette raises the error again behind this answer, and the server logs its trace. The
+    # answer goes past the middleware that puts the request's id on all others.
+    _log.error("action=request.failed request=%s", _id_of(request))
+    response = answer(500, "internal error")
+    response.headers["X-Request-ID"] = _id_of(request)
+    return response
+
+
+def _id_of(request: Request) -> str:
+    return getattr(request.state, "request_id", "-")

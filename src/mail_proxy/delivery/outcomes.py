@@ -66,7 +66,7 @@ class Settlement:
 
         One that has waited so for longer than the whole retry schedule ends in error.
         """
-        if now - max(message.created_at, since) > self.longest_wait_seconds:
+        if now - max(message.due_at, since) > self.longest_wait_seconds:
             return self._failed(message, trouble.reason, trouble.code, (), now)
         data = {"retry_ts": retry_at, "deferred_reason": trouble.reason, "code": trouble.code}
         # Due all the time: it is the account that makes it wait, and a saved account goes at once.

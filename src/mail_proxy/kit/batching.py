@@ -67,6 +67,8 @@ class Batcher(Generic[Item, Result]):
     async def _flush_batch(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
             results = await self._flush([item for item, _ in batch])
+            if len(results) != len(batch):
+                raise ValueError(f"{self._name}: {len(results)} results for {len(batch)} items")
         except BaseException as error:
             for _, future in batch:
                 if not future.done():

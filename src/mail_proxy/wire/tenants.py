@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
+import orjson
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from mail_proxy.wire.fields import Count, Identifier, OneLine, Request, Timestamp
@@ -12,6 +14,7 @@ TenantId = Annotated[
     str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 ]
 Path = Annotated[str, Field(max_length=1000, pattern=r"^/[^\s\x00-\x1f]*$")]
+_WEB_URL = re.compile(r"https?://[^\s\x00-\x1f\x7f]+")
 #: What a tenant key cannot change of its own tenant.
 ADMIN_FIELDS = frozenset({"active", "rate_limits", "retention_seconds", "large_file_config"})
 
@@ -63,8 +66,17 @@ class TenantFields(Request):
     @field_validator("client_base_url")
     @classmethod
     def _web_url(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("http://", "https://")):
-            raise ValueError("must start with http:// or https://")
+        if value is not None and not _WEB_URL.fullmatch(value):
+            raise ValueError("must start with http:// or https:// and hold no blanks")
+        return value
+
+    @field_validator("large_file_config")
+    @classmethod
+    def _storable(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        try:
+            orjson.dumps(value)
+        except TypeError as error:
+            raise ValueError(f"cannot be stored: {error}") from None
         return value
 
 

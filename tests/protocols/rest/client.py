@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import pytest
 from fastapi import FastAPI
 
 from mail_proxy.api.app import build_app
@@ -15,6 +16,8 @@ from mail_proxy.config import ProxyConfig
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 
 _PATIENCE_SECONDS = 20.0
+#: For tests of what is decided before the database is asked.
+ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 class Client:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 from tests.protocols.rest.client import Client, serving
 
 from mail_proxy.config import ProxyConfig, TimingConfig
+from mail_proxy.sql import SqlDb
+from mail_proxy.sql.tables import Tables
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 from mail_proxy.testing.sync_endpoint import SyncEndpoint
 
@@ -53,3 +56,17 @@ async def idle(config: ProxyConfig) -> AsyncIterator[Client]:
     async with serving(config.model_copy(update={"scheduler_active": False})) as client:
         await client.ok("POST", "/account", {"id": "smtp", "host": "127.0.0.1", "tls": "none"})
         yield client
+
+
+@pytest.fixture
+def authorization(config: ProxyConfig) -> Callable[[str], Awaitable[Any]]:
+    """Reads a tenant's ``client_auth`` as the reporter gets it."""
+
+    async def read(tenant_id: str) -> Any:
+        db = SqlDb(config.database_url)
+        tables = Tables.of(db, bytes(32))
+        row = await db.read(lambda connection: tables.tenants.get(connection, id=tenant_id))
+        await db.close()
+        return row["client_auth"]
+
+    return read

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from tests.protocols.rest.client import Client
+from tests.protocols.rest.client import ONE_DATABASE, Client
 
 from mail_proxy.testing.smtp_server import Act, ScriptedSmtpServer
 
@@ -57,6 +57,7 @@ async def test_a_call_without_one_usable_message_is_400_with_all_reasons(idle: C
     assert (await idle.ok("GET", "/messages"))["messages"] == []
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     ("record", "field"),
     [
@@ -108,6 +109,7 @@ async def test_what_is_wrong_with_a_message_is_said_by_field(
     assert reason.startswith(f"{field}: " if field else "Input should be")
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     "name",
     ["From", "to", "CC", "Bcc", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type",
@@ -202,6 +204,7 @@ async def test_the_account_is_the_default_one_or_the_only_one(idle: Client) -> N
     assert found == {"only": "smtp", "default": "two", "moved": "smtp"}
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -220,6 +223,7 @@ async def test_a_malformed_call_is_422_and_names_the_field(
     assert response.json()["detail"][0]["field"] == field
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"null", b'"x"', b'{"messages": [}', b"\xff\xfe", b"[" * 100_000]
 )

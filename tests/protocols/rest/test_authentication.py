@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from tests.protocols.rest.client import Client, calling, serving
+from tests.protocols.rest.client import ONE_DATABASE, Client, calling, serving
 
 from mail_proxy.config import ProxyConfig
 
@@ -32,6 +32,7 @@ ROUTES = [
 ]
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(("method", "path", "body"), [route[1:] for route in ROUTES])
 async def test_no_route_but_the_public_ones_answers_without_a_token(
     idle: Client, method: str, path: str, body: object
@@ -49,11 +50,13 @@ async def test_no_route_but_the_public_ones_answers_without_a_token(
         assert "guess" not in response.text
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("path", ["/health", "/ready", "/metrics", "/openapi.json", "/docs"])
 async def test_the_public_routes_need_no_token(idle: Client, path: str) -> None:
     assert (await idle.http.get(path)).status_code == 200
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     ("method", "path", "body"), [route[1:] for route in ROUTES if route[0] == "A"]
 )

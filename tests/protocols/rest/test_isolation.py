@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.protocols.rest.client import Client
+from tests.protocols.rest.client import ONE_DATABASE, Client
 
 MAIL = {"from": "a@example.org", "to": "b@example.net", "subject": "s", "body": "b"}
 
@@ -23,6 +23,7 @@ async def mine(idle: Client) -> str:
     return key
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("tenant", ["other", "default", "nobody"])
 @pytest.mark.parametrize(
     ("method", "path", "body"),

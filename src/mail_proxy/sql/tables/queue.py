@@ -198,10 +198,7 @@ class MessageQueue:
         self, connection: Connection, account_pk: str, reason: str, cutoff: float, now: float
     ) -> int:
         """End those in error that wait for their account since ``cutoff`` (Unix seconds)."""
-        overdue = (
-            "message.created_at < rows.cutoff "
-            "AND (message.state = 'deferred' OR message.due_at < rows.cutoff)"
-        )
+        overdue = "NOT message.held AND message.due_at < rows.cutoff"
         return self._fail(connection, account_pk, reason, cutoff, now, overdue)
 
     def _fail(
@@ -297,9 +294,13 @@ class MessageQueue:
             [(m.pk, m.claimed_by) for m in messages],
         )
 
+    def unregister(self, connection: Connection, dispatcher_id: str) -> None:
+        """Forget a dispatcher; what it holds is for ``rescue``."""
+        connection.execute(delete(schema.dispatcher).where(schema.dispatcher.c.id == dispatcher_id))
+
     def hand_back(self, connection: Connection, dispatcher_id: str) -> int:
         """Leave: unregister, and give back whatever was claimed and is not sent."""
-        connection.execute(delete(schema.dispatcher).where(schema.dispatcher.c.id == dispatcher_id))
+        self.unregister(connection, dispatcher_id)
         return len(
             self._db.execute_rows(
                 connection,

@@ -1,0 +1,114 @@
+"""Wakeup, Worker and Jobs"""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from mail_proxy.errors import DatabaseUnavailable
+from mail_proxy.kit.wakeup import Wakeup
+from mail_proxy.kit.worker import Jobs, Worker, caught
+
+
+async def test_a_ring_before_the_wait_is_not_lost_and_counts_once() -> None:
+    bell = Wakeup()
+    bell.ring()
+    bell.ring()
+    assert await bell.wait(None) is True
+    assert await bell.wait(0) is False
+
+
+async def test_a_ring_wakes_who_waits() -> None:
+    bell = Wakeup()
+    waiter = asyncio.create_task(bell.wait(None))
+    await asyncio.sleep(0)
+    assert not waiter.done()
+    bell.ring()
+    assert await asyncio.wait_for(waiter, 5) is True
+    assert await bell.wait(0) is False
+
+
+async def test_a_worker_runs_its_step_again_and_again_until_it_is_stopped() -> None:
+    enough = asyncio.Event()
+    rounds = 0
+
+    async def step() -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 5:
+            enough.set()
+        await asyncio.sleep(0)
+
+    worker = Worker("test", step)
+    assert not worker.alive
+    worker.start()
+    worker.start()
+    assert worker.alive
+    await enough.wait()
+    await worker.stop()
+    assert not worker.alive
+    at_stop = rounds
+    await asyncio.sleep(0)
+    assert rounds == at_stop
+    await worker.stop()
+
+
+@pytest.mark.parametrize("error", [ValueError("oops"), DatabaseUnavailable("gone")])
+async def test_a_worker_survives_whatever_its_step_raises(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    again = asyncio.Event()
+    errors = [error]
+
+    async def step() -> None:
+        if errors:
+            raise errors.pop()
+        again.set()
+        await asyncio.Event().wait()
+
+    worker = Worker("test", step)
+    worker.start()
+    async with asyncio.timeout(10):
+        await again.wait()
+    assert worker.alive
+    await worker.stop()
+    (record,) = caplog.records
+    assert (record.exc_info is None) is isinstance(error, DatabaseUnavailable)
+
+
+async def test_jobs_run_one_at_a_time_for_each_key_and_do_not_share_their_errors() -> None:
+    jobs = Jobs("test")
+    begun: list[str] = []
+    go_on = asyncio.Event()
+
+    async def job(name: str) -> None:
+        begun.append(name)
+        await go_on.wait()
+        if name == "a":
+            raise ValueError("only mine")
+
+    for name in ("a", "b", "a"):
+        jobs.start(name, lambda name=name: job(name))
+    await asyncio.sleep(0)
+    assert (begun, len(jobs)) == (["a", "b"], 2)
+    go_on.set()
+    await jobs.stop(5)
+    assert len(jobs) == 0
+
+
+async def test_jobs_that_do_not_end_in_time_are_broken_off() -> None:
+    jobs = Jobs("test")
+    jobs.start("a", lambda: asyncio.Event().wait())  # type: ignore[arg-type, return-value]
+    await jobs.stop(0)
+    assert len(jobs) == 0
+
+
+async def test_caught_makes_an_error_a_value_but_lets_cancellation_through() -> None:
+    async def fail(error: BaseException) -> None:
+        raise error
+
+    error = ValueError()
+    assert await caught(fail(error)) is error
+    with pytest.raises(asyncio.CancelledError):
+        await caught(fail(asyncio.CancelledError()))

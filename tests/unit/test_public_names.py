@@ -1,0 +1,113 @@
+"""What other programs may import"""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import mail_proxy
+from mail_proxy import errors
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("mail_proxy", ["MailProxy", "ProxyConfig"]),
+        (
+            "mail_proxy.sql",
+            [
+                "Column",
+                "Columns",
+                "Connection",
+                "PostgresAdapter",
+                "RecordUpdater",
+                "SqlDb",
+                "SqliteAdapter",
+                "Table",
+            ],
+        ),
+        (
+            "mail_proxy.encryption",
+            [
+                "EncryptionError",
+                "EncryptionKeyNotConfigured",
+                "decrypt_value",
+                "decrypt_value_with_key",
+                "encrypt_value",
+                "encrypt_value_with_key",
+                "generate_key",
+                "hash_token",
+                "is_encrypted",
+                "load_key",
+                "new_token",
+                "token_matches",
+            ],
+        ),
+    ],
+)
+def test_the_public_names_are_these_and_all_are_there(module: str, names: list[str]) -> None:
+    found = importlib.import_module(module)
+    assert sorted(found.__all__) == names
+    assert all(getattr(found, name) is not None for name in names)
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        (
+            "config",
+            "ProxyConfig TimingConfig QueueConfig ConcurrencyConfig RetryConfig CacheConfig "
+            "ClientSyncConfig",
+        ),
+        ("smtp.sender", "SmtpSender"),
+        ("smtp.pool", "SMTPPool"),
+        ("smtp.connection", "PooledConnection"),
+        ("domain.retry", "RetryStrategy"),
+        ("delivery.limiter", "RateLimiter"),
+        ("reporting.reporter", "ClientReporter"),
+        ("telemetry.metrics", "MailMetrics"),
+        ("sql.tables.tenants", "TenantsTable"),
+        ("sql.tables.accounts", "AccountsTable"),
+        ("sql.tables.messages", "MessagesTable"),
+        ("sql.tables.events", "MessageEventTable"),
+        ("sql.tables.instance", "InstanceTable"),
+        ("sql.tables.command_log", "CommandLogTable"),
+        ("server", "create_app app"),
+    ],
+)
+def test_documented_classes_have_their_names(module: str, names: str) -> None:
+    found = importlib.import_module(f"mail_proxy.{module}")
+    assert all(hasattr(found, name) for name in names.split())
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="Nonsense"):
+        mail_proxy.Nonsense  # noqa: B018
+
+
+def test_importing_the_package_and_the_errors_pulls_in_no_server() -> None:
+    heavy = ["fastapi", "sqlalchemy", "aiosmtplib", "uvicorn", "alembic"]
+    script = f"import sys, mail_proxy, mail_proxy.errors; print({heavy} & sys.modules.keys())"
+    script = script.replace(f"{heavy} &", f"set({heavy}) &")
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "set()"
+
+
+def test_every_error_is_in_the_tree_with_the_codes_that_it_draws() -> None:
+    drawn = {}
+    for line in (errors.__doc__ or "").splitlines():
+        words = line.lstrip("|+- ").split()
+        if len(words) == 5 and words[3] == "exit":
+            drawn[words[0]] = (words[1], int(words[2]), int(words[4]))
+    classes = {
+        name: value
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, Exception)
+    }
+    assert drawn == {n: (c.code, c.http_status, c.exit_code) for n, c in classes.items()}
+    assert all(issubclass(c, errors.MailProxyError) for c in classes.values())
