@@ -21,10 +21,6 @@ KEY = bytes(range(32))
 ADMIN_TOKEN = "the-admin-token"
 _PATIENCE_SECONDS = 20.0
 _ADMIN = Caller(None)
-#: A test that needs more than one of these within its time would wait in vain: nothing may
-#: depend on polling.
-#: For clocks that jump: a real lease would be in doubt afterwards.
-LONG_LEASE = {"lease_seconds": 1e9}
 SLOW_POLL = {"send_loop_interval": 60.0, "report_delay": 0.0}
 
 

@@ -19,6 +19,8 @@ from mail_proxy.errors import ConfigError
 
 PREFIX = "GMP_"
 PRIORITY_NAMES = {"immediate": 0, "high": 1, "medium": 2, "low": 3}
+#: A dispatcher that is told of a longer one knows that the clocks differ.
+LONGEST_LEASE_SECONDS = 300.0
 
 #: Environment names that do not follow ``GMP_<SETTING>``.
 _ALIASES = {
@@ -65,7 +67,7 @@ class TimingConfig(_Group):
     shutdown_timeout: Seconds = Field(
         30.0, description="Time for what is in flight at a clean stop, seconds."
     )
-    lease_seconds: Annotated[float, Field(ge=5)] = Field(
+    lease_seconds: Annotated[float, Field(ge=5, le=LONGEST_LEASE_SECONDS)] = Field(
         30.0, description="A dispatcher that is silent this long loses its messages, seconds."
     )
     pec_acceptance_timeout: PositiveSeconds = Field(

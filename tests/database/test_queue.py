@@ -70,9 +70,9 @@ def new(
     )
 
 
-async def register(db: SqlDb, tables: Tables, lease_until: float = NOW + 30) -> str:
+async def register(db: SqlDb, tables: Tables) -> str:
     dispatcher = uuid7()
-    await db.write(tables.queue.register, dispatcher, "host", 1, NOW, lease_until)
+    await db.write(tables.queue.register, dispatcher, "host", 1, NOW, NOW + 30)
     return dispatcher
 
 
@@ -159,12 +159,12 @@ async def test_what_a_dead_dispatcher_held_goes_back_and_what_it_sent_stays_sent
 ) -> None:
     account = await make_account(db, tables)
     await db.write(tables.messages.add, [new(account, "m"), new(account, "n")])
-    dead = await register(db, tables, lease_until=NOW + 5)
+    dead = await register(db, tables)
     alive = await register(db, tables)
     held = await db.write(claim(tables, [account], dead))
 
-    assert await db.write(tables.queue.rescue, NOW + 4) == []
-    assert await db.write(tables.queue.rescue, NOW + 6) == [(account, "t")] * 2
+    assert await db.write(tables.queue.rescue, []) == []
+    assert await db.write(tables.queue.rescue, [dead]) == [(account, "t")] * 2
     assert await db.write(tables.queue.renew, dead, NOW + 60) is False
     assert await db.write(tables.queue.renew, alive, NOW + 60) is True
     assert await db.write(tables.queue.record, [change(held[0])]) == {held[0].pk}

@@ -27,10 +27,4 @@ def small_bench(**options: Any) -> Iterator[Bench]:
         try:
             yield bench
         finally:
-            import shutil
-
-            shutil.rmtree("/tmp/chaos-data/last", True)
-            shutil.copytree(
-                directory, "/tmp/chaos-data/last", ignore=shutil.ignore_patterns("postgres*")
-            )
             bench.close()

@@ -24,6 +24,7 @@ from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.wakeup import Wakeup
 from mail_proxy.kit.worker import Worker, caught
+from mail_proxy.smtp.transaction import CancelledAfterEndOfData
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory, Snapshot
 from mail_proxy.sql.table import Row
@@ -36,6 +37,8 @@ _MOST_CLAIMED = 2000
 #: One tenant's backlog leaves room for the others'.
 _MOST_CLAIMED_OF_TENANT = _MOST_CLAIMED // 2
 _MOST_CLAIMED_BYTES = 64_000_000
+#: After ``shutdown_timeout``, for the outcomes of what was broken off.
+_LAST_WRITES_SECONDS = 5.0
 
 
 class Dispatcher:
@@ -69,8 +72,6 @@ class Dispatcher:
         self._slots = FairSlots(config.concurrency.max_concurrent_sends)
         self._claimed_bytes = 0
         self._limited_until: dict[str, float] = {}
-        #: Version of the directory that the lanes follow.
-        self._known = -1
         self._looked_at = 0.0
         self._idle: float | None = None if config.test_mode else 0.0
         self._bell = Wakeup()
@@ -103,27 +104,43 @@ class Dispatcher:
             lane.drop_waiting()
         try:
             async with asyncio.timeout(self._config.timing.shutdown_timeout):
-                await asyncio.gather(*(lane.finish() for lane in lanes))
+                await self._finished(lanes)
         except TimeoutError:
             _log.warning("action=dispatcher.cut_short reason=shutdown_timeout")
-            for lane in lanes:
-                lane.cancel()
-            await asyncio.gather(*(lane.finish() for lane in lanes))
-        await self._recorder.drained()
-        await leasing.stop()  # not before: what is in flight must stay ours
+            await self._cut_short(lanes)
+        await leasing.stop()  # not before: what is in flight has to stay ours
         try:
             await self._lease.give_up()
         except DatabaseUnavailable as error:
             _log.warning("action=dispatcher.not_handed_back reason=%s", error)
 
+    async def _finished(self, lanes: Sequence[Lane]) -> None:
+        """Return once nothing is in flight and what became of it is written."""
+        await asyncio.gather(*(lane.finish() for lane in lanes))
+        await self._recorder.drained()
+
+    async def _cut_short(self, lanes: Sequence[Lane]) -> None:
+        for lane in lanes:
+            lane.cancel()
+        try:
+            async with asyncio.timeout(_LAST_WRITES_SECONDS):
+                await self._finished(lanes)
+        except TimeoutError:
+            # The database is away: the mails of these outcomes will be sent again.
+            _log.error("action=dispatcher.unrecorded reason='the database does not answer'")
+
     async def _keep_lease(self) -> None:
         await self._lease_bell.wait(self._lease.next_step_seconds)
-        if not self._lease.valid:
+        is_lost = not self._lease.valid
+        if is_lost:
             # Others may take over: what is being sent just now must not arrive twice.
-            for lane in self._lanes.values():
-                self._claimed_bytes -= sum(m.size for m in lane.drop_waiting())
+            lanes = list(self._lanes.values())
+            for lane in lanes:
+                lane.drop_waiting()
                 lane.cancel()
-        if await self._lease.keep() and not self._config.test_mode:
+            await self._finished(lanes)
+            self._claimed_bytes = 0
+        if await self._lease.keep(anew=is_lost) and not self._config.test_mode:
             self._bell.ring()
 
     async def _step(self) -> None:
@@ -139,9 +156,6 @@ class Dispatcher:
         if not self._lease.valid:
             return False
         snapshot = self._directory.snapshot
-        if snapshot.version > self._known:
-            await self._renew_lanes(snapshot)
-            self._known = snapshot.version
         claim = await self._db.write(
             self._claimer.claim,
             self._lease.dispatcher_id,
@@ -150,7 +164,7 @@ class Dispatcher:
             now,
         )
         if claim.version != snapshot.version:
-            await self._directory.at_least(claim.version)
+            await self._renew_lanes(await self._directory.at_least(claim.version))
             return True
         self._take_over(snapshot, claim)
         for message in claim.rejected:
@@ -257,21 +271,24 @@ class Dispatcher:
             self._claimed_bytes -= message.size
             return
         account = lane.account
-        await self._finish(lane, account, message, await self._attempt(account, message))
+        outcome = await self._attempt(account, message)
+        if outcome is None:
+            self._claimed_bytes -= message.size
+        else:
+            await self._finish(lane, account, message, outcome)
 
-    async def _attempt(self, account: Account, message: ClaimedMessage) -> Outcome:
-        begun = False
+    async def _attempt(self, account: Account, message: ClaimedMessage) -> Outcome | None:
+        """None: it was not sent, and goes back to the queue with all that is claimed."""
         try:
             async with self._slots.slot(message.tenant_id):
-                begun = True
                 if not self._lease.valid:
-                    return Deferred("the lease ended before the attempt")
+                    return None
                 return await self._pipeline.deliver(account, message)
+        except CancelledAfterEndOfData:
+            # By ``stop`` or a lost lease. What came of it has to be recorded all the same.
+            return Uncertain("uncertain: broken off by the proxy after the end of data")
         except asyncio.CancelledError:
-            # Broken off by ``stop`` or a lost lease. What came of it has to be recorded all the
-            # same, and the end of data may have been sent already.
-            reason = "broken off by the proxy"
-            return Uncertain(f"uncertain: {reason}") if begun else Deferred(reason)
+            return None
 
     async def _finish(
         self, lane: Lane, account: Account, message: ClaimedMessage, outcome: Outcome

@@ -7,6 +7,7 @@ import os
 import socket
 from pathlib import Path
 
+from mail_proxy.config import LONGEST_LEASE_SECONDS
 from mail_proxy.delivery.limiter import RateLimiter
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.ids import uuid7
@@ -22,15 +23,24 @@ class Lease:
     """One for each dispatcher. While ``valid``, nobody else sends what it has claimed."""
 
     def __init__(
-        self, db: SqlDb, queue: MessageQueue, limiter: RateLimiter, clock: Clock, seconds: float
+        self,
+        db: SqlDb,
+        queue: MessageQueue,
+        limiter: RateLimiter,
+        clock: Clock,
+        seconds: float,
+        host: str | None = None,
     ) -> None:
+        """``host`` names the set of processes among which a process id means one process."""
         self._db = db
         self._queue = queue
         self._limiter = limiter
         self._clock = clock
         self._seconds = seconds
         self._valid_until = 0.0
-        self._host = _process_space()
+        #: Of each other dispatcher the last sign of life, and when (monotonic) that is too old.
+        self._heard: dict[str, tuple[float, float]] = {}
+        self._host = host or _process_space()
         self.dispatcher_id = ""
 
     @property
@@ -44,14 +54,15 @@ class Lease:
         left = self._valid_until - self._clock.monotonic()
         return min(self._seconds / 3, left) if left > 0 else self._seconds / 30
 
-    async def keep(self) -> int:
-        """Take or prolong the lease and rescue what dead dispatchers held; returns how many.
+    async def keep(self, *, anew: bool = False) -> int:
+        """Take or prolong the lease and give back what nobody sends any more; returns how many.
 
-        After a loss or a lapse it comes back under a new id, and what was claimed before goes
-        back to the queue: its senders have let go of it.
+        After a loss it comes back under a new id: what was claimed before belongs to others.
+        ``anew``: it has not been valid for a while and everything was broken off, so that all
+        that is still claimed is given back too.
         """
         asked = self._clock.monotonic()
-        rescued = await self._db.write(self._keep, self._clock.now(), not self.valid)
+        rescued = await self._db.write(self._keep, self._clock.now(), asked, anew)
         self._valid_until = asked + self._seconds * (1 - _SAFETY)
         if rescued:
             _log.warning("action=lease.rescued messages=%d", rescued)
@@ -62,20 +73,48 @@ class Lease:
         self._valid_until = 0.0
         return await self._db.write(self._queue.hand_back, self.dispatcher_id)
 
-    def _keep(self, connection: Connection, now: float, lapsed: bool) -> int:
+    def _keep(self, connection: Connection, now: float, asked: float, anew: bool) -> int:
         until = now + self._seconds
-        if lapsed or not self._queue.renew(connection, self.dispatcher_id, until):
+        left = self._queue.hand_back(connection, self.dispatcher_id) if anew else 0
+        if anew or not (
+            self.dispatcher_id and self._queue.renew(connection, self.dispatcher_id, until)
+        ):
             if self.dispatcher_id:
                 _log.warning("action=lease.lost dispatcher=%s", self.dispatcher_id)
-                self._queue.unregister(connection, self.dispatcher_id)
             fresh = uuid7()
             self._queue.register(connection, fresh, self._host, os.getpid(), now, until)
             self.dispatcher_id = fresh
-        dead = [id_ for id_, pid in self._queue.on_host(connection, self._host) if not _lives(pid)]
-        rescued = self._queue.rescue(connection, now, dead)
+        rescued = self._queue.rescue(connection, self._dead(connection, now, asked))
         # Nobody knows which of them a server has accepted already; limits are never exceeded.
         self._limiter.count(connection, [(account, tenant, now) for account, tenant in rescued])
-        return len(rescued)
+        return left + len(rescued)
+
+    def _dead(self, connection: Connection, now: float, asked: float) -> list[str]:
+        """Dispatchers whose process has ended, and those that were silent for a whole lease.
+
+        How long they are silent is measured here, with a clock that does not jump: the wall
+        clocks of two hosts may differ, and one that is set must not cost a living one its lease.
+        """
+        others = [o for o in self._queue.dispatchers(connection) if o.id != self.dispatcher_id]
+        heard = {
+            other.id: (other.lease_until, asked + _patience(other.lease_until - now, self._seconds))
+            for other in others
+        }
+        for id_, (lease_until, _) in heard.items():
+            before = self._heard.get(id_)
+            if before is not None and before[0] == lease_until:
+                heard[id_] = before
+        self._heard = heard
+        return [
+            other.id
+            for other in others
+            if asked >= heard[other.id][1] or (other.host == self._host and not _lives(other.pid))
+        ]
+
+
+def _patience(told: float, own: float) -> float:
+    """How long a sign of life holds: what it tells, unless the clocks differ too much for that."""
+    return told if own < told <= LONGEST_LEASE_SECONDS else own
 
 
 def _process_space() -> str:

@@ -42,8 +42,8 @@ class SmtpSender:
         """One attempt. ``mail_from`` may be empty (a bounce), ``recipients`` may not.
 
         A session that the server has ended meanwhile is replaced without anybody noticing.
-        Cancelled, it closes its session: the message may have been taken if the cancellation
-        came after the end of data.
+        Cancelled, it closes its session; ``CancelledAfterEndOfData`` says that the message may
+        have been taken.
         """
         outcome = await self._attempt(login, mail_from, recipients, message, fresh=False)
         if isinstance(outcome, Stale):

@@ -55,6 +55,10 @@ class Stale:
     reason: str
 
 
+class CancelledAfterEndOfData(asyncio.CancelledError):
+    """Cancelled between the end of the message and its answer: it may have been taken."""
+
+
 class Transaction:
     """Runs once. Afterwards ``is_settled`` tells whether the session is back at its start, so
     that the next transaction may follow; if not, it needs RSET, unless it ``is_over``."""
@@ -86,6 +90,10 @@ class Transaction:
             return await self._envelope(mail_from, recipients, message)
         except BrokenConnectionError as error:
             return self._broken(str(error))
+        except asyncio.CancelledError:
+            if self._stage is Stage.END_OF_DATA:
+                raise CancelledAfterEndOfData from None
+            raise
 
     async def _envelope(
         self, mail_from: str, recipients: Sequence[str], message: ComposedMail

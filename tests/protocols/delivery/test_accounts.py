@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from tests.protocols.delivery.conftest import Settings
-from tests.running import LONG_LEASE, Post, eventually, mail, running
+from tests.running import Post, eventually, mail, running
 
-from mail_proxy.testing.clock import FakeClock
+from mail_proxy.testing.clock import JumpingClock
 from mail_proxy.testing.smtp_server import Act, ScriptedSmtpServer
 
 USERS = {"ann": "right"}
@@ -75,21 +75,21 @@ async def test_only_one_message_probes_an_account_that_is_in_trouble(
     config: Settings, server: ScriptedSmtpServer
 ) -> None:
     server.on("connect", "421 4.3.2 too many connections")
-    clock = FakeClock()
-    async with running(config(timing=LONG_LEASE), clock=clock) as post:
+    clock = JumpingClock()
+    async with running(config(), clock=clock) as post:
         await post.account(server, max_connections=1)
         await post.add(*(mail(f"m{i}") for i in range(20)))
         ids = [f"m{i}" for i in range(20)]
         await post.reports.wait_for("deferred", *ids)
         before = server.connections
-        clock.advance(34)
+        clock.jump(34)
         await post.run_now()
         await eventually(lambda: len(post.reports.entries) == 21)
         await post.run_now()
         assert (await post.message("m19")).status in ("deferred", "pending")
         assert server.connections == before + 1
         server.forget_script()
-        clock.advance(67)
+        clock.jump(67)
         await post.run_now()
         await post.reports.sent(*ids)
 
@@ -97,14 +97,12 @@ async def test_only_one_message_probes_an_account_that_is_in_trouble(
 async def test_a_message_that_waited_longer_than_all_retries_for_its_account_is_given_up(
     config: Settings, unused_port: int
 ) -> None:
-    clock = FakeClock()
-    async with running(
-        config(retry={"retry_delays": "10,20"}, timing=LONG_LEASE), clock=clock
-    ) as post:
+    clock = JumpingClock()
+    async with running(config(retry={"retry_delays": "10,20"}), clock=clock) as post:
         await post.account(unused_port)
         await post.add(mail())
         await post.reports.wait_for("deferred", "m1")
-        clock.advance(100)  # 10 + 20 * 4 are 90
+        clock.jump(100)  # 10 + 20 * 4 are 90
         await post.run_now()
         assert "Connect call failed" in await post.reports.error("m1")
 
@@ -112,11 +110,11 @@ async def test_a_message_that_waited_longer_than_all_retries_for_its_account_is_
 async def test_a_message_scheduled_long_ago_still_waits_for_an_account_in_trouble(
     config: Settings, server: ScriptedSmtpServer, unused_port: int
 ) -> None:
-    clock = FakeClock()
-    async with running(config(timing=LONG_LEASE), clock=clock) as post:
+    clock = JumpingClock()
+    async with running(config(), clock=clock) as post:
         await post.account(unused_port)
         await post.add(mail(deferred_ts=clock.now() + 7 * 86_400))
-        clock.advance(7 * 86_400)
+        clock.jump(7 * 86_400)
         await post.run_now()
         await post.reports.wait_for("deferred", "m1")
         await post.account(server)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from mail_proxy.sql import schema
 from mail_proxy.sql.adapters import Shape
@@ -76,6 +76,15 @@ class StateChange:
     recipient_results: list[dict[str, Any]] | None
     event: NewEvent | None
     attempted: bool = False
+
+
+class Dispatching(NamedTuple):
+    """A registered dispatcher; ``lease_until`` is by its own clock, in Unix seconds."""
+
+    id: str
+    host: str
+    pid: int
+    lease_until: float
 
 
 class MessageQueue:
@@ -252,21 +261,20 @@ class MessageQueue:
         statement = update(d).where(d.c.id == dispatcher_id).values(lease_until=lease_until)
         return connection.execute(statement).rowcount == 1
 
-    def on_host(self, connection: Connection, host: str) -> list[tuple[str, int]]:
-        """Id and process id of the dispatchers of one host."""
+    def dispatchers(self, connection: Connection) -> list[Dispatching]:
+        """All that are registered."""
         d = schema.dispatcher
-        rows = connection.execute(select(d.c.id, d.c.pid).where(d.c.host == host))
-        return [(row.id, row.pid) for row in rows]
+        rows = connection.execute(select(d.c.id, d.c.host, d.c.pid, d.c.lease_until))
+        return [Dispatching(*row) for row in rows]
 
-    def rescue(
-        self, connection: Connection, now: float, dead: Sequence[str] = ()
-    ) -> list[tuple[str, str]]:
-        """Give the messages of dispatchers whose lease has ended, or that are ``dead``, back.
+    def rescue(self, connection: Connection, dead: Sequence[str]) -> list[tuple[str, str]]:
+        """Give the messages of the ``dead`` dispatchers back, and of those that are unknown.
 
         Returns account pk and tenant id of each.
         """
         d = schema.dispatcher
-        connection.execute(delete(d).where(or_(d.c.lease_until < now, d.c.id.in_(dead))))
+        if dead:
+            connection.execute(delete(d).where(d.c.id.in_(dead)))
         result = connection.exec_driver_sql(
             "UPDATE message SET claimed_by = NULL, "
             "state = CASE WHEN retries > 0 THEN 'deferred' ELSE 'pending' END "
