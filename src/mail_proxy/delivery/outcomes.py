@@ -52,7 +52,7 @@ class Settlement:
     @property
     def longest_wait_seconds(self) -> float:
         """The whole retry schedule: nothing waits longer for an account in trouble."""
-        return sum(self.retry.delays)
+        return self.retry.total_seconds
 
     def wait_for_account(
         self,

@@ -17,6 +17,12 @@ class RetryStrategy:
     max_retries: int = 5
     random: Callable[[], float] = random.random
 
+    @property
+    def total_seconds(self) -> float:
+        """All delays up to the last retry, without what is added to them."""
+        last = len(self.delays) - 1
+        return sum(self.delays[min(retry, last)] for retry in range(self.max_retries))
+
     def delay_seconds(self, retries: int) -> float | None:
         """Delay before the next attempt after ``retries`` retries were used up; None: give up.
 

@@ -38,7 +38,7 @@ class ForTenant:
     """A request about a tenant that is named in the path."""
 
     id: str
-    body: Any = None
+    request: Any = None
 
 
 @operation("tenants.save", admin_only=True, mutates=True)
@@ -98,7 +98,7 @@ def delete(context: Context, request: ForTenant) -> Done:
 @operation("tenants.make_key", admin_only=True, mutates=True)
 def make_key(context: Context, request: ForTenant) -> ApiKeyOut:
     """A new key; the old one stops working with this commit."""
-    wanted: ApiKeyIn = request.body or ApiKeyIn()
+    wanted: ApiKeyIn = request.request or ApiKeyIn()
     if wanted.expires_at is not None and wanted.expires_at <= context.now:
         detail = [{"field": "expires_at", "message": "is past", "value": wanted.expires_at}]
         raise Malformed("expires_at: must be in the future", detail)
