@@ -21,6 +21,8 @@ KEY = bytes(range(32))
 ADMIN_TOKEN = "the-admin-token"
 _PATIENCE_SECONDS = 20.0
 _ADMIN = Caller(None)
+#: A test that needs more than one of these within its time would wait in vain: nothing may
+#: depend on polling.
 SLOW_POLL = {"send_loop_interval": 60.0, "report_delay": 0.0}
 
 

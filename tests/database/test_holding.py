@@ -227,9 +227,9 @@ async def test_a_late_outcome_is_recorded_all_the_same(
     house: House, db: SqlDb, tables: Tables
 ) -> None:
     await house.add("m")
-    dead = await register(db, tables, lease_until=NOW + 5)
+    dead = await register(db, tables)
     (message,) = await db.write(claim(tables, [house.account], dead))
-    assert await db.write(tables.queue.rescue, NOW + 6) == [(house.account, "t")]
+    assert await db.write(tables.queue.rescue, [dead]) == [(house.account, "t")]
     await house.suspend()
     assert await house.held() == ["m"]
     assert await db.write(tables.queue.record, [change(message)]) == {message.pk}

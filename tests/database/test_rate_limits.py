@@ -83,7 +83,7 @@ async def test_four_dispatchers_never_exceed_a_limit_however_slow_the_server(
     account = await add_tenant(db, tables, "t", rate_limits={"hourly": 100})
     await set_limits(sending, account, limit_per_minute=10, limit_per_hour=60)
     await queue(sending, account, 150)
-    dispatchers = [await register(db, tables, START + 10**6) for _ in range(4)]
+    dispatchers = [await register(db, tables) for _ in range(4)]
     chance = random.Random(seed)
     in_flight: list[tuple[float, ClaimedMessage]] = []
     accepted: list[float] = []
@@ -113,7 +113,7 @@ async def test_a_window_admits_again_no_later_than_one_counter_after_its_length(
     account = await add_tenant(db, tables, "t")
     await set_limits(sending, account, **{column: 2})
     await queue(sending, account, 4)
-    me = await register(db, tables, START + 10**6)
+    me = await register(db, tables)
     first = await sending.claim(me, START)
     assert len(first.messages) == 2
     assert first.limited[account] == START + 1.0  # those in flight decide
@@ -134,7 +134,7 @@ async def test_what_the_server_refused_counts_as_used(
     account = await add_tenant(db, tables, "t")
     await set_limits(sending, account, limit_per_hour=1)
     await queue(sending, account, 3)
-    me = await register(db, tables, START + 10**6)
+    me = await register(db, tables)
     (message,) = (await sending.claim(me, START)).messages
     await sending.finish(message, START + 1, outcome)
     assert (await sending.claim(me, START + HOUR)).messages == []
@@ -147,13 +147,13 @@ async def test_what_a_dead_dispatcher_may_have_sent_counts_as_used(
     account = await add_tenant(db, tables, "t")
     await set_limits(sending, account, limit_per_minute=5)
     await queue(sending, account, 10)
-    dead = await register(db, tables, START + 5)
-    alive = await register(db, tables, START + 10**6)
+    dead = await register(db, tables)
+    alive = await register(db, tables)
     await sending.directory.current()
     assert len((await sending.claim(dead, START)).messages) == 5
 
     def rescue(connection: Connection) -> None:
-        rescued = tables.queue.rescue(connection, START + 6)
+        rescued = tables.queue.rescue(connection, [dead])
         sending.limiter.count(connection, [(a, t, START + 6) for a, t in rescued])
 
     await db.write(rescue)
@@ -167,7 +167,7 @@ async def test_an_account_that_rejects_gives_up_what_the_limit_does_not_admit(
     account = await add_tenant(db, tables, "t")
     await set_limits(sending, account, limit_per_minute=2, limit_behavior="reject")
     await queue(sending, account, 5)
-    me = await register(db, tables, START + 10**6)
+    me = await register(db, tables)
     claim = await sending.claim(me, START)
     assert [m.id for m in claim.messages] == ["m0", "m1"]
     assert [m.id for m in claim.rejected] == ["m2", "m3", "m4"]
@@ -179,7 +179,7 @@ async def test_a_backlog_behind_a_limit_is_not_written_to(
     account = await add_tenant(db, tables, "t")
     await set_limits(sending, account, limit_per_minute=1)
     await queue(sending, account, 1000)
-    me = await register(db, tables, START + 10**6)
+    me = await register(db, tables)
     (message,) = (await sending.claim(me, START)).messages
     await sending.finish(message, START)
 
@@ -198,7 +198,7 @@ async def test_counters_that_burden_no_window_any_more_are_removed(
     account = await add_tenant(db, tables, "t")
     await set_limits(sending, account, limit_per_minute=9, limit_per_hour=9, limit_per_day=9)
     await queue(sending, account, 1)
-    me = await register(db, tables, START + 10**6)
+    me = await register(db, tables)
     (message,) = (await sending.claim(me, START)).messages
     await sending.finish(message, START)
     removed = [
@@ -213,7 +213,7 @@ async def test_tenants_and_accounts_take_turns(db: SqlDb, tables: Tables, sendin
     for tenant, account, count in (("big", big, 900), ("small", small, 3)):
         messages = [new(account, f"{tenant}{i}", tenant=tenant) for i in range(count)]
         await db.write(tables.messages.add, messages)
-    me = await register(db, tables, START + 10**6)
+    me = await register(db, tables)
     claim = await sending.claim(me, START, room=20)
     of = {t: len(list(g)) for t, g in itertools.groupby(m.tenant_id for m in claim.messages)}
     assert of == {"big": 20, "small": 3}
