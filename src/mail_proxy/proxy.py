@@ -183,7 +183,8 @@ class MailProxy:
             pending = await self.door.call(service_operations.pending, admin, None)
             self.metrics.pending.set(pending)
             accounts = (await self._directory.current()).accounts.values()
-            self.metrics.announce((a.tenant_id, a.id) for a in accounts)
+            troubled = await self._db.read(self._tables.health.troubled)
+            self.metrics.announce((a.tenant_id, a.id, a.pk not in troubled) for a in accounts)
         except DatabaseUnavailable:
             # A scrape must say what this process knows when the database is away.
             self.metrics.pending.set(float("nan"))

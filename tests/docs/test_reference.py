@@ -65,7 +65,7 @@ def test_every_error_is_there() -> None:
 def test_every_series_is_there() -> None:
     text = page("metrics")
     proxys = MailMetrics()
-    proxys.announce([("a tenant", "an account")])
+    proxys.announce([("a tenant", "an account", True)])
     types = [line.split()[2] for line in proxys.text().decode().splitlines() if "# TYPE" in line]
     names = [name for name in types if not name.endswith("_created")]
     assert "gmp_sent_total" in names

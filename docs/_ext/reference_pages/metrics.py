@@ -19,7 +19,7 @@ def render() -> str:
 def series() -> Iterator[tuple[str, str, list[str], str]]:
     """Name, kind, labels and help of each series that a scrape shows."""
     metrics = MailMetrics()
-    metrics.announce([("tenant", "account")])
+    metrics.announce([("tenant", "account", True)])
     for family in metrics.registry.collect():
         samples = [s for s in family.samples if not s.name.endswith("_created")]
         for name in dict.fromkeys(s.name for s in samples):

@@ -26,18 +26,26 @@ class MailMetrics:
         self.errors = self._counter("gmp_errors_total", "Messages that were given up.")
         self.deferred = self._counter("gmp_deferred_total", "Attempts that will be repeated.")
         self.rate_limited = self._counter(
-            "gmp_rate_limited_total", "Messages that waited for or failed at a rate limit."
+            "gmp_rate_limited_total", "Times that a queue was found at its rate limit."
         )
         self.pending = Gauge(
             "gmp_pending_messages", "Messages that are not finished.", registry=self.registry
+        )
+        self.account_up = Gauge(
+            "gmp_account_up",
+            "1: the account can be used; 0: it is paused because of trouble.",
+            _ACCOUNT,
+            registry=self.registry,
         )
 
     def _counter(self, name: str, description: str) -> Counter:
         return Counter(name, description, _ACCOUNT, registry=self.registry)
 
-    def announce(self, accounts: Iterable[tuple[str, str]]) -> None:
-        """Make the series of (tenant, account) pairs exist before something happens to them."""
-        for labels in accounts:
+    def announce(self, accounts: Iterable[tuple[str, str, bool]]) -> None:
+        """Make the series of (tenant, account, up) exist before something happens to them."""
+        self.account_up.clear()  # removed accounts are neither up nor down
+        for *labels, up in accounts:
+            self.account_up.labels(*labels).set(up)
             for counter in (self.sent, self.errors, self.deferred, self.rate_limited):
                 counter.labels(*labels)
 
