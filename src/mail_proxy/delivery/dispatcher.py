@@ -71,6 +71,8 @@ class Dispatcher:
         self._lanes: dict[str, Lane] = {}
         self._slots = FairSlots(config.concurrency.max_concurrent_sends)
         self._limited_until: dict[str, float] = {}
+        #: Version of the directory that the lanes follow.
+        self._known = -1
         self._looked_at = 0.0
         self._idle: float | None = None if config.test_mode else 0.0
         self._bell = Wakeup()
@@ -154,6 +156,10 @@ class Dispatcher:
         if not self._lease.valid:
             return False
         snapshot = self._directory.snapshot
+        if snapshot.version > self._known:
+            # Whoever has seen the change first: the directory is shared with the API.
+            await self._renew_lanes(snapshot)
+            self._known = snapshot.version
         claim = await self._db.write(
             self._claimer.claim,
             self._lease.dispatcher_id,
@@ -162,7 +168,7 @@ class Dispatcher:
             now,
         )
         if claim.version != snapshot.version:
-            await self._renew_lanes(await self._directory.at_least(claim.version))
+            await self._directory.at_least(claim.version)
             return True
         self._take_over(snapshot, claim)
         for message in claim.rejected:
