@@ -89,6 +89,25 @@ async def test_two_proxies_on_one_database_send_every_message_once(
     assert Counter(e["id"] for e in reports.entries) == dict.fromkeys(ids, 1)
 
 
+async def test_an_account_saved_by_another_process_is_used_from_the_next_message_on(
+    config: Settings, server: ScriptedSmtpServer
+) -> None:
+    async with (
+        ScriptedSmtpServer() as moved,
+        running(config()) as sending,
+        running(config(scheduler_active=False)) as other,
+    ):
+        await other.account(server)
+        await sending.add(mail("m1"))
+        await sending.reports.sent("m1")
+        await other.account(moved)
+        assert (await sending.message("m1")).status == "sent"  # a call that sees the change
+        await sending.add(mail("m2"))
+        await sending.reports.sent("m2")
+        assert copies(moved) == {"m2": 1}
+    assert copies(server) == {"m1": 1}
+
+
 async def test_what_a_dead_dispatcher_held_is_sent_by_another_once_its_lease_has_ended(
     config: Settings, server: ScriptedSmtpServer, database_url: str
 ) -> None:
