@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -41,11 +42,22 @@ def postgres() -> Iterator[str]:
         server.__exit__(None, None, None)
 
 
+@pytest.fixture(scope="session")
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with the newest schema, to be copied."""
+    file = tmp_path_factory.mktemp("sqlite") / "template.db"
+    template = SqlDb(f"sqlite:///{file}")
+    upgrade(template)
+    template.dispose()
+    return file
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database with the newest schema, one for each test."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'mail.db'}"
+        template: Path = request.getfixturevalue("sqlite")
+        return f"sqlite:///{shutil.copy(template, tmp_path / 'mail.db')}"
     import psycopg
 
     server: str = request.getfixturevalue("postgres")

@@ -70,7 +70,6 @@ class Dispatcher:
         self._claimer = Claimer(tables)
         self._lanes: dict[str, Lane] = {}
         self._slots = FairSlots(config.concurrency.max_concurrent_sends)
-        self._claimed_bytes = 0
         self._limited_until: dict[str, float] = {}
         self._looked_at = 0.0
         self._idle: float | None = None if config.test_mode else 0.0
@@ -139,7 +138,6 @@ class Dispatcher:
                 lane.drop_waiting()
                 lane.cancel()
             await self._finished(lanes)
-            self._claimed_bytes = 0
         if await self._lease.keep(anew=is_lost) and not self._config.test_mode:
             self._bell.ring()
 
@@ -182,17 +180,17 @@ class Dispatcher:
         for pk, lane in self._lanes.items():
             lane.may_have_more = pk in claim.full and pk not in claim.limited
         for message in claim.messages:
-            self._claimed_bytes += message.size
             lane = self._lane(snapshot, message.account_pk)
             lane.probing = message.account_pk in claim.probes
             lane.may_have_more = message.account_pk in claim.full
             lane.add(message)
 
     def _capacity(self) -> Capacity:
-        load = 0
+        load = size = 0
         of_tenants: dict[str, int] = {}
         for lane in self._lanes.values():
             load += lane.load
+            size += lane.size
             tenant_id = lane.account.tenant_id
             of_tenants[tenant_id] = of_tenants.get(tenant_id, 0) + lane.load
         return Capacity(
@@ -200,7 +198,7 @@ class Dispatcher:
             tenant_rooms={t: max(0, _MOST_CLAIMED_OF_TENANT - n) for t, n in of_tenants.items()},
             most=max(0, _MOST_CLAIMED - load),
             most_of_tenant=_MOST_CLAIMED_OF_TENANT,
-            most_bytes=max(0, _MOST_CLAIMED_BYTES - self._claimed_bytes),
+            most_bytes=max(0, _MOST_CLAIMED_BYTES - size),
             limited_until=dict(self._limited_until),
         )
 
@@ -244,14 +242,12 @@ class Dispatcher:
             lane.account = account
             stopped = lane.drop_waiting(partial(_stands_still, snapshot.tenants[account.tenant_id]))
             if stopped:
-                self._claimed_bytes -= sum(m.size for m in stopped)
                 await self._recorder.insist(self._tables.queue.release, stopped)
 
     async def _end_lane(self, lane: Lane) -> None:
         now = self._clock.now()
         for message in lane.drop_waiting():
             await self._record(message, self._settlement.give_up(message, "account deleted", now))
-            self._claimed_bytes -= message.size
 
     async def _send(self, lane: Lane, message: ClaimedMessage) -> None:
         fault = await caught(self._deliver(lane, message))
@@ -264,17 +260,13 @@ class Dispatcher:
     async def _deliver(self, lane: Lane, message: ClaimedMessage) -> None:
         now = self._clock.now()
         if not self._lease.valid or message.claimed_by != self._lease.dispatcher_id:
-            self._claimed_bytes -= message.size  # others may send it now
-            return
+            return  # others may send it now
         if message.expires_at is not None and message.expires_at <= now:
             await self._record(message, self._settlement.give_up(message, "expired", now))
-            self._claimed_bytes -= message.size
             return
         account = lane.account
         outcome = await self._attempt(account, message)
-        if outcome is None:
-            self._claimed_bytes -= message.size
-        else:
+        if outcome is not None:
             await self._finish(lane, account, message, outcome)
 
     async def _attempt(self, account: Account, message: ClaimedMessage) -> Outcome | None:
@@ -305,7 +297,6 @@ class Dispatcher:
             self._bell.ring()
         now = self._clock.now()
         await self._record(message, self._settlement.settle(message, outcome, now))
-        self._claimed_bytes -= message.size
 
     async def _account_trouble(
         self, lane: Lane, account: Account, message: ClaimedMessage, trouble: AccountTrouble
@@ -314,7 +305,6 @@ class Dispatcher:
         probe, lane.probing = lane.probing, False
         row = await self._recorder.insist(self._pause_account, account, trouble, now, probe)
         messages = (message, *lane.drop_waiting())
-        self._claimed_bytes -= sum(m.size for m in messages)
         if row is None:
             await self._recorder.insist(self._tables.queue.release, messages)
             self._bell.ring()

@@ -46,6 +46,7 @@ class Lane:
         self._workers: set[asyncio.Task[None]] = set()
         self._most_workers = account.login.max_connections
         self._crowded_until = 0.0
+        self._size_in_hand = 0
         self._worked_at = -_LATELY_SECONDS
 
     @property
@@ -57,6 +58,11 @@ class Lane:
     def load(self) -> int:
         """Messages that are claimed and not finished."""
         return len(self._waiting) + len(self._workers)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the messages that are claimed and not finished."""
+        return self._size_in_hand + sum(entry[-1].size for entry in self._waiting)
 
     def add(self, message: ClaimedMessage) -> None:
         """Queue a claimed message; more urgent ones overtake."""
@@ -116,7 +122,11 @@ class Lane:
             while self._waiting and len(self._workers) <= self._allowed_workers():
                 *_, since, message = heapq.heappop(self._waiting)
                 self._adapt(since)
-                await self._send(self, message)
+                self._size_in_hand += message.size
+                try:
+                    await self._send(self, message)
+                finally:
+                    self._size_in_hand -= message.size
         finally:
             # At once, so that of two that are one too many only one goes.
             self._workers.discard(asyncio.current_task())

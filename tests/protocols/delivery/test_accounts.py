@@ -7,6 +7,7 @@ import time
 from tests.protocols.delivery.conftest import Settings
 from tests.running import Post, eventually, mail, running
 
+from mail_proxy.sql import SqlDb
 from mail_proxy.testing.clock import JumpingClock
 from mail_proxy.testing.smtp_server import Act, ScriptedSmtpServer
 
@@ -200,6 +201,23 @@ async def test_large_messages_of_an_account_in_trouble_use_up_no_room_for_good(
             await post.account(unused_port, max_connections=1)
         await post.account(server)
         await post.reports.sent(*ids)
+
+
+async def test_damaged_messages_are_given_up_and_use_up_no_room_for_good(
+    config: Settings, server: ScriptedSmtpServer, database_url: str
+) -> None:
+    many = {"retry_delays": "0.01", "max_retries": 30}
+    async with running(config(retry=many, test_mode=True)) as post:
+        await post.account(server)
+        await post.add(mail("bad", body="x" * 3_000_000))
+    db = SqlDb(database_url)
+    damage = "UPDATE message_payload SET content = 'not-json'"
+    await db.write(lambda connection: connection.exec_driver_sql(damage).rowcount)
+    await db.close()
+    async with running(config(retry=many)) as post:
+        assert "internal error" in await post.reports.error("bad")  # 90 MB later
+        await post.add(mail("good"))
+        await post.reports.sent("good")
 
 
 async def refused(post: Post, record: dict[str, object]) -> str:

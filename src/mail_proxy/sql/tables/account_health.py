@@ -50,24 +50,22 @@ class AccountHealthTable:
             "since_at": now,
             "retry_at": now + pause_seconds(1),
         }
-        # Two messages may fail at the same time, on two connections or two hosts.
-        inserted = self._db.execute_rows(
+        # Two messages may fail at the same time, on two connections or two hosts, while a third
+        # one heals the account: only one statement finds or makes the row and locks it.
+        (found,) = self._db.execute_rows(
             connection,
             "INSERT INTO account_health (account_pk, failures, last_error, since_at, retry_at) "
             "SELECT account_pk, failures, last_error, since_at, retry_at FROM rows WHERE true "
-            "ON CONFLICT (account_pk) DO NOTHING RETURNING account_pk",
+            "ON CONFLICT (account_pk) DO UPDATE SET last_error = excluded.last_error "
+            "RETURNING account_pk, failures, last_error, since_at, retry_at",
             _HEALTH,
             [tuple(first.values())],
         )
-        if inserted:
-            return first
-        statement = select(h).where(h.c.account_pk == account_pk).with_for_update()
-        row: Row = dict(connection.execute(statement).one()._mapping)
-        if probe or row["retry_at"] <= now:
+        row: Row = dict(zip(first, found, strict=True))
+        if row != first and (probe or row["retry_at"] <= now):
             failures = row["failures"] + 1
             row.update(failures=failures, retry_at=now + pause_seconds(failures))
-        row["last_error"] = error
-        connection.execute(update(h).where(h.c.account_pk == account_pk).values(row))
+            connection.execute(update(h).where(h.c.account_pk == account_pk).values(row))
         return row
 
     def heal(self, connection: Connection, account_pk: str) -> None:
