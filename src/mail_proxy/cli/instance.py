@@ -65,8 +65,10 @@ class Instance:
     def exists(self) -> bool:
         return self.config_file.is_file()
 
-    def create(self, environ: Mapping[str, str]) -> None:
-        """Make what is missing; idempotent.
+    def create(self, environ: Mapping[str, str], database_url: str | None = None) -> None:
+        """Make what is missing; idempotent. A new instance remembers its ``database_url``.
+
+        Otherwise a start without that option would quietly go on with an empty SQLite file.
 
         The key is made with the instance only: a key that got lost later must not be replaced
         by one that opens nothing. It is not made where the environment brings its own.
@@ -79,7 +81,7 @@ class Instance:
             self.keep_token(new_token())
         if is_new:
             # Last, because it is what makes the folder an instance.
-            _write_private(self.config_file, self._settings_template())
+            _write_private(self.config_file, self._settings_template(database_url))
 
     def token(self) -> str | None:
         try:
@@ -123,7 +125,7 @@ class Instance:
         if running is not None:
             raise Conflict(f"{self.name} is running (pid {running.pid}, {running.url}); {advice}")
 
-    def _settings_template(self) -> str:
+    def _settings_template(self, database_url: str | None) -> str:
         """Every setting as a comment, so that editing starts from what is true."""
         lines = [_HEADING.format(name=self.name)]
         own = self._defaults()
@@ -137,7 +139,10 @@ class Instance:
                 lines.append(f"[{group}]")
             default = own.get(setting.dotted, setting.default)
             lines.append(f"# {setting.description} ({setting.variables[0]})")
-            lines.append(f"# {key} = {_toml(default)}\n")
+            if setting.dotted == "db_path" and database_url:
+                lines.append(f"{key} = {_toml(database_url)}\n")
+            else:
+                lines.append(f"# {key} = {_toml(default)}\n")
         return "\n".join(lines)
 
     def _defaults(self) -> dict[str, Any]:

@@ -165,3 +165,12 @@ def test_a_running_instance_is_not_deleted(tmp_path: Path) -> None:
 
 def _mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_new_instance_remembers_the_database_it_was_made_with(tmp_path: Path) -> None:
+    instance = Instance("dev", tmp_path)
+    url = "postgresql://mail@127.0.0.1/mail"
+    instance.create({}, url)
+    assert instance.load_config({}, {}).config.db_path == url
+    other = instance.load_config({"db_path": "/other.db"}, {})
+    assert other.config.db_path == "/other.db"

@@ -74,7 +74,7 @@ def start(
     # Before anything is written: a mistake must not leave half an instance behind.
     instance.load_config(command_line, os.environ)
     if not instance.exists():
-        instance.create(os.environ)
+        instance.create(os.environ, database_url)
         talk(f"Made the instance [bold]{name}[/] in {escape(str(instance.folder))}")
     if background:
         _start_in_background(instance, command_line, reload)
