@@ -96,6 +96,12 @@ class Dispatcher:
             lane.may_have_more = True
         self._bell.ring()
 
+    def clock_set_back(self) -> None:
+        """What this process knows of times to come holds no longer."""
+        self._limited_until.clear()
+        if not self._config.test_mode:
+            self.wake()
+
     async def stop(self) -> None:
         """Finish what is in flight within ``shutdown_timeout``, hand back the rest."""
         dispatching, leasing = self._workers
