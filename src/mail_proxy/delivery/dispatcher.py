@@ -180,7 +180,14 @@ class Dispatcher:
         for message in claim.rejected:
             change = self._settlement.give_up(message, "rate_limit_exceeded", self._clock.now())
             await self._record(message, change)
-        return bool(claim.messages or claim.rejected)
+        if claim.rejected:
+            return True
+        if not claim.messages:
+            return False
+        # Lanes that have enough for now ask again when they run low.
+        waiting = claim.full - claim.limited.keys()
+        lanes = [self._lanes.get(pk) for pk in waiting]
+        return any(lane is None or lane.runs_low for lane in lanes)
 
     def _take_over(self, snapshot: Snapshot, claim: Claim) -> None:
         for pk in {*claim.limited, *(m.account_pk for m in claim.rejected)}:
@@ -189,13 +196,12 @@ class Dispatcher:
         now = self._clock.now()
         self._limited_until = {pk: t for pk, t in self._limited_until.items() if t > now}
         self._limited_until.update(claim.limited)
-        for pk, lane in self._lanes.items():
-            lane.may_have_more = pk in claim.full and pk not in claim.limited
         for message in claim.messages:
             lane = self._lane(snapshot, message.account_pk)
             lane.probing = message.account_pk in claim.probes
-            lane.may_have_more = message.account_pk in claim.full
             lane.add(message)
+        for pk, lane in self._lanes.items():
+            lane.supplied(may_have_more=pk in claim.full and pk not in claim.limited)
 
     def _capacity(self) -> Capacity:
         load = size = 0
