@@ -40,7 +40,8 @@ class SqlDb:
 
         ``work`` may run more than once (serialization failures, a pooled connection that the
         server had closed, a neighbour in its group that failed), so it must keep its effects inside
-        the transaction. Cancelling the caller does not undo it. Raises DatabaseUnavailable for trouble that may pass.
+        the transaction. Cancelling the caller does not undo it. Raises DatabaseUnavailable for
+        trouble that may pass.
         """
         if self._group is not None:
             result: Result = await self._group.run(work, arguments)

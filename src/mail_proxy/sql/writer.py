@@ -76,8 +76,8 @@ class GroupWriter:
         started = time.monotonic()
         results: list[Any] = []
         while True:
-            for order in group[len(results) :]:
-                results.append(order.work(connection, *order.arguments))
+            todo = group[len(results) :]
+            results += [order.work(connection, *order.arguments) for order in todo]
             is_full = len(group) >= _MOST_WORKS or time.monotonic() - started > _LONGEST_SECONDS
             if is_full or not self._is_open or self._orders.empty():
                 return results
