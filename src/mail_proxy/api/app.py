@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from mail_proxy.api import errors
 from mail_proxy.api.edge import Edge
-from mail_proxy.api.routes import accounts, messages, service, suspension, tenants
+from mail_proxy.api.routes import accounts, messages, service, suspension, sync_log, tenants
 from mail_proxy.config import ProxyConfig, QueueConfig
 from mail_proxy.proxy import MailProxy, version
 
@@ -37,7 +37,7 @@ def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
         lifespan=lifespan,
     )
     errors.install(app)
-    for module in (service, messages, suspension, accounts, tenants):
+    for module in (service, messages, suspension, accounts, tenants, sync_log):
         app.include_router(module.router)
     app.add_middleware(Edge, max_body_bytes=lambda: _max_body_bytes(app))
     _add_extra_schemas(app)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from mail_proxy.wire.fields import field_name
 
 _log = logging.getLogger("mail_proxy.api")
 _LONGEST_SHOWN_VALUE = 200
+_USER_IN_URL = re.compile(r"://[^/?#]*@")
 _SECRET_WORDS = ("password", "token", "secret", "auth", "key", "config")
 
 
@@ -73,6 +75,8 @@ def _value(location: Sequence[str], value: Any) -> Any:
     if any(word in part.lower() for part in location for word in _SECRET_WORDS):
         return "********"
     if isinstance(value, str):
+        if _USER_IN_URL.search(value):
+            return "********"
         return _printable(value[:_LONGEST_SHOWN_VALUE])
     shown = isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 2**63)
     return value if shown else None

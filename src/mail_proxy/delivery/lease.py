@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
-from pathlib import Path
 
 from mail_proxy.config import LONGEST_LEASE_SECONDS
 from mail_proxy.delivery.limiter import RateLimiter
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.ids import uuid7
+from mail_proxy.kit.liveness import lives, process_space
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.tables.queue import MessageQueue
 
@@ -40,7 +39,7 @@ class Lease:
         self._valid_until = 0.0
         #: Of each other dispatcher the last sign of life, and when (monotonic) that is too old.
         self._heard: dict[str, tuple[float, float]] = {}
-        self._host = host or _process_space()
+        self._host = host or process_space()
         self.dispatcher_id = ""
 
     @property
@@ -108,34 +107,10 @@ class Lease:
         return [
             other.id
             for other in others
-            if asked >= heard[other.id][1] or (other.host == self._host and not _lives(other.pid))
+            if asked >= heard[other.id][1] or (other.host == self._host and not lives(other.pid))
         ]
 
 
 def _patience(told: float, own: float) -> float:
     """How long a sign of life holds: what it tells, unless the clocks differ too much for that."""
     return told if own < told <= LONGEST_LEASE_SECONDS else own
-
-
-def _process_space() -> str:
-    """Names the set of processes among which a process id means one process.
-
-    Host name alone is not enough: containers may share it, and numbers come again after a boot.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        namespace = str(Path("/proc/self/ns/pid").stat().st_ino)
-    except OSError:
-        # Nothing to tell processes apart by: then only the end of a lease counts.
-        boot, namespace = uuid7(), ""
-    return f"{socket.gethostname()} {boot} {namespace}"
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

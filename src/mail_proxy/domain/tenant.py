@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import base64
+from dataclasses import dataclass, field
 from typing import Any
 
 from mail_proxy.domain.limits import RateLimit
@@ -12,6 +13,21 @@ DEFAULT_TENANT = "default"
 EVERYTHING = "*"
 DEFAULT_SYNC_PATH = "/mail-proxy/sync"
 DEFAULT_ATTACHMENT_PATH = "/mail-proxy/attachments"
+_PREFIX = "whsec_"
+#: How long the secret before the newest signs along, so that applications can change over.
+SIGNS_ALONG_SECONDS = 86_400.0
+
+
+def signing_key(secret: str) -> bytes:
+    """The bytes of a secret in the form of Standard Webhooks; ValueError for any other text."""
+    text = secret.removeprefix(_PREFIX)
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError:
+        key = b""
+    if text == secret or not 24 <= len(key) <= 64:
+        raise ValueError(f"must be {_PREFIX} and the base64 of 24 to 64 random bytes")
+    return key
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +52,7 @@ class ClientAuth:
 class Tenant:
     """What delivery, reporting and authentication need to know of a tenant.
 
-    ``sync_url`` is None where the tenant has no URL of its own. ``signing_secrets`` holds the
-    current one first, then the previous one for a day. Instants are Unix seconds.
+    ``sync_url`` is None where the tenant has no URL of its own. Instants are Unix seconds.
     """
 
     id: str
@@ -48,6 +63,19 @@ class Tenant:
     api_key_expires_at: float | None
     suspended_batches: frozenset[str]
     limits: tuple[RateLimit, ...] = ()
+    signing_secret: str | None = field(default=None, repr=False)
+    previous_signing_secret: str | None = field(default=None, repr=False)
+    signing_secret_changed_at: float | None = None
+
+    def signing_secrets(self, now: float) -> list[str]:
+        """The current secret, and for a day the one before it; empty without a current one."""
+        if self.signing_secret is None:
+            return []
+        changed, previous = self.signing_secret_changed_at, self.previous_signing_secret
+        overlaps = changed is not None and now < changed + SIGNS_ALONG_SECONDS
+        if previous is None or previous == self.signing_secret or not overlaps:
+            return [self.signing_secret]
+        return [self.signing_secret, previous]
 
     def sends(self, batch_code: str | None = None) -> bool:
         """Whether messages of a batch, or those without one, are sent now."""

@@ -12,12 +12,14 @@ from mail_proxy.domain.tenant import Tenant
 from mail_proxy.errors import NotFound
 from mail_proxy.kit.clock import Clock
 from mail_proxy.reporting.pacing import after_answer, after_failure, is_due, put_off_seconds
-from mail_proxy.reporting.sync_client import CallFailed, ReportChannel
+from mail_proxy.reporting.signing import call_id
+from mail_proxy.reporting.sync_client import Call, CallFailed, Report, ReportChannel
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.events import PendingEvent
 from mail_proxy.wire.reports import SyncAnswer, report_entry, report_payload
+from mail_proxy.wire.sync_log import CallOutcome
 
 _log = logging.getLogger("mail_proxy.reporting")
 _MOST_IDS_IN_LOG = 20
@@ -51,6 +53,7 @@ class Conversation:
         self._db = db
         self._sync = tables.tenant_sync
         self._events = tables.events
+        self._sync_log = tables.sync_log
         self._clock = clock
         self._channel = channel
         self._terms = terms
@@ -71,10 +74,14 @@ class Conversation:
             if stopping.is_set() or not is_due(sync, now, bool(events), tenant.active):
                 await self._db.write(self._sync.release, owner, tenant.id)
                 break
-            answer = await self._channel.call(tenant, _payload(tenant.id, events))
+            report = Report(call_id(events), now, _payload(tenant.id, events))
+            begun = self._clock.monotonic()
+            call = await self._channel.call(tenant, report)
+            seconds = self._clock.monotonic() - begun
             called = True
-            _tell(tenant.id, events, answer)
-            sync = await self._db.write(self._record, sync, events, answer)
+            _tell(tenant.id, events, call.answer)
+            logged = {"at": now, "seconds": seconds, **_logged(tenant.id, events, call)}
+            sync = await self._db.write(self._record, sync, events, call.answer, logged)
         return called
 
     def _record(
@@ -83,6 +90,7 @@ class Conversation:
         claimed: Row,
         events: Sequence[PendingEvent],
         answer: SyncAnswer | CallFailed,
+        logged: Row,
     ) -> Row | None:
         """Write how the call went; returns the row when the claim is kept for another call."""
         now = self._clock.now()
@@ -90,6 +98,7 @@ class Conversation:
             self._settle(connection, events, answer, now)
         try:
             with self._sync.record(connection, tenant_id=claimed["tenant_id"]) as row:
+                self._sync_log.append(connection, logged)
                 if row["claimed_by"] != self._terms.owner:
                     return None
                 row.update(self._changes(row, claimed, answer, now))
@@ -156,6 +165,26 @@ def _payload(tenant_id: str, events: Sequence[PendingEvent]) -> dict[str, object
             for event in events
         ]
     )
+
+
+def _logged(tenant_id: str, events: Sequence[PendingEvent], call: Call) -> Row:
+    answer = call.answer
+    if isinstance(answer, CallFailed):
+        outcome, reason, taken = answer.outcome, answer.reason, 0
+    else:
+        refused = set(answer.error)
+        outcome, reason = CallOutcome.OK, None
+        taken = sum(event.message_id not in refused for event in events)
+    return {
+        "tenant_id": tenant_id,
+        "outcome": outcome,
+        "status": call.status,
+        "error": reason,
+        "reports": len(events),
+        "acknowledged": taken,
+        "bytes_sent": call.bytes_sent,
+        "bytes_received": call.bytes_received,
+    }
 
 
 def _tell(tenant_id: str, events: Sequence[PendingEvent], answer: SyncAnswer | CallFailed) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from mail_proxy.config import ProxyConfig
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.clock import Clock
+from mail_proxy.kit.liveness import has_ended, mark, process_space
 from mail_proxy.kit.wakeup import Wakeup
 from mail_proxy.kit.worker import Jobs, Worker
 from mail_proxy.reporting.conversation import Conversation, Terms
@@ -58,11 +59,12 @@ class ClientReporter:
         *,
         call_seconds: float = _CALL_SECONDS,
         poll_seconds: float = _POLL_SECONDS,
+        most_calls: int = _MOST_CALLS,
     ) -> None:
         """``instance_id`` names this process among those on the same database.
 
         ``call_seconds`` is the longest duration of one call. ``poll_seconds`` is how often due
-        times and the events of other processes are looked for.
+        times and the events of other processes are looked for. ``most_calls`` are made at once.
         """
         self._db = db
         self._sync = tables.tenant_sync
@@ -72,9 +74,11 @@ class ClientReporter:
         self._clock = clock
         self._callable = report_delivery_callable
         self._call_seconds = call_seconds
+        self._most_calls = most_calls
         self._poll_seconds = None if config.test_mode else poll_seconds
+        self._space = process_space()
         self._terms = Terms(
-            owner=instance_id,
+            owner=mark(instance_id, self._space),
             claim_seconds=call_seconds + _CLAIM_MARGIN_SECONDS,
             interval_seconds=config.timing.sync_interval,
             batch_size=config.queue.report_batch_size,
@@ -173,8 +177,9 @@ class ClientReporter:
             return
         now = self._clock.now()
         await self._note_wishes(now)
+        await self._release_dead()
         for tenant_id in await self._db.read(self._sync.due, now, self._channel.everyone):
-            if len(self._calls) >= _MOST_CALLS:
+            if len(self._calls) >= self._most_calls:
                 break
             self._calls.start(tenant_id, partial(self._call, tenant_id, self._channel))
 
@@ -186,6 +191,13 @@ class ClientReporter:
         if await conversation.hold(tenant, self._stopping):
             # What happened during the call found the tenant busy.
             self.new_events()
+
+    async def _release_dead(self) -> None:
+        """Call at once those whose caller was killed, instead of waiting for its claim to end."""
+        for owner in await self._db.read(self._sync.claimants):
+            if has_ended(owner, self._space):
+                await self._db.write(self._sync.release, owner)
+                _log.warning("action=report.took_over owner=%r", owner)
 
     async def _note_wishes(self, now: float) -> None:
         """Write down what was asked for; what cannot be written now is kept."""

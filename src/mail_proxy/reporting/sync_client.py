@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -16,7 +17,9 @@ import orjson
 from mail_proxy.config import ClientSyncConfig
 from mail_proxy.domain.tenant import ClientAuth, Tenant
 from mail_proxy.kit.worker import caught
+from mail_proxy.reporting.signing import signature_headers
 from mail_proxy.wire.reports import SyncAnswer, read_answer
+from mail_proxy.wire.sync_log import CallOutcome
 
 _log = logging.getLogger("mail_proxy.reporting")
 _CONNECT_SECONDS = 10.0
@@ -30,10 +33,30 @@ ReportCallable = Callable[[dict[str, Any]], Awaitable[dict[str, Any] | None]]
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """What one call tells; ``at`` is in Unix seconds."""
+
+    id: str
+    at: float
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class CallFailed:
     """The call acknowledged nothing. ``reason`` is short, on one line and free of secrets."""
 
+    outcome: CallOutcome
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """How a call went; ``status`` and the sizes, of the bodies, are those of HTTP."""
+
+    answer: SyncAnswer | CallFailed
+    status: int | None = None
+    bytes_sent: int = 0
+    bytes_received: int = 0
 
 
 class ReportChannel(Protocol):
@@ -46,7 +69,7 @@ class ReportChannel(Protocol):
 
     def reaches(self, tenant: Tenant) -> bool: ...
 
-    async def call(self, tenant: Tenant, payload: dict[str, Any]) -> SyncAnswer | CallFailed:
+    async def call(self, tenant: Tenant, report: Report) -> Call:
         """Hand over one report. Never raises but for cancellation."""
         ...
 
@@ -65,6 +88,8 @@ class SyncClient:
         # The reporter bounds the calls, and each tenant has one at most.
         self._http = httpx.AsyncClient(
             follow_redirects=False,
+            # The authorities that this machine trusts, as for SMTP; not those that httpx brings.
+            verify=ssl.create_default_context(),
             timeout=httpx.Timeout(call_seconds, connect=min(_CONNECT_SECONDS, call_seconds)),
             limits=httpx.Limits(max_connections=None, keepalive_expiry=_KEEP_ALIVE_SECONDS),
             # Cookies of one tenant must not reach another one on the same host.
@@ -78,37 +103,42 @@ class SyncClient:
     def reaches(self, tenant: Tenant) -> bool:
         return tenant.sync_url is not None or self.everyone
 
-    async def call(self, tenant: Tenant, payload: dict[str, Any]) -> SyncAnswer | CallFailed:
+    async def call(self, tenant: Tenant, report: Report) -> Call:
         url, auth = tenant.sync_url, tenant.client_auth
         if url is None:
             url, auth = self._fallback_url, self._fallback_auth
         if url is None:
-            return CallFailed("the tenant has no URL")
-        body = orjson.dumps(payload)
+            return Call(CallFailed(CallOutcome.SETTINGS, "the tenant has no URL"))
+        body = orjson.dumps(report.payload)
+        secrets = tenant.signing_secrets(report.at)
+        try:
+            signature = signature_headers(secrets, report.id, report.at, body)
+        except ValueError as error:
+            return Call(CallFailed(CallOutcome.SETTINGS, f"signing_secret {error}"))
         try:
             async with asyncio.timeout(self._call_seconds):
-                return await self._post(url, request_headers(auth), body)
+                return await self._post(url, {**request_headers(auth), **signature}, body)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
-            return CallFailed(_reason(error, self._call_seconds))
+            return Call(_failure(error, self._call_seconds), bytes_sent=len(body))
 
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def _post(
-        self, url: str, headers: dict[bytes, bytes], body: bytes
-    ) -> SyncAnswer | CallFailed:
+    async def _post(self, url: str, headers: dict[bytes, bytes], body: bytes) -> Call:
         async with self._http.stream("POST", url, headers=headers, content=body) as response:
-            if response.is_redirect:
-                return CallFailed(f"HTTP {response.status_code}: redirects are not followed")
+            status = response.status_code
             if not response.is_success:
-                return CallFailed(f"HTTP {response.status_code}")
+                followed = ": redirects are not followed" if response.is_redirect else ""
+                failed = CallFailed(CallOutcome.STATUS, f"HTTP {status}{followed}")
+                return Call(failed, status, len(body))
             answer = bytearray()
             # Raw, so that a compressed answer cannot grow past the limit while it is read.
             async for chunk in response.aiter_raw():
                 answer += chunk
                 if len(answer) > _LARGEST_ANSWER_BYTES:
-                    return CallFailed("the answer is larger than 1 MB")
-        return judge(read_answer(bytes(answer)))
+                    failed = CallFailed(CallOutcome.BAD_ANSWER, "the answer is larger than 1 MB")
+                    return Call(failed, status, len(body), len(answer))
+        return Call(judge(read_answer(bytes(answer))), status, len(body), len(answer))
 
 
 class CallableChannel:
@@ -123,14 +153,15 @@ class CallableChannel:
     def reaches(self, tenant: Tenant) -> bool:
         return True
 
-    async def call(self, tenant: Tenant, payload: dict[str, Any]) -> SyncAnswer | CallFailed:
-        answer = await caught(self._within_time(payload))
+    async def call(self, tenant: Tenant, report: Report) -> Call:
+        answer = await caught(self._within_time(report.payload))
         if isinstance(answer, TimeoutError):
-            return CallFailed(_reason(answer, self._call_seconds))
+            return Call(_failure(answer, self._call_seconds))
         if isinstance(answer, Exception):
             _log.error("action=report.raised tenant=%r", tenant.id, exc_info=answer)
-            return CallFailed(f"the callable raised {type(answer).__name__}")
-        return judge(read_answer(answer))
+            reason = f"the callable raised {type(answer).__name__}"
+            return Call(CallFailed(CallOutcome.RAISED, reason))
+        return Call(judge(read_answer(answer)))
 
     async def close(self) -> None:
         """Nothing is held open."""
@@ -141,7 +172,7 @@ class CallableChannel:
 
 
 def request_headers(auth: ClientAuth) -> dict[bytes, bytes]:
-    """All headers of a call; a signature over the body belongs here too."""
+    """The headers of a call, but for its signature."""
     headers = {
         b"User-Agent": b"genro-mail-proxy",
         b"Content-Type": b"application/json",
@@ -159,9 +190,9 @@ def request_headers(auth: ClientAuth) -> dict[bytes, bytes]:
 def judge(answer: SyncAnswer | None) -> SyncAnswer | CallFailed:
     """Only an answer that acknowledges is passed on."""
     if answer is None:
-        return CallFailed("the answer is not a JSON object")
+        return CallFailed(CallOutcome.BAD_ANSWER, "the answer is not a JSON object")
     if not answer.ok:
-        return CallFailed("the application answered ok: false")
+        return CallFailed(CallOutcome.REFUSED, "the application answered ok: false")
     return answer
 
 
@@ -174,13 +205,15 @@ def _auth_of(config: ClientSyncConfig) -> ClientAuth:
     return ClientAuth()
 
 
-def _reason(error: Exception, call_seconds: float) -> str:
+def _failure(error: Exception, call_seconds: float) -> CallFailed:
     if isinstance(error, httpx.ConnectTimeout):
-        return "no connection in time"
+        return CallFailed(CallOutcome.TIMEOUT, "no connection in time")
     if isinstance(error, TimeoutError | httpx.TimeoutException):
-        return f"no answer within {call_seconds:g} s"
+        return CallFailed(CallOutcome.TIMEOUT, f"no answer within {call_seconds:g} s")
     if isinstance(error, httpx.ConnectError):
         # Its text tells names, ports and certificates. Others may quote a header or the URL.
         text = " ".join(str(error).split())
-        return f"no connection: {text}"[:_LONGEST_REASON]
-    return f"the call broke off: {type(error).__name__}"
+        return CallFailed(CallOutcome.CONNECTION, f"no connection: {text}"[:_LONGEST_REASON])
+    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
+        return CallFailed(CallOutcome.SETTINGS, "the URL is not valid")
+    return CallFailed(CallOutcome.CONNECTION, f"the call broke off: {type(error).__name__}")

@@ -110,6 +110,9 @@ def _tenant(row: Row, suspended: set[str]) -> Tenant:
         api_key_expires_at=row["api_key_expires_at"],
         suspended_batches=frozenset(suspended),
         limits=limits(hour=rates.get("hourly"), day=rates.get("daily")),
+        signing_secret=row["signing_secret"],
+        previous_signing_secret=row["previous_signing_secret"],
+        signing_secret_changed_at=row["signing_secret_changed_at"],
     )
 
 

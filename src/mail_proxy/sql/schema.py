@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -94,6 +95,23 @@ tenant_sync = Table(
     Column("idle_calls", Integer, nullable=False, server_default="0"),
     Column("claimed_by", Text),
     Column("claimed_until", Instant),
+)
+
+sync_log = Table(
+    "sync_log",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("tenant_id", Text, ForeignKey("tenant.id", ondelete="CASCADE"), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("status", Integer),
+    Column("error", Text),
+    Column("reports", Integer, nullable=False),
+    Column("acknowledged", Integer, nullable=False),
+    Column("bytes_sent", Integer, nullable=False),
+    Column("bytes_received", Integer, nullable=False),
+    Index("ix_sync_log_tenant_id_id", "tenant_id", "id"),
 )
 
 suspension = Table(

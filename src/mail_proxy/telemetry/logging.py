@@ -38,7 +38,9 @@ def configure_logging(config: ProxyConfig) -> None:
         formatter.converter = time.gmtime
         handler.setFormatter(formatter)
     level = logging.DEBUG if config.debug else config.log_level
-    for name, least in (("mail_proxy", level), ("uvicorn", logging.WARNING)):
+    # httpx would log the URL of every report call.
+    others = ((name, logging.WARNING) for name in ("uvicorn", "httpx", "httpcore"))
+    for name, least in (("mail_proxy", level), *others):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.setLevel(least)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 import orjson
+from standardwebhooks import Webhook
 
 _WAIT_SECONDS = 10.0
 
@@ -31,7 +33,7 @@ class Reply:
     after: asyncio.Event | None = None
     hangs: bool = False
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self, *, keeps_open: bool = False) -> bytes:
         """The answer as it goes over the wire."""
         if self.raw is not None:
             return self.raw
@@ -39,7 +41,7 @@ class Reply:
         headers = {
             "Content-Type": "application/json",
             "Content-Length": str(len(body)),
-            "Connection": "close",
+            "Connection": "keep-alive" if keeps_open else "close",
             **self.headers,
         }
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -65,6 +67,14 @@ class ReportCall:
         """The message ids of the entries, in order."""
         return [report["id"] for report in self.reports]
 
+    def verify(self, secret: str) -> None:
+        """Check the signature with a tenant's ``signing_secret``.
+
+        Raises ``standardwebhooks.WebhookVerificationError`` where it is missing or wrong, or
+        its time more than five minutes from now.
+        """
+        Webhook(secret).verify(self.body, dict(self.headers))
+
 
 class SyncEndpoint:
     """Records every report call and answers as it is told.
@@ -77,9 +87,19 @@ class SyncEndpoint:
     Scripted replies are used once each, in order; afterwards every call gets ``default``.
     """
 
-    def __init__(self, default: Reply | None = None) -> None:
+    def __init__(
+        self,
+        default: Reply | None = None,
+        *,
+        tls: ssl.SSLContext | None = None,
+        keeps_open: bool = False,
+    ) -> None:
+        """With ``tls`` it speaks HTTPS; with ``keeps_open`` a connection takes many calls."""
         self.default = default or Reply({"ok": True})
         self.calls: list[ReportCall] = []
+        self.connections = 0
+        self._tls = tls
+        self._keeps_open = keeps_open
         self.busy = 0
         self.most_busy = 0
         self._script: deque[Reply] = deque()
@@ -89,10 +109,11 @@ class SyncEndpoint:
 
     @property
     def url(self) -> str:
-        """Base URL, ``http://127.0.0.1:<port>``."""
+        """Base URL, ``http://127.0.0.1:<port>``, or ``https`` with TLS."""
         if self._server is None:
             raise RuntimeError("the endpoint is not started")
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def script(self, *replies: Reply) -> None:
         """Append replies for the next calls."""
@@ -112,7 +133,7 @@ class SyncEndpoint:
 
     async def start(self) -> None:
         """Listen on a free port of 127.0.0.1."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
 
     async def stop(self) -> None:
         """Stop listening and drop the calls that still wait for their answer."""
@@ -142,26 +163,35 @@ class SyncEndpoint:
         task.add_done_callback(self._answering.discard)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.busy += 1
-        self.most_busy = max(self.busy, self.most_busy)
+        self.connections += 1
         try:
-            call = await _read_call(reader)
-            reply = self._script.popleft() if self._script else self.default
-            async with self._arrived:
-                self.calls.append(call)
-                self._arrived.notify_all()
-            if reply.after is not None:
-                await reply.after.wait()
-            if reply.hangs:
-                await reader.read()  # until the caller gives up
-                return
-            writer.write(reply.to_bytes())
-            await writer.drain()
+            while True:
+                call = await _read_call(reader)
+                self.busy += 1
+                self.most_busy = max(self.busy, self.most_busy)
+                try:
+                    writer.write(await self._reply_to(call, reader))
+                finally:
+                    self.busy -= 1
+                await writer.drain()
+                if not self._keeps_open:
+                    return
         except (OSError, asyncio.IncompleteReadError):
             return  # the caller went away
         finally:
-            self.busy -= 1
             writer.close()
+
+    async def _reply_to(self, call: ReportCall, reader: asyncio.StreamReader) -> bytes:
+        reply = self._script.popleft() if self._script else self.default
+        async with self._arrived:
+            self.calls.append(call)
+            self._arrived.notify_all()
+        if reply.after is not None:
+            await reply.after.wait()
+        if reply.hangs:
+            await reader.read()  # until the caller gives up
+            raise ConnectionAbortedError
+        return reply.to_bytes(keeps_open=self._keeps_open)
 
 
 async def _read_call(reader: asyncio.StreamReader) -> ReportCall:

@@ -33,8 +33,12 @@ def report_entry(
     An event type without a shape here is told as ``<type>_ts`` and its data as they are, so
     that an event never blocks those behind it.
     """
-    shape = _SHAPES.get(event_type)
-    fields = shape(event_at, data) if shape else {f"{event_type}_ts": int(event_at), **data}
+    if shape := _SHAPES.get(event_type):
+        fields = shape(event_at, data)
+    elif event_type.startswith("pec_"):
+        fields = _pec(event_type, event_at, data)
+    else:
+        fields = {f"{event_type}_ts": int(event_at), **data}
     return {**fields, "tenant_id": tenant_id, "id": id, "pk": pk, "account_id": account_id}
 
 
@@ -55,6 +59,16 @@ def _deferred(event_at: float, data: Mapping[str, Any]) -> Json:
     }
 
 
+def _bounce(event_at: float, data: Mapping[str, Any]) -> Json:
+    names = ("bounce_type", "bounce_code", "bounce_reason", "bounce_recipient")
+    return {"bounce_ts": int(event_at), **{name: data.get(name) for name in names}}
+
+
+def _pec(event_type: str, event_at: float, data: Mapping[str, Any]) -> Json:
+    told = {"pec_event": event_type, "pec_ts": int(event_at)}
+    return {**told, "pec_details": dict(data), "recipient": data.get("recipient")}
+
+
 def _recipients(data: Mapping[str, Any]) -> Json:
     found = data.get("recipients")
     return {} if found is None else {"recipients": found}
@@ -64,6 +78,7 @@ _SHAPES: dict[str, Callable[[float, Mapping[str, Any]], Json]] = {
     EventType.SENT: _sent,
     EventType.ERROR: _error,
     EventType.DEFERRED: _deferred,
+    "bounce": _bounce,
 }
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import orjson
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from mail_proxy.domain.tenant import signing_key
+from mail_proxy.wire.accounts import MASK
 from mail_proxy.wire.fields import Count, Identifier, OneLine, Request, Timestamp
 
 TenantId = Annotated[
@@ -17,6 +20,20 @@ Path = Annotated[str, Field(max_length=1000, pattern=r"^/[^\s\x00-\x1f]*$")]
 _WEB_URL = re.compile(r"https?://[^\s\x00-\x1f\x7f]+")
 #: What a tenant key cannot change of its own tenant.
 ADMIN_FIELDS = frozenset({"active", "rate_limits", "retention_seconds", "large_file_config"})
+
+
+def _check_base(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("is not a URL") from None
+    if not host:
+        raise ValueError("must name a host")
+    if "@" in parts.netloc:
+        raise ValueError("must not hold user or password: client_auth is for them")
+    if "?" in url or "#" in url:
+        raise ValueError("must not hold ? or #: the path comes after it")
 
 
 class ClientAuthIn(Request):
@@ -61,13 +78,26 @@ class TenantFields(Request):
     rate_limits: RateLimits | None = None
     large_file_config: dict[str, Any] | None = None
     retention_seconds: Annotated[float, Field(ge=0)] | None = None
-    signing_secret: Annotated[str, Field(pattern=r"^(whsec_.{24,100}|\*{8})$")] | None = None
+    signing_secret: Annotated[str, Field(max_length=100)] | None = Field(
+        None,
+        description="`whsec_` and the base64 of 24 to 64 random bytes: reports are signed. The "
+        "one before signs along for 24 hours. null: reports are not signed any more.",
+    )
 
     @field_validator("client_base_url")
     @classmethod
     def _web_url(cls, value: str | None) -> str | None:
         if value is not None and not _WEB_URL.fullmatch(value):
             raise ValueError("must start with http:// or https:// and hold no blanks")
+        if value is not None:
+            _check_base(value)
+        return value
+
+    @field_validator("signing_secret")
+    @classmethod
+    def _signing_key(cls, value: str | None) -> str | None:
+        if value not in (None, MASK):
+            signing_key(value)
         return value
 
     @field_validator("large_file_config")

@@ -60,12 +60,16 @@ class House:
         call_seconds: float = 10.0,
         poll_seconds: float = 0.02,
         test_mode: bool = False,
+        report_delay: float = 0.01,
+        most_calls: int = 500,
     ) -> ClientReporter:
         """A started reporter; by default it sees within 20 ms that the clock was moved."""
         config = ProxyConfig(
             test_mode=test_mode,
             timing=TimingConfig(
-                sync_interval=INTERVAL, report_delay=0.01, shutdown_timeout=shutdown_timeout
+                sync_interval=INTERVAL,
+                report_delay=report_delay,
+                shutdown_timeout=shutdown_timeout,
             ),
             queue=QueueConfig(report_batch_size=batch),
             client_sync=sync or ClientSyncConfig(),
@@ -81,6 +85,7 @@ class House:
             deliver,
             call_seconds=call_seconds,
             poll_seconds=poll_seconds,
+            most_calls=most_calls,
         )
         self.reporters.append(reporter)
         reporter.start()
@@ -109,6 +114,10 @@ class House:
             return self.tables.tenant_sync.get(connection, tenant_id=tenant)
 
         return await self.db.read(work)
+
+    async def logged(self, tenant: str = "t") -> list[Row]:
+        """The tenant's calls as they are kept, the newest first."""
+        return await self.db.read(self.tables.sync_log.last, tenant, 1000)
 
     def _remove(self, connection: Any, tenant: str) -> None:
         self.tables.tenants.delete(connection, id=tenant)

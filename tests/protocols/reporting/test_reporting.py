@@ -91,7 +91,11 @@ async def test_all_these_answers_acknowledge(
     ids=lambda v: v if isinstance(v, str) else "",
 )
 async def test_all_these_answers_acknowledge_nothing_and_all_is_told_again(
-    house: House, endpoint: SyncEndpoint, reply: Reply, reason: str
+    house: House,
+    endpoint: SyncEndpoint,
+    caplog: pytest.LogCaptureFixture,
+    reply: Reply,
+    reason: str,
 ) -> None:
     endpoint.script(reply)
     await house.tenant(client_base_url=endpoint.url)
@@ -103,6 +107,7 @@ async def test_all_these_answers_acknowledge_nothing_and_all_is_told_again(
     assert await house.unreported() == ["m", "n"]
     sync = await house.sync()
     assert (sync["last_error"], sync["failures"]) == (reason, 1)
+    assert caplog.text.count(f"action=report.failed tenant='t' events=2 reason={reason!r}") == 1
     assert 4.5 <= sync["next_due_at"] - house.clock.now() <= 5
 
     await house.event(["o"])
@@ -125,7 +130,7 @@ async def test_nobody_listens(house: House) -> None:
     await house.event(["m"])
     await house.settled(house.reporter())
     assert (await house.sync())["last_error"].startswith("no connection: ")
-    assert (await house.sync("nonsense"))["last_error"] == "the call broke off: InvalidURL"
+    assert (await house.sync("nonsense"))["last_error"] == "the URL is not valid"
 
 
 async def test_the_back_off_grows_to_the_interval_and_survives_restarts(
@@ -226,6 +231,19 @@ async def test_new_events_are_gathered_into_one_call(house: House, endpoint: Syn
     gate.set()
     await endpoint.wait_for(2)
     await reporter.stop()
+    assert ids(endpoint.calls) == [[], ["a", "b", "c"]]
+
+
+async def test_a_call_waits_for_events_that_follow_soon(
+    house: House, endpoint: SyncEndpoint
+) -> None:
+    await house.tenant(client_base_url=endpoint.url)
+    reporter = house.reporter(poll_seconds=60, report_delay=0.4)
+    await endpoint.wait_for(1)
+    for name in "abc":
+        await house.event([name])
+        reporter.new_events()
+    await endpoint.wait_for_report("c")
     assert ids(endpoint.calls) == [[], ["a", "b", "c"]]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from tests.protocols.reporting.house import INTERVAL, House, ids
 
 from mail_proxy.errors import DatabaseUnavailable
+from mail_proxy.kit.liveness import process_space
 from mail_proxy.sql import SqlDb
 from mail_proxy.testing.sync_endpoint import Reply, SyncEndpoint
 
@@ -204,6 +207,28 @@ async def test_a_claim_of_a_process_that_died_runs_out(
     assert endpoint.calls == []
     house.clock.advance(45.1)
     await endpoint.wait_for_report("m")
+
+
+def ended_process() -> int:
+    """Id of a process that is not there any more."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+async def test_a_claim_of_a_process_that_was_killed_is_taken_over_at_once(
+    house: House, endpoint: SyncEndpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    await house.tenant("t", client_base_url=endpoint.url)
+    await house.event(["m"])
+    await house.tenant("lives", client_base_url=endpoint.url)
+    now, space = house.clock.now(), process_space()
+    claim = house.tables.tenant_sync.claim
+    await house.db.write(claim, "t", f"it {ended_process()} {space}", now, now + 45)
+    await house.db.write(claim, "lives", f"it {os.getpid()} {space}", now, now + 45)
+    await house.settled(house.reporter())
+    assert ids(endpoint.calls) == [["m"]], "the living one keeps its tenant"
+    assert "action=report.took_over" in caplog.text
 
 
 async def test_what_was_told_and_not_written_down_is_told_again(

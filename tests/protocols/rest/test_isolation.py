@@ -38,6 +38,7 @@ async def mine(idle: Client) -> str:
         ("DELETE", "/account/smtp?tenant_id={t}", None),
         ("POST", "/account", {"id": "smtp", "host": "evil.example", "tenant_id": "{t}"}),
         ("GET", "/tenant/{t}", None),
+        ("GET", "/tenant/{t}/sync-log", None),
         ("PUT", "/tenant/{t}", {"name": "mine now"}),
         (
             "POST",

@@ -18,7 +18,7 @@ FULL = {
     "rate_limits": {"hourly": 10, "daily": None},
     "large_file_config": {"enabled": True, "max_size_mb": 5},
     "retention_seconds": 3600.0,
-    "signing_secret": "whsec_" + "s3cret-b" * 4,
+    "signing_secret": "whsec_" + "s3cretBb" * 4,
 }
 
 
@@ -95,11 +95,17 @@ async def test_masked_secrets_that_are_written_back_stay_and_new_ones_replace_th
         ({"id": "x" * 65}, "id"),
         ({"id": "x", "client_base_url": "ftp://x"}, "client_base_url"),
         ({"id": "x", "client_base_url": "http://a\u0000b"}, "client_base_url"),
+        ({"id": "x", "client_base_url": "http://u:hunter22@a.example"}, "client_base_url"),
+        ({"id": "x", "client_base_url": "http://:8080"}, "client_base_url"),
+        ({"id": "x", "client_base_url": "http://a.example:99999"}, "client_base_url"),
+        ({"id": "x", "client_base_url": "http://[::1/"}, "client_base_url"),
+        ({"id": "x", "client_base_url": "http://a.example/?q=1"}, "client_base_url"),
         ({"id": "x", "client_sync_path": "no-slash"}, "client_sync_path"),
         ({"id": "x", "client_auth": {"method": "digest"}}, "client_auth.method"),
         ({"id": "x", "client_auth": {"method": "bearer"}}, "client_auth"),
         ({"id": "x", "client_auth": {"method": "basic", "user": "u"}}, "client_auth"),
         ({"id": "x", "signing_secret": "hunter22"}, "signing_secret"),
+        ({"id": "x", "signing_secret": "whsec_hunter22" + "x" * 16}, "signing_secret"),
         ({"id": "x", "rate_limits": {"minutely": 1}}, "rate_limits.minutely"),
         ({"id": "x", "rate_limits": {"hourly": -1}}, "rate_limits.hourly"),
         ({"id": "x", "retention_seconds": -1}, "retention_seconds"),

@@ -39,6 +39,33 @@ PEOPLE = [{"address": "a@b.example", "status": "failed"}]
             },
         ),
         ("deferred", {}, {"deferred_ts": 1800000000, "retry_ts": None, "deferred_reason": None}),
+        (
+            "bounce",
+            {
+                "bounce_type": "hard",
+                "bounce_code": "5.1.1",
+                "bounce_reason": "unknown",
+                "bounce_recipient": "a@b.example",
+                "internal": 1,
+            },
+            {
+                "bounce_ts": 1800000000,
+                "bounce_type": "hard",
+                "bounce_code": "5.1.1",
+                "bounce_reason": "unknown",
+                "bounce_recipient": "a@b.example",
+            },
+        ),
+        (
+            "pec_delivery",
+            {"recipient": "a@pec.example", "identifier": "opec1"},
+            {
+                "pec_event": "pec_delivery",
+                "pec_ts": 1800000000,
+                "pec_details": {"recipient": "a@pec.example", "identifier": "opec1"},
+                "recipient": "a@pec.example",
+            },
+        ),
         ("greeting", {"from": "x", "id": 7}, {"greeting_ts": 1800000000, "from": "x"}),
     ],
 )

@@ -17,6 +17,7 @@ from mail_proxy.sql.tables.queue import MessageQueue
 from mail_proxy.sql.tables.rate_use import RateUseTable
 from mail_proxy.sql.tables.requeue import FailedMessages
 from mail_proxy.sql.tables.suspensions import SuspensionsTable
+from mail_proxy.sql.tables.sync_log import SyncLogTable
 from mail_proxy.sql.tables.tenant_sync import TenantSyncTable
 from mail_proxy.sql.tables.tenants import TenantsTable
 
@@ -28,6 +29,7 @@ class Tables:
     instance: InstanceTable
     tenants: TenantsTable
     tenant_sync: TenantSyncTable
+    sync_log: SyncLogTable
     suspensions: SuspensionsTable
     accounts: AccountsTable
     health: AccountHealthTable
@@ -49,6 +51,7 @@ class Tables:
             instance=InstanceTable(key),
             tenants=TenantsTable(key),
             tenant_sync=TenantSyncTable(key),
+            sync_log=SyncLogTable(key),
             suspensions=SuspensionsTable(key),
             accounts=AccountsTable(key),
             health=AccountHealthTable(db),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, case, or_, text, update
+from sqlalchemy import Connection, case, or_, select, text, update
 
 from mail_proxy.sql import schema
 from mail_proxy.sql.table import Row, Table
@@ -73,6 +73,11 @@ class TenantSyncTable(Table):
         if connection.execute(statement).rowcount == 0:
             return None
         return self.get(connection, tenant_id=tenant_id)
+
+    def claimants(self, connection: Connection) -> list[str]:
+        """Who is the caller of at least one tenant."""
+        c = self.schema.c.claimed_by
+        return list(connection.execute(select(c).where(c.is_not(None)).distinct()).scalars())
 
     def release(self, connection: Connection, owner: str, tenant_id: str | None = None) -> None:
         """Let others call this tenant, or all that ``owner`` holds."""

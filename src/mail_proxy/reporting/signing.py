@@ -1,0 +1,49 @@
+"""Signatures by which an application knows that a call came from its proxy.
+
+Standard Webhooks 1.0.0, symmetric scheme: HMAC-SHA256 over id, time and body.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from standardwebhooks import Webhook
+
+from mail_proxy.domain.tenant import signing_key
+from mail_proxy.kit.ids import uuid7
+from mail_proxy.sql.tables.events import PendingEvent
+
+
+def call_id(events: Sequence[PendingEvent]) -> str:
+    """The ``webhook-id``: the same only when exactly the same is told once more.
+
+    Applications drop a call whose id they know. So it differs when another event has joined
+    those of the failed call, when the application asked to be told again, and for every empty
+    call.
+    """
+    if not events:
+        return f"msg_{uuid7()}"
+    told = hashlib.sha256()
+    for event in events:
+        told.update(f"{event.seq} {event.message_pk} {event.report_attempts}\n".encode())
+    return f"msg_{told.hexdigest()[:32]}"
+
+
+def signature_headers(
+    secrets: Sequence[str], call_id: str, now: float, body: bytes
+) -> dict[bytes, bytes]:
+    """Headers with one signature for each secret; none without secrets.
+
+    ``now`` is in Unix seconds. Raises ValueError for what is no ``signing_key``.
+    """
+    if not secrets:
+        return {}
+    at, text = datetime.fromtimestamp(int(now), UTC), body.decode()
+    signatures = [Webhook(signing_key(secret)).sign(call_id, at, text) for secret in secrets]
+    return {
+        b"webhook-id": call_id.encode(),
+        b"webhook-timestamp": str(int(now)).encode(),
+        b"webhook-signature": " ".join(signatures).encode(),
+    }
