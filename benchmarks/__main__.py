@@ -39,6 +39,9 @@ _COUNTS = {
     "chaos-messages": "messages of chaos",
     "faults": "faults of chaos",
     "fairness-messages": "messages of the other tenant in fairness",
+    "report-tenants": "tenants of reports, a quarter of them sick",
+    "report-seconds": "how long reports hands over messages, twice",
+    "report-kills": "kills of report-crash",
     "seed": "of the random moments",
     "repeat": "runs of each measurement; the table shows medians",
 }

@@ -11,7 +11,7 @@ from benchmarks import messages
 from benchmarks.postgres import Postgres
 from benchmarks.processes import Children
 from benchmarks.proxy import Launch, Proxy
-from benchmarks.sinks import RecordingSink, Sink, SmtpSink, wait_for
+from benchmarks.sinks import RecordingSink, ReportEndpoint, Sink, SmtpSink, wait_for
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,9 @@ class Options:
     #: Whether chaos saves the account after each fault, which ends the pause of one in trouble.
     saves_account: bool = False
     fairness_messages: int = 50_000
+    report_tenants: int = 100
+    report_seconds: int = 60
+    report_kills: int = 20
     stall_seconds: float = 120
     pg_bin: Path | None = None
     launch: Launch = field(default_factory=Launch)
@@ -66,6 +69,9 @@ class Bench:
 
     def recording_sink(self) -> RecordingSink:
         return RecordingSink(self.children, self.new_directory("recording-sink"))
+
+    def report_endpoint(self) -> ReportEndpoint:
+        return ReportEndpoint(self.children, self.new_directory("endpoint"))
 
     def new_database(self) -> str | None:
         """None means the instance's own SQLite file."""

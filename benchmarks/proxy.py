@@ -76,7 +76,7 @@ class Proxy:
     def start(self) -> Self:
         self._home.mkdir(parents=True, exist_ok=True)
         shown = {"GMP_HOME": str(self._home), **self._settings}
-        with self._log.open("ab") as log:
+        with self.log.open("ab") as log:
             self._process = self._children.start(
                 f"mail-proxy ({self._flavour()})",
                 self._argv(),
@@ -110,7 +110,7 @@ class Proxy:
         return self._settings.get("GMP_SCHEDULER_ACTIVE") != "false"
 
     @property
-    def _log(self) -> Path:
+    def log(self) -> Path:
         return self._home / "output"
 
     def stop(self) -> None:
@@ -155,7 +155,7 @@ class Proxy:
         raise self._failure(f"the proxy ended with code {self._process.returncode}")
 
     def _failure(self, what: str) -> BenchmarkError:
-        tail = self._log.read_text(errors="replace").splitlines()[-15:]
+        tail = self.log.read_text(errors="replace").splitlines()[-15:]
         return BenchmarkError("\n  ".join([f"{what}; its output:", *tail]))
 
     def _wait_until_ready(self) -> None:

@@ -1,4 +1,4 @@
-"""The two SMTP servers that swallow the mail, each in a process of its own."""
+"""The servers that swallow mail and reports, each in a process of its own."""
 
 import os
 import re
@@ -89,6 +89,8 @@ class SmtpSink(_ServerProcess):
 class RecordingSink(_ServerProcess):
     """Our own sink: knows each message by its X-Genro-Mail-ID, and when it came."""
 
+    _module = "benchmarks.sink"
+
     def __init__(self, children: Children, output: Path) -> None:
         super().__init__(children, output)
         self.arrivals: Counter[str] = Counter()
@@ -99,8 +101,8 @@ class RecordingSink(_ServerProcess):
     def _launch(self) -> Process:
         with self._output.open("wb") as output:
             return self._children.start(
-                "recording sink",
-                [sys.executable, "-m", "benchmarks.sink", str(self.port)],
+                self._module,
+                [sys.executable, "-m", self._module, str(self.port)],
                 cwd=REPOSITORY,
                 stdout=output,
             )
@@ -137,6 +139,12 @@ class RecordingSink(_ServerProcess):
             self.arrivals[mail_id] += 1
             self.accepted_ns.setdefault(mail_id, int(stamp))
             self.every_ns[mail_id].append(int(stamp))
+
+
+class ReportEndpoint(RecordingSink):
+    """Applications that take delivery reports; knows each message id, and when it was told."""
+
+    _module = "benchmarks.endpoint"
 
 
 def _wait_for_listener(port: int, process: Process, seconds: float = 15) -> None:

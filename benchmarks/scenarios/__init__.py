@@ -10,6 +10,8 @@ from benchmarks.scenarios.drain import drain
 from benchmarks.scenarios.intake import intake
 from benchmarks.scenarios.latency import latency
 from benchmarks.scenarios.rate_limit import rate_limit
+from benchmarks.scenarios.report_crash import report_crash
+from benchmarks.scenarios.reports import reports
 from benchmarks.scenarios.throughput import end_to_end, exactly_once, reference
 
 
@@ -35,5 +37,11 @@ SCENARIOS = {
     "two-dispatchers": Scenario(two_dispatchers, "two proxies on one PostgreSQL"),
     "rate-limit": Scenario(
         rate_limit, "a limit a minute with four dispatchers on one PostgreSQL", by_default=False
+    ),
+    "reports": Scenario(
+        reports, "how soon tenants are told, beside some that hang or fail", by_default=False
+    ),
+    "report-crash": Scenario(
+        report_crash, "kill -9 between an application's answer and its commit", by_default=False
     ),
 }
