@@ -7,6 +7,7 @@ import logging
 from functools import partial
 
 from mail_proxy.config import ProxyConfig
+from mail_proxy.domain.tenant import Tenant
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.liveness import has_ended, mark, process_space
@@ -21,6 +22,7 @@ from mail_proxy.reporting.sync_client import (
 )
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.directory import Directory
+from mail_proxy.sql.grouped import GroupedWrites
 from mail_proxy.sql.tables import Tables
 
 _log = logging.getLogger("mail_proxy.reporting")
@@ -67,6 +69,7 @@ class ClientReporter:
         times and the events of other processes are looked for. ``most_calls`` are made at once.
         """
         self._db = db
+        self._writes = GroupedWrites(db, "reporting.writes")
         self._sync = tables.tenant_sync
         self._tables = tables
         self._directory = directory
@@ -122,6 +125,7 @@ class ClientReporter:
         await self._worker.stop()
         await self._calls.stop(self._config.timing.shutdown_timeout)
         await channel.close()
+        await self._writes.drained()
         try:
             await self._db.write(self._sync.release, self._terms.owner)
         except DatabaseUnavailable as error:
@@ -178,16 +182,17 @@ class ClientReporter:
         now = self._clock.now()
         await self._note_wishes(now)
         await self._release_dead()
-        for tenant_id in await self._db.read(self._sync.due, now, self._channel.everyone):
+        due = await self._db.read(self._sync.due, now, self._channel.everyone)
+        tenants = (await self._directory.current()).tenants if due else {}
+        for tenant in (tenants[id_] for id_ in due if id_ in tenants):
             if len(self._calls) >= self._most_calls:
                 break
-            self._calls.start(tenant_id, partial(self._call, tenant_id, self._channel))
+            if self._channel.reaches(tenant):
+                self._calls.start(tenant.id, partial(self._call, tenant, self._channel))
 
-    async def _call(self, tenant_id: str, channel: ReportChannel) -> None:
-        tenant = (await self._directory.current()).tenants.get(tenant_id)
-        if tenant is None or not channel.reaches(tenant):
-            return
-        conversation = Conversation(self._db, self._tables, self._clock, channel, self._terms)
+    async def _call(self, tenant: Tenant, channel: ReportChannel) -> None:
+        parts = (self._db, self._writes, self._tables, self._clock)
+        conversation = Conversation(*parts, channel, self._terms)
         if await conversation.hold(tenant, self._stopping):
             # What happened during the call found the tenant busy.
             self.new_events()
