@@ -110,7 +110,7 @@ def test_tutorial(home: Path) -> None:
 
 
 def test_the_program_that_takes_reports_itself(tmp_path: Path) -> None:
-    (program,) = blocks(ROOT / "docs" / "reference" / "reports.md", "python")
+    _, program = blocks(ROOT / "docs" / "reference" / "reports.md", "python")
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
         cwd=tmp_path,
