@@ -15,7 +15,6 @@ from mail_proxy.reporting.pacing import after_answer, after_failure, is_due, put
 from mail_proxy.reporting.signing import call_id
 from mail_proxy.reporting.sync_client import Call, CallFailed, Report, ReportChannel
 from mail_proxy.sql import Connection, SqlDb
-from mail_proxy.sql.grouped import GroupedWrites
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.events import PendingEvent
@@ -49,16 +48,9 @@ class Conversation:
     """
 
     def __init__(
-        self,
-        db: SqlDb,
-        writes: GroupedWrites,
-        tables: Tables,
-        clock: Clock,
-        channel: ReportChannel,
-        terms: Terms,
+        self, db: SqlDb, tables: Tables, clock: Clock, channel: ReportChannel, terms: Terms
     ) -> None:
         self._db = db
-        self._writes = writes
         self._sync = tables.tenant_sync
         self._events = tables.events
         self._sync_log = tables.sync_log
@@ -73,15 +65,14 @@ class Conversation:
         call at once, until ``stopping`` is set.
         """
         owner, now = self._terms.owner, self._clock.now()
-        claim = (tenant.id, owner, now, self._lease(now))
-        sync = await self._writes.write(tenant.id, self._sync.claim, *claim)
+        sync = await self._db.write(self._sync.claim, tenant.id, owner, now, self._lease(now))
         called = False
         while sync is not None:
             now = self._clock.now()
             most = self._terms.batch_size
             events = await self._db.read(self._events.unreported, tenant.id, now, most)
             if stopping.is_set() or not is_due(sync, now, bool(events), tenant.active):
-                await self._writes.write(tenant.id, self._sync.release, owner, tenant.id)
+                await self._db.write(self._sync.release, owner, tenant.id)
                 break
             report = Report(call_id(events), now, _payload(tenant.id, events))
             begun = self._clock.monotonic()
@@ -90,8 +81,7 @@ class Conversation:
             called = True
             _tell(tenant.id, events, call.answer)
             logged = {"at": now, "seconds": seconds, **_logged(tenant.id, events, call)}
-            outcome = (sync, events, call.answer, logged)
-            sync = await self._writes.write(tenant.id, self._record, *outcome)
+            sync = await self._db.write(self._record, sync, events, call.answer, logged)
         return called
 
     def _record(

@@ -22,7 +22,6 @@ from mail_proxy.reporting.sync_client import (
 )
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.directory import Directory
-from mail_proxy.sql.grouped import GroupedWrites
 from mail_proxy.sql.tables import Tables
 
 _log = logging.getLogger("mail_proxy.reporting")
@@ -69,7 +68,6 @@ class ClientReporter:
         times and the events of other processes are looked for. ``most_calls`` are made at once.
         """
         self._db = db
-        self._writes = GroupedWrites(db, "reporting.writes")
         self._sync = tables.tenant_sync
         self._tables = tables
         self._directory = directory
@@ -125,7 +123,6 @@ class ClientReporter:
         await self._worker.stop()
         await self._calls.stop(self._config.timing.shutdown_timeout)
         await channel.close()
-        await self._writes.drained()
         try:
             await self._db.write(self._sync.release, self._terms.owner)
         except DatabaseUnavailable as error:
@@ -191,8 +188,7 @@ class ClientReporter:
                 self._calls.start(tenant.id, partial(self._call, tenant, self._channel))
 
     async def _call(self, tenant: Tenant, channel: ReportChannel) -> None:
-        parts = (self._db, self._writes, self._tables, self._clock)
-        conversation = Conversation(*parts, channel, self._terms)
+        conversation = Conversation(self._db, self._tables, self._clock, channel, self._terms)
         if await conversation.hold(tenant, self._stopping):
             # What happened during the call found the tenant busy.
             self.new_events()
