@@ -92,7 +92,7 @@ async def test_cookies_of_one_tenant_do_not_reach_another(
     assert ["cookie" in call.headers for call in endpoint.calls] == [False, False]
 
 
-async def test_many_tenants_with_events_are_called_a_few_at_a_time(
+async def test_a_process_calls_so_many_tenants_at_once_and_leaves_the_others(
     house: House, endpoint: SyncEndpoint
 ) -> None:
     gate = asyncio.Event()
@@ -101,12 +101,25 @@ async def test_many_tenants_with_events_are_called_a_few_at_a_time(
     for tenant in tenants:
         await house.tenant(tenant, client_base_url=endpoint.url)
         await house.event(["m"], tenant=tenant)
-    house.reporter(most_calls=4)
+    house.reporter("few", most_calls=4)
     await endpoint.wait_for(4)
+    house.reporter("many")
+    await endpoint.wait_for(10)
+    callers = [str((await house.sync(tenant))["claimed_by"]).split()[0] for tenant in tenants]
+    assert sorted(callers) == ["few"] * 4 + ["many"] * 6
     gate.set()
+
+
+async def test_tenants_that_found_no_room_are_called_as_soon_as_there_is_some(
+    house: House, endpoint: SyncEndpoint
+) -> None:
+    tenants = [f"t{n}" for n in range(10)]
+    for tenant in tenants:
+        await house.tenant(tenant, client_base_url=endpoint.url)
+        await house.event(["m"], tenant=tenant)
+    house.reporter(most_calls=1, poll_seconds=60)
     calls = await endpoint.wait_for(10)
     assert sorted(call.reports[0]["tenant_id"] for call in calls) == tenants
-    assert endpoint.most_busy == 4
 
 
 async def test_an_answer_that_drips_is_given_up(house: House) -> None:
