@@ -89,18 +89,20 @@ class SmtpSink(_ServerProcess):
 class RecordingSink(_ServerProcess):
     """Our own sink: knows each message by its X-Genro-Mail-ID, and when it came."""
 
-    def __init__(self, children: Children, output: Path) -> None:
+    def __init__(self, children: Children, output: Path, silent_from: str | None = None) -> None:
         super().__init__(children, output)
+        self._silent_from = silent_from
         self.arrivals: Counter[str] = Counter()
         self.accepted_ns: dict[str, int] = {}
         self.every_ns: defaultdict[str, list[int]] = defaultdict(list)
         self._read_to = 0
 
     def _launch(self) -> Process:
+        silence = [self._silent_from] if self._silent_from else []
         with self._output.open("wb") as output:
             return self._children.start(
-                "recording sink",
-                [sys.executable, "-m", "benchmarks.sink", str(self.port)],
+                "silent sink" if silence else "recording sink",
+                [sys.executable, "-m", "benchmarks.sink", str(self.port), *silence],
                 cwd=REPOSITORY,
                 stdout=output,
             )
