@@ -16,6 +16,7 @@ from benchmarks.processes import Children, Process, free_port, unprivileged_user
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _COUNTER = re.compile(rb"mesg=(\d+)\r")
+_ESTABLISHED = "01"  # in /proc/net/tcp
 _COUNTER_BYTES = 96  # more than one running counter line is long
 
 
@@ -110,6 +111,12 @@ class RecordingSink(_ServerProcess):
     def count(self) -> int:
         self._read()
         return self.arrivals.total()
+
+    def connections(self) -> int:
+        """Those that are open now, from the kernel's table."""
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        ours = f":{self.port:04X}"
+        return sum(row[2].endswith(ours) and row[3] == _ESTABLISHED for row in rows)
 
     def distinct(self) -> int:
         self._read()

@@ -2,7 +2,6 @@
 
 import statistics
 import time
-from pathlib import Path
 
 from benchmarks.bench import Bench
 from benchmarks.figures import Bound, Figure
@@ -17,7 +16,6 @@ _HANGING_MESSAGES = 3000
 _CONNECTIONS = 10  # the default of max_concurrent_per_account
 _ALL_CONNECTIONS = 50  # the default of max_concurrent_sends
 _PATIENCE_SECONDS = 20
-_ESTABLISHED = "01"
 
 
 def hang(bench: Bench) -> list[Figure]:
@@ -60,14 +58,7 @@ def _rate(bench: Bench, sink: SmtpSink, silent: RecordingSink, accounts: int) ->
             proxy.add_account(silent.port, **other)
             bench.queue(proxy, "hangs", _HANGING_MESSAGES // accounts, **other)
         held = min(accounts * _CONNECTIONS, _ALL_CONNECTIONS)
-        wait_for(lambda: _connections_to(silent.port), held, stall_seconds=_PATIENCE_SECONDS)
+        wait_for(silent.connections, held, stall_seconds=_PATIENCE_SECONDS)
         started = time.monotonic()
         proxy.activate()
         return total / (bench.wait_accepted(proxy, sink, target + total) - started)
-
-
-def _connections_to(port: int) -> int:
-    """Connections on loopback that are open now, from the kernel's table."""
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    there = f":{port:04X}"
-    return sum(row[2].endswith(there) and row[3] == _ESTABLISHED for row in rows)
