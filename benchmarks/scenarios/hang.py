@@ -10,7 +10,7 @@ from benchmarks.sinks import RecordingSink, SmtpSink, wait_for
 #: Where the server falls silent (before the session, inside a transaction), for how many accounts.
 #: Six could hold each of the 50 connections that `max_concurrent_sends` allows.
 _CASES = (("greeting", 1), ("DATA", 1), ("DATA", 6))
-_LEAST_ROUNDS = 5
+_LEAST_ROUNDS = 3
 _WARM_UP_MESSAGES = 1000
 _HANGING_MESSAGES = 3000
 _CONNECTIONS = 10  # the default of max_concurrent_per_account
