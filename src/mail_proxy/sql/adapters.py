@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +32,10 @@ class Adapter(Protocol):
 
     def engines(self) -> tuple[Engine, Engine]:
         """A writing and a reading engine."""
+        ...
+
+    def writing_turn(self) -> AbstractContextManager[None]:
+        """Held around a writing transaction: processes of this machine take turns."""
         ...
 
     def rows(self, shape: Shape, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
@@ -81,6 +88,19 @@ class SqliteAdapter:
         if not Path(self._path).exists():
             # SQLite would make it readable for all, and gives its companions the same mode.
             Path(self._path).touch(mode=0o600)
+        self._turns: int | None = None
+
+    @contextmanager
+    def writing_turn(self) -> Iterator[None]:
+        # SQLite itself polls for its lock, up to 100 ms apart, and lets whoever comes just in time
+        # go first. This lock is only for speed and fairness; SQLite's own keeps the file whole.
+        if self._turns is None:
+            self._turns = os.open(f"{self._path}-turn", os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self._turns, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._turns, fcntl.LOCK_UN)
 
     def engines(self) -> tuple[Engine, Engine]:
         return self._engine("BEGIN IMMEDIATE", 1), self._engine("BEGIN", self.readers)
@@ -169,6 +189,9 @@ class PostgresAdapter:
                 "db_path is a postgresql:// URL; install genro-mail-proxy[postgresql]"
             ) from None
         self._url = make_url(url).set(drivername="postgresql+psycopg")
+
+    def writing_turn(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def engines(self) -> tuple[Engine, Engine]:
         return self._engine(self.writers), self._engine(self.readers)
