@@ -33,6 +33,7 @@ from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.migrations import current as schema_version
 from mail_proxy.sql.migrations import upgrade
+from mail_proxy.sql.notices import Notices
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.instance import directory_version
 from mail_proxy.telemetry.metrics import MailMetrics
@@ -41,6 +42,8 @@ from mail_proxy.workers.link import Orders
 from mail_proxy.workers.supervisor import WorkerProcesses
 
 _log = logging.getLogger("mail_proxy.proxy")
+#: Notices to the other hosts.
+_MESSAGES_DUE, _DIRECTORY_CHANGED, _RUN_NOW = "messages", "directory", "run-now:"
 
 
 def version() -> str:
@@ -76,10 +79,12 @@ class MailProxy:
         self.upkeep = Upkeep(self.door, db, tables, self._signals)
         self._pool = connection_pool(config, clock)
         self.account_test = AccountTest(self.door, self._directory, SmtpSender(self._pool))
+        name = uuid7()
         self._reporter = ClientReporter(
-            db, tables, self._directory, config, clock, uuid7(), report_delivery_callable
+            db, tables, self._directory, config, clock, name, report_delivery_callable
         )
         self._delivery = self._delivering(key)
+        self._notices = Notices(db, name, self._heard)
         self._sweep = SuspensionSweep(db, tables.held, self._messages_due)
         self._retention = Retention(db, tables, config.queue, clock)
         self._clock_guard = ClockGuard(
@@ -137,6 +142,7 @@ class MailProxy:
             return
         self._stopped = True
         _log.info("action=proxy.stopping")
+        await self._notices.stop()
         await self.intake.drained()
         if self._delivers:
             await self._clock_guard.stop()
@@ -193,9 +199,10 @@ class MailProxy:
         await self._directory.current()
         self._signals.messages_added = self._messages_added
         self._signals.events_added = self._reporter.new_events
-        self._signals.messages_due = self._messages_due
-        self._signals.directory_changed = self._directory_changed
+        self._signals.messages_due = self._messages_were_made_due
+        self._signals.directory_changed = self._directory_was_changed
         self._signals.run_now = self._run_now
+        self._notices.start()
         if self._delivers:
             await self._delivery.start()
             await self._clock_guard.start()  # after the lease: what a dead process held is back
@@ -228,14 +235,35 @@ class MailProxy:
         self._messages_due()
         self._sweep.wake()
 
-    def _messages_added(self, tenants: set[str]) -> None:
+    def _messages_were_made_due(self) -> None:
         self._messages_due()
+        self._notices.tell(_MESSAGES_DUE)
+
+    def _directory_was_changed(self) -> None:
+        self._directory_changed()
+        self._notices.tell(_DIRECTORY_CHANGED)
+
+    def _messages_added(self, tenants: set[str]) -> None:
+        self._messages_were_made_due()
         for tenant_id in tenants:
             self._reporter.messages_added(tenant_id)
 
     def _run_now(self, tenant_id: str | None) -> None:
+        self._run_now_here(tenant_id)
+        self._notices.tell(_RUN_NOW + (tenant_id or ""))
+
+    def _run_now_here(self, tenant_id: str | None) -> None:
         self._delivery.wake()
         self._reporter.run_now(tenant_id)
+
+    def _heard(self, notice: str) -> None:
+        """Another host has changed something."""
+        if notice == _MESSAGES_DUE:
+            self._messages_due()
+        elif notice == _DIRECTORY_CHANGED:
+            self._directory_changed()
+        elif notice.startswith(_RUN_NOW):
+            self._run_now_here(notice.removeprefix(_RUN_NOW) or None)
 
 
 def _key(config: ProxyConfig, db: SqlDb) -> bytes:

@@ -93,3 +93,15 @@ async def test_signals_to_one_of_them_lose_nothing(
         await post.add(*(mail(i) for i in ids))
         await post.reports.sent(*ids)
     assert len(server.accepted) == 20
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_another_host_is_woken_at_once(config: Settings, server: ScriptedSmtpServer) -> None:
+    """One that only takes in, beside one that delivers; only PostgreSQL has several hosts."""
+    async with (
+        running(config()) as delivers,
+        running(config(scheduler_active=False), reports=delivers.reports) as takes_in,
+    ):
+        await takes_in.account(server)
+        await takes_in.add(mail())
+        await delivers.reports.sent("m1")
