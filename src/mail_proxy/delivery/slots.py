@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 #: A transaction that takes longer waits for its server and costs the process next to nothing.
 _COUNTED_SECONDS = 1.0
@@ -25,28 +23,38 @@ class FairSlots:
         self._free = slots
         #: Tenants, their accounts, and who waits.
         self._queues: OrderedDict[str, OrderedDict[str, _Turns]] = OrderedDict()
+        #: Slots that count, oldest first, and until when.
+        self._counted: dict[int, float] = {}
+        self._last = 0
+        self._timer: asyncio.TimerHandle | None = None
 
-    @asynccontextmanager
-    async def slot(self, tenant_id: str, account_pk: str) -> AsyncIterator[None]:
-        """Hold a slot inside the block."""
+    async def acquire(self, tenant_id: str, account_pk: str) -> int:
+        """Take a slot; its number is for ``release``."""
         if self._free > 0:
             self._free -= 1
         else:
             await self._wait(tenant_id, account_pk)
-        counted = True
+        loop = asyncio.get_running_loop()
+        self._last += 1
+        self._counted[self._last] = until = loop.time() + _COUNTED_SECONDS
+        if self._timer is None:
+            self._timer = loop.call_at(until, self._stop_counting)
+        return self._last
 
-        def pass_on() -> None:
-            nonlocal counted
-            if counted:
-                counted = False
-                self._pass_on()
+    def release(self, slot: int) -> None:
+        """Give a slot back: it goes to the tenant and account whose turn it is."""
+        if self._counted.pop(slot, None) is not None:
+            self._pass_on()
 
-        timer = asyncio.get_running_loop().call_later(_COUNTED_SECONDS, pass_on)
-        try:
-            yield
-        finally:
-            timer.cancel()
-            pass_on()
+    def _stop_counting(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._timer = None
+        for slot, until in list(self._counted.items()):
+            if until > now:
+                self._timer = loop.call_at(until, self._stop_counting)
+                break
+            self.release(slot)
 
     async def _wait(self, tenant_id: str, account_pk: str) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
