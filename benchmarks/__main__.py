@@ -42,6 +42,7 @@ _COUNTS = {
     "report-tenants": "tenants of reports, a quarter of them sick",
     "report-seconds": "how long reports hands over messages, twice",
     "report-kills": "kills of report-crash",
+    "hang-messages": "messages of the account that works in hang",
     "seed": "of the random moments",
     "repeat": "runs of each measurement; the table shows medians",
 }

@@ -16,6 +16,7 @@ from benchmarks.processes import Children, Process, free_port, unprivileged_user
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _COUNTER = re.compile(rb"mesg=(\d+)\r")
+_ESTABLISHED = "01"  # in /proc/net/tcp
 _COUNTER_BYTES = 96  # more than one running counter line is long
 
 
@@ -90,19 +91,22 @@ class RecordingSink(_ServerProcess):
     """Our own sink: knows each message by its X-Genro-Mail-ID, and when it came."""
 
     _module = "benchmarks.sink"
+    _label = "recording sink"
 
-    def __init__(self, children: Children, output: Path) -> None:
+    def __init__(self, children: Children, output: Path, silent_from: str | None = None) -> None:
         super().__init__(children, output)
+        self._silent_from = silent_from
         self.arrivals: Counter[str] = Counter()
         self.accepted_ns: dict[str, int] = {}
         self.every_ns: defaultdict[str, list[int]] = defaultdict(list)
         self._read_to = 0
 
     def _launch(self) -> Process:
+        silence = [self._silent_from] if self._silent_from else []
         with self._output.open("wb") as output:
             return self._children.start(
-                self._module,
-                [sys.executable, "-m", self._module, str(self.port)],
+                "silent sink" if silence else self._label,
+                [sys.executable, "-m", self._module, str(self.port), *silence],
                 cwd=REPOSITORY,
                 stdout=output,
             )
@@ -110,6 +114,12 @@ class RecordingSink(_ServerProcess):
     def count(self) -> int:
         self._read()
         return self.arrivals.total()
+
+    def connections(self) -> int:
+        """Those that are open now, from the kernel's table."""
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        ours = f":{self.port:04X}"
+        return sum(row[2].endswith(ours) and row[3] == _ESTABLISHED for row in rows)
 
     def distinct(self) -> int:
         self._read()
@@ -145,6 +155,7 @@ class ReportEndpoint(RecordingSink):
     """Applications that take delivery reports; knows each message id, and when it was told."""
 
     _module = "benchmarks.endpoint"
+    _label = "report endpoint"
 
 
 def _wait_for_listener(port: int, process: Process, seconds: float = 15) -> None:
