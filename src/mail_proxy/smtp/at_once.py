@@ -34,7 +34,7 @@ class AtOnce(Transaction):
         self._stage = Stage.END_OF_DATA
         replies: list[Reply] = []
         try:
-            for _ in commands:
+            while len(replies) < len(commands):
                 replies.append(await self._protocol.reply(self._timeouts.command, self._deadline))
             last = await self._protocol.reply(self._timeouts.end_of_data, self._deadline)
         except BrokenConnectionError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 
 from mail_proxy.domain.outcome import (
@@ -135,7 +135,6 @@ class Transaction:
         if verdict(Stage.DATA, reply) is not Verdict.ACCEPTED:
             self._refuse_disorder(reply)
             return self._message_refused(Stage.DATA, reply)
-        self._is_ahead = False
         reply = await self._body(message.data)
         if verdict(Stage.END_OF_DATA, reply) is not Verdict.ACCEPTED:
             return self._message_refused(Stage.END_OF_DATA, reply)
@@ -155,6 +154,7 @@ class Transaction:
             last = (len(stuffed) - 1) // _CHUNK_OCTETS * _CHUNK_OCTETS
             for start in range(0, last, _CHUNK_OCTETS):
                 self._protocol.write(view[start : start + _CHUNK_OCTETS])
+                self._is_ahead = False
                 await self._protocol.drain(self._deadline)
                 if self._protocol.has_reply:
                     return await self._early_reply()
@@ -171,12 +171,12 @@ class Transaction:
             raise BrokenConnectionError(f"the server answered before the end of data: {reply}")
         return reply
 
-    async def _command(self, command: bytes) -> Reply:
+    def _command(self, command: bytes) -> Coroutine[None, None, Reply]:
         """The reply to ``command``, which has been sent already when the server pipelines."""
         if not self._capabilities.pipelining:
             self._protocol.expect(1)
             self._protocol.write(command)
-        return await self._protocol.reply(self._timeouts.command, self._deadline)
+        return self._protocol.reply(self._timeouts.command, self._deadline)
 
     def _refuse_disorder(self, reply: Reply) -> None:
         """What was sent in order and arrived out of order says nothing about the message."""
