@@ -1,7 +1,8 @@
 """An SMTP server that accepts everything and records who arrived when.
 
 One line a message on standard output, written before the client gets its 250:
-CLOCK_MONOTONIC in nanoseconds, a blank, the X-Genro-Mail-ID.
+CLOCK_MONOTONIC in nanoseconds, a blank, the X-Genro-Mail-ID. Arguments: the port, and keywords
+to offer, such as CHUNKING.
 """
 
 import asyncio
@@ -10,18 +11,19 @@ import os
 import re
 import sys
 import time
+from collections.abc import Sequence
 from typing import cast
 
 _MAIL_ID = re.compile(rb"^X-Genro-Mail-ID:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 _END_OF_DATA = b"\r\n.\r\n"
+_GREETING = b"250-sink\r\n"
 _EHLO = (
-    b"250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
+    b"250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n"
     b"250-ENHANCEDSTATUSCODES\r\n250 SIZE 52428800\r\n"
 )
 _REPLIES = {
-    b"EHLO": _EHLO,
     b"HELO": b"250 sink\r\n",
-    b"LHLO": _EHLO,
+    b"LHLO": _GREETING + _EHLO,
     b"MAIL": b"250 2.1.0 Ok\r\n",
     b"RCPT": b"250 2.1.5 Ok\r\n",
     b"RSET": b"250 2.0.0 Ok\r\n",
@@ -32,11 +34,13 @@ _REPLIES = {
 
 
 class SinkProtocol(asyncio.Protocol):
-    def __init__(self) -> None:
+    def __init__(self, keywords: Sequence[str] = ()) -> None:
+        self._offers = b"".join(b"250-%b\r\n" % keyword.encode() for keyword in keywords)
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._searched = 0
         self._in_data = False
+        self._chunk_octets: int | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own do not inherit
@@ -54,6 +58,8 @@ class SinkProtocol(asyncio.Protocol):
             self._transport.close()
 
     def _next_reply(self) -> bytes | None:
+        if self._chunk_octets is not None:
+            return self._chunk(self._chunk_octets)
         return self._message() if self._in_data else self._command()
 
     def _command(self) -> bytes | None:
@@ -61,7 +67,13 @@ class SinkProtocol(asyncio.Protocol):
         if end < 0:
             return None
         verb = bytes(self._buffer[:4]).upper()
+        if verb == b"BDAT":
+            self._chunk_octets = int(self._buffer[5:end].split()[0])
         del self._buffer[: end + 2]
+        if verb == b"BDAT":
+            return self._next_reply()
+        if verb == b"EHLO":
+            return _GREETING + self._offers + _EHLO
         if verb == b"DATA":
             self._in_data = True
             self._searched = 0
@@ -74,32 +86,44 @@ class SinkProtocol(asyncio.Protocol):
         if end < 0:
             self._searched = max(0, len(self._buffer) - len(_END_OF_DATA))
             return None
-        head_end = self._buffer.find(b"\r\n\r\n", 2, end)
-        match = _MAIL_ID.search(self._buffer, 0, head_end if head_end > 0 else end)
-        mail_id = match[1] if match else b"-"
-        os.write(1, b"%d %s\n" % (time.monotonic_ns(), mail_id.strip()))
+        self._record(end)
         del self._buffer[: end + len(_END_OF_DATA)]
         self._in_data = False
         return b"250 2.0.0 Ok\r\n"
 
+    def _chunk(self, octets: int) -> bytes | None:
+        """The whole message of ``BDAT octets LAST``."""
+        if len(self._buffer) < octets:
+            return None
+        self._record(octets)
+        del self._buffer[:octets]
+        self._chunk_octets = None
+        return b"250 2.0.0 Ok\r\n"
 
-async def serve(port: int) -> None:
+    def _record(self, end: int) -> None:
+        head_end = self._buffer.find(b"\r\n\r\n", 2, end)
+        match = _MAIL_ID.search(self._buffer, 0, head_end if head_end > 0 else end)
+        mail_id = match[1] if match else b"-"
+        os.write(1, b"%d %s\n" % (time.monotonic_ns(), mail_id.strip()))
+
+
+async def serve(port: int, keywords: Sequence[str] = ()) -> None:
     server = await asyncio.get_running_loop().create_server(
-        SinkProtocol, "127.0.0.1", port, backlog=1000
+        lambda: SinkProtocol(keywords), "127.0.0.1", port, backlog=1000
     )
     async with server:
         await server.serve_forever()
 
 
 def main() -> None:
-    port = int(sys.argv[1])
+    port, keywords = int(sys.argv[1]), sys.argv[2:]
     with contextlib.suppress(KeyboardInterrupt):
         try:
             import uvloop
         except ImportError:
-            asyncio.run(serve(port))
+            asyncio.run(serve(port, keywords))
         else:
-            uvloop.run(serve(port))
+            uvloop.run(serve(port, keywords))
 
 
 if __name__ == "__main__":

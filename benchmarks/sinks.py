@@ -87,10 +87,14 @@ class SmtpSink(_ServerProcess):
 
 
 class RecordingSink(_ServerProcess):
-    """Our own sink: knows each message by its X-Genro-Mail-ID, and when it came."""
+    """Our own sink: knows each message by its X-Genro-Mail-ID, and when it came.
 
-    def __init__(self, children: Children, output: Path) -> None:
+    ``keywords`` it offers to EHLO beside its usual ones.
+    """
+
+    def __init__(self, children: Children, output: Path, *keywords: str) -> None:
         super().__init__(children, output)
+        self._keywords = keywords
         self.arrivals: Counter[str] = Counter()
         self.accepted_ns: dict[str, int] = {}
         self.every_ns: defaultdict[str, list[int]] = defaultdict(list)
@@ -100,7 +104,7 @@ class RecordingSink(_ServerProcess):
         with self._output.open("wb") as output:
             return self._children.start(
                 "recording sink",
-                [sys.executable, "-m", "benchmarks.sink", str(self.port)],
+                [sys.executable, "-m", "benchmarks.sink", str(self.port), *self._keywords],
                 cwd=REPOSITORY,
                 stdout=output,
             )
