@@ -20,9 +20,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from email.header import decode_header, make_header
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from email.utils import getaddresses
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from mail_proxy.domain.mail import Address, Mail
 from mail_proxy.smtp.compose import ComposedMail, compose
@@ -179,10 +179,10 @@ def _lines(text: str) -> str:
 
 def read_back(data: bytes) -> dict[str, Any]:
     """The same fields as the ``email`` package reads them."""
-    message = email.message_from_bytes(data, policy=email.policy.default)
-    raw = email.message_from_string(data.decode(), policy=email.policy.compat32)
-    parts = list(message.iter_parts()) if message.is_multipart() else [message]
-    fields = [(name, str(value).replace("\r\n", "")) for name, value in raw.items()]
+    message = email.message_from_string(data.decode())
+    payload = message.get_payload()
+    parts = cast("list[Message]", payload) if message.is_multipart() else [message]
+    fields = [(name, str(value).replace("\r\n", "")) for name, value in message.items()]
     return {
         **{
             name: [
@@ -206,10 +206,10 @@ def _decoded(value: str) -> str:
     return str(make_header(decode_header(value))) if "=?" in value else value
 
 
-def _body(part: EmailMessage) -> str:
+def _body(part: Message) -> str:
     payload = part.get_payload(decode=True)
     assert isinstance(payload, bytes)
-    return payload.decode().replace("\r\n", "\n")
+    return payload.decode(errors="replace").replace("\r\n", "\n")
 
 
 def written_by_the_library(mail: Mail) -> bytes:
