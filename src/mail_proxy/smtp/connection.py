@@ -28,17 +28,17 @@ _AT_ONCE_IDLE_SECONDS = 5.0
 class PooledConnection:
     """A session of one account, from log-in to QUIT. At most one transaction runs at a time.
 
-    ``opened_at``, ``idle_since`` and ``distrust`` are the pool's, the first two instants of its
-    clock. ``retired`` says that the session ends with the
-    transaction that it is in.
+    ``opened_at``, ``idle_since`` (instants of its clock), ``idle_seconds`` (how long it lay idle
+    before this use) and ``distrust`` are the pool's. ``retired`` says that the session ends with
+    the transaction that it is in.
     """
 
     __slots__ = (
         "_capabilities",
         "_protocol",
         "_timeouts",
-        "_used_at",
         "distrust",
+        "idle_seconds",
         "idle_since",
         "login",
         "opened_at",
@@ -57,12 +57,12 @@ class PooledConnection:
         self.transactions = 0
         self.opened_at = 0.0
         self.idle_since = 0.0
+        self.idle_seconds = 0.0
         self.retired = False
         self.distrust: Distrust | None = None
         self._protocol = protocol
         self._capabilities = capabilities
         self._timeouts = timeouts
-        self._used_at = protocol.time()
 
     @property
     def is_open(self) -> bool:
@@ -93,7 +93,6 @@ class PooledConnection:
         finally:
             if not is_done:
                 self.abort()
-        self._used_at = self._protocol.time()
         return outcome
 
     async def quit(self, timeout: float) -> bool:
@@ -123,7 +122,7 @@ class PooledConnection:
             usable.chunking
             and usable.pipelining
             and len(message.data) <= _AT_ONCE_OCTETS
-            and self._protocol.time() - self._used_at < _AT_ONCE_IDLE_SECONDS
+            and self.idle_seconds < _AT_ONCE_IDLE_SECONDS
         )
 
     async def _settle(self, transaction: Transaction) -> None:

@@ -163,6 +163,7 @@ class SMTPPool:
         while account.idle:
             connection = account.idle.pop()
             if not fresh and not account.is_unfit(connection, now):
+                connection.idle_seconds = now - connection.idle_since
                 return connection
             connection.hang_up(_QUIT_SECONDS)
             account.forget()

@@ -85,6 +85,26 @@ async def test_a_large_message_waits_for_the_recipients(
     assert verbs(server) == ["MAIL", "RCPT", "DATA"]
 
 
+@pytest.mark.parametrize(("idle_seconds", "verb"), [(4.9, "BDAT"), (5.0, "DATA")])
+async def test_a_session_that_lay_idle_is_asked_first(
+    idle_seconds: float,
+    verb: str,
+    sender: SmtpSender,
+    server: ScriptedSmtpServer,
+    clock: FakeClock,
+    login: Logins,
+    message: Messages,
+) -> None:
+    """It may have ended without a word, and then the message must not have been sent into it."""
+    await send(sender, login(server.port), message())
+    clock.advance(idle_seconds)
+    assert isinstance(await send(sender, login(server.port), message()), Sent)
+    assert verbs(server)[-1] == verb
+    assert isinstance(await send(sender, login(server.port), message()), Sent)
+    assert verbs(server)[-1] == "BDAT"
+    assert server.connections == 1
+
+
 async def test_chunking_without_pipelining_is_not_used(
     sender: SmtpSender, login: Logins, message: Messages
 ) -> None:
