@@ -67,7 +67,9 @@ class Bench:
 
     def recording_sink(self, silent_from: str | None = None) -> RecordingSink:
         """`silent_from`: `greeting` or a command to which it gives no answer any more."""
-        return RecordingSink(self.children, self.new_directory("recording-sink"), silent_from)
+        return RecordingSink(
+            self.children, self.new_directory("recording-sink"), silent_from=silent_from
+        )
 
     def new_database(self) -> str | None:
         """None means the instance's own SQLite file."""

@@ -88,10 +88,17 @@ class SmtpSink(_ServerProcess):
 
 
 class RecordingSink(_ServerProcess):
-    """Our own sink: knows each message by its X-Genro-Mail-ID, and when it came."""
+    """Our own sink: knows each message by its X-Genro-Mail-ID, and when it came.
 
-    def __init__(self, children: Children, output: Path, silent_from: str | None = None) -> None:
+    ``keywords`` it offers to EHLO beside its usual ones. ``silent_from`` is ``greeting`` or a
+    command's name: from there on it says nothing.
+    """
+
+    def __init__(
+        self, children: Children, output: Path, *keywords: str, silent_from: str | None = None
+    ) -> None:
         super().__init__(children, output)
+        self._keywords = keywords
         self._silent_from = silent_from
         self.arrivals: Counter[str] = Counter()
         self.accepted_ns: dict[str, int] = {}
@@ -99,11 +106,18 @@ class RecordingSink(_ServerProcess):
         self._read_to = 0
 
     def _launch(self) -> Process:
-        silence = [self._silent_from] if self._silent_from else []
+        silence = ["--silent-from", self._silent_from] if self._silent_from else []
         with self._output.open("wb") as output:
             return self._children.start(
                 "silent sink" if silence else "recording sink",
-                [sys.executable, "-m", "benchmarks.sink", str(self.port), *silence],
+                [
+                    sys.executable,
+                    "-m",
+                    "benchmarks.sink",
+                    str(self.port),
+                    *self._keywords,
+                    *silence,
+                ],
                 cwd=REPOSITORY,
                 stdout=output,
             )

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import lru_cache
+from math import inf
 
 from mail_proxy.smtp.replies import Reply, one_line
 
 #: RFC 5321 section 4.5.3.1.5 allows a reply line 512 octets and any number of lines.
 _MAX_REPLY_OCTETS = 16384
+#: Reply lines of up to so many octets are worth remembering: a server repeats itself.
+_COMMON_LINE_OCTETS = 128
 #: ``loop.time()`` may be coarser than the timer that it serves.
 _CLOCK_SLACK_SECONDS = 0.002
 
@@ -58,11 +62,17 @@ class SmtpProtocol(asyncio.Protocol):
     def has_reply(self) -> bool:
         return bool(self._replies)
 
-    async def reply(self, deadline: float) -> Reply:
-        """The next reply; raises ``BrokenConnectionError`` when none comes by ``deadline``
-        (event loop time). Replies that came before the connection broke are still given."""
-        while not self._replies:
-            await self._something_happens(deadline)
+    def time(self) -> float:
+        """Of the event loop: the clock of every deadline here."""
+        return self._loop.time()
+
+    async def reply(self, seconds: float, deadline: float = inf) -> Reply:
+        """The next reply; raises ``BrokenConnectionError`` when none comes within ``seconds`` or
+        by ``deadline``. Replies that came before the connection broke are still given."""
+        if not self._replies:
+            until = min(self._loop.time() + seconds, deadline)
+            while not self._replies:
+                await self._something_happens(until)
         return self._replies.popleft()
 
     async def drain(self, deadline: float) -> None:
@@ -124,6 +134,11 @@ class SmtpProtocol(asyncio.Protocol):
         self._wake()
 
     def _line_received(self, line: bytes) -> None:
+        if not self._reply_lines and len(line) <= _COMMON_LINE_OCTETS:
+            reply = _one_line_reply(line)
+            if reply is not None:
+                self._reply_received(reply)
+                return
         code, separator = line[:3], line[3:4]
         if not (code.isdigit() and b"200" <= code < b"600" and separator in b" -\r"):
             self._give_up(f"not an SMTP reply: {_text([line])}")
@@ -194,6 +209,15 @@ class SmtpProtocol(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+@lru_cache(maxsize=256)
+def _one_line_reply(line: bytes) -> Reply | None:
+    """The reply that ``line`` is, or None if it is a part of one, or nonsense."""
+    code = line[:3]
+    if code.isdigit() and b"200" <= code < b"600" and line[3:4] == b" ":
+        return Reply(int(code), _text([line[4:]]))
+    return None
 
 
 def _text(lines: list[bytes]) -> str:
