@@ -224,8 +224,14 @@ class MessagesTable(Table):
 
     def elsewhere(self, connection: Connection, tenant_id: str, ids: Sequence[str]) -> set[str]:
         """Those of ``ids`` that exist in another tenant."""
-        m = self.schema.c
-        statement = select(m.id).where(m.id.in_(ids), m.tenant_id != tenant_id)
+        m, tenant = self.schema.c, schema.tenant.c
+        # By tenant, because that is how the index begins.
+        statement = (
+            select(m.id)
+            .select_from(schema.tenant)
+            .join(self.schema, m.tenant_id == tenant.id)
+            .where(tenant.id != tenant_id, m.id.in_(ids))
+        )
         return set(connection.execute(statement).scalars())
 
     def detail(self, connection: Connection, tenant_id: str, message_id: str) -> Row | None:
@@ -240,7 +246,7 @@ class MessagesTable(Table):
     ) -> int:
         """Messages that are not finished: waiting, held back or being sent.
 
-        Read from an index alone, but all of it: about 0.1 s for a million.
+        Read from an index alone, but all of it: about 0.5 s for a million.
         """
         if batch_code is not None:
             statement = _COUNT_OF_BATCH
