@@ -105,7 +105,7 @@ def _pieces(connection: Connection, wanted: MessageFilter) -> list[Select[Any]]:
     else:
         return [of_tenant.where(_m.state == state) for state in wanted.states]
     # Written so that the index by state does not come into question.
-    rest = [_m.state.concat("").in_(wanted.states)]
+    rest: list[ColumnElement[bool]] = [_m.state.concat("").in_(wanted.states)]
     if wanted.batch_code is not None:
         rest.append(_m.batch_code == wanted.batch_code)
     if wanted.account_id is not None:
