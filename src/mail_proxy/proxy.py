@@ -232,8 +232,9 @@ class MailProxy:
         self._messages_due()
         self._sweep.wake()
 
-    def _messages_added(self, tenants: set[str]) -> None:
-        self._messages_due()
+    def _messages_added(self, tenants: set[str], account_pks: set[str]) -> None:
+        if not self.config.test_mode:
+            self._dispatcher.messages_added(account_pks)
         for tenant_id in tenants:
             self._reporter.messages_added(tenant_id)
 

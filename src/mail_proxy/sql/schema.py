@@ -39,6 +39,10 @@ _Serial = BigInteger().with_variant(Integer(), "sqlite")
 WAITING = text("state IN ('pending', 'deferred') AND NOT held")
 #: To find accounts with messages of priority 0, however many others wait.
 URGENT = text("state IN ('pending', 'deferred') AND NOT held AND priority = 0")
+#: Scheduled or put off; the others were due when they came.
+LATER = text(
+    "state IN ('pending', 'deferred') AND NOT held AND (state = 'deferred' OR due_at > created_at)"
+)
 #: By batch, in the order in which they are sent.
 WAITING_OF_BATCH = text("state IN ('pending', 'deferred') AND NOT held AND batch_code IS NOT NULL")
 HELD = text("held")
@@ -260,6 +264,7 @@ message = Table(
     Index("ix_message_tenant_id_state", "tenant_id", "state", "pk"),
     #: Listings by account; and without it, each removed account row costs a walk over the table.
     Index("ix_message_account_pk_pk", "account_pk", "pk"),
+    Index("ix_message_later", "due_at", "account_pk", sqlite_where=LATER, postgresql_where=LATER),
     Index(
         "ix_message_urgent",
         "account_pk",

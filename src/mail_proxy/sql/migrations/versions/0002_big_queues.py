@@ -25,11 +25,9 @@ def upgrade() -> None:
     op.drop_index("ix_message_tenant_id_pk", "message")
     op.create_index("ix_message_tenant_id_state", "message", ["tenant_id", "state", "pk"])
     op.create_index("ix_message_account_pk_pk", "message", ["account_pk", "pk"])
-    urgent = sa.text("state IN ('pending', 'deferred') AND NOT held AND priority = 0")
-    op.create_index(
-        "ix_message_urgent",
-        "message",
-        ["account_pk"],
-        sqlite_where=urgent,
-        postgresql_where=urgent,
-    )
+    for name, columns, condition in (
+        ("ix_message_urgent", ["account_pk"], "priority = 0"),
+        ("ix_message_later", ["due_at", "account_pk"], "(state = 'deferred' OR due_at > created_at)"),
+    ):
+        where = sa.text(f"state IN ('pending', 'deferred') AND NOT held AND {condition}")
+        op.create_index(name, "message", columns, sqlite_where=where, postgresql_where=where)
