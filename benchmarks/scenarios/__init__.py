@@ -3,6 +3,7 @@ from dataclasses import dataclass
 
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure
+from benchmarks.scenarios.big import big
 from benchmarks.scenarios.chaos import chaos
 from benchmarks.scenarios.crash import crash
 from benchmarks.scenarios.dispatchers import two_dispatchers
@@ -32,6 +33,9 @@ SCENARIOS = {
     "drain": Scenario(drain, "drain rate with a long history against none", repeats_itself=True),
     "crash": Scenario(crash, "kill -9 during a drain: lost and copies"),
     "chaos": Scenario(chaos, "kills, database restarts, cut connections: lost and copies"),
+    "big": Scenario(
+        big, "a million waiting, five finished, 10 000 accounts against few", by_default=False
+    ),
     "two-dispatchers": Scenario(two_dispatchers, "two proxies on one PostgreSQL"),
     "rate-limit": Scenario(
         rate_limit, "a limit a minute with four dispatchers on one PostgreSQL", by_default=False

@@ -25,9 +25,10 @@ def upgrade() -> None:
     op.drop_index("ix_message_tenant_id_pk", "message")
     op.create_index("ix_message_tenant_id_state", "message", ["tenant_id", "state", "pk"])
     op.create_index("ix_message_account_pk_pk", "message", ["account_pk", "pk"])
+    later = "(state = 'deferred' OR due_at > created_at)"
     for name, columns, condition in (
         ("ix_message_urgent", ["account_pk"], "priority = 0"),
-        ("ix_message_later", ["due_at", "account_pk"], "(state = 'deferred' OR due_at > created_at)"),
+        ("ix_message_later", ["due_at", "account_pk"], later),
     ):
         where = sa.text(f"state IN ('pending', 'deferred') AND NOT held AND {condition}")
         op.create_index(name, "message", columns, sqlite_where=where, postgresql_where=where)
