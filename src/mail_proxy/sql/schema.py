@@ -148,6 +148,8 @@ account = Table(
     CheckConstraint("tls IN ('auto', 'starttls', 'ssl', 'none')", name="tls"),
     CheckConstraint("limit_behavior IN ('defer', 'reject')", name="limit_behavior"),
     CheckConstraint("port BETWEEN 1 AND 65535", name="port"),
+    #: With the removed ones.
+    Index("ix_account_of_tenant", "tenant_id", "id"),
     Index(
         "uq_account_tenant_id_id",
         "tenant_id",

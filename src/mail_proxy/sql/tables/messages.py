@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, text
+from sqlalchemy import Connection, delete, text
 
 from mail_proxy.domain.message import EventType, MessageState
 from mail_proxy.sql import schema
@@ -87,13 +87,13 @@ _NOBODY_HAS_IT = (
     """replace(message.recipient_results, '"status":"sent"', '') = message.recipient_results)"""
 )
 
-#: By tenant, because that is how the index begins.
+#: By tenant, because that is how the index begins; SQLite takes a CROSS JOIN in the order given.
 _COUNT_ALL = (
-    "SELECT count(*) FROM tenant JOIN message ON message.tenant_id = tenant.id "
+    "SELECT count(*) FROM tenant CROSS JOIN message WHERE message.tenant_id = tenant.id "
     "AND message.state IN ('pending', 'deferred', 'sending')"
 )
 _COUNT = text(_COUNT_ALL)
-_COUNT_OF_TENANT = text(f"{_COUNT_ALL} WHERE tenant.id = :tenant_id")
+_COUNT_OF_TENANT = text(f"{_COUNT_ALL} AND tenant.id = :tenant_id")
 #: One count for each partial index; a condition over all of them would use none.
 _OF_BATCH = "SELECT count(*) FROM message WHERE tenant_id = :tenant_id AND batch_code = :batch_code"
 _COUNT_OF_BATCH = text(
@@ -224,15 +224,16 @@ class MessagesTable(Table):
 
     def elsewhere(self, connection: Connection, tenant_id: str, ids: Sequence[str]) -> set[str]:
         """Those of ``ids`` that exist in another tenant."""
-        m, tenant = self.schema.c, schema.tenant.c
-        # By tenant, because that is how the index begins.
-        statement = (
-            select(m.id)
-            .select_from(schema.tenant)
-            .join(self.schema, m.tenant_id == tenant.id)
-            .where(tenant.id != tenant_id, m.id.in_(ids))
+        found = self._db.execute_rows(
+            connection,
+            # By tenant too, because that is how the index begins.
+            "SELECT message.id FROM rows CROSS JOIN tenant CROSS JOIN message "
+            "WHERE message.tenant_id = tenant.id AND message.id = rows.id "
+            "AND tenant.id <> rows.tenant_id",
+            _IDENTITY,
+            [(tenant_id, id_) for id_ in ids],
         )
-        return set(connection.execute(statement).scalars())
+        return {row[0] for row in found}
 
     def detail(self, connection: Connection, tenant_id: str, message_id: str) -> Row | None:
         """One message with account id and content, or None."""

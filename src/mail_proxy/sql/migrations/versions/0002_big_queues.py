@@ -22,6 +22,7 @@ def upgrade() -> None:
         )
         op.add_column(table, version)
         op.create_index(f"ix_{table}_directory_version", table, ["directory_version"])
+    op.create_index("ix_account_of_tenant", "account", ["tenant_id", "id"])
     op.drop_index("ix_message_tenant_id_pk", "message")
     op.create_index("ix_message_tenant_id_state", "message", ["tenant_id", "state", "pk"])
     op.create_index("ix_message_account_pk_pk", "message", ["account_pk", "pk"])
