@@ -1,6 +1,6 @@
 """Fills the database of a stopped instance with messages, accounts and tenants, directly.
 
-    python -m benchmarks.fill ~/.mail-proxy/NAME/mail_service.db --waiting 1000000 --finished 5000000
+    python -m benchmarks.fill ~/.mail-proxy/NAME/mail_service.db --waiting 100000 --finished 100000
 
 The instance must have been started once, because the tables are its own: only rows are made
 here, with the same statements for SQLite and PostgreSQL.
