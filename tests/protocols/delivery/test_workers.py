@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 from tests.protocols.delivery.conftest import Settings
-from tests.running import eventually, mail, running
+from tests.running import delivering, eventually, mail, running
 
 from mail_proxy.testing.smtp_server import Act, ScriptedSmtpServer
-
-
-def delivering(parent: int | None = None) -> set[int]:
-    """The living processes that deliver for a process, this one where none is named."""
-    found = set()
-    for task in Path(f"/proc/{parent or os.getpid()}/task").iterdir():
-        for pid in (task / "children").read_text().split():
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if b"mail_proxy.workers" in command:
-                found.add(int(pid))
-    return found
 
 
 async def test_they_send_at_once_and_what_they_did_is_told(
