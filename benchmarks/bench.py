@@ -36,6 +36,14 @@ class Options:
     saves_account: bool = False
     fairness_messages: int = 50_000
     hang_messages: int = 10_000
+    big_waiting: int = 1_000_000
+    big_finished: int = 5_000_000
+    big_small: int = 10_000
+    big_tenants: int = 1_000
+    big_accounts: int = 10_000
+    big_senders: int = 10
+    big_drain: int = 8_000
+    big_calls: int = 11
     stall_seconds: float = 120
     pg_bin: Path | None = None
     launch: Launch = field(default_factory=Launch)

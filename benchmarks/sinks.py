@@ -73,7 +73,7 @@ class SmtpSink(_ServerProcess):
         with self._output.open("wb") as output:
             return self._children.start(
                 "smtp-sink",
-                [postfix_tool("smtp-sink"), "-c", f"127.0.0.1:{self.port}", "1000"],
+                [postfix_tool("smtp-sink"), "-c", "-m", "10000", f"127.0.0.1:{self.port}", "1000"],
                 user=unprivileged_user(),
                 cwd="/",
                 stdout=output,

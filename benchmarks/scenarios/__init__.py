@@ -3,6 +3,7 @@ from dataclasses import dataclass
 
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure
+from benchmarks.scenarios.big import big
 from benchmarks.scenarios.chaos import chaos
 from benchmarks.scenarios.crash import crash
 from benchmarks.scenarios.dispatchers import two_dispatchers
@@ -36,6 +37,9 @@ SCENARIOS = {
     "chaos": Scenario(chaos, "kills, database restarts, cut connections: lost and copies"),
     "fairness": Scenario(fairness, "one message beside another tenant's backlog that drains"),
     "hang": Scenario(hang, "throughput beside an account that hangs", repeats_itself=True),
+    "big": Scenario(
+        big, "a million waiting, five finished, 10 000 accounts against few", by_default=False
+    ),
     "two-dispatchers": Scenario(two_dispatchers, "two proxies on one PostgreSQL"),
     "rate-limit": Scenario(
         rate_limit, "a limit a minute with four dispatchers on one PostgreSQL", by_default=False

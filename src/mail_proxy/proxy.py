@@ -20,11 +20,11 @@ from mail_proxy.encryption import load_key, make_key_file
 from mail_proxy.errors import DatabaseUnavailable, EncryptionKeyNotConfigured
 from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.kit.ids import uuid7
-from mail_proxy.operations import service as service_operations
 from mail_proxy.operations.access import Authenticator, Caller
 from mail_proxy.operations.account_test import AccountTest
 from mail_proxy.operations.intake import Intake
 from mail_proxy.operations.operation import Door, Signals
+from mail_proxy.operations.pending import PendingCounts
 from mail_proxy.operations.upkeep import Upkeep
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
@@ -75,6 +75,7 @@ class MailProxy:
         self.authenticator = Authenticator(token, self._directory, clock)
         self._signals = Signals()
         self.door = Door(db, tables, self._directory, config, self._signals, clock)
+        self.pending = PendingCounts(self.door)
         self.intake = Intake(db, tables, self._directory, config, self._signals, clock)
         self.upkeep = Upkeep(self.door, db, tables, self._signals)
         self._pool = connection_pool(config, clock)
@@ -179,17 +180,16 @@ class MailProxy:
 
     async def metrics_text(self) -> bytes:
         """The Prometheus exposition text."""
-        admin = Caller(None)
         try:
-            pending = await self.door.call(service_operations.pending, admin, None)
-            self.metrics.pending.set(pending)
+            self.metrics.pending.set(await self.pending.of(Caller(None)))
             accounts = (await self._directory.current()).accounts.values()
             troubled = await self._db.read(self._tables.health.troubled)
             self.metrics.announce((a.tenant_id, a.id, a.pk not in troubled) for a in accounts)
         except DatabaseUnavailable:
             # A scrape must say what this process knows when the database is away.
             self.metrics.pending.set(float("nan"))
-        return self.metrics.text()
+        # Of ten thousand accounts it is megabytes: others must not wait for it.
+        return await asyncio.to_thread(self.metrics.text)
 
     @property
     def _delivers(self) -> bool:
@@ -243,8 +243,10 @@ class MailProxy:
         self._directory_changed()
         self._notices.tell(_DIRECTORY_CHANGED)
 
-    def _messages_added(self, tenants: set[str]) -> None:
-        self._messages_were_made_due()
+    def _messages_added(self, tenants: set[str], account_pks: set[str]) -> None:
+        if not self.config.test_mode:
+            self._delivery.messages_added(account_pks)
+        self._notices.tell(_MESSAGES_DUE)
         for tenant_id in tenants:
             self._reporter.messages_added(tenant_id)
 

@@ -8,9 +8,10 @@ from tests.database.test_queue import NOW, change, claim, make_account, new, reg
 
 from mail_proxy.delivery.holding import SuspensionSweep
 from mail_proxy.sql import Connection, SqlDb
-from mail_proxy.sql.tables import Tables
+from mail_proxy.sql.tables import Tables, listing
 from mail_proxy.sql.tables.holding import Batch
-from mail_proxy.sql.tables.messages import MessageFilter, Stored
+from mail_proxy.sql.tables.listing import MessageFilter
+from mail_proxy.sql.tables.messages import Stored
 
 SPRING = Batch("t", "spring")
 
@@ -160,7 +161,7 @@ async def test_it_is_listed_and_counted_as_before(house: House) -> None:
         assert await house.db.read(tables.messages.count_waiting, "t") == 2
         assert await house.db.read(tables.messages.count_waiting, "t", "spring") == 2
         assert await house.db.read(tables.messages.count_waiting, "t", "autumn") == 0
-        rows = await house.db.read(tables.messages.listing, active, 10, None)
+        rows = (await house.db.read(listing.page, active, 10, None)).rows
         assert [(r["id"], r["state"], r["due_at"]) for r in rows] == [
             ("n", "pending", NOW),
             ("m", "pending", NOW),

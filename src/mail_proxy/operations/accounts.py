@@ -48,26 +48,32 @@ def save(context: Context, request: AccountIn) -> AccountSaved:
     """
     accounts, connection = context.tables.accounts, context.connection
     old = accounts.find_living(connection, context.tenant_id, request.id)
-    port = request.port or (old["port"] if old else _DEFAULTS["port"])
-    given = request.columns(port)
-    # An explicit null of a field that cannot be empty means its default.
-    given.update({k: v for k, v in _DEFAULTS.items() if k in given and given[k] is None})
-    wanted = {**_DEFAULTS, **(old or {}), **given}
-    _check(wanted)
-    if given.get("is_default"):
-        _unset_default(context, request.id)
     if old is None:
         pk = uuid7()
+        values = _wanted(context, request, None)
         stamps = {"created_at": context.now, "updated_at": context.now}
         identity = {"pk": pk, "tenant_id": context.tenant_id, "id": request.id}
-        accounts.insert(connection, {**_DEFAULTS, **given, **identity, **stamps})
+        accounts.insert(connection, {**_DEFAULTS, **values, **identity, **stamps})
     else:
         pk = old["pk"]
-        values = {**given, "version": old["version"] + 1, "updated_at": context.now}
-        accounts.update(connection, {"pk": pk}, values)
+        # Locked, so that of two saves at the same time each makes a version of its own.
+        with accounts.record(connection, pk=pk, deleted_at=None) as row:
+            row.update(_wanted(context, request, row))
+            row.update(version=row["version"] + 1, updated_at=context.now)
         context.tables.health.heal(connection, pk)
     context.after_commit.append(context.signals.directory_changed)
     return AccountSaved(id=request.id, pk=pk)
+
+
+def _wanted(context: Context, request: AccountIn, old: Row | None) -> Row:
+    """The columns to write, checked together with the ``old`` ones."""
+    given = request.columns(request.port or (old["port"] if old else _DEFAULTS["port"]))
+    # An explicit null of a field that cannot be empty means its default.
+    given.update({k: v for k, v in _DEFAULTS.items() if k in given and given[k] is None})
+    _check({**_DEFAULTS, **(old or {}), **given})
+    if given.get("is_default"):
+        _unset_default(context, request.id)
+    return given
 
 
 @operation("accounts.list")
@@ -95,12 +101,12 @@ def get(context: Context, request: WhichAccount) -> AccountAnswer:
 @operation("accounts.delete", mutates=True)
 def delete(context: Context, request: WhichAccount) -> Done:
     """Remove an account; what waits for it ends in error and is reported."""
-    row = _living(context, request.id)
-    values = {"deleted_at": context.now, "is_default": False, "version": row["version"] + 1}
-    values.update(password=None, imap_password=None)
-    context.tables.accounts.update(context.connection, {"pk": row["pk"]}, values)
+    pk = _living(context, request.id)["pk"]
+    with context.tables.accounts.record(context.connection, pk=pk, deleted_at=None) as row:
+        row.update(deleted_at=context.now, is_default=False, version=row["version"] + 1)
+        row.update(password=None, imap_password=None)
     context.tables.queue.fail_waiting_of_account(
-        context.connection, row["pk"], "account deleted", context.now
+        context.connection, pk, "account deleted", context.now
     )
     context.after_commit += [context.signals.directory_changed, context.signals.events_added]
     return Done()

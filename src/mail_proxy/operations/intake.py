@@ -140,7 +140,7 @@ class Intake:
                 stored = await self._db.write(self._store, calls, rows, snapshot.version, now)
             except (_Stale, ConstraintViolated):
                 continue  # an account or tenant went away in between; look again
-            self._signals.messages_added(set().union(*(call.tenants for call in calls)))
+            self._signals.messages_added(*_reached(calls, rows))
             return [
                 _answer(call, of_call, results)
                 for call, of_call, results in zip(calls, rows, stored, strict=True)
@@ -186,6 +186,14 @@ class Intake:
                 "payload": {"messages": [{"id": i} for i in ids]},
             },
         )
+
+
+def _reached(
+    calls: Sequence[_Call], rows: Sequence[Sequence[NewMessage | str]]
+) -> tuple[set[str], set[str]]:
+    """Tenants, and accounts (pk), that got something."""
+    pks = {row.account_pk for of_call in rows for row in of_call if isinstance(row, NewMessage)}
+    return set().union(*(call.tenants for call in calls)), pks
 
 
 def _row(draft: _Draft, snapshot: Snapshot, now: float) -> NewMessage | str:

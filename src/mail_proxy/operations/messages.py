@@ -12,7 +12,8 @@ from mail_proxy.operations.holdups import Holdup, holdups
 from mail_proxy.operations.operation import Context, operation
 from mail_proxy.sql.mail_codec import load_mail
 from mail_proxy.sql.table import Row
-from mail_proxy.sql.tables.messages import MessageFilter
+from mail_proxy.sql.tables import listing
+from mail_proxy.sql.tables.listing import MessageFilter
 from mail_proxy.wire.messages import (
     DeletedOut,
     EventOut,
@@ -61,15 +62,11 @@ def list_messages(context: Context, request: WhichMessages) -> MessagesOut:
         id=request.id,
         text=request.q,
     )
-    rows = context.tables.messages.listing(
-        context.connection, wanted, request.limit + 1, request.cursor
-    )
-    page = rows[: request.limit]
-    more = len(rows) > request.limit
-    held_up = holdups(context, (row["account_pk"] for row in page if row["state"] in WAITING))
+    found = listing.page(context.connection, wanted, request.limit, request.cursor)
+    held_up = holdups(context, (row["account_pk"] for row in found.rows if row["state"] in WAITING))
     return MessagesOut(
-        messages=[_shown(row, held_up.get(row["account_pk"])) for row in page],
-        next_cursor=page[-1]["pk"] if more else None,
+        messages=[_shown(row, held_up.get(row["account_pk"])) for row in found.rows],
+        next_cursor=found.next_pk,
     )
 
 

@@ -24,7 +24,7 @@ Answer = TypeVar("Answer")
 class Signals:
     """Bells of the loops, rung after a commit. Each is replaced by the composition root."""
 
-    messages_added: Callable[[set[str]], None] = lambda tenants: None
+    messages_added: Callable[[set[str], set[str]], None] = lambda tenants, account_pks: None
     messages_due: Callable[[], None] = lambda: None
     events_added: Callable[[], None] = lambda: None
     directory_changed: Callable[[], None] = lambda: None

@@ -305,7 +305,8 @@ class MessageOut(BaseModel):
 
 
 class MessagesOut(BaseModel):
-    """A page, newest first. ``next_cursor`` is null on the last one."""
+    """A page, newest first. ``next_cursor`` is null on the last one; a page of a search (``q``)
+    may be short or empty and have a next one, because each looks into 5000 messages."""
 
     ok: bool = True
     messages: list[MessageOut]

@@ -81,7 +81,10 @@ async def list_messages(
     account_id: Identifier | None = None,
     batch_code: Identifier | None = None,
     id: Identifier | None = None,
-    q: Annotated[OneLine | None, Query(max_length=255, description="Recipient or subject.")] = None,
+    q: Annotated[
+        OneLine | None,
+        Query(max_length=255, description="Recipient or subject; a page looks into 5000 messages."),
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[
         str | None, Query(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")

@@ -8,23 +8,21 @@ import orjson
 from sqlalchemy import Connection
 
 from mail_proxy.sql import schema
-from mail_proxy.sql.table import Row, Table
-from mail_proxy.sql.tables.instance import bump_directory
+from mail_proxy.sql.table import Row
+from mail_proxy.sql.tables.instance import DirectoryTable
 
 
-class TenantsTable(Table):
+class TenantsTable(DirectoryTable):
     """``client_auth`` is a JSON object that is sealed whole."""
 
     schema = schema.tenant
 
     def before_write(self, connection: Connection, values: Row) -> Row:
+        values = super().before_write(connection, values)
         auth: Any = values.get("client_auth")
         if isinstance(auth, dict):
             return {**values, "client_auth": orjson.dumps(auth).decode()}
         return values
-
-    def after_write(self, connection: Connection) -> None:
-        bump_directory(connection)
 
     def _open(self, row: Row) -> Row:
         row = super()._open(row)
