@@ -37,6 +37,8 @@ class Options:
     fairness_messages: int = 50_000
     stall_seconds: float = 120
     pg_bin: Path | None = None
+    #: Whether the software of a peer may be installed where it is missing.
+    install: bool = False
     launch: Launch = field(default_factory=Launch)
 
 

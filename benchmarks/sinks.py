@@ -46,7 +46,7 @@ class _ServerProcess:
     def start(self) -> Self:
         self._process = self._launch()
         try:
-            _wait_for_listener(self.port, self._process)
+            wait_for_port(self.port, self._process)
         except BaseException:
             self.stop()
             raise
@@ -139,18 +139,18 @@ class RecordingSink(_ServerProcess):
             self.every_ns[mail_id].append(int(stamp))
 
 
-def _wait_for_listener(port: int, process: Process, seconds: float = 15) -> None:
+def wait_for_port(port: int, process: Process, seconds: float = 15) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise BenchmarkError(f"the sink ended at once with code {process.returncode}")
+            raise BenchmarkError(f"ended at once with code {process.returncode}")
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
             time.sleep(0.02)
         else:
             return
-    raise BenchmarkError(f"no sink is listening on port {port}")
+    raise BenchmarkError(f"nothing is listening on port {port}")
 
 
 def wait_for(

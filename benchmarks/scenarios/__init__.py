@@ -3,6 +3,7 @@ from dataclasses import dataclass
 
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure
+from benchmarks.peers.compare import PEERS, against
 from benchmarks.scenarios.chaos import chaos
 from benchmarks.scenarios.crash import crash
 from benchmarks.scenarios.dispatchers import two_dispatchers
@@ -36,4 +37,8 @@ SCENARIOS = {
     "rate-limit": Scenario(
         rate_limit, "a limit a minute with four dispatchers on one PostgreSQL", by_default=False
     ),
+    **{peer.name: Scenario(against(peer), f"peer: {peer.about}") for peer in PEERS},
 }
+
+#: Names for several measurements at once.
+GROUPS = {"peers": [peer.name for peer in PEERS]}
