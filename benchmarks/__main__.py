@@ -32,6 +32,8 @@ _COUNTS = {
     "latency-calls": "messages of latency",
     "finished": "finished messages that drain puts into the database first",
     "drain-messages": "messages of one drain",
+    "waiting": "messages that wait in backlog",
+    "memory-messages": "messages of memory",
     "crash-messages": "messages of crash",
     "kills": "kills of crash",
     "dispatcher-messages": "messages of two-dispatchers",

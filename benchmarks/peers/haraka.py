@@ -1,6 +1,7 @@
 """Haraka, the SMTP server in Node, as a durable relay: it syncs its queue file before the 250."""
 
 import json
+import shutil
 
 from benchmarks.peers.peer import Peer, node_modules, program
 from benchmarks.processes import free_port
@@ -44,8 +45,11 @@ class Haraka(Peer):
             path.parent.mkdir(exist_ok=True)
             path.write_text(content)
         (self.directory / "queue").mkdir()
-        script = self._place / "node_modules" / "Haraka" / "bin" / "haraka"
-        self.start_process("server", [self._node, script, "-c", self.directory])
+        package = self._place / "node_modules" / "Haraka"
+        # It takes no defaults for this file from the package.
+        shutil.copy(package / "config" / "connection.ini", self.directory / "config")
+        command = [self._node, package / "bin" / "haraka", "-c", self.directory]
+        self.start_process("server", command)
         wait_for_port(self._port, self.processes[0])
 
     def submit(self, total: int) -> None:

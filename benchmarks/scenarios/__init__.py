@@ -4,14 +4,17 @@ from dataclasses import dataclass
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure
 from benchmarks.peers.compare import PEERS, against
+from benchmarks.scenarios.backlog import backlog
 from benchmarks.scenarios.chaos import chaos
 from benchmarks.scenarios.crash import crash
 from benchmarks.scenarios.dispatchers import two_dispatchers
 from benchmarks.scenarios.drain import drain
 from benchmarks.scenarios.intake import intake
 from benchmarks.scenarios.latency import latency
+from benchmarks.scenarios.memory import memory
 from benchmarks.scenarios.rate_limit import rate_limit
 from benchmarks.scenarios.throughput import end_to_end, exactly_once, reference
+from benchmarks.scenarios.workers import workers
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ SCENARIOS = {
     "intake": Scenario(intake, "storing alone: large calls, single calls by many clients"),
     "latency": Scenario(latency, "POST's answer to acceptance on an idle proxy"),
     "drain": Scenario(drain, "drain rate with a long history against none", repeats_itself=True),
+    "backlog": Scenario(backlog, "drain rate of a long queue and a short", repeats_itself=True),
+    "memory": Scenario(memory, "RSS: idle, and the most while draining"),
+    "workers": Scenario(workers, "end to end on PostgreSQL, with one process and more"),
     "crash": Scenario(crash, "kill -9 during a drain: lost and copies"),
     "chaos": Scenario(chaos, "kills, database restarts, cut connections: lost and copies"),
     "two-dispatchers": Scenario(two_dispatchers, "two proxies on one PostgreSQL"),
