@@ -33,7 +33,7 @@ def postfix_tool(name: str) -> str:
     raise NotAvailable(f"{name} is missing (Debian package postfix)")
 
 
-class _ServerProcess:
+class ServerProcess:
     def __init__(self, children: Children, output: Path) -> None:
         self.port = free_port()
         self._children = children
@@ -63,7 +63,7 @@ class _ServerProcess:
         self.stop()
 
 
-class SmtpSink(_ServerProcess):
+class SmtpSink(ServerProcess):
     """Postfix's smtp-sink. It counts what it accepts but cannot tell messages apart."""
 
     def _launch(self) -> Process:
@@ -72,7 +72,7 @@ class SmtpSink(_ServerProcess):
         with self._output.open("wb") as output:
             return self._children.start(
                 "smtp-sink",
-                [postfix_tool("smtp-sink"), "-c", f"127.0.0.1:{self.port}", "1000"],
+                [postfix_tool("smtp-sink"), "-c", "-m", "1000", f"127.0.0.1:{self.port}", "1000"],
                 user=unprivileged_user(),
                 cwd="/",
                 stdout=output,
@@ -86,7 +86,7 @@ class SmtpSink(_ServerProcess):
         return int(counters[-1]) if counters else 0
 
 
-class RecordingSink(_ServerProcess):
+class RecordingSink(ServerProcess):
     """Our own sink: knows each message by its X-Genro-Mail-ID, and when it came."""
 
     def __init__(self, children: Children, output: Path) -> None:

@@ -9,12 +9,15 @@ from benchmarks.scenarios.chaos import chaos
 from benchmarks.scenarios.crash import crash
 from benchmarks.scenarios.dispatchers import two_dispatchers
 from benchmarks.scenarios.drain import drain
+from benchmarks.scenarios.growth import growth
 from benchmarks.scenarios.intake import intake
 from benchmarks.scenarios.latency import latency
 from benchmarks.scenarios.memory import memory
 from benchmarks.scenarios.rate_limit import rate_limit
+from benchmarks.scenarios.stages import stages
 from benchmarks.scenarios.throughput import end_to_end, exactly_once, reference
 from benchmarks.scenarios.workers import workers
+from benchmarks.scenarios.writes import writes
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,11 @@ SCENARIOS = {
     "rate-limit": Scenario(
         rate_limit, "a limit a minute with four dispatchers on one PostgreSQL", by_default=False
     ),
+    "stages": Scenario(stages, "CPU per message, stage by stage", by_default=False),
+    "growth": Scenario(growth, "CPU by size, recipients and tenants", by_default=False),
+    "writes": Scenario(writes, "what PostgreSQL writes for a message", by_default=False),
     **{peer.name: Scenario(against(peer), f"peer: {peer.about}") for peer in PEERS},
 }
 
 #: Names for several measurements at once.
-GROUPS = {"peers": [peer.name for peer in PEERS]}
+GROUPS = {"peers": [peer.name for peer in PEERS], "costs": ["stages", "growth", "writes"]}
