@@ -15,6 +15,7 @@ from benchmarks.proxy import Proxy
 from benchmarks.sinks import SmtpSink, wait_for
 
 _WARM_UP_MESSAGES = 1000
+_COUNTERS_LATE_SECONDS = 11  # an idle session hands in its last ones after ten
 _LOOK = """
 SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn,
        (SELECT wal_records FROM pg_stat_wal), (SELECT wal_fpi FROM pg_stat_wal),
@@ -28,7 +29,7 @@ SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn,
 
 @dataclass(frozen=True)
 class _Look:
-    """PostgreSQL's own counters; they are up to a second late, so a look waits for that."""
+    """PostgreSQL's own counters."""
 
     wal_bytes: int
     wal_records: int
@@ -100,7 +101,7 @@ def _report(bench: Bench, proxy: Proxy, endpoint: Endpoint, total: int) -> None:
 
 def _look(bench: Bench, url: str) -> _Look:
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("SELECT pg_sleep(1.5)")
+        connection.execute("SELECT pg_sleep(%s)", [_COUNTERS_LATE_SECONDS])
         row: Any = connection.execute(_LOOK).fetchone()
     cpu_seconds = bench.postgres().usage().cpu_seconds
     return _Look(*(int(value) for value in row), server_cpu_seconds=cpu_seconds)
