@@ -116,41 +116,30 @@ def growth(runs: Runs) -> str:
 def writes(runs: Runs) -> str:
     figures = runs.figures("writes")
     names = dict.fromkeys(name.partition(":")[0] for name in figures if ":" in name)
-    parts = ("rows written", "WAL", "commits", "PostgreSQL's CPU")
-    rows = [
-        [
-            name,
-            *(_value(figures[f"{name}: {part}"]) for part in parts),
-            figures[f"{name}: rows written"]["note"],
-        ]
-        for name in names
-    ]
-    header = [
-        "",
-        "rows",
-        "WAL, bytes",
-        "commits per 1000",
-        "PostgreSQL's CPU, us",
-        "rows in detail",
-    ]
-    return _table(header, rows)
+    parts = ("rows written", "WAL", "commits", "PostgreSQL's CPU", "the proxy's CPU")
+    rows = []
+    for name in names:
+        values = [_value(figures[f"{name}: {part}"]) for part in parts]
+        rows.append([name, *values, figures[f"{name}: rows written"]["note"]])
+    header = ["", "rows", "WAL, bytes", "commits per 1000", "PostgreSQL's CPU, us"]
+    return _table([*header, "the proxy's CPU, us", "rows in detail"], rows)
 
 
 def hourly(runs: Runs) -> str:
     """What follows from the costs for so many messages an hour."""
-    writes_of, stages_of = runs.figures("writes"), runs.figures("stages")
-    if not writes_of or not stages_of:
+    figures = runs.figures("writes")
+    if not figures:
         return "Not measured.\n"
     size = float(runs.contents[-1]["options"]["size_bytes"])
     costs: dict[str, Callable[[float], str]] = {
         "messages a second": lambda rate: number(round(rate)),
         "mail to the SMTP servers, MB/s": lambda rate: f"{rate * size / 1e6:.1f}",
-        "processor cores of the proxies": _cores(stages_of["CPU per message, reports included"]),
-        "processor cores of PostgreSQL": _cores(writes_of["all stages: PostgreSQL's CPU"]),
-        "rows written a second": _rate(writes_of["all stages: rows written"], 1, "{:,.0f}"),
-        "WAL, MB/s": _rate(writes_of["all stages: WAL"], 1e6, "{:,.1f}"),
+        "processor cores of the proxies": _cores(figures["all stages: the proxy's CPU"]),
+        "processor cores of PostgreSQL": _cores(figures["all stages: PostgreSQL's CPU"]),
+        "rows written a second": _rate(figures["all stages: rows written"], 1, "{:,.0f}"),
+        "WAL, MB/s": _rate(figures["all stages: WAL"], 1e6, "{:,.1f}"),
         "database growth, GB an hour": _rate(
-            writes_of["database size per message"], 1e9 / _SECONDS_PER_HOUR, "{:,.0f}"
+            figures["database size per message"], 1e9 / _SECONDS_PER_HOUR, "{:,.0f}"
         ),
     }
     rates = [millions * 1e6 / _SECONDS_PER_HOUR for millions in _MILLIONS_PER_HOUR]

@@ -14,7 +14,7 @@ from benchmarks.figures import Figure
 from benchmarks.proxy import Proxy
 from benchmarks.sinks import SmtpSink, wait_for
 
-_WARM_UP_MESSAGES = 1000
+_WARM_UP_MESSAGES = 100
 _COUNTERS_LATE_SECONDS = 11  # an idle session hands in its last ones after ten
 _LOOK = """
 SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn,
@@ -29,7 +29,7 @@ SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn,
 
 @dataclass(frozen=True)
 class _Look:
-    """PostgreSQL's own counters."""
+    """PostgreSQL's own counters, and processor time."""
 
     wal_bytes: int
     wal_records: int
@@ -40,6 +40,7 @@ class _Look:
     commits: int
     size_bytes: int
     server_cpu_seconds: float
+    proxy_cpu_seconds: float
 
 
 def writes(bench: Bench) -> list[Figure]:
@@ -50,11 +51,11 @@ def writes(bench: Bench) -> list[Figure]:
     with bench.smtp_sink() as sink, bench.proxy(database_url=url) as proxy:
         proxy.add_account(sink.port)
         _warm_up(bench, proxy, sink)
-        looks = [_look(bench, url)]
+        looks = [_look(bench, proxy, url)]
 
         def stage(act: Callable[[], None]) -> None:
             act()
-            looks.append(_look(bench, url))
+            looks.append(_look(bench, proxy, url))
 
         proxy.suspend()
         body = _varied_text(bench.options.size_bytes, random.Random(bench.options.seed))
@@ -99,12 +100,15 @@ def _report(bench: Bench, proxy: Proxy, endpoint: Endpoint, total: int) -> None:
     wait_for(endpoint.count, total, stall_seconds=bench.options.stall_seconds)
 
 
-def _look(bench: Bench, url: str) -> _Look:
+def _look(bench: Bench, proxy: Proxy, url: str) -> _Look:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SELECT pg_sleep(%s)", [_COUNTERS_LATE_SECONDS])
         row: Any = connection.execute(_LOOK).fetchone()
-    cpu_seconds = bench.postgres().usage().cpu_seconds
-    return _Look(*(int(value) for value in row), server_cpu_seconds=cpu_seconds)
+    return _Look(
+        *(int(value) for value in row),
+        server_cpu_seconds=bench.postgres().usage().cpu_seconds,
+        proxy_cpu_seconds=proxy.usage().cpu_seconds,
+    )
 
 
 def _figures(stage: str, before: _Look, after: _Look, total: int) -> list[Figure]:
@@ -122,5 +126,6 @@ def _figures(stage: str, before: _Look, after: _Look, total: int) -> list[Figure
         ),
         Figure(f"{stage}: WAL", each("wal_bytes"), "bytes", note=records),
         Figure(f"{stage}: commits", 1000 * each("commits"), "per 1000"),
+        Figure(f"{stage}: the proxy's CPU", 1e6 * each("proxy_cpu_seconds"), "us"),
         Figure(f"{stage}: PostgreSQL's CPU", 1e6 * each("server_cpu_seconds"), "us"),
     ]
