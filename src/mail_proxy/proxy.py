@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from mail_proxy.config import ProxyConfig
+from mail_proxy.delivery.clock_guard import ClockGuard
 from mail_proxy.delivery.dispatcher import Dispatcher
 from mail_proxy.delivery.holding import SuspensionSweep
 from mail_proxy.delivery.pipeline import Pipeline
@@ -95,6 +96,13 @@ class MailProxy:
         )
         self._sweep = SuspensionSweep(db, tables.held, self._messages_due)
         self._retention = Retention(db, tables, config.queue, clock)
+        self._clock_guard = ClockGuard(
+            db,
+            tables.future_stamps,
+            clock,
+            config.timing.sync_interval,
+            self._dispatcher.clock_set_back,
+        )
 
     @classmethod
     async def create(
@@ -145,6 +153,7 @@ class MailProxy:
         _log.info("action=proxy.stopping")
         await self.intake.drained()
         if self._delivers:
+            await self._clock_guard.stop()
             await self._retention.stop()
             await self._sweep.stop()
             await self._dispatcher.stop()
@@ -203,6 +212,7 @@ class MailProxy:
         self._signals.run_now = self._run_now
         if self._delivers:
             await self._dispatcher.start()
+            await self._clock_guard.start()  # after the lease: what a dead process held is back
             self._reaper.start()
             self._sweep.start()
             self._retention.start()

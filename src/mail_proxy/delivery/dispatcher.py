@@ -96,6 +96,12 @@ class Dispatcher:
             lane.may_have_more = True
         self._bell.ring()
 
+    def clock_set_back(self) -> None:
+        """What this process knows of times to come holds no longer."""
+        self._limited_until.clear()
+        if not self._config.test_mode:
+            self.wake()
+
     async def stop(self) -> None:
         """Finish what is in flight within ``shutdown_timeout``, hand back the rest."""
         dispatching, leasing = self._workers
@@ -174,7 +180,14 @@ class Dispatcher:
         for message in claim.rejected:
             change = self._settlement.give_up(message, "rate_limit_exceeded", self._clock.now())
             await self._record(message, change)
-        return bool(claim.messages or claim.rejected)
+        if claim.rejected:
+            return True
+        if not claim.messages:
+            return False
+        # Lanes that have enough for now ask again when they run low.
+        waiting = claim.full - claim.limited.keys()
+        lanes = [self._lanes.get(pk) for pk in waiting]
+        return any(lane is None or lane.runs_low for lane in lanes)
 
     def _take_over(self, snapshot: Snapshot, claim: Claim) -> None:
         for pk in {*claim.limited, *(m.account_pk for m in claim.rejected)}:
@@ -183,13 +196,12 @@ class Dispatcher:
         now = self._clock.now()
         self._limited_until = {pk: t for pk, t in self._limited_until.items() if t > now}
         self._limited_until.update(claim.limited)
-        for pk, lane in self._lanes.items():
-            lane.may_have_more = pk in claim.full and pk not in claim.limited
         for message in claim.messages:
             lane = self._lane(snapshot, message.account_pk)
             lane.probing = message.account_pk in claim.probes
-            lane.may_have_more = message.account_pk in claim.full
             lane.add(message)
+        for pk, lane in self._lanes.items():
+            lane.supplied(may_have_more=pk in claim.full and pk not in claim.limited)
 
     def _capacity(self) -> Capacity:
         load = size = 0
