@@ -1,5 +1,7 @@
 """Celery with Redis, one Django e-mail a task: how Django applications usually send mail."""
 
+from pathlib import Path
+
 from benchmarks.peers.peer import python_environment
 from benchmarks.peers.redis import RedisPeer
 from benchmarks.sinks import REPOSITORY
@@ -27,7 +29,7 @@ class Celery(RedisPeer):
             "PEER_SINK": str(self.sink.port),
         }
         options = ["--pool", "prefork", "--concurrency", "2", "--loglevel", "WARNING"]
-        command = [self._python, "-m", "celery", "-A", _TASKS, "worker", *options]
+        command: list[str | Path] = [self._python, "-m", "celery", "-A", _TASKS, "worker", *options]
         self.start_process("worker", command, self._environment)
 
     def submit(self, total: int) -> None:

@@ -20,7 +20,7 @@ app.conf.update(
 )
 
 
-@app.task(name="send")
+@app.task(name="send")  # type: ignore[untyped-decorator]
 def send(subject: str, body: str, recipient: str) -> None:
     send_mail(subject, body, "Benchmark <bench@example.com>", [recipient])
 

@@ -14,7 +14,7 @@ from benchmarks.scenarios.throughput import Run
 from benchmarks.sinks import wait_for
 
 PEERS: list[type[Peer]] = [Postfix, PostfixTuned, Haraka, BullMq, Celery]
-_BOUNDS = {Postfix: Bound(">=", 6)}
+_BOUNDS: dict[type[Peer], Bound] = {Postfix: Bound(">=", 6)}
 _WARM_UP_MESSAGES = 40
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 from benchmarks.peers.peer import Peer, node_modules, program
 from benchmarks.processes import free_port
@@ -48,7 +49,7 @@ class Haraka(Peer):
         package = self._place / "node_modules" / "Haraka"
         # It takes no defaults for this file from the package.
         shutil.copy(package / "config" / "connection.ini", self.directory / "config")
-        command = [self._node, package / "bin" / "haraka", "-c", self.directory]
+        command: list[str | Path] = [self._node, package / "bin" / "haraka", "-c", self.directory]
         self.start_process("server", command)
         wait_for_port(self._port, self.processes[0])
 

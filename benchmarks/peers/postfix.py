@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 from typing import ClassVar
@@ -72,10 +71,6 @@ class Postfix(Peer):
         sessions = ["-s", str(min(_SESSIONS, total))]
         address = f"127.0.0.1:{self._port}"
         self.run_client([postfix_tool("smtp-source"), "-d", *sessions, *size, address])
-
-    def stop(self) -> None:
-        for process in self.processes:
-            self.bench.children.stop(process, first=signal.SIGTERM)
 
     def _daemons(self) -> Path:
         return Path(_default("daemon_directory"))

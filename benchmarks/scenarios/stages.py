@@ -65,8 +65,8 @@ def stages(bench: Bench) -> list[Figure]:
 
 def _watch(bench: Bench, python: Path, pid: int, output: Path) -> subprocess.Popen[bytes]:
     options = ["--gil", "--rate", str(_SAMPLES_PER_SECOND), "--format", "raw"]
-    command = [python.with_name("py-spy"), "record", "--subprocesses", "--pid", str(pid)]
-    command += [*options, "--output", output]
+    command: list[str | Path] = [python.with_name("py-spy"), "record", "--subprocesses"]
+    command += ["--pid", str(pid), *options, "--output", output]
     return bench.children.start("profiler", command, stderr=subprocess.DEVNULL)
 
 

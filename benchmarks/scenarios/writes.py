@@ -104,11 +104,9 @@ def _look(bench: Bench, proxy: Proxy, url: str) -> _Look:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SELECT pg_sleep(%s)", [_COUNTERS_LATE_SECONDS])
         row: Any = connection.execute(_LOOK).fetchone()
-    return _Look(
-        *(int(value) for value in row),
-        server_cpu_seconds=bench.postgres().usage().cpu_seconds,
-        proxy_cpu_seconds=proxy.usage().cpu_seconds,
-    )
+    server_cpu_seconds = bench.postgres().usage().cpu_seconds
+    counters = (int(value) for value in row)
+    return _Look(*counters, server_cpu_seconds, proxy.usage().cpu_seconds)  # type: ignore[call-arg]
 
 
 def _figures(stage: str, before: _Look, after: _Look, total: int) -> list[Figure]:
