@@ -25,6 +25,14 @@ _COSTS = ("stages", "growth", "writes")
 _SECONDS_PER_HOUR = 3600
 _MILLIONS_PER_HOUR = (1, 10, 100)
 
+#: The load of a machine of two cores that does little else.
+_QUIET_LOAD = 1.5
+_BUSY = """
+**The machine was busy with other work during at least one of these runs** (see its load). Rates
+are too low then, and ratios lean towards what runs in many processes, because each process gets
+its share of a busy processor. Processor time per message, rows and bytes hold.
+"""
+
 Row = list[str]
 Figures = dict[str, dict[str, Any]]
 
@@ -53,7 +61,9 @@ def machine(runs: Runs) -> str:
         for name, value in content["machine"].items():
             if value not in described.setdefault(name, []):
                 described[name].append(value)
-    return _table(["", ""], [[name, _joined(name, values)] for name, values in described.items()])
+    table = _table(["", ""], [[name, _joined(name, values)] for name, values in described.items()])
+    busy = any(float(load) > _QUIET_LOAD for load in described["load at the start"])
+    return table + (_BUSY if busy else "")
 
 
 def proxy(runs: Runs) -> str:
