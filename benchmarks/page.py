@@ -158,7 +158,7 @@ def hourly(runs: Runs) -> str:
 
 
 def _cores(figure: dict[str, Any]) -> Callable[[float], str]:
-    return lambda rate: f"{rate * figure['value'] / 1e6:.1f}"
+    return lambda rate: f"{rate * figure['value'] / 1e6:.2g}"
 
 
 def _rate(figure: dict[str, Any], unit: float, shown: str) -> Callable[[float], str]:
