@@ -1,7 +1,7 @@
 """What every scenario needs: options, sinks, fresh proxies, a database server."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -26,6 +26,8 @@ class Options:
     latency_calls: int = 200
     finished: int = 200_000
     drain_messages: int = 10_000
+    waiting: int = 1_000_000
+    memory_messages: int = 100_000
     crash_messages: int = 5_000
     kills: int = 5
     dispatcher_messages: int = 5_000
@@ -46,6 +48,8 @@ class Options:
     big_calls: int = 11
     stall_seconds: float = 120
     pg_bin: Path | None = None
+    #: Whether the software of a peer may be installed where it is missing.
+    install: bool = False
     launch: Launch = field(default_factory=Launch)
 
 
@@ -112,8 +116,20 @@ class Bench:
         for number, body in messages.calls(prefix, total, self.options.size_bytes, **fields):
             proxy.add_messages(body, number)
 
-    def wait_accepted(self, proxy: Proxy, sink: Sink, target: int) -> float:
+    def wait_accepted(
+        self,
+        proxy: Proxy,
+        sink: Sink,
+        target: int,
+        *,
+        meanwhile: Callable[[], None] | None = None,
+        interval: float = 0.005,
+    ) -> float:
         """The time at which the sink had accepted `target` messages in all."""
         return wait_for(
-            sink.count, target, stall_seconds=self.options.stall_seconds, alive=proxy.check_alive
+            sink.count,
+            target,
+            stall_seconds=self.options.stall_seconds,
+            interval=interval,
+            alive=meanwhile or proxy.check_alive,
         )

@@ -34,7 +34,7 @@ def postfix_tool(name: str) -> str:
     raise NotAvailable(f"{name} is missing (Debian package postfix)")
 
 
-class _ServerProcess:
+class ServerProcess:
     def __init__(self, children: Children, output: Path) -> None:
         self.port = free_port()
         self._children = children
@@ -47,7 +47,7 @@ class _ServerProcess:
     def start(self) -> Self:
         self._process = self._launch()
         try:
-            _wait_for_listener(self.port, self._process)
+            wait_for_port(self.port, self._process)
         except BaseException:
             self.stop()
             raise
@@ -64,7 +64,7 @@ class _ServerProcess:
         self.stop()
 
 
-class SmtpSink(_ServerProcess):
+class SmtpSink(ServerProcess):
     """Postfix's smtp-sink. It counts what it accepts but cannot tell messages apart."""
 
     def _launch(self) -> Process:
@@ -87,7 +87,7 @@ class SmtpSink(_ServerProcess):
         return int(counters[-1]) if counters else 0
 
 
-class RecordingSink(_ServerProcess):
+class RecordingSink(ServerProcess):
     """Our own sink: knows each message by its X-Genro-Mail-ID, and when it came.
 
     ``keywords`` it offers to EHLO beside its usual ones. ``silent_from`` is ``greeting`` or a
@@ -162,18 +162,18 @@ class RecordingSink(_ServerProcess):
             self.every_ns[mail_id].append(int(stamp))
 
 
-def _wait_for_listener(port: int, process: Process, seconds: float = 15) -> None:
+def wait_for_port(port: int, process: Process, seconds: float = 15) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise BenchmarkError(f"the sink ended at once with code {process.returncode}")
+            raise BenchmarkError(f"ended at once with code {process.returncode}")
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
             time.sleep(0.02)
         else:
             return
-    raise BenchmarkError(f"no sink is listening on port {port}")
+    raise BenchmarkError(f"nothing is listening on port {port}")
 
 
 def wait_for(
