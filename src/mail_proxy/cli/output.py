@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
 from rich.status import Status
 from rich.table import Table
 from rich.text import Text
@@ -35,6 +37,15 @@ def waiting(text: str) -> Status:
     if not console.is_terminal:
         talk(escape(text))
     return console.status(escape(text))
+
+
+@contextmanager
+def progressing(text: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar, moved by a call with what is done and what there is; nothing but on a terminal."""
+    console = _console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(escape(text), total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def print_json(value: Any) -> None:

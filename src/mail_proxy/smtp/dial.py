@@ -146,6 +146,8 @@ class Dial:
 
     async def _log_in(self) -> str:
         self._stage = Stage.AUTH
+        if self._login.damage is not None:
+            raise aiosmtplib.SMTPException(f"{self._login.damage}; save the account's password")
         if self._login.user is None:
             return "no log-in"
         if not (self._is_encrypted() or may_log_in_unencrypted(self._login.tls, self._peer())):

@@ -89,6 +89,7 @@ class SqliteAdapter:
         engine = create_engine(
             f"sqlite:///{self._path}",
             poolclass=QueuePool,
+            hide_parameters=True,
             pool_size=connections,
             max_overflow=0,
             connect_args={
@@ -176,6 +177,7 @@ class PostgresAdapter:
     def _engine(self, connections: int) -> Engine:
         engine = create_engine(
             self._url,
+            hide_parameters=True,
             pool_size=connections,
             max_overflow=0,
             pool_use_lifo=True,
