@@ -68,8 +68,8 @@ def find_key(config: ProxyConfig, db: SqlDb) -> bytes:
     rotated = _of_broken_rotation(file, db)
     if rotated is None:
         raise EncryptionError(
-            f"the encryption key ({key_from_outside(os.environ) or file}) is not the one this "
-            "database was written with; nothing was changed"
+            "the encryption key is not the one this database was written with "
+            f"(key from {key_from_outside(os.environ) or file}); nothing was changed"
         )
     return rotated
 
