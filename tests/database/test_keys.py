@@ -75,7 +75,7 @@ async def test_a_value_of_another_table_is_refused(db: SqlDb, tables: Tables) ->
 async def test_tables_that_do_not_keep_damage_raise_it(db: SqlDb, tables: Tables) -> None:
     await add_accounts(db, tables)
     await write(db, "UPDATE instance SET key_check = 'ENC:AAAA'")
-    with pytest.raises(EncryptionError, match="^instance.key_check of row 1: "):
+    with pytest.raises(EncryptionError, match=r"^instance\.key_check of row 1: "):
         await db.read(lambda c: tables.instance.get(c, id=1))
 
 
@@ -83,7 +83,7 @@ async def test_damage_cannot_be_written_back(db: SqlDb, tables: Tables) -> None:
     first, _ = await add_accounts(db, tables)
     await write(db, f"UPDATE account SET password = 'ENC:AAAA' WHERE pk = '{first}'")
     row = await db.read(lambda c: tables.accounts.get(c, pk=first))
-    with pytest.raises(EncryptionError, match="account.password of row"):
+    with pytest.raises(EncryptionError, match=r"account\.password of row"):
         await db.write(tables.accounts.update, {"pk": first}, {"password": row["password"]})
 
 
