@@ -133,6 +133,12 @@ class House:
             while not await look():
                 await asyncio.sleep(0.02)
 
+    async def called(self, endpoint: SyncEndpoint, times: int) -> None:
+        """Have the application called until it was so many times."""
+        while (before := len(endpoint.calls)) < times:
+            await self.ok("POST", "/commands/run-now?tenant_id=acme")
+            await endpoint.wait_for(before + 1)
+
     async def in_state(self, id_: str, status: str) -> None:
         async def look() -> bool:
             found = await self.ok("GET", f"/messages/{id_}?tenant_id=acme")
@@ -238,15 +244,14 @@ async def use(
         return {s["message"]["status"] for s in shown} == {"sent", "error"}
 
     await house.until(ended)
-    for _ in range(4):
-        before = len(endpoint.calls)
-        await house.ok("POST", "/commands/run-now?tenant_id=acme")
-        if before < 5:
-            await endpoint.wait_for(before + 1)
+    await house.called(endpoint, 5)
+    assert endpoint.calls[0].headers["authorization"].startswith("Bearer planted/")
     basic = {"method": "basic", "user": _USER, "password": secrets.basic_password.value}
     changes = {"client_auth": basic, "signing_secret": secrets.next_signing_secret.value}
     await house.ok("PUT", "/tenant/acme", changes)
-    await house.ok("POST", "/commands/run-now?tenant_id=acme")
+    await house.called(endpoint, len(endpoint.calls) + 1)
+    expected = secrets.basic_password.forms["basic"]
+    assert endpoint.calls[-1].headers["authorization"] == f"Basic {expected}"
 
 
 def tenant(secrets: Planted, url: str) -> dict[str, Any]:
