@@ -62,6 +62,11 @@ class Dispatcher:
         self._config = config
         self._metrics = metrics
         self._clock = clock
+        self._counters = {
+            MessageState.SENT: metrics.sent,
+            MessageState.ERROR: metrics.errors,
+            MessageState.DEFERRED: metrics.deferred,
+        }
         self._settlement = Settlement(config.retry_strategy, config.retry.on_uncertain)
         limiter = RateLimiter(tables.rate_use, directory)
         self._recorder = OutcomeRecorder(db, tables.queue, limiter, self._recorded)
@@ -290,10 +295,13 @@ class Dispatcher:
     async def _attempt(self, account: Account, message: ClaimedMessage) -> Outcome | None:
         """None: it was not sent, and goes back to the queue with all that is claimed."""
         try:
-            async with self._slots.slot(message.tenant_id):
+            await self._slots.acquire(message.tenant_id)
+            try:
                 if not self._lease.valid:
                     return None
                 return await self._pipeline.deliver(account, message)
+            finally:
+                self._slots.release()
         except CancelledAfterEndOfData:
             # By ``stop`` or a lost lease. What came of it has to be recorded all the same.
             return Uncertain("uncertain: broken off by the proxy after the end of data")
@@ -377,11 +385,7 @@ class Dispatcher:
 
     def _count(self, message: ClaimedMessage, change: StateChange) -> None:
         account = self._directory.snapshot.accounts.get(message.account_pk)
-        counter = {
-            MessageState.SENT: self._metrics.sent,
-            MessageState.ERROR: self._metrics.errors,
-            MessageState.DEFERRED: self._metrics.deferred,
-        }[MessageState(change.state)]
+        counter = self._counters[change.state]
         counter.labels(message.tenant_id, account.id if account else "").inc()
 
 
