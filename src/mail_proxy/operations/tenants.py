@@ -10,7 +10,7 @@ from mail_proxy.domain.tenant import DEFAULT_ATTACHMENT_PATH, DEFAULT_SYNC_PATH,
 from mail_proxy.encryption import hash_token, new_token
 from mail_proxy.errors import Conflict, Forbidden, Malformed, NotFound
 from mail_proxy.operations.operation import Context, operation
-from mail_proxy.sql.table import Row
+from mail_proxy.sql.table import Damaged, Row
 from mail_proxy.wire.accounts import MASK
 from mail_proxy.wire.tenants import (
     ADMIN_FIELDS,
@@ -139,20 +139,30 @@ def _columns(context: Context, request: TenantFields, old: Mapping[str, Any]) ->
     secret = given.get("signing_secret")
     if secret == MASK:
         del given["signing_secret"]
-    elif "signing_secret" in given and old.get("signing_secret") not in (None, secret):
+    elif "signing_secret" in given and _is_another(old.get("signing_secret"), secret):
         given["previous_signing_secret"] = old["signing_secret"]
         given["signing_secret_changed_at"] = context.now
     return given
 
 
-def _kept_secrets(new: dict[str, Any], old: dict[str, Any] | None) -> dict[str, Any]:
+def _is_another(old: str | Damaged | None, new: str | None) -> bool:
+    return isinstance(old, str) and old != new
+
+
+def _kept_secrets(new: dict[str, Any], old: dict[str, Any] | Damaged | None) -> dict[str, Any]:
     """A masked value that is written back leaves the stored one as it was."""
+    if isinstance(old, Damaged):
+        if MASK in new.values():
+            raise Malformed("client_auth: what is stored is damaged; give all of it anew")
+        old = None
     kept = {k: (old or {}).get(k) if v == MASK else v for k, v in new.items()}
     return {k: v for k, v in kept.items() if v is not None}
 
 
 def _shown(context: Context, row: Row) -> TenantOut:
     auth = row["client_auth"] or {"method": "none"}
+    if isinstance(auth, Damaged):
+        auth = {"method": "damaged"}
     return TenantOut(
         **{name: row[name] for name in _COPIED},
         client_sync_path=row["client_sync_path"] or DEFAULT_SYNC_PATH,

@@ -7,6 +7,7 @@ from collections import deque
 from functools import lru_cache
 from math import inf
 
+from mail_proxy.smtp.masking import Mask
 from mail_proxy.smtp.replies import Reply, one_line
 
 #: RFC 5321 section 4.5.3.1.5 allows a reply line 512 octets and any number of lines.
@@ -30,10 +31,12 @@ class SmtpProtocol(asyncio.Protocol):
     reason is in ``broken``.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, mask: Mask = str) -> None:
+        """``mask`` takes out of the server's words what nobody else may see."""
         self.broken: str | None = None
         self.has_agreed_to_quit = False
         self._transport = transport
+        self._mask = mask
         self._loop = asyncio.get_running_loop()
         self._replies: deque[Reply] = deque()
         self._awaited = 0
@@ -136,19 +139,19 @@ class SmtpProtocol(asyncio.Protocol):
     def _line_received(self, line: bytes) -> None:
         if not self._reply_lines and len(line) <= _COMMON_LINE_OCTETS:
             reply = _one_line_reply(line)
-            if reply is not None:
+            if reply is not None and self._mask(reply.text) == reply.text:
                 self._reply_received(reply)
                 return
         code, separator = line[:3], line[3:4]
         if not (code.isdigit() and b"200" <= code < b"600" and separator in b" -\r"):
-            self._give_up(f"not an SMTP reply: {_text([line])}")
+            self._give_up(f"not an SMTP reply: {self._text([line])}")
             return
         self._reply_octets += len(line)
         self._reply_lines.append(line[4:])
         if self._reply_octets > _MAX_REPLY_OCTETS:
             self._give_up("the server sent an endless reply")
         elif separator != b"-":
-            reply = Reply(int(code), _text(self._reply_lines))
+            reply = Reply(int(code), self._text(self._reply_lines))
             self._reply_lines = []
             self._reply_octets = 0
             self._reply_received(reply)
@@ -210,15 +213,15 @@ class SmtpProtocol(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
 
+    def _text(self, lines: list[bytes]) -> str:
+        words = " ".join([line.decode("utf-8", "replace").strip() for line in lines])
+        return one_line(self._mask(words))
+
 
 @lru_cache(maxsize=256)
 def _one_line_reply(line: bytes) -> Reply | None:
     """The reply that ``line`` is, or None if it is a part of one, or nonsense."""
     code = line[:3]
     if code.isdigit() and b"200" <= code < b"600" and line[3:4] == b" ":
-        return Reply(int(code), _text([line[4:]]))
+        return Reply(int(code), one_line(line[4:].decode("utf-8", "replace").strip()))
     return None
-
-
-def _text(lines: list[bytes]) -> str:
-    return one_line(" ".join([line.decode("utf-8", "replace").strip() for line in lines]))

@@ -13,7 +13,7 @@ from mail_proxy.domain.account import Account, SmtpLogin, TlsMode
 from mail_proxy.domain.limits import limits
 from mail_proxy.domain.tenant import DEFAULT_SYNC_PATH, ClientAuth, Tenant
 from mail_proxy.sql.db import SqlDb
-from mail_proxy.sql.table import Row
+from mail_proxy.sql.table import Damaged, Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.instance import directory_version, directory_versions
 
@@ -59,11 +59,12 @@ class Directory:
     def _load(self, connection: Connection) -> Snapshot:
         version, removed_at = directory_versions(connection)
         old = self.snapshot
-        if old.version >= removed_at:
-            renewed = self._renewed(connection, old, version)
-            if renewed is not None:
-                return renewed
-        return self._renewed(connection, Snapshot(), version) or Snapshot(version)
+        renewed = self._renewed(connection, old, version) if old.version >= removed_at else None
+        if renewed is None:
+            renewed = self._renewed(connection, Snapshot(), version) or Snapshot(version)
+        # After the rows: with the wrong key they would all look damaged.
+        self._tables.instance.prove_key(connection)
+        return renewed
 
     def _renewed(self, connection: Connection, old: Snapshot, version: int) -> Snapshot | None:
         """``old`` with what came after it; None where no row tells what that was.
@@ -111,18 +112,21 @@ class Directory:
 
     def _account(self, row: Row) -> Account:
         most = self._limits.max_concurrent_per_account
+        password = row["password"]
+        damage = password.reason if isinstance(password, Damaged) else None
         login = SmtpLogin(
             account_pk=row["pk"],
             version=row["version"],
             host=row["host"],
             port=row["port"],
             user=row["smtp_user"],
-            password=row["password"],
+            password=None if damage else password,
             tls=TlsMode(row["tls"]),
             verify_cert=row["verify_cert"],
             ttl_seconds=row["ttl_seconds"],
             batch_size=row["batch_size"] or self._limits.batch_size,
             max_connections=min(row["max_connections"] or most, most),
+            damage=damage,
         )
         return Account(
             pk=row["pk"],
@@ -139,15 +143,18 @@ def _tenant(row: Row) -> Tenant:
     base = row["client_base_url"]
     path = row["client_sync_path"] or DEFAULT_SYNC_PATH
     rates = row["rate_limits"] or {}
+    auth = row["client_auth"]
+    damage = auth.reason if isinstance(auth, Damaged) else None
     return Tenant(
         id=row["id"],
         active=row["active"],
         sync_url=f"{base.rstrip('/')}{path}" if base else None,
-        client_auth=ClientAuth.from_record(row["client_auth"]),
+        client_auth=ClientAuth.from_record(None if damage else auth),
         api_key_hash=row["api_key_hash"],
         api_key_expires_at=row["api_key_expires_at"],
         suspended_batches=frozenset(),
         limits=limits(hour=rates.get("hourly"), day=rates.get("daily")),
+        damage=damage,
     )
 
 

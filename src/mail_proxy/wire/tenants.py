@@ -68,6 +68,9 @@ class TenantFields(Request):
     def _web_url(cls, value: str | None) -> str | None:
         if value is not None and not _WEB_URL.fullmatch(value):
             raise ValueError("must start with http:// or https:// and hold no blanks")
+        if value is not None and "@" in re.split(r"[/?#\\]", value.partition("//")[2])[0]:
+            # It is stored and shown as it is.
+            raise ValueError("must not hold a user or a password; they belong into client_auth")
         return value
 
     @field_validator("large_file_config")

@@ -13,6 +13,8 @@ class AccountsTable(DirectoryTable):
     """``deleted_at`` marks a removed account; its id may be used again."""
 
     schema = schema.account
+    #: One bad account must not stop the others.
+    keeps_damaged = True
 
     def find_living(self, connection: Connection, tenant_id: str, account_id: str) -> Row | None:
         """The account with this id that is not removed, or None."""

@@ -16,6 +16,8 @@ class TenantsTable(DirectoryTable):
     """``client_auth`` is a JSON object that is sealed whole."""
 
     schema = schema.tenant
+    #: One bad tenant must not stop the others.
+    keeps_damaged = True
 
     def before_write(self, connection: Connection, values: Row) -> Row:
         values = super().before_write(connection, values)
@@ -26,6 +28,6 @@ class TenantsTable(DirectoryTable):
 
     def _open(self, row: Row) -> Row:
         row = super()._open(row)
-        if row.get("client_auth") is not None:
+        if isinstance(row.get("client_auth"), str):
             row["client_auth"] = orjson.loads(row["client_auth"])
         return row
