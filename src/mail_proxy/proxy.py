@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 import logging
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from mail_proxy.config import ProxyConfig
+from mail_proxy.config import ProxyConfig, QueueConfig
 from mail_proxy.delivery.dispatcher import Dispatcher
 from mail_proxy.delivery.holding import SuspensionSweep
 from mail_proxy.delivery.pipeline import Pipeline
@@ -24,8 +23,10 @@ from mail_proxy.kit.worker import Worker
 from mail_proxy.operations import service as service_operations
 from mail_proxy.operations.access import Authenticator, Caller
 from mail_proxy.operations.account_test import AccountTest
+from mail_proxy.operations.command_log import CommandLog
 from mail_proxy.operations.intake import Intake
 from mail_proxy.operations.operation import Door, Signals
+from mail_proxy.operations.refusals import Refusals
 from mail_proxy.operations.upkeep import Upkeep
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
@@ -40,15 +41,10 @@ from mail_proxy.sql.migrations import upgrade
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.instance import directory_version
 from mail_proxy.telemetry.metrics import MailMetrics
-from mail_proxy.wire.service import Status
+from mail_proxy.wire.service import Status, program_version
 
 _log = logging.getLogger("mail_proxy.proxy")
 _REAP_SECONDS = 10.0
-
-
-def version() -> str:
-    """Version of the installed distribution."""
-    return importlib.metadata.version("genro-mail-proxy")
 
 
 class MailProxy:
@@ -69,12 +65,16 @@ class MailProxy:
         self._started = time.monotonic()
         self._stopped = False
         self.metrics = MailMetrics()
-        self._directory = Directory(db, tables, config.concurrency)
+        self._directory = Directory(db, tables, config.concurrency, config.queue)
         token = config.api_token.get_secret_value() if config.api_token else None
         self.authenticator = Authenticator(token, self._directory, clock)
         self._signals = Signals()
-        self.door = Door(db, tables, self._directory, config, self._signals, clock)
-        self.intake = Intake(db, tables, self._directory, config, self._signals, clock)
+        self.refusals = Refusals(db, tables, clock)
+        self.door = Door(
+            db, tables, self._directory, config, self._signals, clock, self.refusals
+        )
+        self.intake = Intake(db, tables, self._directory, self._signals, clock, self.refusals)
+        self.command_log = CommandLog(self.door, db, tables)
         self.upkeep = Upkeep(self.door, db, tables, self._signals)
         self._pool = SMTPPool(_connector(config), clock=clock)
         sender = SmtpSender(self._pool)
@@ -94,7 +94,7 @@ class MailProxy:
             self._reporter.new_events,
         )
         self._sweep = SuspensionSweep(db, tables.held, self._messages_due)
-        self._retention = Retention(db, tables, config.queue, clock)
+        self._retention = Retention(db, tables, lambda: self.queue, clock)
 
     @classmethod
     async def create(
@@ -115,7 +115,7 @@ class MailProxy:
         try:
             key = await asyncio.to_thread(_key, config, db)
             tables = Tables.of(db, key)
-            await asyncio.to_thread(_prepare, db, tables, config, clock.now())
+            await asyncio.to_thread(_prepare, db, tables, config, key, clock.now())
             proxy = cls(config, db, tables, clock, report_delivery_callable)
             await proxy._start()
         except BaseException:
@@ -154,6 +154,11 @@ class MailProxy:
         await self._db.close()
         _log.info("action=proxy.stopped")
 
+    @property
+    def queue(self) -> QueueConfig:
+        """The settings that may change at run time, as they are in effect."""
+        return self._directory.snapshot.queue
+
     def status(self, pending: int) -> Status:
         """State of the instance; ``pending`` is the count to show."""
         return Status(
@@ -161,7 +166,7 @@ class MailProxy:
             scheduler_active=self._delivers and self._dispatcher.alive,
             pending_messages=pending,
             uptime_seconds=round(time.monotonic() - self._started, 3),
-            version=version(),
+            version=program_version(),
             database=self._db.adapter.name,
         )
 
@@ -262,8 +267,8 @@ def _key(config: ProxyConfig, db: SqlDb) -> bytes:
         return load_key(file)
 
 
-def _prepare(db: SqlDb, tables: Tables, config: ProxyConfig, now: float) -> None:
-    before, after = upgrade(db)
+def _prepare(db: SqlDb, tables: Tables, config: ProxyConfig, key: bytes, now: float) -> None:
+    before, after = upgrade(db, key=key)
     if before != after:
         _log.info("action=schema.upgraded from=%s to=%s", before, after)
     db.write_now(_first_rows, tables, config.name, now)

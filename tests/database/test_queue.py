@@ -204,7 +204,7 @@ async def test_thousands_go_in_and_out_with_a_handful_of_statements(
     claimed = await db.write(claim(tables, [account], me, limit=5000))
     assert [m.id for m in claimed] == [str(i) for i in range(2345)]
     assert len(await db.write(tables.queue.record, [change(m) for m in claimed])) == 2345
-    assert await db.read(tables.messages.count_waiting) == 0
+    assert await db.read(tables.messages.count_waiting, EVERY_TENANT) == 0
 
 
 async def test_unreported_events_come_in_order_and_wait_behind_one_that_was_put_off(
@@ -251,9 +251,9 @@ async def test_listing_filters_and_pages(db: SqlDb, tables: Tables) -> None:
     for wanted, ids in (
         (MessageFilter(tenant_id="t", batch_code="b"), ["m3", "m1"]),
         (MessageFilter(account_id="a", text="HELLO", tenant_id="u"), ["x"]),
-        (MessageFilter(text="b_example"), []),
-        (MessageFilter(state="sent"), []),
-        (MessageFilter(active_only=True, id="m0"), ["m0"]),
+        (MessageFilter(tenant_id="t", text="b_example"), []),
+        (MessageFilter(tenant_id="t", state="sent"), []),
+        (MessageFilter(tenant_id="t", active_only=True, id="m0"), ["m0"]),
     ):
         rows = await db.read(tables.messages.listing, wanted, 10, None)
         assert [r["id"] for r in rows] == ids

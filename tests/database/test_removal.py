@@ -28,7 +28,7 @@ def clock() -> FakeClock:
 @pytest.fixture
 def retention(db: SqlDb, tables: Tables, clock: FakeClock) -> Retention:
     removal = Removal(db, shortest_pause_seconds=0)
-    return Retention(db, tables, QueueConfig(), clock, removal)
+    return Retention(db, tables, QueueConfig, clock, removal)
 
 
 class Story:
@@ -62,7 +62,7 @@ class Story:
         return sorted(row["id"] for row in rows)
 
     def _last(self, connection: Connection, pk: str) -> int:
-        return int(self._tables.events.of_message(connection, pk)[-1]["seq"])
+        return int(self._tables.events.of_message(connection, self._tenant, pk)[-1]["seq"])
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from mail_proxy.kit.ids import uuid7
 from mail_proxy.operations.operation import Context, operation
 from mail_proxy.sql.table import Row
 from mail_proxy.wire.accounts import (
-    MASK,
     AccountAnswer,
     AccountIn,
     AccountOut,
     AccountSaved,
     AccountsOut,
 )
+from mail_proxy.wire.secrets import MASK
 from mail_proxy.wire.tenants import Done
 
 _DEFAULTS: dict[str, Any] = {
@@ -64,7 +64,7 @@ def save(context: Context, request: AccountIn) -> AccountSaved:
     else:
         pk = old["pk"]
         values = {**given, "version": old["version"] + 1, "updated_at": context.now}
-        accounts.update(connection, {"pk": pk}, values)
+        accounts.update(connection, _identity(old), values)
         context.tables.health.heal(connection, pk)
     context.after_commit.append(context.signals.directory_changed)
     return AccountSaved(id=request.id, pk=pk)
@@ -80,7 +80,7 @@ def list_accounts(context: Context, request: None) -> AccountsOut:
         deleted_at=None,
         order_by=accounts.columns["id"],
     )
-    troubled = context.tables.health.troubled(context.connection)
+    troubled = context.tables.health.of_tenant(context.connection, context.tenant_id)
     return AccountsOut(accounts=[_shown(row, troubled.get(row["pk"])) for row in rows])
 
 
@@ -88,7 +88,7 @@ def list_accounts(context: Context, request: None) -> AccountsOut:
 def get(context: Context, request: WhichAccount) -> AccountAnswer:
     """One account, secrets masked."""
     row = _living(context, request.id)
-    troubled = context.tables.health.troubled(context.connection)
+    troubled = context.tables.health.of_tenant(context.connection, context.tenant_id)
     return AccountAnswer(account=_shown(row, troubled.get(row["pk"])))
 
 
@@ -98,7 +98,7 @@ def delete(context: Context, request: WhichAccount) -> Done:
     row = _living(context, request.id)
     values = {"deleted_at": context.now, "is_default": False, "version": row["version"] + 1}
     values.update(password=None, imap_password=None)
-    context.tables.accounts.update(context.connection, {"pk": row["pk"]}, values)
+    context.tables.accounts.update(context.connection, _identity(row), values)
     context.tables.queue.fail_waiting_of_account(
         context.connection, row["pk"], "account deleted", context.now
     )
@@ -111,6 +111,10 @@ def _living(context: Context, account_id: str) -> Row:
     if row is None:
         raise NotFound("no such account")
     return row
+
+
+def _identity(row: Row) -> Row:
+    return {name: row[name] for name in ("pk", "tenant_id")}
 
 
 def _check(wanted: Row) -> None:
@@ -141,7 +145,7 @@ def _unset_default(context: Context, but: str) -> None:
     )
     for row in marked:
         if row["id"] != but:
-            accounts.update(context.connection, {"pk": row["pk"]}, {"is_default": False})
+            accounts.update(context.connection, _identity(row), {"is_default": False})
 
 
 def _shown(row: Row, trouble: Row | None) -> AccountOut:

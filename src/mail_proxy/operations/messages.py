@@ -85,7 +85,7 @@ def get(context: Context, request: WhichMessage) -> MessageAnswer:
 def events(context: Context, request: WhichMessage) -> EventsOut:
     """What happened to a message, oldest first."""
     row = _detail(context, request.id)
-    found = context.tables.events.of_message(context.connection, row["pk"])
+    found = context.tables.events.of_message(context.connection, context.tenant_id, row["pk"])
     return EventsOut(
         events=[
             EventOut(

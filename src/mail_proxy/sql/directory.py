@@ -1,4 +1,4 @@
-"""Tenants and accounts in memory, as the hot paths read them."""
+"""Tenants, accounts and run-time settings in memory, as the hot paths read them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from mail_proxy.config import ConcurrencyConfig
+from mail_proxy.config import ConcurrencyConfig, QueueConfig
 from mail_proxy.domain.account import Account, SmtpLogin, TlsMode
 from mail_proxy.domain.limits import limits
 from mail_proxy.domain.tenant import DEFAULT_SYNC_PATH, ClientAuth, Tenant
 from mail_proxy.sql.db import SqlDb
-from mail_proxy.sql.table import Row
+from mail_proxy.sql.table import EVERY_TENANT, Row
 from mail_proxy.sql.tables import Tables
-from mail_proxy.sql.tables.instance import directory_version
+from mail_proxy.sql.tables.instance import directory_version, runtime_settings
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All tenants and living accounts as they were at one ``version``."""
+    """All tenants, living accounts and settings as they were at one ``version``."""
 
     version: int = -1
     tenants: Mapping[str, Tenant] = field(default_factory=dict)
@@ -28,17 +28,25 @@ class Snapshot:
     accounts: Mapping[str, Account] = field(default_factory=dict)
     accounts_by_id: Mapping[tuple[str, str], Account] = field(default_factory=dict)
     default_accounts: Mapping[str, Account] = field(default_factory=dict)
+    queue: QueueConfig = QueueConfig()
 
 
 class Directory:
     """Keeps a ``Snapshot`` that is never older than the last commit seen by ``current``."""
 
-    def __init__(self, db: SqlDb, tables: Tables, limits: ConcurrencyConfig) -> None:
+    def __init__(
+        self,
+        db: SqlDb,
+        tables: Tables,
+        limits: ConcurrencyConfig,
+        queue: QueueConfig | None = None,
+    ) -> None:
         self._db = db
         self._tables = tables
         self._limits = limits
+        self._queue = queue or QueueConfig()
         self._loading = asyncio.Lock()
-        self.snapshot = Snapshot()
+        self.snapshot = Snapshot(queue=self._queue)
 
     async def current(self) -> Snapshot:
         """The snapshot, after asking the database whether it still holds."""
@@ -56,11 +64,13 @@ class Directory:
     def _load(self, connection: Connection) -> Snapshot:
         version = directory_version(connection)
         suspended: dict[str, set[str]] = {}
-        for row in self._tables.suspensions.select(connection):
+        for row in self._tables.suspensions.select(connection, tenant_id=EVERY_TENANT):
             suspended.setdefault(row["tenant_id"], set()).add(row["batch_code"])
         rows = self._tables.tenants.select(connection)
         tenants = {row["id"]: _tenant(row, suspended.get(row["id"], set())) for row in rows}
-        rows = self._tables.accounts.select(connection, deleted_at=None)
+        rows = self._tables.accounts.select(
+            connection, tenant_id=EVERY_TENANT, deleted_at=None
+        )
         accounts = {row["pk"]: self._account(row) for row in rows}
         return Snapshot(
             version=version,
@@ -69,6 +79,7 @@ class Directory:
             accounts=accounts,
             accounts_by_id={(a.tenant_id, a.id): a for a in accounts.values()},
             default_accounts=_defaults(accounts),
+            queue=self._queue.model_copy(update=dict(runtime_settings(connection))),
         )
 
     def _account(self, row: Row) -> Account:

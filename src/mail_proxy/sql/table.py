@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from enum import Enum
+from typing import Any, ClassVar, Final
 
 from sqlalchemy import Column, ColumnElement, Connection, and_, func, select
 from sqlalchemy import Table as SqlTable
@@ -16,7 +17,16 @@ from mail_proxy.sql.types import Sealed
 
 Row = dict[str, Any]
 Columns = ReadOnlyColumnCollection
-__all__ = ["Column", "Columns", "RecordUpdater", "Row", "Table"]
+__all__ = ["EVERY_TENANT", "Column", "Columns", "EveryTenant", "RecordUpdater", "Row", "Table"]
+
+
+class EveryTenant(Enum):
+    """Stands for all tenants where a query has to name one."""
+
+    EVERY_TENANT = "every tenant"
+
+
+EVERY_TENANT: Final = EveryTenant.EVERY_TENANT
 
 
 class RecordUpdater(Row):
@@ -42,6 +52,9 @@ class Table:
     write) and ``after_write`` (also after deletes). Columns of type ``Sealed`` are encrypted
     on the way in and decrypted on the way out, bound to table, column and primary key; the
     insert of such a row must therefore name its whole key.
+
+    A table whose rows belong to tenants is not read, changed or emptied without ``tenant_id``: a
+    query that forgot it is a TypeError. What is meant for all of them says ``EVERY_TENANT``.
     """
 
     schema: ClassVar[SqlTable]
@@ -130,7 +143,10 @@ class Table:
             self.update(connection, key, record.changes)
 
     def _where(self, where: Mapping[str, Any]) -> ColumnElement[bool]:
-        return and_(True, *(self.schema.columns[name] == value for name, value in where.items()))
+        if "tenant_id" in self.schema.columns and where.get("tenant_id") is None:
+            raise TypeError(f"{self.schema.name}: a query has to name its tenant")
+        named = {k: v for k, v in where.items() if v is not EVERY_TENANT}
+        return and_(True, *(self.schema.columns[name] == value for name, value in named.items()))
 
     def _context(self, column: str, identity: Mapping[str, Any]) -> str:
         key = "/".join(str(identity[name]) for name in self._identity)

@@ -8,9 +8,9 @@ from pydantic import BaseModel, Field, model_validator
 
 from mail_proxy.domain.account import TlsMode
 from mail_proxy.wire.addresses import parse_mailbox
-from mail_proxy.wire.fields import Count, Identifier, OneLine, Request
+from mail_proxy.wire.fields import Count, Identifier, Name, Request
+from mail_proxy.wire.secrets import MASK
 
-MASK = "********"
 Port = Annotated[int, Field(ge=1, le=65535)]
 Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^\s/@\x00-\x1f]+$")]
 _IMPLICIT_TLS_PORT = 465
@@ -23,8 +23,8 @@ class AccountIn(Request):
     tenant_id: Identifier | None = None
     host: Host | None = Field(None, description="Required for a new account.")
     port: Port | None = Field(None, description="Default 587.")
-    user: OneLine | None = None
-    password: OneLine | None = Field(None, description="Write-only; ******** keeps the old one.")
+    user: Name | None = None
+    password: Name | None = Field(None, description="Write-only; ******** keeps the old one.")
     tls: TlsMode | None = Field(None, description="Default auto.")
     use_tls: bool | None = Field(None, description="Older form of `tls`.")
     use_ssl: bool | None = Field(None, description="Older form of `tls`.")
@@ -44,13 +44,13 @@ class AccountIn(Request):
     limit_per_day: Count | None = Field(None, description="0: no limit.")
     limit_behavior: Literal["defer", "reject"] | None = Field(None, description="Default defer.")
     is_default: bool | None = None
-    from_address: OneLine | None = None
+    from_address: Name | None = None
     is_pec_account: bool | None = None
     imap_host: Host | None = None
     imap_port: Port | None = None
-    imap_user: OneLine | None = None
-    imap_password: OneLine | None = None
-    imap_folder: OneLine | None = None
+    imap_user: Name | None = None
+    imap_password: Name | None = None
+    imap_folder: Name | None = None
 
     @model_validator(mode="after")
     def _checked(self) -> AccountIn:

@@ -34,6 +34,7 @@ def _priority(value: Any) -> Any:
 
 
 OneLine = Annotated[str, AfterValidator(_one_line)]
+Name = Annotated[str, Field(max_length=1000), AfterValidator(_one_line)]
 Text = Annotated[str, AfterValidator(_no_nul)]
 Identifier = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_one_line)]
 Priority = Annotated[int, BeforeValidator(_priority)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+
 from pydantic import BaseModel
 
 
@@ -15,3 +17,8 @@ class Status(BaseModel):
     uptime_seconds: float
     version: str
     database: str
+
+
+def program_version() -> str:
+    """Version of the installed distribution."""
+    return importlib.metadata.version("genro-mail-proxy")

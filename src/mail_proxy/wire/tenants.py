@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from mail_proxy.wire.fields import Count, Identifier, OneLine, Request, Timestamp
+from mail_proxy.wire.fields import Count, Identifier, Name, Request, Timestamp
 
 TenantId = Annotated[
     str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -23,9 +23,9 @@ class ClientAuthIn(Request):
     """How the proxy authenticates to the tenant's application."""
 
     method: Literal["none", "bearer", "basic"]
-    token: OneLine | None = None
-    user: OneLine | None = None
-    password: OneLine | None = None
+    token: Name | None = None
+    user: Name | None = None
+    password: Name | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> ClientAuthIn:
@@ -46,7 +46,7 @@ class RateLimits(Request):
 class TenantFields(Request):
     """What can be set of a tenant."""
 
-    name: OneLine | None = None
+    name: Name | None = None
     client_base_url: Annotated[str, Field(max_length=2000)] | None = Field(
         None, description="http:// or https:// URL of the tenant's application."
     )
@@ -138,5 +138,23 @@ class Done(BaseModel):
     ok: bool = True
 
 
-class RemovedIdentifier(Done):
-    id: Identifier
+class SyncState(BaseModel):
+    """Where the conversation with a tenant's application stands."""
+
+    id: str = Field(description="The tenant.")
+    name: str | None = Field(description="Its name.")
+    active: bool = Field(description="Whether the tenant is switched on.")
+    client_base_url: str | None = Field(description="URL of its application.")
+    last_sync_ts: int | None = Field(description="Last call that was answered; null: none.")
+    next_sync_due: bool = Field(description="Whether a call is due now.")
+    in_dnd: bool = Field(description="Whether it asked not to be disturbed.")
+    next_sync_after: int | None = Field(description="No empty call before this time.")
+    last_sync_error: str | None = Field(description="Why the last call failed.")
+
+
+class SyncStatusOut(BaseModel):
+    """All tenants, in the order of their ids."""
+
+    ok: bool = Field(True, description="Always true.")
+    sync_interval_seconds: float = Field(description="Longest time between two calls.")
+    tenants: list[SyncState] = Field(description="One entry for each tenant.")

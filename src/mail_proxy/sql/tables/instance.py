@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlalchemy import Connection, select, update
 
 from mail_proxy.errors import EncryptionError
@@ -43,3 +46,11 @@ def directory_version(connection: Connection) -> int:
     """Grows with every change of a tenant or an account."""
     found = connection.execute(select(schema.instance.c.directory_version)).scalar()
     return int(found or 0)
+
+
+def runtime_settings(connection: Connection) -> Mapping[str, Any]:
+    """Settings that were changed while the service ran, by name."""
+    found: Mapping[str, Any] | None = connection.execute(
+        select(schema.instance.c.settings)
+    ).scalar()
+    return found or {}

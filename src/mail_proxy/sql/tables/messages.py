@@ -13,7 +13,7 @@ from mail_proxy.domain.message import WAITING, EventType, MessageState
 from mail_proxy.sql import schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
-from mail_proxy.sql.table import Row, Table
+from mail_proxy.sql.table import EVERY_TENANT, EveryTenant, Row, Table
 from mail_proxy.sql.tables.holding import HeldMessages
 
 _MESSAGE: Shape = (
@@ -89,9 +89,9 @@ _NOBODY_HAS_IT = (
 
 @dataclass(frozen=True, slots=True)
 class MessageFilter:
-    """Which messages a listing shows; None means any."""
+    """Which messages of a tenant a listing shows; None means any."""
 
-    tenant_id: str | None = None
+    tenant_id: str
     active_only: bool = False
     state: str | None = None
     account_id: str | None = None
@@ -255,8 +255,8 @@ class MessagesTable(Table):
     def _conditions(self, wanted: MessageFilter) -> list[ColumnElement[bool]]:
         m, payload = self.schema.c, schema.message_payload.c
         found: list[ColumnElement[bool]] = []
+        found.append(m.tenant_id == wanted.tenant_id)
         for column, value in (
-            (m.tenant_id, wanted.tenant_id),
             (m.state, wanted.state),
             (m.batch_code, wanted.batch_code),
             (m.id, wanted.id),
@@ -277,7 +277,10 @@ class MessagesTable(Table):
         return found
 
     def count_waiting(
-        self, connection: Connection, tenant_id: str | None = None, batch_code: str | None = None
+        self,
+        connection: Connection,
+        tenant_id: str | EveryTenant,
+        batch_code: str | None = None,
     ) -> int:
         """Messages that are not finished: waiting, held back or being sent."""
         m, account = self.schema.c, schema.account.c
@@ -285,14 +288,15 @@ class MessagesTable(Table):
         if batch_code is not None:
             where.append(m.batch_code == batch_code)
         ready = [*where, m.state.in_(WAITING), ~m.held]
-        if tenant_id is not None:
+        if tenant_id is not EVERY_TENANT:
             where.append(m.tenant_id == tenant_id)
             # By account, because that is how the index of the waiting ones begins.
             owned = select(account.pk).where(account.tenant_id == tenant_id)
             ready.append(m.account_pk.in_(owned))
         sending = [*where, m.state == MessageState.SENDING]
         # One count for each partial index; a condition over all of them would use none.
-        return sum(self.count(connection, *c) for c in (ready, sending, [*where, m.held]))
+        groups = (ready, sending, [*where, m.held])
+        return sum(self.count(connection, *c, tenant_id=EVERY_TENANT) for c in groups)
 
     def remove_of_tenant(self, connection: Connection, tenant_id: str) -> None:
         """Remove every message of a tenant with all that hangs on it."""

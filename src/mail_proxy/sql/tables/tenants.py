@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 from sqlalchemy import Connection
 
@@ -11,23 +9,21 @@ from mail_proxy.sql import schema
 from mail_proxy.sql.table import Row, Table
 from mail_proxy.sql.tables.instance import bump_directory
 
+_OBJECTS = ("client_auth", "large_file_config")
+
 
 class TenantsTable(Table):
-    """``client_auth`` is a JSON object that is sealed whole."""
+    """``client_auth`` and ``large_file_config`` are JSON objects that are sealed whole."""
 
     schema = schema.tenant
 
     def before_write(self, connection: Connection, values: Row) -> Row:
-        auth: Any = values.get("client_auth")
-        if isinstance(auth, dict):
-            return {**values, "client_auth": orjson.dumps(auth).decode()}
-        return values
+        objects = {k: v for k, v in values.items() if k in _OBJECTS and isinstance(v, dict)}
+        return {**values, **{k: orjson.dumps(v).decode() for k, v in objects.items()}}
 
     def after_write(self, connection: Connection) -> None:
         bump_directory(connection)
 
     def _open(self, row: Row) -> Row:
         row = super()._open(row)
-        if row.get("client_auth") is not None:
-            row["client_auth"] = orjson.loads(row["client_auth"])
-        return row
+        return {k: orjson.loads(v) if k in _OBJECTS and v is not None else v for k, v in row.items()}
