@@ -70,9 +70,7 @@ class MailProxy:
         self.authenticator = Authenticator(token, self._directory, clock)
         self._signals = Signals()
         self.refusals = Refusals(db, tables, clock)
-        self.door = Door(
-            db, tables, self._directory, config, self._signals, clock, self.refusals
-        )
+        self.door = Door(db, tables, self._directory, config, self._signals, clock, self.refusals)
         self.intake = Intake(db, tables, self._directory, self._signals, clock, self.refusals)
         self.command_log = CommandLog(self.door, db, tables)
         self.upkeep = Upkeep(self.door, db, tables, self._signals)

@@ -8,6 +8,7 @@ from tests.database.test_queue import NOW, change, claim, make_account, new, reg
 
 from mail_proxy.delivery.holding import SuspensionSweep
 from mail_proxy.sql import Connection, SqlDb
+from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.holding import Batch
 from mail_proxy.sql.tables.messages import MessageFilter, Stored
@@ -40,7 +41,9 @@ class House:
         await self.db.write(work)
 
     async def held(self) -> list[str]:
-        rows = await self.db.read(lambda c: self.tables.messages.select(c, tenant_id=EVERY_TENANT, held=True))
+        rows = await self.db.read(
+            lambda c: self.tables.messages.select(c, tenant_id=EVERY_TENANT, held=True)
+        )
         return sorted(row["id"] for row in rows)
 
     async def claimed(self, priority: int = 2) -> list[str]:

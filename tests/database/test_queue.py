@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from mail_proxy.domain.message import MessageState
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.sql import SqlDb
+from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.events import NewEvent
 from mail_proxy.sql.tables.messages import MessageFilter, NewMessage, Stored

@@ -17,6 +17,7 @@ from mail_proxy.domain.outcome import Deferred, Failed, Outcome, Sent
 from mail_proxy.domain.retry import RetryStrategy
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory
+from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.queue import ClaimedMessage
 from mail_proxy.testing.builders import add_tenant

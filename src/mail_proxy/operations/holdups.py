@@ -27,9 +27,7 @@ def holdups(context: Context, account_pks: Iterable[str]) -> dict[str, Holdup]:
     """
     pks = sorted(set(account_pks))
     found = _at_limit(context, pks)
-    for pk, row in context.tables.health.of_tenant(
-        context.connection, context.tenant_id
-    ).items():
+    for pk, row in context.tables.health.of_tenant(context.connection, context.tenant_id).items():
         if pk in pks and row["retry_at"] > context.now:
             found[pk] = Holdup(row["retry_at"], row["last_error"])
     return found

@@ -93,7 +93,9 @@ class Intake:
         try:
             call = await self._check(caller, batch)
         except Forbidden as error:
-            named = [{"id": m.id, "tenant_id": getattr(m, "tenant_id", None)} for m in batch.messages]
+            named = [
+                {"id": m.id, "tenant_id": getattr(m, "tenant_id", None)} for m in batch.messages
+            ]
             payload = {"messages": named}
             await self._refusals.note(caller, error, NAME, caller.tenant_id, payload)
             raise

@@ -28,7 +28,7 @@ class Snapshot:
     accounts: Mapping[str, Account] = field(default_factory=dict)
     accounts_by_id: Mapping[tuple[str, str], Account] = field(default_factory=dict)
     default_accounts: Mapping[str, Account] = field(default_factory=dict)
-    queue: QueueConfig = QueueConfig()
+    queue: QueueConfig = field(default_factory=QueueConfig)
 
 
 class Directory:
@@ -68,9 +68,7 @@ class Directory:
             suspended.setdefault(row["tenant_id"], set()).add(row["batch_code"])
         rows = self._tables.tenants.select(connection)
         tenants = {row["id"]: _tenant(row, suspended.get(row["id"], set())) for row in rows}
-        rows = self._tables.accounts.select(
-            connection, tenant_id=EVERY_TENANT, deleted_at=None
-        )
+        rows = self._tables.accounts.select(connection, tenant_id=EVERY_TENANT, deleted_at=None)
         accounts = {row["pk"]: self._account(row) for row in rows}
         return Snapshot(
             version=version,

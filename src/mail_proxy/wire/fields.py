@@ -47,6 +47,11 @@ def field_name(location: Sequence[str | int]) -> str:
     return ".".join(str(part) for part in location if not _BRANCH.match(str(part)))
 
 
+def printable(text: str) -> str:
+    """Without lone surrogates, which JSON can bring in but no answer can carry."""
+    return text.encode(errors="replace").decode()
+
+
 class Request(BaseModel):
     """A request body: a field nobody knows is refused, so that typing mistakes show."""
 

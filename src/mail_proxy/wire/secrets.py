@@ -15,7 +15,7 @@ _USER_INFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 
 def masked_config(value: Any, name: str = "") -> Any:
-    """A copy in which ``********`` stands for what a field's name or a URL's user makes a secret."""
+    """A copy with ``********`` for what a field's name, or its place in a URL, makes a secret."""
     if value is not None and _WORDS.search(name):
         return MASK
     if isinstance(value, Mapping):

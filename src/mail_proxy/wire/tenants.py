@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from mail_proxy.wire.fields import Count, Identifier, Name, Request, Timestamp
+from mail_proxy.wire.fields import Count, Name, Request, Timestamp
 
 TenantId = Annotated[
     str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

@@ -58,9 +58,7 @@ class CommandLogTable(Table):
             statement = statement.where(c.at <= wanted.until)
         if wanted.endpoint is not None:
             names = [wanted.endpoint, *(f"{method} {wanted.endpoint}" for method in _METHODS)]
-            statement = statement.where(
-                or_(c.endpoint.in_(names), c.operation == wanted.endpoint)
-            )
+            statement = statement.where(or_(c.endpoint.in_(names), c.operation == wanted.endpoint))
         return statement
 
     def remove_oldest(self, connection: Connection, before: float, limit: int) -> int:

@@ -26,4 +26,7 @@ class TenantsTable(Table):
 
     def _open(self, row: Row) -> Row:
         row = super()._open(row)
-        return {k: orjson.loads(v) if k in _OBJECTS and v is not None else v for k, v in row.items()}
+        for name in _OBJECTS:
+            if row.get(name) is not None:
+                row[name] = orjson.loads(row[name])
+        return row
