@@ -150,7 +150,7 @@ async def test_an_outcome_is_written_with_its_event_by_the_claimer_alone(
 
     row = await db.read(tables.messages.detail, "t", "m")
     assert row["state"] == MessageState.SENT
-    events = await db.read(tables.events.of_message, message.pk)
+    events = await db.read(tables.events.of_message, "t", message.pk)
     assert [e["event_type"] for e in events] == ["queued", "sent"]
     assert events[1]["data"] == {"n": 1}
 

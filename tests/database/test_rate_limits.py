@@ -64,7 +64,8 @@ async def sending(db: SqlDb, tables: Tables) -> Sending:
 
 
 async def set_limits(sending: Sending, account: str, **columns: int | str) -> None:
-    await sending.db.write(sending.tables.accounts.update, {"pk": account}, columns)
+    identity = {"pk": account, "tenant_id": EVERY_TENANT}
+    await sending.db.write(sending.tables.accounts.update, identity, columns)
 
 
 async def queue(sending: Sending, account: str, count: int) -> None:

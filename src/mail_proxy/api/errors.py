@@ -80,6 +80,9 @@ def _value(location: Sequence[str], value: Any) -> Any:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 400:
+        # FastAPI's word for a body that it could not even decode.
+        return answer(422, "the body is not JSON in UTF-8")
     response = answer(error.status_code, str(error.detail).lower())
     response.headers.update(error.headers or {})
     return response

@@ -21,7 +21,8 @@ class RuntimeSettings(Request):
     max_enqueue_batch: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
         None, description="Most messages in one add-messages call."
     )
-    max_body_mb: Annotated[float, Field(gt=0, le=1024)] | None = Field(
+    # The least one still lets the call in that sets it right again.
+    max_body_mb: Annotated[float, Field(ge=0.1, le=1024)] | None = Field(
         None, description="Largest request body, MB (10^6 bytes)."
     )
     report_retention_seconds: (
