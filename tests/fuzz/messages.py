@@ -122,7 +122,8 @@ def main() -> int:
     chosen = options.parse_args()
     with serving(chosen.database) as target:
         fuzz = Fuzz(target)
-        rest = st.just({}) | st.fixed_dictionaries({"default_priority": st.integers(-1, 4) | _JSON})
+        priority = st.fixed_dictionaries({"default_priority": st.integers(0, 3) | _JSON})
+        rest = st.just({}) | st.just({}) | st.just({}) | priority
 
         @hypothesis.seed(chosen.seed)
         @hypothesis.settings(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mail_proxy.wire.fields import Request
+from mail_proxy.wire.fields import Answer, Request
 
 
 class CommandOut(BaseModel):
@@ -27,17 +27,15 @@ class CommandOut(BaseModel):
     payload: Any = Field(description="The request; secrets and bodies are ********.")
 
 
-class CommandsOut(BaseModel):
+class CommandsOut(Answer):
     """Newest first."""
 
-    ok: bool = Field(True, description="Always true.")
     commands: list[CommandOut] = Field(description="The entries.")
 
 
-class CommandAnswer(BaseModel):
+class CommandAnswer(Answer):
     """One entry of the audit log."""
 
-    ok: bool = Field(True, description="Always true.")
     command: CommandOut = Field(description="The entry.")
 
 
@@ -49,10 +47,9 @@ class PurgeLog(Request):
     ) = Field(None, description="Age in seconds; default: audit_retention_days.")
 
 
-class PurgedOut(BaseModel):
+class PurgedOut(Answer):
     """How many entries are gone."""
 
-    ok: bool = Field(True, description="Always true.")
     removed: int = Field(description="Number of entries.")
 
 
@@ -68,10 +65,9 @@ class LoggedCommand(BaseModel):
     payload: Any = None
 
 
-class ReplayedOut(BaseModel):
+class ReplayedOut(Answer):
     """What a replay did."""
 
-    ok: bool = Field(True, description="Always true.")
     replayed: int = Field(description="Entries that were done again.")
     skipped: int = Field(
         description="Entries that are not repeated: messages, keys, refused calls."

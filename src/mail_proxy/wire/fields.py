@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from mail_proxy.config import PRIORITY_NAMES
 
@@ -37,7 +37,13 @@ OneLine = Annotated[str, AfterValidator(_one_line)]
 Name = Annotated[str, Field(max_length=1000), AfterValidator(_one_line)]
 Text = Annotated[str, AfterValidator(_no_nul)]
 Identifier = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_one_line)]
-Priority = Annotated[int, BeforeValidator(_priority)]
+Priority = Annotated[
+    int,
+    BeforeValidator(_priority),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 3}, {"enum": list(PRIORITY_NAMES)}]}
+    ),
+]
 Timestamp = Annotated[float, Field(ge=0, le=253_402_300_799, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
 
@@ -56,3 +62,9 @@ class Request(BaseModel):
     """A request body: a field nobody knows is refused, so that typing mistakes show."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=False)
+
+
+class Answer(BaseModel):
+    """An answer of success."""
+
+    ok: bool = Field(True, description="Always true.")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from mail_proxy.wire.fields import Name, Priority, Request
+from mail_proxy.wire.fields import Answer, Name, Priority, Request
 
 
 class RuntimeSettings(Request):
@@ -51,8 +51,7 @@ class InstanceOut(BaseModel):
     updated_at: int = Field(description="When it was last changed.")
 
 
-class InstanceAnswer(BaseModel):
+class InstanceAnswer(Answer):
     """The instance."""
 
-    ok: bool = Field(True, description="Always true.")
     instance: InstanceOut = Field(description="The instance.")
