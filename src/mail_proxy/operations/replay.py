@@ -112,6 +112,8 @@ def _repeat(context: Context, command: LoggedCommand) -> None:
     again, read = _REPEATED[command.operation]
     request = read(_usable(command.payload))
     tenant_id = command.tenant_id or DEFAULT_TENANT
+    if not again.admin_only:
+        context.tables.tenants.get(context.connection, id=tenant_id)
     inner = replace(
         context,
         tenant_id="" if again.admin_only else tenant_id,
