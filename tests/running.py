@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -158,3 +159,14 @@ async def eventually(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(_PATIENCE_SECONDS):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+def delivering(parent: int | None = None) -> set[int]:
+    """The living processes that deliver for a process, this one where none is named."""
+    found = set()
+    for task in Path(f"/proc/{parent or os.getpid()}/task").iterdir():
+        for pid in (task / "children").read_text().split():
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if b"mail_proxy.workers" in command:
+                found.add(int(pid))
+    return found

@@ -114,6 +114,9 @@ class QueueConfig(_Group):
 class ConcurrencyConfig(_Group):
     """How much is done at the same time."""
 
+    workers: Annotated[int, Field(ge=0, le=64)] = Field(
+        0, description="Processes that deliver; 0: the one with the API delivers itself."
+    )
     max_concurrent_sends: Annotated[int, Field(ge=1, le=10_000)] = Field(
         50, description="SMTP transactions at once, per process."
     )

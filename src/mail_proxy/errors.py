@@ -15,6 +15,7 @@ MailProxyError                     internal         500  exit 1
 |   +-- TooManyRequests            too_many         429  exit 1
 +-- DatabaseUnavailable            unavailable      503  exit 1
 +-- SchemaTooNew                   schema_too_new   500  exit 1
++-- WorkerEnded                    worker_ended     500  exit 1
 """
 
 from __future__ import annotations
@@ -137,3 +138,9 @@ class SchemaTooNew(MailProxyError):
     """The database was written by a newer program; this one must not touch it."""
 
     code = "schema_too_new"
+
+
+class WorkerEnded(MailProxyError):
+    """A delivering process has ended by itself; a new one is started."""
+
+    code = "worker_ended"

@@ -10,16 +10,15 @@ from types import TracebackType
 from typing import Self
 
 from mail_proxy.config import ProxyConfig, QueueConfig
-from mail_proxy.delivery.dispatcher import Dispatcher
+from mail_proxy.delivery.clock_guard import ClockGuard
+from mail_proxy.delivery.engine import DeliveryEngine, connection_pool
 from mail_proxy.delivery.holding import SuspensionSweep
-from mail_proxy.delivery.pipeline import Pipeline
 from mail_proxy.delivery.retention import Retention
 from mail_proxy.domain.tenant import DEFAULT_TENANT
 from mail_proxy.encryption import load_key, make_key_file
 from mail_proxy.errors import DatabaseUnavailable, EncryptionKeyNotConfigured
 from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.kit.ids import uuid7
-from mail_proxy.kit.worker import Worker
 from mail_proxy.operations import service as service_operations
 from mail_proxy.operations.access import Authenticator, Caller
 from mail_proxy.operations.account_test import AccountTest
@@ -30,21 +29,22 @@ from mail_proxy.operations.refusals import Refusals
 from mail_proxy.operations.upkeep import Upkeep
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
-from mail_proxy.smtp.connection import Connector
-from mail_proxy.smtp.pool import SMTPPool
 from mail_proxy.smtp.sender import SmtpSender
-from mail_proxy.smtp.transaction import Timeouts
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.migrations import current as schema_version
 from mail_proxy.sql.migrations import upgrade
+from mail_proxy.sql.notices import Notices
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.instance import directory_version
 from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.wire.service import Status, program_version
+from mail_proxy.workers.link import Orders
+from mail_proxy.workers.supervisor import WorkerProcesses
 
 _log = logging.getLogger("mail_proxy.proxy")
-_REAP_SECONDS = 10.0
+#: Notices to the other hosts.
+_MESSAGES_DUE, _DIRECTORY_CHANGED, _RUN_NOW = "messages", "directory", "run-now:"
 
 
 class MailProxy:
@@ -55,6 +55,7 @@ class MailProxy:
         config: ProxyConfig,
         db: SqlDb,
         tables: Tables,
+        key: bytes,
         clock: Clock,
         report_delivery_callable: ReportCallable | None,
     ) -> None:
@@ -74,25 +75,23 @@ class MailProxy:
         self.intake = Intake(db, tables, self._directory, self._signals, clock, self.refusals)
         self.command_log = CommandLog(self.door, db, tables)
         self.upkeep = Upkeep(self.door, db, tables, self._signals)
-        self._pool = SMTPPool(_connector(config), clock=clock)
-        sender = SmtpSender(self._pool)
-        self.account_test = AccountTest(self.door, self._directory, sender)
+        self._pool = connection_pool(config, clock)
+        self.account_test = AccountTest(self.door, self._directory, SmtpSender(self._pool))
+        name = uuid7()
         self._reporter = ClientReporter(
-            db, tables, self._directory, config, clock, uuid7(), report_delivery_callable
+            db, tables, self._directory, config, clock, name, report_delivery_callable
         )
-        self._reaper = Worker("smtp.reaper", self._reap)
-        self._dispatcher = Dispatcher(
-            db,
-            tables,
-            self._directory,
-            Pipeline(sender, clock),
-            config,
-            self.metrics,
-            clock,
-            self._reporter.new_events,
-        )
+        self._delivery = self._delivering(key)
+        self._notices = Notices(db, name, self._heard)
         self._sweep = SuspensionSweep(db, tables.held, self._messages_due)
         self._retention = Retention(db, tables, lambda: self.queue, clock)
+        self._clock_guard = ClockGuard(
+            db,
+            tables.future_stamps,
+            clock,
+            config.timing.sync_interval,
+            self._delivery.clock_set_back,
+        )
 
     @classmethod
     async def create(
@@ -114,7 +113,7 @@ class MailProxy:
             key = await asyncio.to_thread(_key, config, db)
             tables = Tables.of(db, key)
             await asyncio.to_thread(_prepare, db, tables, config, key, clock.now())
-            proxy = cls(config, db, tables, clock, report_delivery_callable)
+            proxy = cls(config, db, tables, key, clock, report_delivery_callable)
             await proxy._start()
         except BaseException:
             await db.close()
@@ -141,15 +140,17 @@ class MailProxy:
             return
         self._stopped = True
         _log.info("action=proxy.stopping")
+        await self._notices.stop()
         await self.intake.drained()
         if self._delivers:
+            await self._clock_guard.stop()
             await self._retention.stop()
             await self._sweep.stop()
-            await self._dispatcher.stop()
-            await self._reaper.stop()
+            await self._delivery.stop()
         await self._reporter.stop()
         await self._pool.close_all()
         await self._db.close()
+        self.metrics.close()
         _log.info("action=proxy.stopped")
 
     @property
@@ -161,7 +162,7 @@ class MailProxy:
         """State of the instance; ``pending`` is the count to show."""
         return Status(
             active=self.config.scheduler_active,
-            scheduler_active=self._delivers and self._dispatcher.alive,
+            scheduler_active=self._delivers and self._delivery.alive,
             pending_messages=pending,
             uptime_seconds=round(time.monotonic() - self._started, 3),
             version=program_version(),
@@ -175,7 +176,7 @@ class MailProxy:
                 await self._db.read(directory_version)
         except (DatabaseUnavailable, TimeoutError):
             return "the database does not answer"
-        if self._delivers and not self._dispatcher.alive:
+        if self._delivers and not self._delivery.alive:
             return "the dispatcher does not run"
         return None
 
@@ -201,51 +202,71 @@ class MailProxy:
         await self._directory.current()
         self._signals.messages_added = self._messages_added
         self._signals.events_added = self._reporter.new_events
-        self._signals.messages_due = self._messages_due
-        self._signals.directory_changed = self._directory_changed
+        self._signals.messages_due = self._messages_were_made_due
+        self._signals.directory_changed = self._directory_was_changed
         self._signals.run_now = self._run_now
+        self._notices.start()
         if self._delivers:
-            await self._dispatcher.start()
-            self._reaper.start()
+            await self._delivery.start()
+            await self._clock_guard.start()  # after the lease: what a dead process held is back
             self._sweep.start()
             self._retention.start()
         if self.config.scheduler_active:
             self._reporter.start()
         _log.info("action=proxy.started database=%s", self._db.adapter.name)
 
-    async def _reap(self) -> None:
-        await asyncio.sleep(_REAP_SECONDS)
-        await self._pool.reap(self._clock.monotonic())
+    def _delivering(self, key: bytes) -> DeliveryEngine | WorkerProcesses:
+        count, told = self.config.concurrency.workers, self._reporter.new_events
+        if count:
+            folder = self.metrics.of_workers
+            return WorkerProcesses(Orders(self.config, key), count, folder, told)
+        return DeliveryEngine(
+            self._db,
+            self._tables,
+            self._directory,
+            self.config,
+            self.metrics,
+            self._clock,
+            told,
+        )
 
     def _messages_due(self) -> None:
         if not self.config.test_mode:
-            self._dispatcher.wake()
+            self._delivery.wake()
 
     def _directory_changed(self) -> None:
         self._messages_due()
         self._sweep.wake()
 
-    def _messages_added(self, tenants: set[str]) -> None:
+    def _messages_were_made_due(self) -> None:
         self._messages_due()
+        self._notices.tell(_MESSAGES_DUE)
+
+    def _directory_was_changed(self) -> None:
+        self._directory_changed()
+        self._notices.tell(_DIRECTORY_CHANGED)
+
+    def _messages_added(self, tenants: set[str]) -> None:
+        self._messages_were_made_due()
         for tenant_id in tenants:
             self._reporter.messages_added(tenant_id)
 
     def _run_now(self, tenant_id: str | None) -> None:
-        self._dispatcher.wake()
+        self._run_now_here(tenant_id)
+        self._notices.tell(_RUN_NOW + (tenant_id or ""))
+
+    def _run_now_here(self, tenant_id: str | None) -> None:
+        self._delivery.wake()
         self._reporter.run_now(tenant_id)
 
-
-def _connector(config: ProxyConfig) -> Connector:
-    longest = config.timing.send_timeout
-    usual = Timeouts()
-    return Connector(
-        Timeouts(
-            open=min(usual.open, longest),
-            command=min(usual.command, longest),
-            end_of_data=longest,
-            send=longest,
-        )
-    )
+    def _heard(self, notice: str) -> None:
+        """Another host has changed something."""
+        if notice == _MESSAGES_DUE:
+            self._messages_due()
+        elif notice == _DIRECTORY_CHANGED:
+            self._directory_changed()
+        elif notice.startswith(_RUN_NOW):
+            self._run_now_here(notice.removeprefix(_RUN_NOW) or None)
 
 
 def _key(config: ProxyConfig, db: SqlDb) -> bytes:

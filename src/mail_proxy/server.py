@@ -10,11 +10,8 @@ from fastapi import FastAPI
 
 from mail_proxy.api.app import build_app
 from mail_proxy.config import ProxyConfig, load_config
+from mail_proxy.sql.db import SWITCH_INTERVAL_SECONDS
 from mail_proxy.telemetry.logging import configure_logging
-
-#: Database threads and the event loop share the interpreter lock. With CPython's default of
-#: 5 ms a busy loop starves the threads (a commit of 1000 rows took seconds; with 0.1 ms, 30 ms).
-_SWITCH_INTERVAL_SECONDS = 0.0001
 
 
 def create_app(config: ProxyConfig | None = None) -> FastAPI:
@@ -25,7 +22,7 @@ def create_app(config: ProxyConfig | None = None) -> FastAPI:
 
     def load() -> ProxyConfig:
         loaded = config or _from_environment()
-        sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
+        sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         configure_logging(loaded)
         return loaded
 

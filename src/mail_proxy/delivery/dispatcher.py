@@ -62,6 +62,11 @@ class Dispatcher:
         self._config = config
         self._metrics = metrics
         self._clock = clock
+        self._counters = {
+            MessageState.SENT: metrics.sent,
+            MessageState.ERROR: metrics.errors,
+            MessageState.DEFERRED: metrics.deferred,
+        }
         self._settlement = Settlement(config.retry_strategy, config.retry.on_uncertain)
         limiter = RateLimiter(tables.rate_use, directory)
         self._recorder = OutcomeRecorder(db, tables.queue, limiter, self._recorded)
@@ -95,6 +100,12 @@ class Dispatcher:
         for lane in self._lanes.values():
             lane.may_have_more = True
         self._bell.ring()
+
+    def clock_set_back(self) -> None:
+        """What this process knows of times to come holds no longer."""
+        self._limited_until.clear()
+        if not self._config.test_mode:
+            self.wake()
 
     async def stop(self) -> None:
         """Finish what is in flight within ``shutdown_timeout``, hand back the rest."""
@@ -174,7 +185,14 @@ class Dispatcher:
         for message in claim.rejected:
             change = self._settlement.give_up(message, "rate_limit_exceeded", self._clock.now())
             await self._record(message, change)
-        return bool(claim.messages or claim.rejected)
+        if claim.rejected:
+            return True
+        if not claim.messages:
+            return False
+        # Lanes that have enough for now ask again when they run low.
+        waiting = claim.full - claim.limited.keys()
+        lanes = [self._lanes.get(pk) for pk in waiting]
+        return any(lane is None or lane.runs_low for lane in lanes)
 
     def _take_over(self, snapshot: Snapshot, claim: Claim) -> None:
         for pk in {*claim.limited, *(m.account_pk for m in claim.rejected)}:
@@ -183,13 +201,12 @@ class Dispatcher:
         now = self._clock.now()
         self._limited_until = {pk: t for pk, t in self._limited_until.items() if t > now}
         self._limited_until.update(claim.limited)
-        for pk, lane in self._lanes.items():
-            lane.may_have_more = pk in claim.full and pk not in claim.limited
         for message in claim.messages:
             lane = self._lane(snapshot, message.account_pk)
             lane.probing = message.account_pk in claim.probes
-            lane.may_have_more = message.account_pk in claim.full
             lane.add(message)
+        for pk, lane in self._lanes.items():
+            lane.supplied(may_have_more=pk in claim.full and pk not in claim.limited)
 
     def _capacity(self) -> Capacity:
         load = size = 0
@@ -278,10 +295,13 @@ class Dispatcher:
     async def _attempt(self, account: Account, message: ClaimedMessage) -> Outcome | None:
         """None: it was not sent, and goes back to the queue with all that is claimed."""
         try:
-            async with self._slots.slot(message.tenant_id):
+            await self._slots.acquire(message.tenant_id)
+            try:
                 if not self._lease.valid:
                     return None
                 return await self._pipeline.deliver(account, message)
+            finally:
+                self._slots.release()
         except CancelledAfterEndOfData:
             # By ``stop`` or a lost lease. What came of it has to be recorded all the same.
             return Uncertain("uncertain: broken off by the proxy after the end of data")
@@ -365,11 +385,7 @@ class Dispatcher:
 
     def _count(self, message: ClaimedMessage, change: StateChange) -> None:
         account = self._directory.snapshot.accounts.get(message.account_pk)
-        counter = {
-            MessageState.SENT: self._metrics.sent,
-            MessageState.ERROR: self._metrics.errors,
-            MessageState.DEFERRED: self._metrics.deferred,
-        }[MessageState(change.state)]
+        counter = self._counters[change.state]
         counter.labels(message.tenant_id, account.id if account else "").inc()
 
 

@@ -12,6 +12,10 @@ from mail_proxy.sql.tables.queue import ClaimedMessage
 
 _SMALLEST_CAPACITY = 20
 _LARGEST_CAPACITY = 500
+#: A lane that asks again sooner than this asks for too little at a time: a claim has its price.
+_SHORT_SUPPLY_SECONDS = 0.25
+#: A lane that runs low again sooner than this asks for too little: each claim has its price.
+_SHORT_SUPPLY_SECONDS = 0.25
 #: A message that lay here longer than this was claimed too early.
 _LONG_WAIT_SECONDS = 1.0
 #: How long a server's word that it takes no more connections is believed.
@@ -48,6 +52,10 @@ class Lane:
         self._crowded_until = 0.0
         self._size_in_hand = 0
         self._worked_at = -_LATELY_SECONDS
+        self._asked = False
+        self._asked_at = -_SHORT_SUPPLY_SECONDS
+        self._asked = False
+        self._asked_at = -_SHORT_SUPPLY_SECONDS
 
     @property
     def room(self) -> int:
@@ -63,6 +71,16 @@ class Lane:
     def size(self) -> int:
         """Bytes of the messages that are claimed and not finished."""
         return self._size_in_hand + sum(entry[-1].size for entry in self._waiting)
+
+    @property
+    def runs_low(self) -> bool:
+        """Whether it is time to claim more."""
+        return self.may_have_more and len(self._waiting) <= self.capacity // 2
+
+    def supplied(self, *, may_have_more: bool) -> None:
+        """A round of claims has been here."""
+        self.may_have_more = may_have_more
+        self._asked = False
 
     def add(self, message: ClaimedMessage) -> None:
         """Queue a claimed message; more urgent ones overtake."""
@@ -132,9 +150,16 @@ class Lane:
             self._workers.discard(asyncio.current_task())
 
     def _adapt(self, since: float) -> None:
-        if self.may_have_more and len(self._waiting) <= self.capacity // 2:
-            if not self._waiting:
-                self.capacity = min(self.capacity * 2, _LARGEST_CAPACITY)
-            self._hungry()
+        if self.runs_low:
+            if not self._asked:
+                self._ask()
         elif self._clock.monotonic() - since > _LONG_WAIT_SECONDS:
             self.capacity = max(self.capacity // 2, _SMALLEST_CAPACITY)
+
+    def _ask(self) -> None:
+        now = self._clock.monotonic()
+        if now - self._asked_at < _SHORT_SUPPLY_SECONDS:
+            self.capacity = min(self.capacity * 2, _LARGEST_CAPACITY)
+        self._asked = True
+        self._asked_at = now
+        self._hungry()

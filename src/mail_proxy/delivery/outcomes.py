@@ -33,7 +33,9 @@ class Settlement:
 
     def settle(self, message: ClaimedMessage, outcome: Outcome, now: float) -> StateChange:
         """The change for any outcome but AccountTrouble, which is the account's."""
-        return replace(self._settled(message, outcome, now), attempted=True)
+        change = self._settled(message, outcome, now)
+        change.attempted = True
+        return change
 
     def _settled(self, message: ClaimedMessage, outcome: Outcome, now: float) -> StateChange:
         match outcome:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 
 class FairSlots:
@@ -18,17 +16,12 @@ class FairSlots:
         self._free = slots
         self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
-    @asynccontextmanager
-    async def slot(self, owner: str) -> AsyncIterator[None]:
-        """Hold a slot inside the block."""
+    async def acquire(self, owner: str) -> None:
+        """Take a slot, to be given back by ``release``."""
         if self._free > 0 and not self._queues:
             self._free -= 1
         else:
             await self._wait(owner)
-        try:
-            yield
-        finally:
-            self._pass_on()
 
     async def _wait(self, owner: str) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -37,10 +30,11 @@ class FairSlots:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self._pass_on()
+                self.release()
             raise
 
-    def _pass_on(self) -> None:
+    def release(self) -> None:
+        """Give a slot back: it goes to the owner whose turn it is."""
         while self._queues:
             owner, queue = self._queues.popitem(last=False)
             turn = queue.popleft()

@@ -61,8 +61,9 @@ class Account:
 
 
 _FIRST_PAUSE_SECONDS = 30.0
-_LONGEST_PAUSE_SECONDS = 900.0
+_LONGEST_DOUBLED_SECONDS = 900.0
 _PAUSE_JITTER = 0.1
+LONGEST_PAUSE_SECONDS = _LONGEST_DOUBLED_SECONDS * (1 + _PAUSE_JITTER)
 
 
 def pause_seconds(failures: int) -> float:
@@ -71,4 +72,4 @@ def pause_seconds(failures: int) -> float:
     Up to 10 % is added, so that the accounts of one server do not return together.
     """
     doubled = _FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 10)
-    return min(doubled, _LONGEST_PAUSE_SECONDS) * (1 + _PAUSE_JITTER * random.random())
+    return min(doubled, _LONGEST_DOUBLED_SECONDS) * (1 + _PAUSE_JITTER * random.random())

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from mail_proxy.errors import DatabaseUnavailable
+from mail_proxy.errors import DatabaseUnavailable, WorkerEnded
 
 Result = TypeVar("Result")
 
@@ -52,7 +52,7 @@ class Worker:
                 await self._step()
                 pause = _FIRST_PAUSE_SECONDS
                 continue
-            except DatabaseUnavailable as error:
+            except (DatabaseUnavailable, WorkerEnded) as error:
                 self._log.warning("action=%s.wait reason=%s", self.name, error)
             except Exception:  # noqa: BLE001 - every loop survives; this is the one place
                 self._log.exception("action=%s.failed retry_in=%.1fs", self.name, pause)

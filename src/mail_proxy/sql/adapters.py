@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +14,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import QueuePool
 
-from mail_proxy.errors import ConfigError
+from mail_proxy.errors import ConfigError, DatabaseUnavailable
 
 #: Name and PostgreSQL type of each column of a list of rows.
 Shape = Sequence[tuple[str, str]]
@@ -21,14 +24,20 @@ class Adapter(Protocol):
     """One database product.
 
     ``writers`` and ``readers`` are how many transactions of each kind may run at once.
+    ``has_notices``: processes on several hosts may use it, and tell each other of changes.
     """
 
     name: str
+    has_notices: bool
     writers: int
     readers: int
 
     def engines(self) -> tuple[Engine, Engine]:
         """A writing and a reading engine."""
+        ...
+
+    def writing_turn(self) -> AbstractContextManager[None]:
+        """Held around a writing transaction: processes of this machine take turns."""
         ...
 
     def rows(self, shape: Shape, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
@@ -55,6 +64,14 @@ class Adapter(Protocol):
         """True where running the whole transaction again right away is right."""
         ...
 
+    def notify(self, connection: Connection, notice: str) -> None:
+        """Send to all who listen, when the transaction is committed. Only with ``has_notices``."""
+        ...
+
+    def notices(self) -> AsyncIterator[str]:
+        """What is sent from now on, over a connection of its own. DatabaseUnavailable ends it."""
+        ...
+
     def lock_schema(self, connection: Connection) -> None:
         """Hold off other processes that migrate, until the transaction ends."""
         ...
@@ -64,6 +81,7 @@ class SqliteAdapter:
     """One file, WAL, every commit synced. One writing connection, readers beside it."""
 
     name = "sqlite"
+    has_notices = False
     writers = 1
     readers = 4
 
@@ -81,6 +99,19 @@ class SqliteAdapter:
         if not Path(self._path).exists():
             # SQLite would make it readable for all, and gives its companions the same mode.
             Path(self._path).touch(mode=0o600)
+        self._turns: int | None = None
+
+    @contextmanager
+    def writing_turn(self) -> Iterator[None]:
+        # SQLite itself polls for its lock, up to 100 ms apart, and lets whoever comes just in time
+        # go first. This lock is only for speed and fairness; SQLite's own keeps the file whole.
+        if self._turns is None:
+            self._turns = os.open(f"{self._path}-turn", os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self._turns, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._turns, fcntl.LOCK_UN)
 
     def engines(self) -> tuple[Engine, Engine]:
         return self._engine("BEGIN IMMEDIATE", 1), self._engine("BEGIN", self.readers)
@@ -144,6 +175,12 @@ class SqliteAdapter:
     def is_retryable(self, error: exc.DBAPIError) -> bool:
         return False
 
+    def notify(self, connection: Connection, notice: str) -> None:
+        raise NotImplementedError("SQLite has no notices")
+
+    def notices(self) -> AsyncIterator[str]:
+        raise NotImplementedError("SQLite has no notices")
+
     def lock_schema(self, connection: Connection) -> None:
         """BEGIN IMMEDIATE already holds the one write lock."""
 
@@ -152,10 +189,12 @@ class PostgresAdapter:
     """PostgreSQL 13 or newer through psycopg 3; several hosts may share it."""
 
     name = "postgresql"
+    has_notices = True
     writers = 4
     readers = 4
 
     _SCHEMA_LOCK = 7_302_646_113
+    _CHANNEL = "mail_proxy"
     #: connection_exception, insufficient_resources, operator_intervention, and read-only replicas.
     _PASSING = ("08", "53", "57", "25006")
     #: serialization_failure, deadlock_detected.
@@ -169,6 +208,9 @@ class PostgresAdapter:
                 "db_path is a postgresql:// URL; install genro-mail-proxy[postgresql]"
             ) from None
         self._url = make_url(url).set(drivername="postgresql+psycopg")
+
+    def writing_turn(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def engines(self) -> tuple[Engine, Engine]:
         return self._engine(self.writers), self._engine(self.readers)
@@ -218,6 +260,24 @@ class PostgresAdapter:
 
     def is_retryable(self, error: exc.DBAPIError) -> bool:
         return getattr(error.orig, "sqlstate", None) in self._RETRYABLE
+
+    def notify(self, connection: Connection, notice: str) -> None:
+        connection.exec_driver_sql("SELECT pg_notify(%s, %s)", (self._CHANNEL, notice))
+
+    async def notices(self) -> AsyncIterator[str]:
+        import psycopg
+
+        url = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        try:
+            connection = await psycopg.AsyncConnection.connect(
+                url, autocommit=True, connect_timeout=10, keepalives_idle=30
+            )
+            async with connection:
+                await connection.execute(f"LISTEN {self._CHANNEL}")
+                async for notice in connection.notifies():
+                    yield notice.payload
+        except psycopg.OperationalError as error:
+            raise DatabaseUnavailable("the connection for notices was lost") from error
 
     def lock_schema(self, connection: Connection) -> None:
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (self._SCHEMA_LOCK,))

@@ -1,8 +1,11 @@
-"""Prometheus series of one process."""
+"""Prometheus series of one process, and of those that deliver for it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from prometheus_client import (
     CollectorRegistry,
@@ -11,6 +14,9 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 # One more series for each counter, which no documented query uses.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -19,6 +25,8 @@ _ACCOUNT = ("tenant_id", "account_id")
 
 class MailMetrics:
     """The documented series, in a registry of their own."""
+
+    _folder: TemporaryDirectory[str] | None = None
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -51,4 +59,44 @@ class MailMetrics:
 
     def text(self) -> bytes:
         """The Prometheus exposition text."""
-        return generate_latest(self.registry)
+        if self._folder is None:
+            return generate_latest(self.registry)
+        return generate_latest(_Sum(self.registry, self.of_workers))
+
+    @cached_property
+    def of_workers(self) -> Path:
+        """Where other processes keep counters that are added to those of this one.
+
+        They find it in ``PROMETHEUS_MULTIPROC_DIR``; what has ended stays counted.
+        """
+        self._folder = TemporaryDirectory(prefix="mail-proxy-metrics-")
+        return Path(self._folder.name)
+
+    def close(self) -> None:
+        """Remove the counters of other processes."""
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
+class _Sum(Collector):
+    """Our series, with what other processes have counted added."""
+
+    def __init__(self, registry: CollectorRegistry, folder: Path) -> None:
+        self._ours = registry
+        self._theirs = MultiProcessCollector(None, str(folder))  # type: ignore[no-untyped-call]
+
+    def collect(self) -> Iterator[Metric]:
+        counted = {
+            (sample.name, *sorted(sample.labels.items())): sample
+            for family in self._theirs.collect()  # type: ignore[no-untyped-call]
+            for sample in family.samples
+            if family.type in ("counter", "histogram")
+        }
+        for family in self._ours.collect():
+            samples = []
+            for sample in family.samples:
+                other = counted.pop((sample.name, *sorted(sample.labels.items())), None)
+                more = other.value if other is not None else 0.0
+                samples.append(sample._replace(value=sample.value + more))
+            family.samples = samples
+            yield family

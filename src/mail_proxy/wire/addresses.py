@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from email_validator import EmailNotValidError, validate_email
 
@@ -26,6 +27,7 @@ _MAX_LOCAL = 64
 _MAX_ADDRESS = 254
 
 
+@lru_cache(maxsize=1024)  # for senders: they are the same in most messages
 def parse_mailbox(text: str) -> Address:
     """One ``a@b`` or ``Name <a@b>``; ValueError says what is wrong with it."""
     if _FORBIDDEN.search(text):

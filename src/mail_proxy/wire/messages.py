@@ -40,10 +40,10 @@ class MessageIn(Request):
         None, description="Default: the tenant's default account, or its only one."
     )
     sender: OneLine = Field(alias="from", description="a@b or Name <a@b>.")
-    to: Recipients = Field(default=[], description="List, or one text with commas.")
-    cc: Recipients = Field(default=[], description="As `to`.")
-    bcc: Recipients = Field(default=[], description="As `to`; never in the headers sent.")
-    reply_to: Recipients = Field(default=[], description="As `to`.")
+    to: Recipients = Field(default_factory=list, description="List, or one text with commas.")
+    cc: Recipients = Field(default_factory=list, description="As `to`.")
+    bcc: Recipients = Field(default_factory=list, description="As `to`; never in the headers sent.")
+    reply_to: Recipients = Field(default_factory=list, description="As `to`.")
     return_path: OneLine | None = Field(None, description="Envelope sender; default: `from`.")
     message_id: OneLine | None = Field(None, description="Message-ID; made when absent.")
     subject: OneLine = Field(description="Required; may be empty only when given.")
@@ -52,13 +52,13 @@ class MessageIn(Request):
     body_html: Text | None = Field(
         None, description="HTML beside a plain `body`: multipart/alternative."
     )
-    headers: dict[str, OneLine] = Field(default={}, description="Extra headers.")
+    headers: dict[str, OneLine] = Field(default_factory=dict, description="Extra headers.")
     priority: Priority | None = Field(None, description="0-3 or immediate, high, medium, low.")
     deferred_ts: Timestamp | None = Field(None, description="Not before this time.")
     expires_ts: Timestamp | None = Field(None, description="Not after this time.")
     batch_code: Identifier | None = Field(None, description="Campaign the message belongs to.")
     attachments: Annotated[list[dict[str, Any]], Field(max_length=0)] = Field(
-        default=[], description="Not available in this version: must be empty."
+        default_factory=list, description="Not available in this version: must be empty."
     )
 
     @field_validator("to", "cc", "bcc", "reply_to", mode="before")

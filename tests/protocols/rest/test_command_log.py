@@ -86,7 +86,8 @@ async def test_every_change_is_in_the_log_without_its_secrets(idle: Client) -> N
         headers = {"X-API-Token": "admin-token", "X-Request-ID": f"call-{number}"}
         response = await idle.http.request(method, path, headers=headers, json=body)
         assert response.status_code == (409 if name == "command_log.replay" else 200), name
-    found = {c["operation"]: c for c in await commands(idle) if c["status"] == 200}
+    newest_last = reversed(await commands(idle))
+    found = {c["operation"]: c for c in newest_last if c["status"] == 200}
     for number, (name, (method, _, _)) in enumerate(CALLS.items()):
         if name == "command_log.replay":
             continue  # has tests of its own

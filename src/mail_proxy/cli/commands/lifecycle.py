@@ -14,6 +14,7 @@ from mail_proxy.cli import control
 from mail_proxy.cli.instance import Instance, home_folder
 from mail_proxy.cli.output import talk, waiting
 from mail_proxy.cli.process import Running
+from mail_proxy.config import ConcurrencyConfig
 
 
 def _names() -> list[str]:
@@ -61,6 +62,15 @@ def start(
             show_default="the instance's own",
         ),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=64,
+            help="Processes that deliver beside the one with the API; 0: that one delivers too.",
+            show_default=str(ConcurrencyConfig().workers),
+        ),
+    ] = None,
 ) -> None:
     """Start an instance; a new name makes a new instance."""
     command_line = {
@@ -68,6 +78,7 @@ def start(
         "port": port,
         "db_path": database_url,
         "api_token": api_token,
+        "concurrency.workers": workers,
     }
     instance = Instance(name, home_folder(os.environ))
     instance.refuse_while_running(f"`mail-proxy restart {name}` starts it anew")

@@ -9,6 +9,7 @@ from mail_proxy.sql.tables.account_health import AccountHealthTable
 from mail_proxy.sql.tables.accounts import AccountsTable
 from mail_proxy.sql.tables.command_log import CommandLogTable
 from mail_proxy.sql.tables.events import MessageEventTable
+from mail_proxy.sql.tables.future_stamps import FutureStamps
 from mail_proxy.sql.tables.holding import HeldMessages
 from mail_proxy.sql.tables.instance import InstanceTable
 from mail_proxy.sql.tables.messages import MessagesTable
@@ -37,11 +38,13 @@ class Tables:
     queue: MessageQueue
     events: MessageEventTable
     command_log: CommandLogTable
+    future_stamps: FutureStamps
 
     @classmethod
     def of(cls, db: SqlDb, key: bytes) -> Tables:
         """``key`` is the instance's encryption key, 32 bytes."""
         events = MessageEventTable(db, key)
+        rate_use = RateUseTable(db)
         return cls(
             instance=InstanceTable(key),
             tenants=TenantsTable(key),
@@ -49,11 +52,12 @@ class Tables:
             suspensions=SuspensionsTable(key),
             accounts=AccountsTable(key),
             health=AccountHealthTable(db),
-            rate_use=RateUseTable(db),
+            rate_use=rate_use,
             messages=MessagesTable(db, key),
             held=HeldMessages(db),
             failed=FailedMessages(db, events),
             queue=MessageQueue(db, events),
             events=events,
             command_log=CommandLogTable(key),
+            future_stamps=FutureStamps(db, rate_use),
         )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection, delete, insert, select, update
 
+from mail_proxy.domain.message import MessageState
 from mail_proxy.sql import schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
@@ -56,7 +57,7 @@ class ClaimedMessage:
     claimed_by: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StateChange:
     """What an attempt makes of a message that ``claimed_by`` holds; ``event`` goes with it.
 
@@ -67,7 +68,7 @@ class StateChange:
     claimed_by: str
     account_pk: str
     tenant_id: str
-    state: str
+    state: MessageState
     due_at: float
     retries: int
     state_at: float

@@ -113,16 +113,20 @@ class RateUseTable:
                 key = (subject, limit.window, bucket_at(limit.window, instant))
                 counts[key] = counts.get(key, 0) + 1
         if counts:
-            self._db.execute_rows(
-                connection,
-                "INSERT INTO rate_use (subject, window_seconds, bucket_at, used) "
-                "SELECT subject, window_seconds, bucket_at, used FROM rows WHERE true "
-                "ON CONFLICT (subject, window_seconds, bucket_at) "
-                "DO UPDATE SET used = rate_use.used + excluded.used",
-                _USE,
-                # In the order of the key, so that two processes never wait for each other.
-                [(*key, count) for key, count in sorted(counts.items())],
-            )
+            self.count(connection, counts)
+
+    def count(self, connection: Connection, counts: Mapping[tuple[str, int, int], int]) -> None:
+        """Add to counters; their keys are subject, window and bucket."""
+        self._db.execute_rows(
+            connection,
+            "INSERT INTO rate_use (subject, window_seconds, bucket_at, used) "
+            "SELECT subject, window_seconds, bucket_at, used FROM rows WHERE true "
+            "ON CONFLICT (subject, window_seconds, bucket_at) "
+            "DO UPDATE SET used = rate_use.used + excluded.used",
+            _USE,
+            # In the order of the key, so that two processes never wait for each other.
+            [(*key, count) for key, count in sorted(counts.items())],
+        )
 
     def prune(self, connection: Connection, now: float) -> int:
         """Remove counters that burden no window any more."""

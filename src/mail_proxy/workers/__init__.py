@@ -1,0 +1,1 @@
+"""Processes that deliver beside the one with the API."""
