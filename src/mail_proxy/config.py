@@ -210,7 +210,7 @@ class ProxyConfig(_Group):
     @property
     def database_url(self) -> str:
         """``db_path`` as a URL: postgresql://... or sqlite:///path."""
-        if self.db_path.startswith(("postgresql://", "postgres://", "sqlite://")):
+        if "://" in self.db_path:
             return self.db_path.replace("postgres://", "postgresql://", 1)
         return f"sqlite:///{self.db_path}"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -15,8 +14,7 @@ from mail_proxy.delivery.engine import DeliveryEngine, connection_pool
 from mail_proxy.delivery.holding import SuspensionSweep
 from mail_proxy.delivery.retention import Retention
 from mail_proxy.domain.tenant import DEFAULT_TENANT
-from mail_proxy.encryption import load_key, make_key_file
-from mail_proxy.errors import DatabaseUnavailable, EncryptionKeyNotConfigured
+from mail_proxy.errors import DatabaseUnavailable, EncryptionKeyChanged
 from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.operations import service as service_operations
@@ -24,6 +22,7 @@ from mail_proxy.operations.access import Authenticator, Caller
 from mail_proxy.operations.account_test import AccountTest
 from mail_proxy.operations.command_log import CommandLog
 from mail_proxy.operations.intake import Intake
+from mail_proxy.operations.keys import find_key
 from mail_proxy.operations.operation import Door, Signals
 from mail_proxy.operations.refusals import Refusals
 from mail_proxy.operations.upkeep import Upkeep
@@ -32,11 +31,9 @@ from mail_proxy.reporting.sync_client import ReportCallable
 from mail_proxy.smtp.sender import SmtpSender
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory
-from mail_proxy.sql.migrations import current as schema_version
 from mail_proxy.sql.migrations import upgrade
 from mail_proxy.sql.notices import Notices
 from mail_proxy.sql.tables import Tables
-from mail_proxy.sql.tables.instance import directory_version
 from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.wire.service import Status, program_version
 from mail_proxy.workers.link import Orders
@@ -110,7 +107,7 @@ class MailProxy:
         clock = clock or SystemClock()
         db = SqlDb(config.database_url)
         try:
-            key = await asyncio.to_thread(_key, config, db)
+            key = await asyncio.to_thread(find_key, config, db)
             tables = Tables.of(db, key)
             await asyncio.to_thread(_prepare, db, tables, config, key, clock.now())
             proxy = cls(config, db, tables, key, clock, report_delivery_callable)
@@ -173,9 +170,11 @@ class MailProxy:
         """Why the instance cannot do its work just now; None when it can."""
         try:
             async with asyncio.timeout(5):
-                await self._db.read(directory_version)
+                await self._db.read(self._tables.instance.prove_key)
         except (DatabaseUnavailable, TimeoutError):
             return "the database does not answer"
+        except EncryptionKeyChanged as error:
+            return error.message
         if self._delivers and not self._delivery.alive:
             return "the dispatcher does not run"
         return None
@@ -267,23 +266,6 @@ class MailProxy:
             self._directory_changed()
         elif notice.startswith(_RUN_NOW):
             self._run_now_here(notice.removeprefix(_RUN_NOW) or None)
-
-
-def _key(config: ProxyConfig, db: SqlDb) -> bytes:
-    """The encryption key; where none is configured, an empty database gets a new one beside it.
-
-    A database that has been written to never gets another key: its secrets would be lost.
-    """
-    file = config.key_file
-    if file is None and config.database_url.startswith("sqlite:///"):
-        file = Path(config.database_url.removeprefix("sqlite:///")).with_name("encryption_key")
-    try:
-        return load_key(file)
-    except EncryptionKeyNotConfigured:
-        if file is None or schema_version(db) is not None:
-            raise
-        make_key_file(file)
-        return load_key(file)
 
 
 def _prepare(db: SqlDb, tables: Tables, config: ProxyConfig, key: bytes, now: float) -> None:

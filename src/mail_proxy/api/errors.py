@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from mail_proxy.wire.fields import field_name, printable
 
 _log = logging.getLogger("mail_proxy.api")
 _LONGEST_SHOWN_VALUE = 200
+_LOGIN_IN_URL = re.compile(r"//[^\s/]*@")
 _SECRET_WORDS = ("password", "token", "secret", "auth", "key", "config")
 
 
@@ -70,10 +72,13 @@ def _field_error(error: Any) -> dict[str, Any]:
 
 
 def _value(location: Sequence[str], value: Any) -> Any:
+    if not location:
+        # The body as a whole; nobody knows what is in it.
+        return None
     if any(word in part.lower() for part in location for word in _SECRET_WORDS):
         return "********"
     if isinstance(value, str):
-        return printable(value[:_LONGEST_SHOWN_VALUE])
+        return printable(_LOGIN_IN_URL.sub("//***@", value)[:_LONGEST_SHOWN_VALUE])
     shown = isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 2**63)
     return value if shown else None
 

@@ -38,6 +38,7 @@ class Tenant:
 
     ``sync_url`` is None where the tenant has no URL of its own. ``signing_secrets`` holds the
     current one first, then the previous one for a day. Instants are Unix seconds.
+    ``damage`` says why the stored secrets cannot be read; the application is not called then.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Tenant:
     api_key_expires_at: float | None
     suspended_batches: frozenset[str]
     limits: tuple[RateLimit, ...] = ()
+    damage: str | None = None
 
     def sends(self, batch_code: str | None = None) -> bool:
         """Whether messages of a batch, or those without one, are sent now."""

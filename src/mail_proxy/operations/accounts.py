@@ -10,7 +10,7 @@ from mail_proxy.domain.account import TlsMode
 from mail_proxy.errors import Malformed, NotFound
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.operations.operation import Context, operation
-from mail_proxy.sql.table import Row
+from mail_proxy.sql.table import Damaged, Row
 from mail_proxy.wire.accounts import (
     AccountAnswer,
     AccountIn,
@@ -158,8 +158,9 @@ def _shown(row: Row, trouble: Row | None) -> AccountOut:
         created_at=int(row["created_at"]),
         updated_at=int(row["updated_at"]),
     )
+    damage = next((v.reason for v in row.values() if isinstance(v, Damaged)), None)
     return AccountOut(
         **copied,
-        health="ok" if trouble is None else "paused",
-        last_error=None if trouble is None else trouble["last_error"],
+        health="ok" if trouble is None and damage is None else "paused",
+        last_error=damage or (None if trouble is None else trouble["last_error"]),
     )

@@ -10,7 +10,7 @@ from mail_proxy.domain.tenant import DEFAULT_ATTACHMENT_PATH, DEFAULT_SYNC_PATH,
 from mail_proxy.encryption import hash_token, new_token
 from mail_proxy.errors import Conflict, Forbidden, Malformed, NotFound
 from mail_proxy.operations.operation import Context, operation
-from mail_proxy.sql.table import EVERY_TENANT, Row
+from mail_proxy.sql.table import EVERY_TENANT, Damaged, Row
 from mail_proxy.wire.secrets import MASK, kept_secrets, masked_config
 from mail_proxy.wire.tenants import (
     ADMIN_FIELDS,
@@ -154,17 +154,34 @@ def _columns(context: Context, request: TenantFields, old: Mapping[str, Any]) ->
         del given["active"]
     for name in ("client_auth", "large_file_config"):
         if given.get(name):
-            given[name] = kept_secrets(given[name], old.get(name))
+            given[name] = _kept(name, given[name], old.get(name))
     if given.get("client_auth"):
         auth = given["client_auth"].items()
         given["client_auth"] = {k: v for k, v in auth if v is not None}
     secret = given.get("signing_secret")
     if secret == MASK:
         del given["signing_secret"]
-    elif "signing_secret" in given and old.get("signing_secret") not in (None, secret):
+    elif "signing_secret" in given and _is_another(old.get("signing_secret"), secret):
         given["previous_signing_secret"] = old["signing_secret"]
         given["signing_secret_changed_at"] = context.now
     return given
+
+
+def _is_another(old: str | Damaged | None, new: str | None) -> bool:
+    return isinstance(old, str) and old != new
+
+
+def _kept(name: str, new: dict[str, Any], old: dict[str, Any] | Damaged | None) -> dict[str, Any]:
+    """A masked value that is written back leaves the stored one as it was."""
+    if isinstance(old, Damaged):
+        if MASK in str(new):
+            raise Malformed(f"{name}: what is stored is damaged; give all of it anew")
+        old = None
+    return kept_secrets(new, old)
+
+
+def _shown_object(stored: dict[str, Any] | Damaged | None, if_damaged: dict[str, Any]) -> Any:
+    return if_damaged if isinstance(stored, Damaged) else masked_config(stored)
 
 
 def _shown(context: Context, row: Row) -> TenantOut:
@@ -172,8 +189,8 @@ def _shown(context: Context, row: Row) -> TenantOut:
         **{name: row[name] for name in _COPIED},
         client_sync_path=row["client_sync_path"] or DEFAULT_SYNC_PATH,
         client_attachment_path=row["client_attachment_path"] or DEFAULT_ATTACHMENT_PATH,
-        client_auth=masked_config(row["client_auth"] or {"method": "none"}),
-        large_file_config=masked_config(row["large_file_config"]),
+        client_auth=_shown_object(row["client_auth"] or {"method": "none"}, {"method": "damaged"}),
+        large_file_config=_shown_object(row["large_file_config"], {"damaged": True}),
         suspended_batches=context.tables.suspensions.of_tenant(context.connection, row["id"]),
         signing_secret=MASK if row["signing_secret"] else None,
         has_api_key=row["api_key_hash"] is not None,

@@ -84,6 +84,8 @@ class SyncClient:
             url, auth = self._fallback_url, self._fallback_auth
         if url is None:
             return CallFailed("the tenant has no URL")
+        if tenant.damage is not None and auth is tenant.client_auth:
+            return CallFailed(f"{tenant.damage}; save the tenant's client_auth")
         body = orjson.dumps(payload)
         try:
             async with asyncio.timeout(self._call_seconds):

@@ -12,6 +12,7 @@ from mail_proxy.domain.outcome import AccountTrouble, Outcome
 from mail_proxy.smtp.capabilities import Capabilities
 from mail_proxy.smtp.compose import ComposedMail
 from mail_proxy.smtp.dial import Dial, default_local_hostname, default_tls_context
+from mail_proxy.smtp.masking import mask_of
 from mail_proxy.smtp.protocol import BrokenConnectionError, SmtpProtocol
 from mail_proxy.smtp.transaction import Stale, Timeouts, Transaction
 
@@ -145,4 +146,6 @@ class Connector:
     def take_over(self, login: SmtpLogin, dial: Dial) -> PooledConnection:
         """The session of a ``dial`` whose every step has succeeded."""
         transport, capabilities = dial.hand_over()
-        return PooledConnection(login, SmtpProtocol(transport), capabilities, self.timeouts)
+        return PooledConnection(
+            login, SmtpProtocol(transport, mask_of(login)), capabilities, self.timeouts
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+from mail_proxy.smtp.masking import Mask
 from mail_proxy.smtp.replies import Reply, one_line
 
 #: RFC 5321 section 4.5.3.1.5 allows a reply line 512 octets and any number of lines.
@@ -26,10 +27,12 @@ class SmtpProtocol(asyncio.Protocol):
     reason is in ``broken``.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, mask: Mask = str) -> None:
+        """``mask`` takes out of the server's words what nobody else may see."""
         self.broken: str | None = None
         self.has_agreed_to_quit = False
         self._transport = transport
+        self._mask = mask
         self._loop = asyncio.get_running_loop()
         self._replies: deque[Reply] = deque()
         self._awaited = 0
@@ -126,14 +129,14 @@ class SmtpProtocol(asyncio.Protocol):
     def _line_received(self, line: bytes) -> None:
         code, separator = line[:3], line[3:4]
         if not (code.isdigit() and b"200" <= code < b"600" and separator in b" -\r"):
-            self._give_up(f"not an SMTP reply: {_text([line])}")
+            self._give_up(f"not an SMTP reply: {self._text([line])}")
             return
         self._reply_octets += len(line)
         self._reply_lines.append(line[4:])
         if self._reply_octets > _MAX_REPLY_OCTETS:
             self._give_up("the server sent an endless reply")
         elif separator != b"-":
-            reply = Reply(int(code), _text(self._reply_lines))
+            reply = Reply(int(code), self._text(self._reply_lines))
             self._reply_lines = []
             self._reply_octets = 0
             self._reply_received(reply)
@@ -195,6 +198,6 @@ class SmtpProtocol(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
 
-
-def _text(lines: list[bytes]) -> str:
-    return one_line(" ".join([line.decode("utf-8", "replace").strip() for line in lines]))
+    def _text(self, lines: list[bytes]) -> str:
+        words = " ".join([line.decode("utf-8", "replace").strip() for line in lines])
+        return one_line(self._mask(words))

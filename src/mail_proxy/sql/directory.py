@@ -13,7 +13,7 @@ from mail_proxy.domain.account import Account, SmtpLogin, TlsMode
 from mail_proxy.domain.limits import limits
 from mail_proxy.domain.tenant import DEFAULT_SYNC_PATH, ClientAuth, Tenant
 from mail_proxy.sql.db import SqlDb
-from mail_proxy.sql.table import EVERY_TENANT, Row
+from mail_proxy.sql.table import EVERY_TENANT, Damaged, Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.instance import directory_version, runtime_settings
 
@@ -70,6 +70,8 @@ class Directory:
         tenants = {row["id"]: _tenant(row, suspended.get(row["id"], set())) for row in rows}
         rows = self._tables.accounts.select(connection, tenant_id=EVERY_TENANT, deleted_at=None)
         accounts = {row["pk"]: self._account(row) for row in rows}
+        # After the rows: with the wrong key they would all look damaged.
+        self._tables.instance.prove_key(connection)
         return Snapshot(
             version=version,
             tenants=tenants,
@@ -82,18 +84,21 @@ class Directory:
 
     def _account(self, row: Row) -> Account:
         most = self._limits.max_concurrent_per_account
+        password = row["password"]
+        damage = password.reason if isinstance(password, Damaged) else None
         login = SmtpLogin(
             account_pk=row["pk"],
             version=row["version"],
             host=row["host"],
             port=row["port"],
             user=row["smtp_user"],
-            password=row["password"],
+            password=None if damage else password,
             tls=TlsMode(row["tls"]),
             verify_cert=row["verify_cert"],
             ttl_seconds=row["ttl_seconds"],
             batch_size=row["batch_size"] or self._limits.batch_size,
             max_connections=min(row["max_connections"] or most, most),
+            damage=damage,
         )
         return Account(
             pk=row["pk"],
@@ -110,15 +115,18 @@ def _tenant(row: Row, suspended: set[str]) -> Tenant:
     base = row["client_base_url"]
     path = row["client_sync_path"] or DEFAULT_SYNC_PATH
     rates = row["rate_limits"] or {}
+    auth = row["client_auth"]
+    damage = auth.reason if isinstance(auth, Damaged) else None
     return Tenant(
         id=row["id"],
         active=row["active"],
         sync_url=f"{base.rstrip('/')}{path}" if base else None,
-        client_auth=ClientAuth.from_record(row["client_auth"]),
+        client_auth=ClientAuth.from_record(None if damage else auth),
         api_key_hash=row["api_key_hash"],
         api_key_expires_at=row["api_key_expires_at"],
         suspended_batches=frozenset(suspended),
         limits=limits(hour=rates.get("hourly"), day=rates.get("daily")),
+        damage=damage,
     )
 
 

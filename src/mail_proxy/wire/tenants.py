@@ -16,7 +16,6 @@ TenantId = Annotated[
 Path = Annotated[str, Field(max_length=1000, pattern=r"^/[^\s\x00-\x1f]*$")]
 Retention = Annotated[float, Field(ge=0, le=10_000_000_000, allow_inf_nan=False)]
 _LARGEST_CONFIG = 16_384
-_USER_INFO = re.compile(r"https?://[^/?#]*@")
 _WEB_URL = re.compile(r"https?://[^\s\x00-\x1f\x7f]+")
 #: What a tenant key cannot change of its own tenant.
 ADMIN_FIELDS = frozenset({"active", "rate_limits", "retention_seconds", "large_file_config"})
@@ -81,8 +80,9 @@ class TenantFields(Request):
     def _web_url(cls, value: str | None) -> str | None:
         if value is not None and not _WEB_URL.fullmatch(value):
             raise ValueError("must start with http:// or https:// and hold no blanks")
-        if value is not None and _USER_INFO.match(value):
-            raise ValueError("must not hold a user; that goes into client_auth")
+        if value is not None and "@" in re.split(r"[/?#\\]", value.partition("//")[2])[0]:
+            # It is stored and shown as it is.
+            raise ValueError("must not hold a user or a password; they belong into client_auth")
         return value
 
     @field_validator("large_file_config")

@@ -13,6 +13,8 @@ class AccountsTable(Table):
     """``deleted_at`` marks a removed account; its id may be used again."""
 
     schema = schema.account
+    #: One bad account must not stop the others.
+    keeps_damaged = True
 
     def after_write(self, connection: Connection) -> None:
         bump_directory(connection)

@@ -9,9 +9,8 @@ from sqlalchemy import Connection, select, update
 
 from mail_proxy.errors import EncryptionError
 from mail_proxy.sql import schema
+from mail_proxy.sql.keys import KEY_CHECK, prove_key
 from mail_proxy.sql.table import Table
-
-_KEY_CHECK = "mail-proxy"
 
 
 class InstanceTable(Table):
@@ -33,7 +32,11 @@ class InstanceTable(Table):
             ) from None
         if row is None:
             values = {"id": 1, "name": name, "created_at": now, "updated_at": now}
-            self.insert(connection, {**values, "key_check": _KEY_CHECK})
+            self.insert(connection, {**values, "key_check": KEY_CHECK})
+
+    def prove_key(self, connection: Connection) -> None:
+        """Raises EncryptionKeyChanged when the key was replaced since this process started."""
+        prove_key(connection, self._key)
 
 
 def bump_directory(connection: Connection) -> None:

@@ -16,6 +16,8 @@ class TenantsTable(Table):
     """``client_auth`` and ``large_file_config`` are JSON objects that are sealed whole."""
 
     schema = schema.tenant
+    #: One bad tenant must not stop the others.
+    keeps_damaged = True
 
     def before_write(self, connection: Connection, values: Row) -> Row:
         objects = {k: v for k, v in values.items() if k in _OBJECTS and isinstance(v, dict)}
@@ -27,6 +29,6 @@ class TenantsTable(Table):
     def _open(self, row: Row) -> Row:
         row = super()._open(row)
         for name in _OBJECTS:
-            if row.get(name) is not None:
+            if isinstance(row.get(name), str):
                 row[name] = orjson.loads(row[name])
         return row
