@@ -155,6 +155,10 @@ class MailProxy:
         """The settings that may change at run time, as they are in effect."""
         return self._directory.snapshot.queue
 
+    async def follow_settings(self) -> None:
+        """See what this or another process has changed, at once."""
+        await self._directory.current()
+
     def status(self, pending: int) -> Status:
         """State of the instance; ``pending`` is the count to show."""
         return Status(

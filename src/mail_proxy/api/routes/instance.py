@@ -21,4 +21,6 @@ async def get(service: Service, caller: Admin) -> InstanceAnswer:
 async def update(service: Service, caller: Admin, body: InstanceIn) -> InstanceAnswer:
     """Change the given fields only. Settings that are set here are stronger than those of the
     start, for all processes, until they are set to null."""
-    return await service.door.call(operations.update, caller, body)
+    answer = await service.door.call(operations.update, caller, body)
+    await service.follow_settings()
+    return answer
