@@ -39,6 +39,7 @@ _COUNTS = {
     "chaos-messages": "messages of chaos",
     "faults": "faults of chaos",
     "fairness-messages": "messages of the other tenant in fairness",
+    "hang-messages": "messages of the account that works in hang",
     "seed": "of the random moments",
     "repeat": "runs of each measurement; the table shows medians",
 }

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from benchmarks import messages
 from benchmarks.postgres import Postgres
@@ -35,6 +35,7 @@ class Options:
     #: Whether chaos saves the account after each fault, which ends the pause of one in trouble.
     saves_account: bool = False
     fairness_messages: int = 50_000
+    hang_messages: int = 10_000
     stall_seconds: float = 120
     pg_bin: Path | None = None
     launch: Launch = field(default_factory=Launch)
@@ -64,8 +65,9 @@ class Bench:
     def smtp_sink(self) -> SmtpSink:
         return SmtpSink(self.children, self.new_directory("smtp-sink"))
 
-    def recording_sink(self) -> RecordingSink:
-        return RecordingSink(self.children, self.new_directory("recording-sink"))
+    def recording_sink(self, silent_from: str | None = None) -> RecordingSink:
+        """`silent_from`: `greeting` or a command to which it gives no answer any more."""
+        return RecordingSink(self.children, self.new_directory("recording-sink"), silent_from)
 
     def new_database(self) -> str | None:
         """None means the instance's own SQLite file."""
@@ -96,8 +98,8 @@ class Bench:
                 proxy.add_account(sink.port)
             yield proxy
 
-    def queue(self, proxy: Proxy, prefix: str, total: int) -> None:
-        for number, body in messages.calls(prefix, total, self.options.size_bytes):
+    def queue(self, proxy: Proxy, prefix: str, total: int, **fields: Any) -> None:
+        for number, body in messages.calls(prefix, total, self.options.size_bytes, **fields):
             proxy.add_messages(body, number)
 
     def wait_accepted(self, proxy: Proxy, sink: Sink, target: int) -> float:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 CALL_LIMIT = 1000  # the proxy's max_enqueue_batch
 _LINE = "The quick brown fox jumps over the lazy dog, and the mail goes out on time.\n"
@@ -15,8 +16,8 @@ def mail_id(prefix: str, number: int) -> str:
     return f"{prefix}-{number:07d}"
 
 
-def call(prefix: str, first: int, count: int, size_bytes: int) -> bytes:
-    """The body of one add-messages call."""
+def call(prefix: str, first: int, count: int, size_bytes: int, **fields: Any) -> bytes:
+    """The body of one add-messages call; each message has ``fields`` too."""
     body = body_text(size_bytes)
     messages = [
         {
@@ -25,14 +26,15 @@ def call(prefix: str, first: int, count: int, size_bytes: int) -> bytes:
             "to": [f"user{number}@example.org"],
             "subject": f"Message {number} of {prefix}",
             "body": body,
+            **fields,
         }
         for number in range(first, first + count)
     ]
     return json.dumps({"messages": messages}).encode()
 
 
-def calls(prefix: str, total: int, size_bytes: int) -> Iterator[tuple[int, bytes]]:
+def calls(prefix: str, total: int, size_bytes: int, **fields: Any) -> Iterator[tuple[int, bytes]]:
     """Pairs of message count and call body."""
     for first in range(0, total, CALL_LIMIT):
         count = min(CALL_LIMIT, total - first)
-        yield count, call(prefix, first, count, size_bytes)
+        yield count, call(prefix, first, count, size_bytes, **fields)

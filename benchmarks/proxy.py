@@ -227,11 +227,14 @@ class Proxy:
         if answer["queued"] != count:
             raise BenchmarkError(f"{answer['queued']} of {count} queued: {answer['rejected'][:3]}")
 
-    def suspend(self) -> None:
-        self.request("POST", "/commands/suspend?tenant_id=default")
+    def add_tenant(self, tenant: str) -> None:
+        self.request("POST", "/tenant", json.dumps({"id": tenant}).encode())
 
-    def activate(self) -> None:
-        self.request("POST", "/commands/activate?tenant_id=default")
+    def suspend(self, tenant: str = "default") -> None:
+        self.request("POST", f"/commands/suspend?tenant_id={tenant}")
+
+    def activate(self, tenant: str = "default") -> None:
+        self.request("POST", f"/commands/activate?tenant_id={tenant}")
 
     def pending(self) -> int:
         return int(self.request("GET", "/status")["pending_messages"])

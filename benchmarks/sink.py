@@ -2,6 +2,9 @@
 
 One line a message on standard output, written before the client gets its 250:
 CLOCK_MONOTONIC in nanoseconds, a blank, the X-Genro-Mail-ID.
+
+Called with a second argument, ``greeting`` or a command's name, it says nothing from there on,
+and keeps the connection open.
 """
 
 import asyncio
@@ -32,7 +35,9 @@ _REPLIES = {
 
 
 class SinkProtocol(asyncio.Protocol):
-    def __init__(self) -> None:
+    def __init__(self, silent_from: bytes = b"") -> None:
+        self._silent_from = silent_from
+        self._is_silent = silent_from == b"GREETING"
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._searched = 0
@@ -40,13 +45,14 @@ class SinkProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's own do not inherit
-        self._transport.write(b"220 sink ESMTP\r\n")
+        if not self._is_silent:
+            self._transport.write(b"220 sink ESMTP\r\n")
 
     def data_received(self, data: bytes) -> None:
         assert self._transport is not None
         self._buffer += data
         replies = bytearray()
-        while (reply := self._next_reply()) is not None:
+        while not self._is_silent and (reply := self._next_reply()) is not None:
             replies += reply
         if replies:
             self._transport.write(bytes(replies))
@@ -62,6 +68,9 @@ class SinkProtocol(asyncio.Protocol):
             return None
         verb = bytes(self._buffer[:4]).upper()
         del self._buffer[: end + 2]
+        if verb == self._silent_from:
+            self._is_silent = True
+            return None
         if verb == b"DATA":
             self._in_data = True
             self._searched = 0
@@ -83,9 +92,9 @@ class SinkProtocol(asyncio.Protocol):
         return b"250 2.0.0 Ok\r\n"
 
 
-async def serve(port: int) -> None:
+async def serve(port: int, silent_from: bytes) -> None:
     server = await asyncio.get_running_loop().create_server(
-        SinkProtocol, "127.0.0.1", port, backlog=1000
+        lambda: SinkProtocol(silent_from), "127.0.0.1", port, backlog=1000
     )
     async with server:
         await server.serve_forever()
@@ -93,13 +102,14 @@ async def serve(port: int) -> None:
 
 def main() -> None:
     port = int(sys.argv[1])
+    silent_from = "".join(sys.argv[2:]).upper().encode()
     with contextlib.suppress(KeyboardInterrupt):
         try:
             import uvloop
         except ImportError:
-            asyncio.run(serve(port))
+            asyncio.run(serve(port, silent_from))
         else:
-            uvloop.run(serve(port))
+            uvloop.run(serve(port, silent_from))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from benchmarks.processes import Children, Process, free_port, unprivileged_user
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _COUNTER = re.compile(rb"mesg=(\d+)\r")
+_ESTABLISHED = "01"  # in /proc/net/tcp
 _COUNTER_BYTES = 96  # more than one running counter line is long
 
 
@@ -89,18 +90,20 @@ class SmtpSink(_ServerProcess):
 class RecordingSink(_ServerProcess):
     """Our own sink: knows each message by its X-Genro-Mail-ID, and when it came."""
 
-    def __init__(self, children: Children, output: Path) -> None:
+    def __init__(self, children: Children, output: Path, silent_from: str | None = None) -> None:
         super().__init__(children, output)
+        self._silent_from = silent_from
         self.arrivals: Counter[str] = Counter()
         self.accepted_ns: dict[str, int] = {}
         self.every_ns: defaultdict[str, list[int]] = defaultdict(list)
         self._read_to = 0
 
     def _launch(self) -> Process:
+        silence = [self._silent_from] if self._silent_from else []
         with self._output.open("wb") as output:
             return self._children.start(
-                "recording sink",
-                [sys.executable, "-m", "benchmarks.sink", str(self.port)],
+                "silent sink" if silence else "recording sink",
+                [sys.executable, "-m", "benchmarks.sink", str(self.port), *silence],
                 cwd=REPOSITORY,
                 stdout=output,
             )
@@ -108,6 +111,12 @@ class RecordingSink(_ServerProcess):
     def count(self) -> int:
         self._read()
         return self.arrivals.total()
+
+    def connections(self) -> int:
+        """Those that are open now, from the kernel's table."""
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        ours = f":{self.port:04X}"
+        return sum(row[2].endswith(ours) and row[3] == _ESTABLISHED for row in rows)
 
     def distinct(self) -> int:
         self._read()

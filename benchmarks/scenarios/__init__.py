@@ -7,6 +7,8 @@ from benchmarks.scenarios.chaos import chaos
 from benchmarks.scenarios.crash import crash
 from benchmarks.scenarios.dispatchers import two_dispatchers
 from benchmarks.scenarios.drain import drain
+from benchmarks.scenarios.fairness import fairness
+from benchmarks.scenarios.hang import hang
 from benchmarks.scenarios.intake import intake
 from benchmarks.scenarios.latency import latency
 from benchmarks.scenarios.rate_limit import rate_limit
@@ -32,6 +34,8 @@ SCENARIOS = {
     "drain": Scenario(drain, "drain rate with a long history against none", repeats_itself=True),
     "crash": Scenario(crash, "kill -9 during a drain: lost and copies"),
     "chaos": Scenario(chaos, "kills, database restarts, cut connections: lost and copies"),
+    "fairness": Scenario(fairness, "one message beside another tenant's backlog that drains"),
+    "hang": Scenario(hang, "throughput beside an account that hangs", repeats_itself=True),
     "two-dispatchers": Scenario(two_dispatchers, "two proxies on one PostgreSQL"),
     "rate-limit": Scenario(
         rate_limit, "a limit a minute with four dispatchers on one PostgreSQL", by_default=False

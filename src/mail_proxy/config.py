@@ -118,7 +118,9 @@ class ConcurrencyConfig(_Group):
         0, description="Processes that deliver; 0: the one with the API delivers itself."
     )
     max_concurrent_sends: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        50, description="SMTP transactions at once, per process."
+        50,
+        description="SMTP transactions at once, per process; those that take over a second do "
+        "not count.",
     )
     max_concurrent_per_account: Annotated[int, Field(ge=1, le=1000)] = Field(
         10, description="SMTP connections at once to one account, per process."

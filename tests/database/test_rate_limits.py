@@ -12,6 +12,7 @@ from mail_proxy.config import ConcurrencyConfig
 from mail_proxy.delivery.claiming import Capacity, Claim, Claimer
 from mail_proxy.delivery.limiter import RateLimiter
 from mail_proxy.delivery.outcomes import Settlement
+from mail_proxy.delivery.shares import Shares
 from mail_proxy.domain.limits import DAY, HOUR, MINUTE, WIDTHS
 from mail_proxy.domain.outcome import Deferred, Failed, Outcome, Sent
 from mail_proxy.domain.retry import RetryStrategy
@@ -38,10 +39,8 @@ class Sending:
         snapshot = await self.directory.current()
         capacity = Capacity(
             rooms=dict.fromkeys(snapshot.accounts, room),
-            tenant_rooms={},
-            most=1000,
-            most_of_tenant=1000,
-            most_bytes=10**9,
+            messages=Shares(10_000),
+            octets=Shares(10**9),
             limited_until={},
         )
         claimer = Claimer(self.tables)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from mail_proxy.delivery.shares import Shares
 from mail_proxy.domain.account import Account
 from mail_proxy.domain.limits import RateLimit
 from mail_proxy.domain.message import Priority
@@ -29,17 +30,16 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Capacity:
-    """What this process can take: for each account and tenant that it knows, and in all.
+    """What this process can take: for each account that it knows, and in all.
 
-    An account that is missing in ``rooms`` is new here and takes a few. ``limited_until`` spares
+    An account that is missing in ``rooms`` is new here and takes a few. ``messages`` and
+    ``octets`` are what the process has in hand; a claim adds to them. ``limited_until`` spares
     accounts that were found at their rate limit a look before that time (Unix seconds).
     """
 
     rooms: Mapping[str, int]
-    tenant_rooms: Mapping[str, int]
-    most: int
-    most_of_tenant: int
-    most_bytes: int
+    messages: Shares
+    octets: Shares
     limited_until: Mapping[str, float]
 
 
@@ -138,10 +138,9 @@ class _Round:
         self._capacity = capacity
         self._now = now
         self._claim = claim
-        self._left = capacity.most
-        self._bytes_left = capacity.most_bytes
+        self._messages = capacity.messages
+        self._octets = capacity.octets
         self._taken: dict[str, int] = {}
-        self._taken_of_tenant: dict[str, int] = {}
         self._troubled: dict[str, Row] = {}
         self._of_accounts: dict[str, Use] = {}
         self._of_tenants: dict[str, Use] = {}
@@ -156,7 +155,7 @@ class _Round:
             lock=True,
         )
         for priority in Priority:
-            if self._left > 0 and self._bytes_left > 0:
+            if self._messages.free > 0 and self._octets.free > 0:
                 self._pass(priority, accounts)
         self._note_limited(accounts)
         for pk in self._claim.probes:
@@ -174,9 +173,9 @@ class _Round:
         if not rooms:
             return
         # An equal share for each, so that no account fills the process before the others.
-        share = max(1, self._left // len(rooms))
+        share = max(1, self._messages.free // len(rooms))
         limit = min(max(rooms.values()), share)
-        asked = list(rooms)[: self._left]
+        asked = list(rooms)[: self._messages.free]
         found = self._tables.queue.due(self._connection, asked, priority, self._now, limit)
         counts: dict[str, int] = {}
         for message in found:
@@ -196,15 +195,11 @@ class _Round:
         if priority is Priority.IMMEDIATE:
             room = max(room, _URGENT_ROOM)
         room -= self._taken.get(pk, 0)
-        return min(room, self._tenant_room(account.tenant_id), self._allowance(account))
-
-    def _tenant_room(self, tenant_id: str) -> int:
-        room = self._capacity.tenant_rooms.get(tenant_id, self._capacity.most_of_tenant)
-        return room - self._taken_of_tenant.get(tenant_id, 0)
+        return min(room, self._messages.room(pk, account.tenant_id), self._allowance(account))
 
     def _allowance(self, account: Account) -> int:
         """How many messages the rate limits admit; large where there are none."""
-        allowed = self._capacity.most
+        allowed = max(0, self._messages.free)
         for use in self._uses(account):
             allowed = min(allowed, use.allowance(self._now))
         return allowed
@@ -216,22 +211,24 @@ class _Round:
     def _take(self, message: ClaimedMessage, rooms: dict[str, int]) -> bool:
         pk = message.account_pk
         account = self._snapshot.accounts[pk]
-        fits = self._bytes_left >= message.size or not self._claim.messages
-        room = min(rooms[pk], self._left, self._tenant_room(account.tenant_id))
-        if room <= 0 or not fits or self._allowance(account) <= 0:
+        room = min(rooms[pk], self._messages.room(pk, account.tenant_id))
+        if room <= 0 or not self._fits(account, message) or self._allowance(account) <= 0:
             return False
         rooms[pk] -= 1
-        self._left -= 1
-        self._bytes_left -= message.size
+        self._messages.take(pk, account.tenant_id)
+        self._octets.take(pk, account.tenant_id, message.size)
         self._taken[pk] = self._taken.get(pk, 0) + 1
-        of_tenant = self._taken_of_tenant.get(account.tenant_id, 0)
-        self._taken_of_tenant[account.tenant_id] = of_tenant + 1
         for use in self._uses(account):
             use.in_flight += 1
         if pk in self._troubled:
             self._claim.probes.add(pk)
         self._claim.messages.append(message)
         return True
+
+    def _fits(self, account: Account, message: ClaimedMessage) -> bool:
+        room = self._octets.room(account.pk, account.tenant_id)
+        is_first = self._octets.held(account.pk) == 0  # however large it is
+        return message.size <= room or (is_first and room > 0)
 
     def _note_limited(self, accounts: Sequence[Account]) -> None:
         """Accounts at their limit: those that wait are left in peace until it admits the next."""

@@ -15,6 +15,7 @@ from mail_proxy.delivery.limiter import RateLimiter
 from mail_proxy.delivery.outcomes import Settlement
 from mail_proxy.delivery.pipeline import Pipeline
 from mail_proxy.delivery.recorder import OutcomeRecorder
+from mail_proxy.delivery.shares import Shares
 from mail_proxy.delivery.slots import FairSlots
 from mail_proxy.domain.account import Account
 from mail_proxy.domain.message import MessageState
@@ -34,9 +35,7 @@ from mail_proxy.telemetry.metrics import MailMetrics
 
 _log = logging.getLogger("mail_proxy.delivery")
 _MOST_CLAIMED = 2000
-#: One tenant's backlog leaves room for the others'.
-_MOST_CLAIMED_OF_TENANT = _MOST_CLAIMED // 2
-_MOST_CLAIMED_BYTES = 64_000_000
+_MOST_CLAIMED_BYTES = 100_000_000
 #: After ``shutdown_timeout``, for the outcomes of what was broken off.
 _LAST_WRITES_SECONDS = 5.0
 
@@ -209,19 +208,14 @@ class Dispatcher:
             lane.supplied(may_have_more=pk in claim.full and pk not in claim.limited)
 
     def _capacity(self) -> Capacity:
-        load = size = 0
-        of_tenants: dict[str, int] = {}
-        for lane in self._lanes.values():
-            load += lane.load
-            size += lane.size
-            tenant_id = lane.account.tenant_id
-            of_tenants[tenant_id] = of_tenants.get(tenant_id, 0) + lane.load
+        messages, octets = Shares(_MOST_CLAIMED), Shares(_MOST_CLAIMED_BYTES)
+        for pk, lane in self._lanes.items():
+            messages.take(pk, lane.account.tenant_id, lane.load)
+            octets.take(pk, lane.account.tenant_id, lane.size)
         return Capacity(
             rooms={pk: lane.room for pk, lane in self._lanes.items()},
-            tenant_rooms={t: max(0, _MOST_CLAIMED_OF_TENANT - n) for t, n in of_tenants.items()},
-            most=max(0, _MOST_CLAIMED - load),
-            most_of_tenant=_MOST_CLAIMED_OF_TENANT,
-            most_bytes=max(0, _MOST_CLAIMED_BYTES - size),
+            messages=messages,
+            octets=octets,
             limited_until=dict(self._limited_until),
         )
 
@@ -295,13 +289,13 @@ class Dispatcher:
     async def _attempt(self, account: Account, message: ClaimedMessage) -> Outcome | None:
         """None: it was not sent, and goes back to the queue with all that is claimed."""
         try:
-            await self._slots.acquire(message.tenant_id)
+            slot = await self._slots.acquire(account.tenant_id, account.pk)
             try:
                 if not self._lease.valid:
                     return None
                 return await self._pipeline.deliver(account, message)
             finally:
-                self._slots.release()
+                self._slots.release(slot)
         except CancelledAfterEndOfData:
             # By ``stop`` or a lost lease. What came of it has to be recorded all the same.
             return Uncertain("uncertain: broken off by the proxy after the end of data")
