@@ -75,6 +75,9 @@ class Stranger(Caller):
     def actor(self) -> str:
         return "nobody"
 
+    def reach(self, requested: str | None, snapshot: Snapshot) -> str:
+        raise Forbidden("log in first")
+
 
 class InactiveTenant(Forbidden):
     """A good key of a tenant that is switched off."""
