@@ -37,6 +37,7 @@ def talk(running: Running, *pieces: bytes) -> tuple[int, Any]:
         except ConnectionResetError:
             pass
     head, _, body = received.partition(b"\r\n\r\n")
+    assert b"x-request-id: " in head.lower()
     return int(head.split()[1]), json.loads(body)
 
 

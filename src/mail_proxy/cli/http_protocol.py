@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from typing import Any
 
 import orjson
@@ -73,7 +74,8 @@ class BoundedHttp(HttpToolsProtocol):
         body = orjson.dumps({"ok": False, "error": error, "detail": None})
         head = (
             b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
-            b"connection: close\r\n\r\n"
+            b"connection: close\r\nx-request-id: %b\r\n\r\n"
         )
-        self.transport.write(head % (status, len(body)) + body)
+        request_id = uuid.uuid4().hex.encode()
+        self.transport.write(head % (status, len(body), request_id) + body)
         self.transport.close()
