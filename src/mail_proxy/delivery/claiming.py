@@ -33,7 +33,7 @@ class Capacity:
     """What this process can take: for each account that it knows, and in all.
 
     An account that is missing in ``rooms`` is new here and takes a few. ``messages`` and
-    ``octets`` are what the process has in hand; a claim adds to them. ``limited_until`` spares
+    ``octets`` are what the process has in hand. ``limited_until`` spares
     accounts that were found at their rate limit a look before that time (Unix seconds).
     """
 
@@ -138,8 +138,9 @@ class _Round:
         self._capacity = capacity
         self._now = now
         self._claim = claim
-        self._messages = capacity.messages
-        self._octets = capacity.octets
+        # The transaction may run more than once.
+        self._messages = capacity.messages.copy()
+        self._octets = capacity.octets.copy()
         self._taken: dict[str, int] = {}
         self._troubled: dict[str, Row] = {}
         self._of_accounts: dict[str, Use] = {}
