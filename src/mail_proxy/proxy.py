@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 import logging
 import time
 from types import TracebackType
 from typing import Self
 
-from mail_proxy.config import ProxyConfig
+from mail_proxy.config import ProxyConfig, QueueConfig
 from mail_proxy.delivery.clock_guard import ClockGuard
 from mail_proxy.delivery.engine import DeliveryEngine, connection_pool
 from mail_proxy.delivery.holding import SuspensionSweep
@@ -20,10 +19,12 @@ from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.operations.access import Authenticator, Caller
 from mail_proxy.operations.account_test import AccountTest
+from mail_proxy.operations.command_log import CommandLog
 from mail_proxy.operations.intake import Intake
 from mail_proxy.operations.keys import find_key
 from mail_proxy.operations.operation import Door, Signals
 from mail_proxy.operations.pending import PendingCounts
+from mail_proxy.operations.refusals import Refusals
 from mail_proxy.operations.upkeep import Upkeep
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
@@ -34,18 +35,13 @@ from mail_proxy.sql.migrations import upgrade
 from mail_proxy.sql.notices import Notices
 from mail_proxy.sql.tables import Tables
 from mail_proxy.telemetry.metrics import MailMetrics
-from mail_proxy.wire.service import Status
+from mail_proxy.wire.service import Status, program_version
 from mail_proxy.workers.link import Orders
 from mail_proxy.workers.supervisor import WorkerProcesses
 
 _log = logging.getLogger("mail_proxy.proxy")
 #: Notices to the other hosts.
 _MESSAGES_DUE, _DIRECTORY_CHANGED, _RUN_NOW = "messages", "directory", "run-now:"
-
-
-def version() -> str:
-    """Version of the installed distribution."""
-    return importlib.metadata.version("genro-mail-proxy")
 
 
 class MailProxy:
@@ -67,13 +63,15 @@ class MailProxy:
         self._started = time.monotonic()
         self._stopped = False
         self.metrics = MailMetrics()
-        self._directory = Directory(db, tables, config.concurrency)
+        self._directory = Directory(db, tables, config.concurrency, config.queue)
         token = config.api_token.get_secret_value() if config.api_token else None
         self.authenticator = Authenticator(token, self._directory, clock)
         self._signals = Signals()
-        self.door = Door(db, tables, self._directory, config, self._signals, clock)
+        self.refusals = Refusals(db, tables, clock)
+        self.door = Door(db, tables, self._directory, config, self._signals, clock, self.refusals)
         self.pending = PendingCounts(self.door)
-        self.intake = Intake(db, tables, self._directory, config, self._signals, clock)
+        self.intake = Intake(db, tables, self._directory, self._signals, clock, self.refusals)
+        self.command_log = CommandLog(self.door, db, tables)
         self.upkeep = Upkeep(self.door, db, tables, self._signals)
         self._pool = connection_pool(config, clock)
         self.account_test = AccountTest(self.door, self._directory, SmtpSender(self._pool))
@@ -84,7 +82,7 @@ class MailProxy:
         self._delivery = self._delivering(key)
         self._notices = Notices(db, name, self._heard)
         self._sweep = SuspensionSweep(db, tables.held, self._messages_due)
-        self._retention = Retention(db, tables, config.queue, clock)
+        self._retention = Retention(db, tables, lambda: self.queue, clock)
         self._clock_guard = ClockGuard(
             db,
             tables.future_stamps,
@@ -112,7 +110,7 @@ class MailProxy:
         try:
             key = await asyncio.to_thread(find_key, config, db)
             tables = Tables.of(db, key)
-            await asyncio.to_thread(_prepare, db, tables, config, clock.now())
+            await asyncio.to_thread(_prepare, db, tables, config, key, clock.now())
             proxy = cls(config, db, tables, key, clock, report_delivery_callable)
             await proxy._start()
         except BaseException:
@@ -153,6 +151,15 @@ class MailProxy:
         self.metrics.close()
         _log.info("action=proxy.stopped")
 
+    @property
+    def queue(self) -> QueueConfig:
+        """The settings that may change at run time, as they are in effect."""
+        return self._directory.snapshot.queue
+
+    async def follow_settings(self) -> None:
+        """See what this or another process has changed, at once."""
+        await self._directory.current()
+
     def status(self, pending: int) -> Status:
         """State of the instance; ``pending`` is the count to show."""
         return Status(
@@ -160,7 +167,7 @@ class MailProxy:
             scheduler_active=self._delivers and self._delivery.alive,
             pending_messages=pending,
             uptime_seconds=round(time.monotonic() - self._started, 3),
-            version=version(),
+            version=program_version(),
             database=self._db.adapter.name,
         )
 
@@ -267,8 +274,8 @@ class MailProxy:
             self._run_now_here(notice.removeprefix(_RUN_NOW) or None)
 
 
-def _prepare(db: SqlDb, tables: Tables, config: ProxyConfig, now: float) -> None:
-    before, after = upgrade(db)
+def _prepare(db: SqlDb, tables: Tables, config: ProxyConfig, key: bytes, now: float) -> None:
+    before, after = upgrade(db, key=key)
     if before != after:
         _log.info("action=schema.upgraded from=%s to=%s", before, after)
     db.write_now(_first_rows, tables, config.name, now)

@@ -34,7 +34,7 @@ async def test_only_what_has_changed_is_read_again(
 ) -> None:
     before = await directory.current()
     values = {"host": "elsewhere", "version": 2, "password": "secret"}
-    await db.write(tables.accounts.update, {"pk": accounts["t"]}, values)
+    await db.write(tables.accounts.update, {"pk": accounts["t"], "tenant_id": "t"}, values)
     await db.write(tables.tenants.update, {"id": "u"}, {"active": False})
 
     after = await directory.current()
@@ -53,7 +53,9 @@ async def test_what_is_removed_is_gone(
     db: SqlDb, tables: Tables, directory: Directory, accounts: dict[str, str]
 ) -> None:
     await directory.current()
-    await db.write(tables.accounts.update, {"pk": accounts["t"]}, {"deleted_at": 5.0})
+    await db.write(
+        tables.accounts.update, {"pk": accounts["t"], "tenant_id": "t"}, {"deleted_at": 5.0}
+    )
     await db.write(lambda c: tables.tenants.delete(c, id="u"))
     await db.write(tables.tenants.update, {"id": "v"}, {"active": False})
     after = await directory.current()
@@ -66,8 +68,10 @@ async def test_an_id_that_is_used_again_means_the_new_account(
     db: SqlDb, tables: Tables, directory: Directory, accounts: dict[str, str]
 ) -> None:
     await directory.current()
-    await db.write(tables.accounts.update, {"pk": accounts["t"]}, {"deleted_at": 5.0})
-    row = await db.read(lambda c: tables.accounts.get(c, pk=accounts["t"]))
+    await db.write(
+        tables.accounts.update, {"pk": accounts["t"], "tenant_id": "t"}, {"deleted_at": 5.0}
+    )
+    row = await db.read(lambda c: tables.accounts.get(c, pk=accounts["t"], tenant_id="t"))
     new = "01990000-0000-7000-8000-000000000001"
     await db.write(tables.accounts.insert, {**row, "pk": new, "deleted_at": None})
     after = await directory.current()

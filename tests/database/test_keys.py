@@ -12,6 +12,7 @@ from mail_proxy.kit.ids import uuid7
 from mail_proxy.sql import Connection, Damaged, SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.keys import fits, reencrypt
+from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.instance import bump_directory
 from mail_proxy.testing.builders import add_tenant
@@ -35,7 +36,7 @@ async def add_accounts(db: SqlDb, tables: Tables) -> tuple[str, str]:
     first, second = await add_tenant(db, tables, "t"), await add_tenant(db, tables, "u")
     for pk, secret in ((first, SECRET), (second, OTHER)):
         values = {"password": secret, "imap_password": f"imap {secret}"}
-        await db.write(tables.accounts.update, {"pk": pk}, values)
+        await db.write(tables.accounts.update, {"pk": pk, "tenant_id": EVERY_TENANT}, values)
     return first, second
 
 
@@ -50,13 +51,13 @@ async def test_a_value_that_was_moved_is_refused_and_the_reason_names_its_place(
         else "imap_password"
     )
     await write(db, f"UPDATE account SET password = {source} WHERE pk = '{first}'")
-    moved = await db.read(lambda c: tables.accounts.get(c, pk=first))
+    moved = await db.read(lambda c: tables.accounts.get(c, tenant_id=EVERY_TENANT, pk=first))
     assert isinstance(moved["password"], Damaged)
     assert moved["password"].reason.startswith(f"account.password of row {first}: ")
     assert moved["imap_password"] == f"imap {SECRET}"
     assert SECRET not in repr(moved["password"])
     assert OTHER not in repr(moved["password"])
-    untouched = await db.read(lambda c: tables.accounts.get(c, pk=second))
+    untouched = await db.read(lambda c: tables.accounts.get(c, tenant_id=EVERY_TENANT, pk=second))
     assert untouched["password"] == OTHER
 
 
@@ -82,9 +83,13 @@ async def test_tables_that_do_not_keep_damage_raise_it(db: SqlDb, tables: Tables
 async def test_damage_cannot_be_written_back(db: SqlDb, tables: Tables) -> None:
     first, _ = await add_accounts(db, tables)
     await write(db, f"UPDATE account SET password = 'ENC:AAAA' WHERE pk = '{first}'")
-    row = await db.read(lambda c: tables.accounts.get(c, pk=first))
+    row = await db.read(lambda c: tables.accounts.get(c, tenant_id=EVERY_TENANT, pk=first))
     with pytest.raises(EncryptionError, match=r"account\.password of row"):
-        await db.write(tables.accounts.update, {"pk": first}, {"password": row["password"]})
+        await db.write(
+            tables.accounts.update,
+            {"pk": first, "tenant_id": EVERY_TENANT},
+            {"password": row["password"]},
+        )
 
 
 async def test_all_values_open_with_the_new_key_and_none_with_the_old(
@@ -101,18 +106,18 @@ async def test_all_values_open_with_the_new_key_and_none_with_the_old(
     assert (await db.read(fits, KEY), await db.read(fits, NEW)) == (False, True)
 
     after = Tables.of(db, NEW)
-    account = await db.read(lambda c: after.accounts.get(c, pk=first))
+    account = await db.read(lambda c: after.accounts.get(c, tenant_id=EVERY_TENANT, pk=first))
     assert (account["password"], account["imap_password"]) == (SECRET, f"imap {SECRET}")
     tenant = await db.read(lambda c: after.tenants.get(c, id="t"))
     assert {name: tenant[name] for name in values} == values
-    old = await db.read(lambda c: tables.accounts.get(c, pk=first))
+    old = await db.read(lambda c: tables.accounts.get(c, tenant_id=EVERY_TENANT, pk=first))
     assert isinstance(old["password"], Damaged)
     assert isinstance(old["imap_password"], Damaged)
 
 
 async def test_many_rows_are_encrypted_anew(db: SqlDb, tables: Tables) -> None:
     first, _ = await add_accounts(db, tables)
-    row = await db.read(lambda c: tables.accounts.get(c, pk=first))
+    row = await db.read(lambda c: tables.accounts.get(c, tenant_id=EVERY_TENANT, pk=first))
 
     def add(connection: Connection) -> None:
         for number in range(1100):
@@ -133,7 +138,7 @@ async def test_a_damaged_value_is_named_and_nothing_is_changed(db: SqlDb, tables
     with pytest.raises(EncryptionError, match=f"account.password of row {first}"):
         await db.write(reencrypt, db, KEY, NEW, ignore)
     assert await db.read(fits, KEY)
-    row = await db.read(lambda c: tables.accounts.get(c, pk=second))
+    row = await db.read(lambda c: tables.accounts.get(c, tenant_id=EVERY_TENANT, pk=second))
     assert row["password"] == OTHER
 
 
@@ -146,13 +151,17 @@ async def test_who_has_the_old_key_writes_no_secret_and_reads_no_directory_any_m
     await db.write(reencrypt, db, KEY, NEW, ignore)
     await db.write(bump_directory)
     with pytest.raises(EncryptionKeyChanged, match="restart"):
-        await db.write(tables.accounts.update, {"pk": first}, {"password": "written late"})
+        await db.write(
+            tables.accounts.update,
+            {"pk": first, "tenant_id": EVERY_TENANT},
+            {"password": "written late"},
+        )
     with pytest.raises(EncryptionKeyChanged, match="restart"):
         await directory.current()
     assert directory.snapshot is before
     assert before.accounts[first].login.password == SECRET
     after = Tables.of(db, NEW)
-    row = await db.read(lambda c: after.accounts.get(c, pk=first))
+    row = await db.read(lambda c: after.accounts.get(c, tenant_id=EVERY_TENANT, pk=first))
     assert row["password"] == SECRET
     with pytest.raises(EncryptionKeyChanged):
         await db.write(reencrypt, db, KEY, bytes(32), ignore)

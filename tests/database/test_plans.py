@@ -11,6 +11,7 @@ from tests.database.test_queue import NOW, claim, make_account, new, register
 
 from mail_proxy.domain.limits import RateLimit
 from mail_proxy.sql import SqlDb, schema
+from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables, listing
 from mail_proxy.sql.tables.listing import MessageFilter
 
@@ -77,7 +78,7 @@ async def test_leases(db: SqlDb, tables: Tables, account: str) -> None:
 
 
 async def test_counts(db: SqlDb, tables: Tables, account: str) -> None:
-    for which in ((), ("t",), ("t", "b")):
+    for which in ((EVERY_TENANT,), ("t",), ("t", "b")):
         assert await scans(db, tables.messages.count_waiting, *which) == []
 
 

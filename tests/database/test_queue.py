@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from mail_proxy.domain.message import MessageState
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.sql import SqlDb
+from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables, listing
 from mail_proxy.sql.tables.events import NewEvent
 from mail_proxy.sql.tables.listing import MessageFilter
@@ -150,7 +151,7 @@ async def test_an_outcome_is_written_with_its_event_by_the_claimer_alone(
 
     row = await db.read(tables.messages.detail, "t", "m")
     assert row["state"] == MessageState.SENT
-    events = await db.read(tables.events.of_message, message.pk)
+    events = await db.read(tables.events.of_message, "t", message.pk)
     assert [e["event_type"] for e in events] == ["queued", "sent"]
     assert events[1]["data"] == {"n": 1}
 
@@ -205,7 +206,7 @@ async def test_thousands_go_in_and_out_with_a_handful_of_statements(
     claimed = await db.write(claim(tables, [account], me, limit=5000))
     assert [m.id for m in claimed] == [str(i) for i in range(2345)]
     assert len(await db.write(tables.queue.record, [change(m) for m in claimed])) == 2345
-    assert await db.read(tables.messages.count_waiting) == 0
+    assert await db.read(tables.messages.count_waiting, EVERY_TENANT) == 0
 
 
 async def test_unreported_events_come_in_order_and_wait_behind_one_that_was_put_off(

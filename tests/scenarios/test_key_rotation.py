@@ -16,6 +16,7 @@ from tests.scenarios.command_line import CommandLine
 from mail_proxy.encryption import KEY_VARIABLE, generate_key
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.keys import fits
+from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables
 
 PASSWORD = "the stored password"
@@ -60,7 +61,9 @@ class Shop:
         """Whether the stored password is what was saved, with this key."""
         db = SqlDb(self.database_url)
         try:
-            rows = db.read_now(lambda c: Tables.of(db, key).accounts.select(c))
+            rows = db.read_now(
+                lambda c: Tables.of(db, key).accounts.select(c, tenant_id=EVERY_TENANT)
+            )
             return bool(db.read_now(fits, key)) and [r["password"] for r in rows] == [PASSWORD]
         finally:
             db.dispose()

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import typer
 
-from mail_proxy.cli.commands import keys
+from mail_proxy.cli.commands import keys, log
 from mail_proxy.cli.instance import Instance, home_folder, is_name
 
 commands = typer.Typer(
@@ -21,6 +21,7 @@ commands = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 commands.add_typer(keys.commands, name="keys")
+commands.command()(log.log)
 
 
 def chosen(words: Sequence[str], environ: Mapping[str, str]) -> Instance | None:
@@ -42,5 +43,5 @@ def run(instance: Instance, words: Sequence[str]) -> None:
 
 
 def _names() -> set[str | None]:
-    single = {command.name for command in commands.registered_commands}
+    single = {c.name or c.callback.__name__ for c in commands.registered_commands if c.callback}
     return single | {group.name for group in commands.registered_groups}

@@ -355,7 +355,7 @@ class Dispatcher:
         probe: bool,
     ) -> Row | None:
         """The account's health, or None where it was saved since: then it gets a new chance."""
-        saved = self._tables.accounts.find(connection, pk=account.pk)
+        saved = self._tables.accounts.find(connection, tenant_id=account.tenant_id, pk=account.pk)
         if saved is None or saved["version"] != account.login.version:
             return None
         row = self._tables.health.trouble(connection, account.pk, trouble.reason, now, probe=probe)

@@ -12,13 +12,13 @@ from mail_proxy.kit.ids import uuid7
 from mail_proxy.operations.operation import Context, operation
 from mail_proxy.sql.table import Damaged, Row
 from mail_proxy.wire.accounts import (
-    MASK,
     AccountAnswer,
     AccountIn,
     AccountOut,
     AccountSaved,
     AccountsOut,
 )
+from mail_proxy.wire.secrets import MASK
 from mail_proxy.wire.tenants import Done
 
 _DEFAULTS: dict[str, Any] = {
@@ -57,7 +57,7 @@ def save(context: Context, request: AccountIn) -> AccountSaved:
     else:
         pk = old["pk"]
         # Locked, so that of two saves at the same time each makes a version of its own.
-        with accounts.record(connection, pk=pk, deleted_at=None) as row:
+        with accounts.record(connection, **_identity(old), deleted_at=None) as row:
             row.update(_wanted(context, request, row))
             row.update(version=row["version"] + 1, updated_at=context.now)
         context.tables.health.heal(connection, pk)
@@ -86,7 +86,7 @@ def list_accounts(context: Context, request: None) -> AccountsOut:
         deleted_at=None,
         order_by=accounts.columns["id"],
     )
-    troubled = context.tables.health.troubled(context.connection)
+    troubled = context.tables.health.of_tenant(context.connection, context.tenant_id)
     return AccountsOut(accounts=[_shown(row, troubled.get(row["pk"])) for row in rows])
 
 
@@ -94,19 +94,19 @@ def list_accounts(context: Context, request: None) -> AccountsOut:
 def get(context: Context, request: WhichAccount) -> AccountAnswer:
     """One account, secrets masked."""
     row = _living(context, request.id)
-    troubled = context.tables.health.troubled(context.connection)
+    troubled = context.tables.health.of_tenant(context.connection, context.tenant_id)
     return AccountAnswer(account=_shown(row, troubled.get(row["pk"])))
 
 
 @operation("accounts.delete", mutates=True)
 def delete(context: Context, request: WhichAccount) -> Done:
     """Remove an account; what waits for it ends in error and is reported."""
-    pk = _living(context, request.id)["pk"]
-    with context.tables.accounts.record(context.connection, pk=pk, deleted_at=None) as row:
+    identity = _identity(_living(context, request.id))
+    with context.tables.accounts.record(context.connection, **identity, deleted_at=None) as row:
         row.update(deleted_at=context.now, is_default=False, version=row["version"] + 1)
         row.update(password=None, imap_password=None)
     context.tables.queue.fail_waiting_of_account(
-        context.connection, pk, "account deleted", context.now
+        context.connection, identity["pk"], "account deleted", context.now
     )
     context.after_commit += [context.signals.directory_changed, context.signals.events_added]
     return Done()
@@ -117,6 +117,10 @@ def _living(context: Context, account_id: str) -> Row:
     if row is None:
         raise NotFound("no such account")
     return row
+
+
+def _identity(row: Row) -> Row:
+    return {name: row[name] for name in ("pk", "tenant_id")}
 
 
 def _check(wanted: Row) -> None:
@@ -147,7 +151,7 @@ def _unset_default(context: Context, but: str) -> None:
     )
     for row in marked:
         if row["id"] != but:
-            accounts.update(context.connection, {"pk": row["pk"]}, {"is_default": False})
+            accounts.update(context.connection, _identity(row), {"is_default": False})
 
 
 def _shown(row: Row, trouble: Row | None) -> AccountOut:

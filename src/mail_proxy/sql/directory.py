@@ -1,4 +1,4 @@
-"""Tenants and accounts in memory, as the hot paths read them."""
+"""Tenants, accounts and run-time settings in memory, as the hot paths read them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 
-from mail_proxy.config import ConcurrencyConfig
+from mail_proxy.config import ConcurrencyConfig, QueueConfig
 from mail_proxy.domain.account import Account, SmtpLogin, TlsMode
 from mail_proxy.domain.limits import limits
 from mail_proxy.domain.tenant import DEFAULT_SYNC_PATH, ClientAuth, Tenant
 from mail_proxy.sql.db import SqlDb
-from mail_proxy.sql.table import Damaged, Row
+from mail_proxy.sql.table import EVERY_TENANT, Damaged, Row
 from mail_proxy.sql.tables import Tables
-from mail_proxy.sql.tables.instance import directory_version, directory_versions
+from mail_proxy.sql.tables.instance import (
+    directory_version,
+    directory_versions,
+    runtime_settings,
+)
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All tenants and living accounts as they were at one ``version``."""
+    """All tenants, living accounts and settings as they were at one ``version``."""
 
     version: int = -1
     tenants: Mapping[str, Tenant] = field(default_factory=dict)
@@ -28,6 +32,7 @@ class Snapshot:
     accounts: Mapping[str, Account] = field(default_factory=dict)
     accounts_by_id: Mapping[tuple[str, str], Account] = field(default_factory=dict)
     default_accounts: Mapping[str, Account] = field(default_factory=dict)
+    queue: QueueConfig = field(default_factory=QueueConfig)
 
 
 class Directory:
@@ -36,12 +41,19 @@ class Directory:
     Of tenants and accounts only those are read that have changed since the last snapshot.
     """
 
-    def __init__(self, db: SqlDb, tables: Tables, limits: ConcurrencyConfig) -> None:
+    def __init__(
+        self,
+        db: SqlDb,
+        tables: Tables,
+        limits: ConcurrencyConfig,
+        queue: QueueConfig | None = None,
+    ) -> None:
         self._db = db
         self._tables = tables
         self._limits = limits
+        self._queue = queue or QueueConfig()
         self._loading = asyncio.Lock()
-        self.snapshot = Snapshot()
+        self.snapshot = Snapshot(queue=self._queue)
 
     async def current(self) -> Snapshot:
         """The snapshot, after asking the database whether it still holds."""
@@ -76,7 +88,7 @@ class Directory:
         changed = table.columns["directory_version"] > old.version
         # At first, removed accounts need not be known; later they are among the changes.
         living = {"deleted_at": None} if old.version < 0 else {}
-        rows = table.select(connection, changed, **living)
+        rows = table.select(connection, changed, tenant_id=EVERY_TENANT, **living)
         if not rows and tenants == old.tenants:
             return None
         accounts, by_id = dict(old.accounts), dict(old.accounts_by_id)
@@ -95,11 +107,12 @@ class Directory:
             accounts=accounts,
             accounts_by_id=by_id,
             default_accounts=_defaults(accounts, old, {row["tenant_id"] for row in rows}),
+            queue=self._queue.model_copy(update=dict(runtime_settings(connection))),
         )
 
     def _tenants(self, connection: Connection, old: Snapshot) -> dict[str, Tenant]:
         suspended: dict[str, set[str]] = {}
-        for row in self._tables.suspensions.select(connection):
+        for row in self._tables.suspensions.select(connection, tenant_id=EVERY_TENANT):
             suspended.setdefault(row["tenant_id"], set()).add(row["batch_code"])
         table = self._tables.tenants
         rows = table.select(connection, table.columns["directory_version"] > old.version)

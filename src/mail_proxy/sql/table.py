@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from enum import Enum
+from typing import Any, ClassVar, Final
 
 from sqlalchemy import Column, ColumnElement, Connection, and_, func, select
 from sqlalchemy import Table as SqlTable
@@ -18,7 +19,25 @@ from mail_proxy.sql.types import Sealed
 
 Row = dict[str, Any]
 Columns = ReadOnlyColumnCollection
-__all__ = ["Column", "Columns", "Damaged", "RecordUpdater", "Row", "Table"]
+__all__ = [
+    "EVERY_TENANT",
+    "Column",
+    "Columns",
+    "Damaged",
+    "EveryTenant",
+    "RecordUpdater",
+    "Row",
+    "Table",
+]
+
+
+class EveryTenant(Enum):
+    """Stands for all tenants where a query has to name one."""
+
+    EVERY_TENANT = "every tenant"
+
+
+EVERY_TENANT: Final = EveryTenant.EVERY_TENANT
 
 
 @dataclass(frozen=True)
@@ -54,6 +73,9 @@ class Table:
 
     Reading a secret that is damaged or was moved raises EncryptionError, or gives ``Damaged``
     in its place where the class says ``keeps_damaged``.
+
+    A table whose rows belong to tenants is not read, changed or emptied without ``tenant_id``: a
+    query that forgot it is a TypeError. What is meant for all of them says ``EVERY_TENANT``.
     """
 
     schema: ClassVar[SqlTable]
@@ -140,10 +162,13 @@ class Table:
         yield record
         if record.changes:
             key = {name: record.before[name] for name in self._identity}
-            self.update(connection, key, record.changes)
+            self.update(connection, {**identity, **key}, record.changes)
 
     def _where(self, where: Mapping[str, Any]) -> ColumnElement[bool]:
-        return and_(True, *(self.schema.columns[name] == value for name, value in where.items()))
+        if "tenant_id" in self.schema.columns and where.get("tenant_id") is None:
+            raise TypeError(f"{self.schema.name}: a query has to name its tenant")
+        named = {k: v for k, v in where.items() if v is not EVERY_TENANT}
+        return and_(True, *(self.schema.columns[name] == value for name, value in named.items()))
 
     def _seal(self, connection: Connection, values: Row, identity: Mapping[str, Any]) -> Row:
         secrets = {c: values[c] for c in self._sealed if values.get(c) is not None}

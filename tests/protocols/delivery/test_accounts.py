@@ -240,5 +240,6 @@ async def test_each_of_several_saves_at_the_same_time_makes_a_version_of_its_own
         pk = await post.account(server)
         saves = 12
         await asyncio.gather(*(post.account(server, ttl=60 + n) for n in range(saves)))
-        row = await db.read(lambda connection: tables.accounts.get(connection, pk=pk))
+        which = {"tenant_id": "default", "pk": pk}
+        row = await db.read(lambda connection: tables.accounts.get(connection, **which))
         assert row["version"] == 1 + saves

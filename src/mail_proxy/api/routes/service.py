@@ -7,13 +7,13 @@ from typing import Any
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from mail_proxy.api.deps import AnyCaller, Service, TenantQuery
+from mail_proxy.api.deps import AnyCaller, Route, Service, TenantQuery
 from mail_proxy.api.errors import answer
 from mail_proxy.operations import service as operations
 from mail_proxy.wire.service import Status
 from mail_proxy.wire.tenants import Done
 
-router = APIRouter(tags=["service"])
+router = APIRouter(tags=["service"], route_class=Route)
 
 
 @router.get("/health")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, select, update
@@ -78,3 +79,11 @@ def directory_versions(connection: Connection) -> tuple[int, int]:
     c = schema.instance.c
     row = connection.execute(select(c.directory_version, c.directory_removal_version)).first()
     return (0, 0) if row is None else (row[0], row[1])
+
+
+def runtime_settings(connection: Connection) -> Mapping[str, Any]:
+    """Settings that were changed while the service ran, by name."""
+    found: Mapping[str, Any] | None = connection.execute(
+        select(schema.instance.c.settings)
+    ).scalar()
+    return found or {}

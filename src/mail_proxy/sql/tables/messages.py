@@ -13,7 +13,7 @@ from mail_proxy.domain.message import EventType, MessageState
 from mail_proxy.sql import schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
-from mail_proxy.sql.table import Row, Table
+from mail_proxy.sql.table import EVERY_TENANT, EveryTenant, Row, Table
 from mail_proxy.sql.tables.holding import HeldMessages
 from mail_proxy.sql.tables.listing import detail
 
@@ -243,7 +243,10 @@ class MessagesTable(Table):
         return None if row is None else dict(row._mapping)
 
     def count_waiting(
-        self, connection: Connection, tenant_id: str | None = None, batch_code: str | None = None
+        self,
+        connection: Connection,
+        tenant_id: str | EveryTenant,
+        batch_code: str | None = None,
     ) -> int:
         """Messages that are not finished: waiting, held back or being sent.
 
@@ -252,7 +255,7 @@ class MessagesTable(Table):
         if batch_code is not None:
             statement = _COUNT_OF_BATCH
         else:
-            statement = _COUNT if tenant_id is None else _COUNT_OF_TENANT
+            statement = _COUNT if tenant_id is EVERY_TENANT else _COUNT_OF_TENANT
         values = {"tenant_id": tenant_id, "batch_code": batch_code}
         return int(connection.execute(statement, values).scalar_one())
 
