@@ -19,7 +19,7 @@ from benchmarks.errors import BenchmarkError, NotAvailable
 from benchmarks.figures import combine
 from benchmarks.proxy import Launch, installed_command
 from benchmarks.report import Report, Result
-from benchmarks.scenarios import SCENARIOS, Scenario
+from benchmarks.scenarios import GROUPS, SCENARIOS, Scenario
 
 # One of these ends its measurement, not the others: the last two are answers of the proxy
 # that lack what is documented.
@@ -32,6 +32,8 @@ _COUNTS = {
     "latency-calls": "messages of latency",
     "finished": "finished messages that drain puts into the database first",
     "drain-messages": "messages of one drain",
+    "waiting": "messages that wait in backlog",
+    "memory-messages": "messages of memory",
     "crash-messages": "messages of crash",
     "kills": "kills of crash",
     "dispatcher-messages": "messages of two-dispatchers",
@@ -43,6 +45,14 @@ _COUNTS = {
     "report-seconds": "how long reports hands over messages, twice",
     "report-kills": "kills of report-crash",
     "hang-messages": "messages of the account that works in hang",
+    "big-waiting": "waiting messages of the big database of big",
+    "big-finished": "finished ones there",
+    "big-small": "waiting messages of its small one",
+    "big-tenants": "tenants of the big one",
+    "big-accounts": "accounts of the big one",
+    "big-senders": "accounts with waiting messages, in both",
+    "big-drain": "messages of its drain; at most the small one's",
+    "big-calls": "calls of each kind; the table shows medians",
     "seed": "of the random moments",
     "repeat": "runs of each measurement; the table shows medians",
 }
@@ -105,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--only", metavar="NAME,...", help="these measurements only")
+    add("--only", metavar="NAME,...", help="these measurements only; peers: all peers")
     add("--database", choices=["sqlite", "postgresql"], default=defaults.database)
     for name, about in _COUNTS.items():
         value = getattr(defaults, name.replace("-", "_"))
@@ -117,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--pg-bin", type=Path, metavar="DIR", help="PostgreSQL's programs")
     add("--data-dir", type=Path, metavar="DIR", help="for databases; a real disk, not a tmpfs")
     add("--keep", action="store_true", help="keep databases and logs")
+    add("--install", action="store_true", help="install what a peer needs: apt, pip, npm")
     add("--json", type=Path, metavar="FILE", help="write all figures there too")
     return parser
 
@@ -124,9 +135,10 @@ def _parser() -> argparse.ArgumentParser:
 def _names(parser: argparse.ArgumentParser, only: str | None) -> list[str]:
     if only is None:
         return [name for name, scenario in SCENARIOS.items() if scenario.by_default]
-    names = [name.strip() for name in only.split(",")]
+    given = [name.strip() for name in only.split(",")]
+    names = [name for word in given for name in GROUPS.get(word, [word])]
     if unknown := [name for name in names if name not in SCENARIOS]:
-        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join([*SCENARIOS, *GROUPS])}")
     return names
 
 
@@ -139,6 +151,7 @@ def _options(chosen: argparse.Namespace) -> Options:
         database=chosen.database,
         stall_seconds=chosen.stall_seconds,
         pg_bin=chosen.pg_bin,
+        install=chosen.install,
         launch=Launch(command, chosen.workers, settings),
     )
 

@@ -1,17 +1,18 @@
 """What every scenario needs: options, sinks, fresh proxies, a database server."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks import messages
+from benchmarks.applications import Applications
 from benchmarks.postgres import Postgres
 from benchmarks.processes import Children
 from benchmarks.proxy import Launch, Proxy
-from benchmarks.sinks import RecordingSink, ReportEndpoint, Sink, SmtpSink, wait_for
+from benchmarks.sinks import RecordingSink, Sink, SmtpSink, wait_for
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Options:
     latency_calls: int = 200
     finished: int = 200_000
     drain_messages: int = 10_000
+    waiting: int = 1_000_000
+    memory_messages: int = 100_000
     crash_messages: int = 5_000
     kills: int = 5
     dispatcher_messages: int = 5_000
@@ -39,8 +42,18 @@ class Options:
     report_seconds: int = 60
     report_kills: int = 20
     hang_messages: int = 10_000
+    big_waiting: int = 1_000_000
+    big_finished: int = 5_000_000
+    big_small: int = 10_000
+    big_tenants: int = 1_000
+    big_accounts: int = 10_000
+    big_senders: int = 10
+    big_drain: int = 8_000
+    big_calls: int = 11
     stall_seconds: float = 120
     pg_bin: Path | None = None
+    #: Whether the software of a peer may be installed where it is missing.
+    install: bool = False
     launch: Launch = field(default_factory=Launch)
 
 
@@ -70,10 +83,12 @@ class Bench:
 
     def recording_sink(self, silent_from: str | None = None) -> RecordingSink:
         """`silent_from`: `greeting` or a command to which it gives no answer any more."""
-        return RecordingSink(self.children, self.new_directory("recording-sink"), silent_from)
+        return RecordingSink(
+            self.children, self.new_directory("recording-sink"), silent_from=silent_from
+        )
 
-    def report_endpoint(self) -> ReportEndpoint:
-        return ReportEndpoint(self.children, self.new_directory("endpoint"))
+    def applications(self) -> Applications:
+        return Applications(self.children, self.new_directory("applications"))
 
     def new_database(self) -> str | None:
         """None means the instance's own SQLite file."""
@@ -108,8 +123,20 @@ class Bench:
         for number, body in messages.calls(prefix, total, self.options.size_bytes, **fields):
             proxy.add_messages(body, number)
 
-    def wait_accepted(self, proxy: Proxy, sink: Sink, target: int) -> float:
+    def wait_accepted(
+        self,
+        proxy: Proxy,
+        sink: Sink,
+        target: int,
+        *,
+        meanwhile: Callable[[], None] | None = None,
+        interval: float = 0.005,
+    ) -> float:
         """The time at which the sink had accepted `target` messages in all."""
         return wait_for(
-            sink.count, target, stall_seconds=self.options.stall_seconds, alive=proxy.check_alive
+            sink.count,
+            target,
+            stall_seconds=self.options.stall_seconds,
+            interval=interval,
+            alive=meanwhile or proxy.check_alive,
         )

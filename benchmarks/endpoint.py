@@ -1,8 +1,6 @@
-"""Applications of many tenants that take delivery reports, each in its own way.
+"""An application's sync endpoint: it acknowledges every delivery report.
 
-The first part of the path says how: /ok/..., /hang/..., /fail/..., /rubbish/... One line a
-report on standard output, written before the answer: CLOCK_MONOTONIC in nanoseconds, a blank,
-the message id.
+One line a call on standard output: how many reports there have been so far.
 """
 
 import asyncio
@@ -10,51 +8,57 @@ import contextlib
 import json
 import os
 import sys
-import time
 
-_ANSWERS = {
-    "ok": (200, b'{"ok": true}'),
-    "fail": (500, b"something broke"),
-    "rubbish": (200, b"<html>welcome"),
-}
+from benchmarks.processes import Process
+from benchmarks.sinks import REPOSITORY, ServerProcess
+
+_BODY = b'{"ok":true}'
+_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
 
 
-async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+class Endpoint(ServerProcess):
+    """The endpoint in a process of its own."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def count(self) -> int:
+        """Reports acknowledged so far."""
+        lines = self._output.read_text().split()
+        return int(lines[-1]) if lines else 0
+
+    def _launch(self) -> Process:
+        with self._output.open("wb") as output:
+            return self._children.start(
+                "sync endpoint",
+                [sys.executable, "-m", "benchmarks.endpoint", str(self.port)],
+                cwd=REPOSITORY,
+                stdout=output,
+            )
+
+
+async def _serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
         while True:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            length = next(
-                int(line.partition(":")[2])
-                for line in head.split("\r\n")
-                if line.lower().startswith("content-length:")
-            )
-            body = await reader.readexactly(length)
-            way = head.split(" ")[1].split("/")[1]
-            if way == "hang":
-                await reader.read()
-                break
-            if way == "ok":
-                _record(body)
-            status, answer = _ANSWERS[way]
-            writer.write(
-                b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s" % (status, len(answer), answer)
-            )
-            await writer.drain()
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
+            reports = json.loads(await reader.readexactly(length))["delivery_report"]
+            _seen.append(_seen[-1] + len(reports))
+            os.write(1, b"%d\n" % _seen[-1])
+            writer.write(_ANSWER % (len(_BODY), _BODY))
     writer.close()
 
 
-def _record(body: bytes) -> None:
-    now = time.monotonic_ns()
-    ids = [report["id"] for report in json.loads(body)["delivery_report"]]
-    os.write(1, "".join(f"{now} {id_}\n" for id_ in ids).encode())
+_seen = [0]
 
 
-async def _main(port: int) -> None:
-    server = await asyncio.start_server(_serve, "127.0.0.1", port, backlog=1000)
+async def _serve(port: int) -> None:
+    server = await asyncio.start_server(_serve_one, "127.0.0.1", port, limit=2**24)
     async with server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_main(int(sys.argv[1])))
+        asyncio.run(_serve(int(sys.argv[1])))

@@ -3,9 +3,12 @@
 import importlib.metadata
 import os
 import platform
+import shlex
 import shutil
 import sqlite3
 import subprocess
+import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.sinks import REPOSITORY
@@ -14,6 +17,8 @@ from benchmarks.sinks import REPOSITORY
 def describe(data_directory: Path) -> dict[str, str]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
         "processor": f"{_processor()}, {len(os.sched_getaffinity(0))} cores",
         "load at the start": f"{os.getloadavg()[0]:.1f}",
         "memory": f"{memory:.0f} GiB",

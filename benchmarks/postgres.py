@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.errors import BenchmarkError, NotAvailable
-from benchmarks.processes import Children, Process, free_port, unprivileged_user
+from benchmarks.processes import Children, Process, Usage, free_port, unprivileged_user, usage
 
 _START_SECONDS = 30
 
@@ -64,6 +64,10 @@ class Postgres:
     def _server_command(self, data: Path) -> list[str | Path]:
         address = ["-h", "127.0.0.1", "-p", str(self._port)]
         return [self._binaries / "postgres", "-D", data, *address, "-k", self._directory]
+
+    def usage(self) -> Usage:
+        assert self._process is not None
+        return usage(self._process.pid)
 
     def url(self, database: str) -> str:
         return f"postgresql://bench@127.0.0.1:{self._port}/{database}"

@@ -222,6 +222,11 @@ class Proxy:
         account = {"id": ACCOUNT, **server, **fields}
         self.request("POST", "/account", json.dumps(account).encode())
 
+    def report_to(self, url: str, tenant_id: str = "default") -> None:
+        """Have the tenant's delivery reports posted there."""
+        body = json.dumps({"client_base_url": url}).encode()
+        self.request("PUT", f"/tenant/{quote(tenant_id, safe='')}", body)
+
     def add_messages(self, body: bytes, count: int) -> None:
         answer = self.request("POST", "/commands/add-messages", body)
         if answer["queued"] != count:

@@ -83,12 +83,12 @@ def _table(results: list[Result]) -> Table:
 
 
 def _row(scenario: str, figure: Figure) -> list[str]:
-    runs = " ".join(_number(run) for run in figure.runs) if len(figure.runs) > 1 else ""
+    runs = " ".join(number(run) for run in figure.runs) if len(figure.runs) > 1 else ""
     mark = {None: "", True: "[green]ok[/]", False: "[bold red]MISSED[/]"}[figure.ok]
     return [
         scenario,
         figure.name,
-        _number(figure.value),
+        number(figure.value),
         figure.unit,
         "" if figure.bound is None else str(figure.bound),
         mark,
@@ -96,7 +96,7 @@ def _row(scenario: str, figure: Figure) -> list[str]:
     ]
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     if float(value).is_integer() or abs(value) >= 1000:
         return f"{value:.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"

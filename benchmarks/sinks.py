@@ -34,7 +34,7 @@ def postfix_tool(name: str) -> str:
     raise NotAvailable(f"{name} is missing (Debian package postfix)")
 
 
-class _ServerProcess:
+class ServerProcess:
     def __init__(self, children: Children, output: Path) -> None:
         self.port = free_port()
         self._children = children
@@ -47,7 +47,7 @@ class _ServerProcess:
     def start(self) -> Self:
         self._process = self._launch()
         try:
-            _wait_for_listener(self.port, self._process)
+            wait_for_port(self.port, self._process)
         except BaseException:
             self.stop()
             raise
@@ -64,7 +64,7 @@ class _ServerProcess:
         self.stop()
 
 
-class SmtpSink(_ServerProcess):
+class SmtpSink(ServerProcess):
     """Postfix's smtp-sink. It counts what it accepts but cannot tell messages apart."""
 
     def _launch(self) -> Process:
@@ -73,7 +73,7 @@ class SmtpSink(_ServerProcess):
         with self._output.open("wb") as output:
             return self._children.start(
                 "smtp-sink",
-                [postfix_tool("smtp-sink"), "-c", f"127.0.0.1:{self.port}", "1000"],
+                [postfix_tool("smtp-sink"), "-c", "-m", "10000", f"127.0.0.1:{self.port}", "1000"],
                 user=unprivileged_user(),
                 cwd="/",
                 stdout=output,
@@ -87,14 +87,21 @@ class SmtpSink(_ServerProcess):
         return int(counters[-1]) if counters else 0
 
 
-class RecordingSink(_ServerProcess):
-    """Our own sink: knows each message by its X-Genro-Mail-ID, and when it came."""
+class RecordingSink(ServerProcess):
+    """Our own sink: knows each message by its X-Genro-Mail-ID, and when it came.
+
+    ``keywords`` it offers to EHLO beside its usual ones. ``silent_from`` is ``greeting`` or a
+    command's name: from there on it says nothing.
+    """
 
     _module = "benchmarks.sink"
     _label = "recording sink"
 
-    def __init__(self, children: Children, output: Path, silent_from: str | None = None) -> None:
+    def __init__(
+        self, children: Children, output: Path, *keywords: str, silent_from: str | None = None
+    ) -> None:
         super().__init__(children, output)
+        self._keywords = keywords
         self._silent_from = silent_from
         self.arrivals: Counter[str] = Counter()
         self.accepted_ns: dict[str, int] = {}
@@ -102,11 +109,11 @@ class RecordingSink(_ServerProcess):
         self._read_to = 0
 
     def _launch(self) -> Process:
-        silence = [self._silent_from] if self._silent_from else []
+        silence = ["--silent-from", self._silent_from] if self._silent_from else []
         with self._output.open("wb") as output:
             return self._children.start(
                 "silent sink" if silence else self._label,
-                [sys.executable, "-m", self._module, str(self.port), *silence],
+                [sys.executable, "-m", self._module, str(self.port), *self._keywords, *silence],
                 cwd=REPOSITORY,
                 stdout=output,
             )
@@ -151,25 +158,18 @@ class RecordingSink(_ServerProcess):
             self.every_ns[mail_id].append(int(stamp))
 
 
-class ReportEndpoint(RecordingSink):
-    """Applications that take delivery reports; knows each message id, and when it was told."""
-
-    _module = "benchmarks.endpoint"
-    _label = "report endpoint"
-
-
-def _wait_for_listener(port: int, process: Process, seconds: float = 15) -> None:
+def wait_for_port(port: int, process: Process, seconds: float = 15) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise BenchmarkError(f"the sink ended at once with code {process.returncode}")
+            raise BenchmarkError(f"ended at once with code {process.returncode}")
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
             time.sleep(0.02)
         else:
             return
-    raise BenchmarkError(f"no sink is listening on port {port}")
+    raise BenchmarkError(f"nothing is listening on port {port}")
 
 
 def wait_for(

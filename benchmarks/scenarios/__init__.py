@@ -3,18 +3,26 @@ from dataclasses import dataclass
 
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure
+from benchmarks.peers.compare import PEERS, against
+from benchmarks.scenarios.backlog import backlog
+from benchmarks.scenarios.big import big
 from benchmarks.scenarios.chaos import chaos
 from benchmarks.scenarios.crash import crash
 from benchmarks.scenarios.dispatchers import two_dispatchers
 from benchmarks.scenarios.drain import drain
 from benchmarks.scenarios.fairness import fairness
+from benchmarks.scenarios.growth import growth
 from benchmarks.scenarios.hang import hang
 from benchmarks.scenarios.intake import intake
 from benchmarks.scenarios.latency import latency
+from benchmarks.scenarios.memory import memory
 from benchmarks.scenarios.rate_limit import rate_limit
 from benchmarks.scenarios.report_crash import report_crash
 from benchmarks.scenarios.reports import reports
+from benchmarks.scenarios.stages import stages
 from benchmarks.scenarios.throughput import end_to_end, exactly_once, reference
+from benchmarks.scenarios.workers import workers
+from benchmarks.scenarios.writes import writes
 
 
 @dataclass(frozen=True)
@@ -34,10 +42,16 @@ SCENARIOS = {
     "intake": Scenario(intake, "storing alone: large calls, single calls by many clients"),
     "latency": Scenario(latency, "POST's answer to acceptance on an idle proxy"),
     "drain": Scenario(drain, "drain rate with a long history against none", repeats_itself=True),
+    "backlog": Scenario(backlog, "drain rate of a long queue and a short", repeats_itself=True),
+    "memory": Scenario(memory, "RSS: idle, and the most while draining"),
+    "workers": Scenario(workers, "end to end on PostgreSQL, with one process and more"),
     "crash": Scenario(crash, "kill -9 during a drain: lost and copies"),
     "chaos": Scenario(chaos, "kills, database restarts, cut connections: lost and copies"),
     "fairness": Scenario(fairness, "one message beside another tenant's backlog that drains"),
     "hang": Scenario(hang, "throughput beside an account that hangs", repeats_itself=True),
+    "big": Scenario(
+        big, "a million waiting, five finished, 10 000 accounts against few", by_default=False
+    ),
     "two-dispatchers": Scenario(two_dispatchers, "two proxies on one PostgreSQL"),
     "rate-limit": Scenario(
         rate_limit, "a limit a minute with four dispatchers on one PostgreSQL", by_default=False
@@ -48,4 +62,11 @@ SCENARIOS = {
     "report-crash": Scenario(
         report_crash, "kill -9 between an application's answer and its commit", by_default=False
     ),
+    "stages": Scenario(stages, "CPU per message, stage by stage", by_default=False),
+    "growth": Scenario(growth, "CPU by size, recipients and tenants", by_default=False),
+    "writes": Scenario(writes, "what PostgreSQL writes for a message", by_default=False),
+    **{peer.name: Scenario(against(peer), f"peer: {peer.about}") for peer in PEERS},
 }
+
+#: Names for several measurements at once.
+GROUPS = {"peers": [peer.name for peer in PEERS], "costs": ["stages", "growth", "writes"]}

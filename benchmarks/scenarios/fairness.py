@@ -11,7 +11,7 @@ from benchmarks.proxy import Proxy
 from benchmarks.sinks import RecordingSink, wait_for
 
 _SINGLE_MESSAGES = 20
-_PAUSES_SECONDS = (0.3, 1.7)
+_PAUSES_SECONDS = (0.1, 0.9)
 #: As urgent as the backlog, and more urgent: one after the other.
 _PRIORITIES = ("low", "medium")
 _SLOW_PATH_SECONDS = 0.05

@@ -53,7 +53,7 @@ def _single_calls(bench: Bench, proxy: Proxy) -> list[Figure]:
         raise BenchmarkError(f"single calls failed: {outcome.failures}")
     name = f"single calls, {options.clients} clients"
     return [
-        Figure(name, options.single_calls / outcome.seconds, "calls/s"),
+        Figure(name, options.single_calls / outcome.seconds, "calls/s", Bound(">=", 1500)),
         Figure(f"{name}, p50", percentile(outcome.latencies_ms, 50), "ms"),
         Figure(f"{name}, p99", percentile(outcome.latencies_ms, 99), "ms"),
         Figure("CPU per single call", cpu_seconds / options.single_calls * 1e6, "us"),

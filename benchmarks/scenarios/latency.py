@@ -21,8 +21,8 @@ def latency(bench: Bench) -> list[Figure]:
             time.sleep(pauses.uniform(*_PAUSES_SECONDS))
             delays_ms.append(_one(bench, proxy, sink, number))
     return [
-        Figure("answer to acceptance, p50", percentile(delays_ms, 50), "ms", Bound("<=", 15)),
-        Figure("answer to acceptance, p99", percentile(delays_ms, 99), "ms"),
+        Figure("answer to acceptance, p50", percentile(delays_ms, 50), "ms", Bound("<=", 8)),
+        Figure("answer to acceptance, p99", percentile(delays_ms, 99), "ms", Bound("<=", 25)),
         Figure("slowest", max(delays_ms), "ms"),
     ]
 

@@ -47,7 +47,7 @@ def _round(bench: Bench, way: Callable[[int], str]) -> list[float]:
     options = bench.options
     with (
         bench.recording_sink() as sink,
-        bench.report_endpoint() as endpoint,
+        bench.applications() as endpoint,
         bench.fresh_proxy() as proxy,
     ):
         for number in range(options.report_tenants):

@@ -67,6 +67,11 @@ class TimingConfig(_Group):
     shutdown_timeout: Seconds = Field(
         30.0, description="Time for what is in flight at a clean stop, seconds."
     )
+    request_timeout: PositiveSeconds = Field(
+        60.0,
+        description="Longest time that the head of a request, and then its body, may take to "
+        "arrive, seconds.",
+    )
     lease_seconds: Annotated[float, Field(ge=5, le=LONGEST_LEASE_SECONDS)] = Field(
         30.0, description="A dispatcher that is silent this long loses its messages, seconds."
     )
@@ -207,7 +212,7 @@ class ProxyConfig(_Group):
     @property
     def database_url(self) -> str:
         """``db_path`` as a URL: postgresql://... or sqlite:///path."""
-        if self.db_path.startswith(("postgresql://", "postgres://", "sqlite://")):
+        if "://" in self.db_path:
             return self.db_path.replace("postgres://", "postgresql://", 1)
         return f"sqlite:///{self.db_path}"
 

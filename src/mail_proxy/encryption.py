@@ -56,29 +56,65 @@ def load_key(key_file: Path | None = None, environ: Mapping[str, str] | None = N
     """
     text = (os.environ if environ is None else environ).get(KEY_VARIABLE)
     if text:
-        try:
-            return _checked(base64.b64decode(text, validate=True), KEY_VARIABLE)
-        except ValueError:
-            raise EncryptionError(f"{KEY_VARIABLE} is not base64 of {KEY_BYTES} bytes") from None
+        return parse_key(text, KEY_VARIABLE)
     for path in (SECRETS_FILE, key_file):
-        if path is not None and path.exists():
-            return _checked(path.read_bytes(), path.name)
+        key = read_key_file(path) if path is not None else None
+        if key is not None:
+            return key
     raise EncryptionKeyNotConfigured(
         f"no encryption key: set {KEY_VARIABLE} (base64 of {KEY_BYTES} bytes) "
         "or put an encryption_key file into the instance folder"
     )
 
 
+def key_from_outside(environ: Mapping[str, str]) -> str | None:
+    """Name of the source that goes before an instance's own key file, None without one."""
+    if environ.get(KEY_VARIABLE):
+        return KEY_VARIABLE
+    return str(SECRETS_FILE) if SECRETS_FILE.exists() else None
+
+
+def parse_key(text: str, source: str) -> bytes:
+    """A key from base64; EncryptionError names the ``source`` and never the text."""
+    try:
+        return _checked(base64.b64decode(text.strip(), validate=True), source)
+    except ValueError:
+        raise EncryptionError(f"{source} is not base64 of {KEY_BYTES} bytes") from None
+
+
+def read_key_file(path: Path) -> bytes | None:
+    """The key in a file of 32 raw bytes, None without the file; EncryptionError for any other."""
+    try:
+        return _checked(path.read_bytes(), path.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise EncryptionError(f"{path}: the key cannot be read: {error.strerror}") from None
+
+
 def make_key_file(path: Path) -> None:
     """Write a new random key to ``path``, mode 0600; an existing file is left as it is."""
+    draft = _draft(path, secrets.token_bytes(KEY_BYTES))
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # Unlike a rename, a link never replaces: of two that start at once, one key stays.
+        os.link(draft, path)
     except FileExistsError:
         return
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(secrets.token_bytes(KEY_BYTES))
-        file.flush()
-        os.fsync(file.fileno())
+    finally:
+        draft.unlink()
+    _sync_folder(path)
+
+
+def replace_key_file(path: Path, key: bytes) -> None:
+    """Write ``key`` to ``path``, mode 0600. It is the old file or the new one, whatever happens."""
+    _draft(path, _checked(key, "key")).replace(path)
+    _sync_folder(path)
+
+
+def rename_key_file(source: Path, target: Path) -> None:
+    """Put ``source`` in the place of ``target``, for good."""
+    source.replace(target)
+    _sync_folder(target)
 
 
 def encrypt_value_with_key(value: str, key: bytes, context: str = "") -> str:
@@ -135,6 +171,29 @@ def hash_token(token: str) -> str:
 def token_matches(token: str, token_hash: str) -> bool:
     """Compare in constant time."""
     return hmac.compare_digest(hash_token(token), token_hash)
+
+
+def _draft(path: Path, key: bytes) -> Path:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(key)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise EncryptionError(f"{path}: the key cannot be written: {error.strerror}") from None
+    return draft
+
+
+def _sync_folder(path: Path) -> None:
+    """A new name in a folder is durable only once the folder is synced."""
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _checked(key: bytes, source: str) -> bytes:

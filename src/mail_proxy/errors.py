@@ -4,6 +4,7 @@ MailProxyError                     internal         500  exit 1
 +-- ConfigError                    config           500  exit 2
 +-- EncryptionError                encryption       500  exit 1
 |   +-- EncryptionKeyNotConfigured encryption_key   500  exit 1
+|   +-- EncryptionKeyChanged       key_changed      503  exit 1
 +-- RequestError                   bad_request      400  exit 1
 |   +-- Unauthorized               unauthorized     401  exit 1
 |   +-- Forbidden                  forbidden        403  exit 1
@@ -57,6 +58,14 @@ class EncryptionKeyNotConfigured(EncryptionError):
     """No key in the environment, in the secrets folder or in the instance folder."""
 
     code = "encryption_key"
+
+
+class EncryptionKeyChanged(EncryptionError):
+    """The secrets were encrypted anew while this process has the old key: it must be restarted
+    with the new one, and writes nothing until then."""
+
+    code = "key_changed"
+    http_status = 503
 
 
 class RequestError(MailProxyError):

@@ -3,52 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 import logging
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from mail_proxy.config import ProxyConfig
+from mail_proxy.config import ProxyConfig, QueueConfig
 from mail_proxy.delivery.clock_guard import ClockGuard
 from mail_proxy.delivery.engine import DeliveryEngine, connection_pool
 from mail_proxy.delivery.holding import SuspensionSweep
 from mail_proxy.delivery.retention import Retention
 from mail_proxy.domain.tenant import DEFAULT_TENANT
-from mail_proxy.encryption import load_key, make_key_file
-from mail_proxy.errors import DatabaseUnavailable, EncryptionKeyNotConfigured
+from mail_proxy.errors import DatabaseUnavailable, EncryptionKeyChanged
 from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.kit.ids import uuid7
-from mail_proxy.operations import service as service_operations
 from mail_proxy.operations.access import Authenticator, Caller
 from mail_proxy.operations.account_test import AccountTest
+from mail_proxy.operations.command_log import CommandLog
 from mail_proxy.operations.intake import Intake
+from mail_proxy.operations.keys import find_key
 from mail_proxy.operations.operation import Door, Signals
+from mail_proxy.operations.pending import PendingCounts
+from mail_proxy.operations.refusals import Refusals
 from mail_proxy.operations.upkeep import Upkeep
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
 from mail_proxy.smtp.sender import SmtpSender
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory
-from mail_proxy.sql.migrations import current as schema_version
 from mail_proxy.sql.migrations import upgrade
 from mail_proxy.sql.notices import Notices
 from mail_proxy.sql.tables import Tables
-from mail_proxy.sql.tables.instance import directory_version
 from mail_proxy.telemetry.metrics import MailMetrics
-from mail_proxy.wire.service import Status
+from mail_proxy.wire.service import Status, program_version
 from mail_proxy.workers.link import Orders
 from mail_proxy.workers.supervisor import WorkerProcesses
 
 _log = logging.getLogger("mail_proxy.proxy")
 #: Notices to the other hosts.
 _MESSAGES_DUE, _DIRECTORY_CHANGED, _RUN_NOW = "messages", "directory", "run-now:"
-
-
-def version() -> str:
-    """Version of the installed distribution."""
-    return importlib.metadata.version("genro-mail-proxy")
 
 
 class MailProxy:
@@ -70,12 +63,15 @@ class MailProxy:
         self._started = time.monotonic()
         self._stopped = False
         self.metrics = MailMetrics()
-        self._directory = Directory(db, tables, config.concurrency)
+        self._directory = Directory(db, tables, config.concurrency, config.queue)
         token = config.api_token.get_secret_value() if config.api_token else None
         self.authenticator = Authenticator(token, self._directory, clock)
         self._signals = Signals()
-        self.door = Door(db, tables, self._directory, config, self._signals, clock)
-        self.intake = Intake(db, tables, self._directory, config, self._signals, clock)
+        self.refusals = Refusals(db, tables, clock)
+        self.door = Door(db, tables, self._directory, config, self._signals, clock, self.refusals)
+        self.pending = PendingCounts(self.door)
+        self.intake = Intake(db, tables, self._directory, self._signals, clock, self.refusals)
+        self.command_log = CommandLog(self.door, db, tables)
         self.upkeep = Upkeep(self.door, db, tables, self._signals)
         self._pool = connection_pool(config, clock)
         self.account_test = AccountTest(self.door, self._directory, SmtpSender(self._pool))
@@ -86,7 +82,7 @@ class MailProxy:
         self._delivery = self._delivering(key)
         self._notices = Notices(db, name, self._heard)
         self._sweep = SuspensionSweep(db, tables.held, self._messages_due)
-        self._retention = Retention(db, tables, config.queue, clock)
+        self._retention = Retention(db, tables, lambda: self.queue, clock)
         self._clock_guard = ClockGuard(
             db,
             tables.future_stamps,
@@ -112,9 +108,9 @@ class MailProxy:
         clock = clock or SystemClock()
         db = SqlDb(config.database_url)
         try:
-            key = await asyncio.to_thread(_key, config, db)
+            key = await asyncio.to_thread(find_key, config, db)
             tables = Tables.of(db, key)
-            await asyncio.to_thread(_prepare, db, tables, config, clock.now())
+            await asyncio.to_thread(_prepare, db, tables, config, key, clock.now())
             proxy = cls(config, db, tables, key, clock, report_delivery_callable)
             await proxy._start()
         except BaseException:
@@ -155,6 +151,15 @@ class MailProxy:
         self.metrics.close()
         _log.info("action=proxy.stopped")
 
+    @property
+    def queue(self) -> QueueConfig:
+        """The settings that may change at run time, as they are in effect."""
+        return self._directory.snapshot.queue
+
+    async def follow_settings(self) -> None:
+        """See what this or another process has changed, at once."""
+        await self._directory.current()
+
     def status(self, pending: int) -> Status:
         """State of the instance; ``pending`` is the count to show."""
         return Status(
@@ -162,7 +167,7 @@ class MailProxy:
             scheduler_active=self._delivers and self._delivery.alive,
             pending_messages=pending,
             uptime_seconds=round(time.monotonic() - self._started, 3),
-            version=version(),
+            version=program_version(),
             database=self._db.adapter.name,
         )
 
@@ -170,26 +175,27 @@ class MailProxy:
         """Why the instance cannot do its work just now; None when it can."""
         try:
             async with asyncio.timeout(5):
-                await self._db.read(directory_version)
+                await self._db.read(self._tables.instance.prove_key)
         except (DatabaseUnavailable, TimeoutError):
             return "the database does not answer"
+        except EncryptionKeyChanged as error:
+            return error.message
         if self._delivers and not self._delivery.alive:
             return "the dispatcher does not run"
         return None
 
     async def metrics_text(self) -> bytes:
         """The Prometheus exposition text."""
-        admin = Caller(None)
         try:
-            pending = await self.door.call(service_operations.pending, admin, None)
-            self.metrics.pending.set(pending)
+            self.metrics.pending.set(await self.pending.of(Caller(None)))
             accounts = (await self._directory.current()).accounts.values()
             troubled = await self._db.read(self._tables.health.troubled)
             self.metrics.announce((a.tenant_id, a.id, a.pk not in troubled) for a in accounts)
         except DatabaseUnavailable:
             # A scrape must say what this process knows when the database is away.
             self.metrics.pending.set(float("nan"))
-        return self.metrics.text()
+        # Of ten thousand accounts it is megabytes: others must not wait for it.
+        return await asyncio.to_thread(self.metrics.text)
 
     @property
     def _delivers(self) -> bool:
@@ -243,8 +249,10 @@ class MailProxy:
         self._directory_changed()
         self._notices.tell(_DIRECTORY_CHANGED)
 
-    def _messages_added(self, tenants: set[str]) -> None:
-        self._messages_were_made_due()
+    def _messages_added(self, tenants: set[str], account_pks: set[str]) -> None:
+        if not self.config.test_mode:
+            self._delivery.messages_added(account_pks)
+        self._notices.tell(_MESSAGES_DUE)
         for tenant_id in tenants:
             self._reporter.messages_added(tenant_id)
 
@@ -266,25 +274,8 @@ class MailProxy:
             self._run_now_here(notice.removeprefix(_RUN_NOW) or None)
 
 
-def _key(config: ProxyConfig, db: SqlDb) -> bytes:
-    """The encryption key; where none is configured, an empty database gets a new one beside it.
-
-    A database that has been written to never gets another key: its secrets would be lost.
-    """
-    file = config.key_file
-    if file is None and config.database_url.startswith("sqlite:///"):
-        file = Path(config.database_url.removeprefix("sqlite:///")).with_name("encryption_key")
-    try:
-        return load_key(file)
-    except EncryptionKeyNotConfigured:
-        if file is None or schema_version(db) is not None:
-            raise
-        make_key_file(file)
-        return load_key(file)
-
-
-def _prepare(db: SqlDb, tables: Tables, config: ProxyConfig, now: float) -> None:
-    before, after = upgrade(db)
+def _prepare(db: SqlDb, tables: Tables, config: ProxyConfig, key: bytes, now: float) -> None:
+    before, after = upgrade(db, key=key)
     if before != after:
         _log.info("action=schema.upgraded from=%s to=%s", before, after)
     db.write_now(_first_rows, tables, config.name, now)

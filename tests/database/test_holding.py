@@ -8,9 +8,11 @@ from tests.database.test_queue import NOW, change, claim, make_account, new, reg
 
 from mail_proxy.delivery.holding import SuspensionSweep
 from mail_proxy.sql import Connection, SqlDb
-from mail_proxy.sql.tables import Tables
+from mail_proxy.sql.table import EVERY_TENANT
+from mail_proxy.sql.tables import Tables, listing
 from mail_proxy.sql.tables.holding import Batch
-from mail_proxy.sql.tables.messages import MessageFilter, Stored
+from mail_proxy.sql.tables.listing import MessageFilter
+from mail_proxy.sql.tables.messages import Stored
 
 SPRING = Batch("t", "spring")
 
@@ -40,7 +42,9 @@ class House:
         await self.db.write(work)
 
     async def held(self) -> list[str]:
-        rows = await self.db.read(lambda c: self.tables.messages.select(c, held=True))
+        rows = await self.db.read(
+            lambda c: self.tables.messages.select(c, tenant_id=EVERY_TENANT, held=True)
+        )
         return sorted(row["id"] for row in rows)
 
     async def claimed(self, priority: int = 2) -> list[str]:
@@ -156,11 +160,11 @@ async def test_it_is_listed_and_counted_as_before(house: House) -> None:
     tables = house.tables
     active = MessageFilter(tenant_id="t", active_only=True, state="pending", batch_code="spring")
     for _ in range(2):
-        assert await house.db.read(tables.messages.count_waiting) == 2
+        assert await house.db.read(tables.messages.count_waiting, EVERY_TENANT) == 2
         assert await house.db.read(tables.messages.count_waiting, "t") == 2
         assert await house.db.read(tables.messages.count_waiting, "t", "spring") == 2
         assert await house.db.read(tables.messages.count_waiting, "t", "autumn") == 0
-        rows = await house.db.read(tables.messages.listing, active, 10, None)
+        rows = (await house.db.read(listing.page, active, 10, None)).rows
         assert [(r["id"], r["state"], r["due_at"]) for r in rows] == [
             ("n", "pending", NOW),
             ("m", "pending", NOW),
@@ -219,7 +223,7 @@ async def test_it_ends_with_its_tenant(house: House) -> None:
         house.tables.tenants.delete(connection, id="t")
 
     await house.db.write(work)
-    assert await house.db.read(house.tables.messages.count) == 0
+    assert await house.db.read(house.tables.messages.count_waiting, EVERY_TENANT) == 0
     assert await house.db.read(house.tables.held.unsettled) == ([], [])
 
 
@@ -234,7 +238,7 @@ async def test_a_late_outcome_is_recorded_all_the_same(
     assert await house.held() == ["m"]
     assert await db.write(tables.queue.record, [change(message)]) == {message.pk}
     assert await house.held() == []
-    assert await db.read(tables.messages.count_waiting) == 0
+    assert await db.read(tables.messages.count_waiting, EVERY_TENANT) == 0
 
 
 async def test_looking_and_moving_goes_by_index(house: House, db: SqlDb, tables: Tables) -> None:

@@ -7,9 +7,11 @@ from sqlalchemy import Connection
 from mail_proxy.domain.message import MessageState
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.sql import SqlDb
-from mail_proxy.sql.tables import Tables
+from mail_proxy.sql.table import EVERY_TENANT
+from mail_proxy.sql.tables import Tables, listing
 from mail_proxy.sql.tables.events import NewEvent
-from mail_proxy.sql.tables.messages import MessageFilter, NewMessage, Stored
+from mail_proxy.sql.tables.listing import MessageFilter
+from mail_proxy.sql.tables.messages import NewMessage, Stored
 from mail_proxy.sql.tables.queue import ClaimedMessage, StateChange
 
 NOW = 1_800_000_000.0
@@ -133,7 +135,7 @@ async def test_a_claim_takes_due_messages_of_each_account_in_order_and_only_once
     assert [m.id for m in again] == ["a3", "a4"]
     assert [m.id for m in await db.write(claim(tables, [first], me, priority=0))] == ["urgent"]
     assert await db.write(claim(tables, [first], me)) == []
-    assert await db.read(tables.queue.next_due_at, [first, second], NOW) == NOW + 60
+    assert await db.read(tables.queue.next_due_at, NOW) == NOW + 60
 
 
 async def test_an_outcome_is_written_with_its_event_by_the_claimer_alone(
@@ -149,7 +151,7 @@ async def test_an_outcome_is_written_with_its_event_by_the_claimer_alone(
 
     row = await db.read(tables.messages.detail, "t", "m")
     assert row["state"] == MessageState.SENT
-    events = await db.read(tables.events.of_message, message.pk)
+    events = await db.read(tables.events.of_message, "t", message.pk)
     assert [e["event_type"] for e in events] == ["queued", "sent"]
     assert events[1]["data"] == {"n": 1}
 
@@ -204,7 +206,7 @@ async def test_thousands_go_in_and_out_with_a_handful_of_statements(
     claimed = await db.write(claim(tables, [account], me, limit=5000))
     assert [m.id for m in claimed] == [str(i) for i in range(2345)]
     assert len(await db.write(tables.queue.record, [change(m) for m in claimed])) == 2345
-    assert await db.read(tables.messages.count_waiting) == 0
+    assert await db.read(tables.messages.count_waiting, EVERY_TENANT) == 0
 
 
 async def test_unreported_events_come_in_order_and_wait_behind_one_that_was_put_off(
@@ -244,16 +246,40 @@ async def test_listing_filters_and_pages(db: SqlDb, tables: Tables) -> None:
         + [new(other, "x", tenant="u")],
     )
     mine = MessageFilter(tenant_id="t")
-    page = await db.read(tables.messages.listing, mine, 2, None)
-    assert [r["id"] for r in page] == ["m4", "m3"]
-    page = await db.read(tables.messages.listing, mine, 10, page[-1]["pk"])
-    assert [r["id"] for r in page] == ["m2", "m1", "m0"]
+    first = await db.read(listing.page, mine, 2, None)
+    assert [r["id"] for r in first.rows] == ["m4", "m3"]
+    second = await db.read(listing.page, mine, 3, first.next_pk)
+    assert [r["id"] for r in second.rows] == ["m2", "m1", "m0"]
+    assert second.next_pk is None
     for wanted, ids in (
-        (MessageFilter(tenant_id="t", batch_code="b"), ["m3", "m1"]),
-        (MessageFilter(account_id="a", text="HELLO", tenant_id="u"), ["x"]),
-        (MessageFilter(text="b_example"), []),
-        (MessageFilter(state="sent"), []),
-        (MessageFilter(active_only=True, id="m0"), ["m0"]),
+        (MessageFilter("t", batch_code="b"), ["m3", "m1"]),
+        (MessageFilter("t", batch_code="b", account_id="a", id="m1"), ["m1"]),
+        (MessageFilter("t", batch_code="b", id="m0"), []),
+        (MessageFilter("t", account_id="a", state="pending"), ["m4", "m3", "m2", "m1", "m0"]),
+        (MessageFilter("t", account_id="nobody"), []),
+        (MessageFilter("u", account_id="a", text="HELLO"), ["x"]),
+        (MessageFilter("u", text="b_example"), []),
+        (MessageFilter("t", state="sent"), []),
+        (MessageFilter("t", state="sent", active_only=True), []),
+        (MessageFilter("t", active_only=True, id="m0"), ["m0"]),
     ):
-        rows = await db.read(tables.messages.listing, wanted, 10, None)
-        assert [r["id"] for r in rows] == ids
+        found = await db.read(listing.page, wanted, 10, None)
+        assert [r["id"] for r in found.rows] == ids
+        assert found.next_pk is None
+
+
+async def test_a_search_stops_after_some_messages_and_goes_on_from_there(
+    db: SqlDb, tables: Tables
+) -> None:
+    account = await make_account(db, tables)
+    for start in (0, 1000, 2000, 3000, 4000, 5000):
+        await db.write(tables.messages.add, [new(account, f"m{start + i}") for i in range(1000)])
+    wanted = MessageFilter("t", text="nobody@nowhere")
+    first = await db.read(listing.page, wanted, 10, None)
+    assert first.rows == []
+    assert first.next_pk is not None
+    assert await db.read(listing.page, wanted, 10, first.next_pk) == listing.Page([], None)
+    everything = MessageFilter("t", text="hello")
+    page = await db.read(listing.page, everything, 10, None)
+    assert [r["id"] for r in page.rows] == [f"m{5999 - i}" for i in range(10)]
+    assert page.next_pk == page.rows[-1]["pk"]

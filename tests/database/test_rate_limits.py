@@ -18,6 +18,7 @@ from mail_proxy.domain.outcome import Deferred, Failed, Outcome, Sent
 from mail_proxy.domain.retry import RetryStrategy
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory
+from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.queue import ClaimedMessage
 from mail_proxy.testing.builders import add_tenant
@@ -62,7 +63,8 @@ async def sending(db: SqlDb, tables: Tables) -> Sending:
 
 
 async def set_limits(sending: Sending, account: str, **columns: int | str) -> None:
-    await sending.db.write(sending.tables.accounts.update, {"pk": account}, columns)
+    identity = {"pk": account, "tenant_id": EVERY_TENANT}
+    await sending.db.write(sending.tables.accounts.update, identity, columns)
 
 
 async def queue(sending: Sending, account: str, count: int) -> None:
@@ -184,7 +186,9 @@ async def test_a_backlog_behind_a_limit_is_not_written_to(
 
     def untouched(connection: Connection) -> int:
         m = tables.messages.columns
-        return tables.messages.count(connection, m["state"] == "pending", m["due_at"] == START)
+        return tables.messages.count(
+            connection, m["state"] == "pending", m["due_at"] == START, tenant_id=EVERY_TENANT
+        )
 
     for second in range(1, 60):
         await sending.claim(me, START + second)

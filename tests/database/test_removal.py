@@ -11,6 +11,7 @@ from mail_proxy.config import QueueConfig
 from mail_proxy.delivery.retention import Retention
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.removal import Position, Removal
+from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables
 from mail_proxy.testing.builders import add_event, add_messages, add_tenant
 from mail_proxy.testing.clock import FakeClock
@@ -28,7 +29,7 @@ def clock() -> FakeClock:
 @pytest.fixture
 def retention(db: SqlDb, tables: Tables, clock: FakeClock) -> Retention:
     removal = Removal(db, shortest_pause_seconds=0)
-    return Retention(db, tables, QueueConfig(), clock, removal)
+    return Retention(db, tables, QueueConfig, clock, removal)
 
 
 class Story:
@@ -46,8 +47,11 @@ class Story:
     async def messages(self, *ids: str, state: str = "sent") -> list[str]:
         pks = await add_messages(self._db, self._tables, self._tenant, self._account, ids)
         for pk in pks:
-            await self._db.write(self._tables.messages.update, {"pk": pk}, {"state": state})
+            await self._db.write(self._tables.messages.update, self._named(pk), {"state": state})
         return pks
+
+    def _named(self, pk: str) -> dict[str, str]:
+        return {"pk": pk, "tenant_id": self._tenant}
 
     async def happened(self, pks: list[str], kind: str, reported_at: float | None) -> None:
         await add_event(self._db, self._tables, self._tenant, pks, kind)
@@ -62,7 +66,7 @@ class Story:
         return sorted(row["id"] for row in rows)
 
     def _last(self, connection: Connection, pk: str) -> int:
-        return int(self._tables.events.of_message(connection, pk)[-1]["seq"])
+        return int(self._tables.events.of_message(connection, self._tenant, pk)[-1]["seq"])
 
 
 @pytest.fixture
@@ -193,7 +197,7 @@ async def test_audit_rows_go_after_their_time(
 
     await db.write(log)
     assert await retention.remove_audit_rows() == 550
-    assert await db.read(tables.command_log.count) == 550
+    assert await db.read(lambda c: tables.command_log.count(c, tenant_id=EVERY_TENANT)) == 550
     clock.advance(2)
     assert await retention.remove_audit_rows() == 550
     (plan,) = await plans(db, tables.command_log.remove_oldest, NOW, 10)
@@ -227,7 +231,9 @@ async def test_what_came_to_wait_for_a_removed_account_ends(
     await other.begin()
     await other.messages("fine", state="deferred")
     account = await db.read(lambda c: tables.accounts.get(c, tenant_id="t"))
-    await db.write(tables.accounts.update, {"pk": account["pk"]}, {"deleted_at": NOW})
+    await db.write(
+        tables.accounts.update, {"pk": account["pk"], "tenant_id": "t"}, {"deleted_at": NOW}
+    )
     assert await retention.end_orphans() == 1
     row = await db.read(tables.messages.detail, "t", "late")
     assert (row["state"], row["error"]) == ("error", "account deleted")

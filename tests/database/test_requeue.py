@@ -9,6 +9,7 @@ from tests.database.test_queue import NOW, change, claim, make_account, new, reg
 from mail_proxy.domain.mail import Address, Mail
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.mail_codec import dump_mail
+from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables
 
 LATER = NOW + 1000
@@ -45,7 +46,7 @@ async def test_a_retried_message_is_as_new(db: SqlDb, tables: Tables) -> None:
     assert (row["state"], row["due_at"], row["retries"]) == ("pending", LATER, 0)
     emptied = ("error", "state_at", "recipients_left", "recipient_results")
     assert [row[name] for name in emptied] == [None] * 4
-    events = await db.read(tables.events.of_message, pks[0])
+    events = await db.read(tables.events.of_message, "t", pks[0])
     assert [(e["event_type"], e["event_at"]) for e in events][2:] == [("queued", LATER)]
     assert await db.write(tables.failed.retry, pks, LATER) == 0
 
@@ -78,7 +79,9 @@ async def test_a_removed_account_keeps_its_errors(db: SqlDb, tables: Tables) -> 
     account = await make_account(db, tables)
     await db.write(tables.messages.add, [new(account, "m", batch="b")])
     pks = await fail(db, tables, account)
-    await db.write(tables.accounts.update, {"pk": account}, {"deleted_at": NOW})
+    await db.write(
+        tables.accounts.update, {"pk": account, "tenant_id": EVERY_TENANT}, {"deleted_at": NOW}
+    )
     assert await db.read(tables.failed.named, "t", ["m"]) == []
     assert await db.write(tables.failed.retry, pks, LATER) == 0
 

@@ -11,10 +11,12 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect
+from sqlalchemy import text as sql_text
 
-from mail_proxy.errors import SchemaTooNew
+from mail_proxy.errors import EncryptionKeyNotConfigured, SchemaTooNew
 from mail_proxy.sql import SqlDb, schema
 from mail_proxy.sql.migrations import current, head, upgrade
+from mail_proxy.sql.tables import Tables
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -123,3 +125,26 @@ def _plain(condition: str) -> str:
     for noise in ("::text", "[]", "ARRAY[", "= ANY", "(", ")", "]"):
         condition = condition.replace(noise, "")
     return " ".join(condition.replace(" IN ", " ").replace("  ", " ").split())
+
+
+def test_what_older_programs_left_in_the_clear_is_sealed(empty: SqlDb) -> None:
+    upgrade(empty, "0001")
+    config = '{"storage_url":"s3://me:hunter22@bucket"}'
+    values = {"config": config, "payload": f'{{"id":"t","large_file_config":{config}}}'}
+    for statement in (
+        "INSERT INTO tenant (id, large_file_config, created_at, updated_at) "
+        "VALUES ('t', :config, 1, 1)",
+        "INSERT INTO command_log (at, endpoint, actor, status, payload) "
+        "VALUES (1, 'POST /tenant', 'admin', 200, :payload)",
+    ):
+        empty.write_now(lambda c, text=statement: c.execute(sql_text(text), values).rowcount)
+    with pytest.raises(EncryptionKeyNotConfigured, match="large_file_config"):
+        upgrade(empty)
+    assert current(empty) == "0001"
+    key = bytes(range(32))
+    upgrade(empty, key=key)
+    stored = "SELECT large_file_config, payload FROM tenant, command_log"
+    assert "hunter22" not in str(empty.read_now(lambda c: c.exec_driver_sql(stored).all()))
+    tenants = Tables.of(empty, key).tenants
+    row = empty.read_now(lambda c: tenants.get(c, id="t"))
+    assert row["large_file_config"] == {"storage_url": "s3://me:hunter22@bucket"}

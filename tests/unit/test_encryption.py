@@ -19,9 +19,13 @@ from mail_proxy.encryption import (
     generate_key,
     hash_token,
     is_encrypted,
+    key_from_outside,
     load_key,
     make_key_file,
     new_token,
+    read_key_file,
+    rename_key_file,
+    replace_key_file,
     token_matches,
 )
 
@@ -114,6 +118,42 @@ def test_a_new_key_file_is_for_its_owner_alone_and_an_old_one_is_left(tmp_path: 
     assert len(before) == 32
     make_key_file(file)
     assert file.read_bytes() == before
+
+
+def test_a_key_that_cannot_be_read_or_written_is_an_error_that_names_its_place(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "encryption_key"
+    folder.mkdir()
+    with pytest.raises(EncryptionError, match="encryption_key: the key cannot be read: Is a dir"):
+        load_key(folder, {})
+    with pytest.raises(EncryptionError, match="key: the key cannot be written: No such file"):
+        make_key_file(tmp_path / "missing" / "key")
+
+
+def test_a_key_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+    file, new = tmp_path / "key", tmp_path / "key.new"
+    make_key_file(file)
+    replace_key_file(new, KEY)
+    assert stat.S_IMODE(new.stat().st_mode) == 0o600
+    rename_key_file(new, file)
+    assert list(tmp_path.iterdir()) == [file]
+    assert read_key_file(file) == KEY
+    assert read_key_file(new) is None
+    with pytest.raises(EncryptionError, match="31 bytes"):
+        replace_key_file(file, b"x" * 31)
+    assert read_key_file(file) == KEY
+
+
+def test_the_source_outside_the_instance_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = tmp_path / "secrets"
+    monkeypatch.setattr(encryption, "SECRETS_FILE", secrets)
+    assert key_from_outside({}) is None
+    secrets.write_bytes(KEY)
+    assert key_from_outside({}) == str(secrets)
+    assert key_from_outside({VARIABLE: generate_key()}) == VARIABLE
 
 
 def test_the_functions_without_a_key_use_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

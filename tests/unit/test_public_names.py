@@ -22,6 +22,7 @@ from mail_proxy import errors
                 "Column",
                 "Columns",
                 "Connection",
+                "Damaged",
                 "PostgresAdapter",
                 "RecordUpdater",
                 "SqlDb",

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
-from mail_proxy.api import routes as route_modules
-from mail_proxy.api.deps import get_admin
 from mail_proxy.server import create_app
 from reference_pages.markdown import code, table
 from reference_pages.schemas import kind
 
 Json = dict[str, Any]
-#: FastAPI announces a form of its own for 422; the proxy's errors all have one form.
-_NOT_OURS = {"HTTPValidationError", "ValidationError"}
 
 
 class Operation(NamedTuple):
@@ -85,21 +79,7 @@ def _content(part: Json) -> Json | None:
 
 
 def _token(operation: Operation) -> str:
-    if not operation.spec.get("security"):
-        return "none"
-    is_admins = (operation.method, operation.path) in _admins_routes()
-    return "admin" if is_admins else "tenant or admin"
-
-
-@cache
-def _admins_routes() -> frozenset[tuple[str, str]]:
-    """What depends on ``get_admin``; OpenAPI does not tell one token from the other."""
-    found = set()
-    for module in pkgutil.iter_modules(route_modules.__path__, f"{route_modules.__name__}."):
-        for route in importlib.import_module(module.name).router.routes:
-            if any(d.call is get_admin for d in route.dependant.dependencies):
-                found |= {(method, route.path_format) for method in route.methods}
-    return frozenset(found)
+    return str(operation.spec["x-token"])
 
 
 def _schemas() -> Json:
@@ -109,7 +89,7 @@ def _schemas() -> Json:
 
 def _objects() -> Iterator[str]:
     for name, schema in sorted(_schemas().items()):
-        if name in _NOT_OURS or "properties" not in schema:
+        if "properties" not in schema:
             continue
         yield f"### {name}"
         if schema.get("description"):

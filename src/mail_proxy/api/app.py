@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI
 
-from mail_proxy.api import errors
-from mail_proxy.api.edge import Edge
-from mail_proxy.api.routes import accounts, messages, service, suspension, sync_log, tenants
-from mail_proxy.config import ProxyConfig, QueueConfig
-from mail_proxy.proxy import MailProxy, version
+from mail_proxy.api import errors, openapi
+from mail_proxy.api.deps import Route
+from mail_proxy.api.edge import Bounds, Edge
+from mail_proxy.api.routes import (
+    accounts,
+    command_log,
+    instance,
+    messages,
+    service,
+    suspension,
+    sync_log,
+    tenants,
+)
+from mail_proxy.config import ProxyConfig
+from mail_proxy.proxy import MailProxy
+from mail_proxy.wire.service import program_version
 
 _MEGABYTE = 1_000_000
+_MODULES = (service, messages, suspension, accounts, tenants, sync_log, instance, command_log)
 
 
 def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
@@ -32,35 +43,23 @@ def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
 
     app = FastAPI(
         title="Genro Mail Proxy",
-        version=version(),
+        version=program_version(),
         description="Durable mail queue between applications and SMTP servers.",
         lifespan=lifespan,
+        redirect_slashes=False,
     )
     errors.install(app)
-    for module in (service, messages, suspension, accounts, tenants, sync_log):
+    for module in _MODULES:
         app.include_router(module.router)
-    app.add_middleware(Edge, max_body_bytes=lambda: _max_body_bytes(app))
-    _add_extra_schemas(app)
+    app.add_middleware(Edge, bounds=lambda: _bounds(app))
+    routes = [r for m in _MODULES for r in m.router.routes if isinstance(r, Route)]
+    openapi.install(app, routes, messages.EXTRA_MODELS)
     return app
 
 
-def _max_body_bytes(app: FastAPI) -> int:
+def _bounds(app: FastAPI) -> Bounds | None:
     proxy: MailProxy | None = getattr(app.state, "proxy", None)
-    queue = QueueConfig() if proxy is None else proxy.config.queue
-    return int(queue.max_body_mb * _MEGABYTE)
-
-
-def _add_extra_schemas(app: FastAPI) -> None:
-    plain = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            schemas = plain().setdefault("components", {}).setdefault("schemas", {})
-            for model in messages.EXTRA_MODELS:
-                schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-                schemas.update(schema.pop("$defs", {}))
-                schemas[model.__name__] = schema
-        assert app.openapi_schema is not None
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    if proxy is None:
+        return None
+    most = int(proxy.queue.max_body_mb * _MEGABYTE)
+    return Bounds(most, proxy.config.timing.request_timeout)

@@ -1,42 +1,55 @@
-"""What every request passes first: its id, and the bound on its size."""
+"""What every request passes first: its id, its path, and the bounds on its size and time."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import quote, unquote_to_bytes
 
 import orjson
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+#: As much as usual servers take for the whole head of a request.
+MOST_HEADER_BYTES = 65_536
+_MOST_HEADERS = 100
+_ALIVE = "/health"
 
 
-class _BodyTooLarge(HTTPException):
+@dataclass(frozen=True)
+class Bounds:
+    """Of a request's body: bytes, and seconds until it has arrived."""
+
+    body_bytes: int
+    body_seconds: float
+
+
+class _Refused(HTTPException):
     """An HTTPException, because FastAPI makes a 400 of any other that ``receive`` raises."""
 
-    def __init__(self, most: int) -> None:
-        error = f"the body is larger than {most} bytes"
-        super().__init__(413, error, {"Connection": "close"})
+    def __init__(self, status: int, error: str) -> None:
+        # The rest of the request is not read, so nothing can follow on this connection.
+        super().__init__(status, error, {"Connection": "close"})
 
 
 class Edge:
-    """ASGI middleware. ``max_body_bytes`` bounds what is read, announced or not."""
+    """ASGI middleware. ``bounds`` gives None while the service does not run."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: Callable[[], int]) -> None:
+    def __init__(self, app: ASGIApp, bounds: Callable[[], Bounds | None]) -> None:
         self._app = app
-        self._max = max_body_bytes
+        self._bounds = bounds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"")
+        given = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"")
         request_id = given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex.encode()
         scope.setdefault("state", {})["request_id"] = request_id.decode()
-        most = self._max()
         started = False
 
         async def send_with_id(message: Message) -> None:
@@ -46,32 +59,78 @@ class Edge:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
             await send(message)
 
-        announced = headers.get(b"content-length", b"0")
+        scope = {**scope, "path": _canonical_path(scope)}
         try:
-            if announced.isdigit() and int(announced) > most:
-                raise _BodyTooLarge(most)
-            await self._app(scope, _bounded(receive, most), send_with_id)
-        except _BodyTooLarge as error:
+            bounded = self._admit(scope, receive)
+            await self._app(scope, bounded, send_with_id)
+        except _Refused as error:
             if not started:
                 await _refuse(send_with_id, error)
 
+    def _admit(self, scope: Scope, receive: Receive) -> Receive:
+        bounds = self._bounds()
+        headers = scope["headers"]
+        if bounds is None:
+            if scope["path"] != scope.get("root_path", "") + _ALIVE:
+                raise _Refused(503, "the proxy is not running")
+            return receive
+        size = sum(len(name) + len(value) for name, value in headers)
+        if size > MOST_HEADER_BYTES or len(headers) > _MOST_HEADERS:
+            raise _Refused(
+                431,
+                f"{len(headers)} headers of {size} bytes; allowed: {_MOST_HEADERS}, and "
+                f"{MOST_HEADER_BYTES} bytes",
+            )
+        announced = next((v for k, v in headers if k == b"content-length"), b"0")
+        if announced.isdigit() and int(announced) > bounds.body_bytes:
+            raise _body_too_large(bounds)
+        return _bounded(receive, bounds)
 
-def _bounded(receive: Receive, most: int) -> Receive:
+
+def _canonical_path(scope: Scope) -> str:
+    """The path with its segments percent-encoded in one way: what is encoded as a slash must
+    not divide them. Segments of ``root_path`` are left decoded, as ASGI has it."""
+    root: str = scope.get("root_path", "")
+    raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    segments = raw.partition(b"?")[0].split(b"/")[1 + root.count("/") :]
+    return root + "".join(f"/{quote(unquote_to_bytes(segment), safe='')}" for segment in segments)
+
+
+def _bounded(receive: Receive, bounds: Bounds) -> Receive:
     seen = 0
+    complete = False
+    deadline = asyncio.get_running_loop().time() + bounds.body_seconds
 
     async def bounded() -> Message:
-        nonlocal seen
-        message = await receive()
+        nonlocal seen, complete
+        if complete:
+            # What follows the body is the end of the connection, which may take its time.
+            return await receive()
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError:
+            error = f"the body did not arrive within {bounds.body_seconds:g} s"
+            raise _Refused(408, error) from None
+        complete = not message.get("more_body", False)
         seen += len(message.get("body", b""))
-        if seen > most:
-            raise _BodyTooLarge(most)
+        if seen > bounds.body_bytes:
+            raise _body_too_large(bounds)
         return message
 
     return bounded
 
 
-async def _refuse(send: Send, error: _BodyTooLarge) -> None:
+def _body_too_large(bounds: Bounds) -> _Refused:
+    return _Refused(413, f"the body is larger than {bounds.body_bytes} bytes")
+
+
+async def _refuse(send: Send, error: _Refused) -> None:
     body = orjson.dumps({"ok": False, "error": error.detail, "detail": None})
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    headers.append((b"content-length", str(len(body)).encode()))
+    if error.status_code == 503:
+        headers.append((b"retry-after", b"1"))
+    start = {"type": "http.response.start", "status": error.status_code, "headers": headers}
+    await send(start)
     await send({"type": "http.response.body", "body": body})

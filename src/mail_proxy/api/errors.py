@@ -14,11 +14,12 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from mail_proxy.errors import DatabaseUnavailable, MailProxyError, TooManyRequests
-from mail_proxy.wire.fields import field_name
+from mail_proxy.wire.fields import field_name, printable
 
 _log = logging.getLogger("mail_proxy.api")
 _LONGEST_SHOWN_VALUE = 200
-_USER_IN_URL = re.compile(r"://[^/?#]*@")
+# Also with blanks or slashes in it: rather too much is hidden than a password shown.
+_LOGIN_IN_URL = re.compile(r"//.*@", re.DOTALL)
 _SECRET_WORDS = ("password", "token", "secret", "auth", "key", "config")
 
 
@@ -63,7 +64,7 @@ async def _malformed(request: Request, error: Exception) -> Response:
 
 def _field_error(error: Any) -> dict[str, Any]:
     location = [str(part) for part in error["loc"] if part not in ("body", "query", "path")]
-    field = _printable(field_name(location)) or "body"
+    field = printable(field_name(location)) or "body"
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         # The value may be a secret under a mistyped name.
@@ -72,23 +73,24 @@ def _field_error(error: Any) -> dict[str, Any]:
 
 
 def _value(location: Sequence[str], value: Any) -> Any:
+    if not location:
+        # The body as a whole; nobody knows what is in it.
+        return None
     if any(word in part.lower() for part in location for word in _SECRET_WORDS):
         return "********"
     if isinstance(value, str):
-        if _USER_IN_URL.search(value):
+        if _LOGIN_IN_URL.search(value):
             return "********"
-        return _printable(value[:_LONGEST_SHOWN_VALUE])
+        return printable(value[:_LONGEST_SHOWN_VALUE])
     shown = isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 2**63)
     return value if shown else None
 
 
-def _printable(text: str) -> str:
-    """Without lone surrogates, which JSON can bring in but no answer can carry."""
-    return text.encode(errors="replace").decode()
-
-
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 400:
+        # FastAPI's word for a body that it could not even decode.
+        return answer(422, "the body is not JSON in UTF-8")
     response = answer(error.status_code, str(error.detail).lower())
     response.headers.update(error.headers or {})
     return response

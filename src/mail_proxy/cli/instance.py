@@ -13,7 +13,7 @@ from typing import Any
 
 from mail_proxy.cli.process import PidFile, Running
 from mail_proxy.config import LoadedConfig, load_config, settings
-from mail_proxy.encryption import KEY_VARIABLE, SECRETS_FILE, make_key_file, new_token
+from mail_proxy.encryption import key_from_outside, make_key_file, new_token
 from mail_proxy.errors import Conflict, Malformed, NotFound
 
 #: First words of the command line, so that ``mail-proxy NAME ...`` can never mean two things.
@@ -75,7 +75,7 @@ class Instance:
         """
         is_new = not self.exists()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if is_new and not environ.get(KEY_VARIABLE) and not SECRETS_FILE.exists():
+        if is_new and key_from_outside(environ) is None:
             make_key_file(self.key_file)
         if not self.token():
             self.keep_token(new_token())

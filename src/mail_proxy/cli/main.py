@@ -5,12 +5,14 @@ Commands live in ``cli.commands``, a module per noun, and are registered here.
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
+from mail_proxy.cli import instance_first
 from mail_proxy.cli.commands import demo, instances, lifecycle
 from mail_proxy.cli.output import complain
 from mail_proxy.errors import MailProxyError
@@ -18,7 +20,9 @@ from mail_proxy.errors import MailProxyError
 app = typer.Typer(
     name="mail-proxy",
     help="A durable mail queue between applications and SMTP servers.",
-    epilog="An instance is a folder in ~/.mail-proxy (GMP_HOME overrides the parent folder). "
+    epilog="[bold]mail-proxy NAME --help[/] shows the commands about one instance, such as "
+    "[bold]mail-proxy NAME keys rotate[/]. "
+    "An instance is a folder in ~/.mail-proxy (GMP_HOME overrides the parent folder). "
     "Exit codes: 0 done, 1 failed, 2 wrong usage.",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -38,7 +42,11 @@ app.command()(demo.demo)
 def main() -> None:
     """Run the command that sys.argv names, and exit with its code."""
     try:
-        app()
+        instance = instance_first.chosen(sys.argv[1:], os.environ)
+        if instance is None:
+            app()
+        else:
+            instance_first.run(instance, sys.argv[2:])
     except MailProxyError as error:
         complain(error.message)
         sys.exit(error.exit_code)

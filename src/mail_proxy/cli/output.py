@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
 from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
 #: Width of tables that go to a file or another program, where nothing needs to fit a screen.
 _WIDE = 240
+#: Before the host, or as a parameter, which libpq knows too.
+_PASSWORD = re.compile(r"(?<=//)(?P<user>[^:/@]*:).*(?=@)|(?<=[?&]password=)[^&]*")
 
 
 def talk(text: str = "") -> None:
@@ -35,6 +39,15 @@ def waiting(text: str) -> Status:
     if not console.is_terminal:
         talk(escape(text))
     return console.status(escape(text))
+
+
+@contextmanager
+def progressing(text: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar, moved by a call with what is done and what there is; nothing but on a terminal."""
+    console = _console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(escape(text), total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def print_json(value: Any) -> None:
@@ -57,12 +70,8 @@ def print_facts(facts: Iterable[tuple[str, str | Text]]) -> None:
 
 
 def without_password(db_path: str) -> str:
-    """The database as it may be shown."""
-    parts = urlsplit(db_path)
-    if not parts.password:
-        return db_path
-    user, _, host = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{user.split(':')[0]}:***@{host}").geturl()
+    """The database as it may be shown, also where the URL is not written as it should be."""
+    return _PASSWORD.sub(lambda found: f"{found['user'] or ''}***", db_path)
 
 
 def _cell(value: str | Text) -> Text:

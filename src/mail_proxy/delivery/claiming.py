@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from mail_proxy.delivery.lookout import EVERYWHERE, Look, Lookout
 from mail_proxy.delivery.shares import Shares
 from mail_proxy.domain.account import Account
 from mail_proxy.domain.limits import RateLimit
 from mail_proxy.domain.message import Priority
-from mail_proxy.sql import Connection
+from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Snapshot
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
@@ -25,6 +27,8 @@ _URGENT_ROOM = 50
 #: A probe that is not heard of for so long may be repeated by anybody.
 _PROBE_SECONDS = 60.0
 _MOST_REJECTED = 500
+#: A round's cost must not grow with the accounts that wait: the others come in later rounds.
+_MOST_ACCOUNTS = 500
 Item = TypeVar("Item")
 
 
@@ -33,7 +37,7 @@ class Capacity:
     """What this process can take: for each account that it knows, and in all.
 
     An account that is missing in ``rooms`` is new here and takes a few. ``messages`` and
-    ``octets`` are what the process has in hand; a claim adds to them. ``limited_until`` spares
+    ``octets`` are what the process has in hand. ``limited_until`` spares
     accounts that were found at their rate limit a look before that time (Unix seconds).
     """
 
@@ -41,6 +45,11 @@ class Capacity:
     messages: Shares
     octets: Shares
     limited_until: Mapping[str, float]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything can be taken at all."""
+        return self.messages.free > 0 and self.octets.free > 0
 
 
 @dataclass
@@ -50,6 +59,8 @@ class Claim:
     ``full`` are accounts that may have more that is due, ``probes`` those tried after trouble,
     ``limited`` those at their rate limit, with the time at which it admits the next message.
     ``rejected`` are claimed too, and end in error because their account does not wait.
+    ``unseen``: there was no time for all accounts, so that the next round should follow at once.
+    ``look_seconds`` is what it took to look, apart from claiming.
     """
 
     version: int
@@ -58,6 +69,8 @@ class Claim:
     full: set[str] = field(default_factory=set)
     probes: set[str] = field(default_factory=set)
     limited: dict[str, float] = field(default_factory=dict)
+    unseen: bool = False
+    look_seconds: float = 0.0
 
 
 class Claimer:
@@ -65,7 +78,25 @@ class Claimer:
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
+        self.lookout = Lookout()
         self._turn = 0
+        self._seen_until = 0.0
+        #: Of each tenant with too many accounts for one round, where the next one begins.
+        self._places: dict[str, int] = {}
+
+    async def next(
+        self, db: SqlDb, dispatcher_id: str, snapshot: Snapshot, capacity: Capacity, now: float
+    ) -> Claim:
+        """``claim`` in a transaction of its own, where ``lookout`` says that it may pay."""
+        look = self.lookout.begin()
+        claim: Claim | None = None
+        try:
+            claim = await db.write(self.claim, dispatcher_id, snapshot, capacity, now, look)
+        finally:
+            if claim is None or claim.version != snapshot.version:
+                self.lookout.tell_all()
+        self.lookout.end(look, claim.full - claim.limited.keys(), claim.look_seconds)
+        return claim
 
     def claim(
         self,
@@ -74,45 +105,92 @@ class Claimer:
         snapshot: Snapshot,
         capacity: Capacity,
         now: float,
+        look: Look = EVERYWHERE,
     ) -> Claim:
         """Claim what may be sent now. Nothing is claimed on an outdated ``snapshot``."""
         claim = Claim(directory_version(connection))
         if claim.version != snapshot.version:
             return claim
-        accounts = self._candidates(connection, snapshot, capacity, now)
-        if not accounts:
+        began = time.perf_counter()
+        found, urgent = self._found(connection, look, now)
+        claim.look_seconds = time.perf_counter() - began
+        accounts = _able(found, snapshot, capacity, now)
+        able = [a for a in accounts if a.pk in urgent or _has_room(a, capacity)]
+        served = self._in_turn(able, urgent) if able else []
+        claim.full |= {a.pk for a in accounts}.difference(a.pk for a in served)
+        claim.unseen = len(served) < len(able) and capacity.is_open
+        if not served:
             return claim
-        _Round(self._tables, connection, snapshot, capacity, now, claim).run(
-            self._in_turn(accounts)
-        )
+        _Round(self._tables, connection, snapshot, capacity, now, claim).run(served)
+        if not claim.messages:
+            claim.look_seconds = time.perf_counter() - began
         claimed = [*claim.messages, *claim.rejected]
         if claimed:
             self._tables.queue.claim(connection, dispatcher_id, claimed)
         return claim
 
-    def _candidates(
-        self, connection: Connection, snapshot: Snapshot, capacity: Capacity, now: float
-    ) -> list[Account]:
-        found = []
-        for pk in self._tables.queue.waiting_accounts(connection):
-            account = snapshot.accounts.get(pk)
-            if account is None or capacity.limited_until.get(pk, 0.0) > now:
-                continue
-            tenant = snapshot.tenants[account.tenant_id]
-            if tenant.sends():
-                found.append(account)
-        return found
+    def _found(self, connection: Connection, look: Look, now: float) -> tuple[set[str], set[str]]:
+        """Accounts that may have something due, and among them those with priority 0."""
+        queue = self._tables.queue
+        urgent = set(queue.urgent_accounts(connection))
+        if look.accounts is None:
+            found = set(queue.waiting_accounts(connection))
+        else:
+            came_due = queue.came_due(connection, self._seen_until, now, _MOST_ACCOUNTS)
+            found = {*look.accounts, *came_due, *urgent}
+        self._seen_until = now
+        return found, urgent
 
-    def _in_turn(self, accounts: Sequence[Account]) -> list[Account]:
+    def _in_turn(self, accounts: Sequence[Account], urgent: Set[str]) -> list[Account]:
         """One account of each tenant, then the second of each; another tenant first each time."""
         by_tenant: dict[str, list[Account]] = {}
         for account in accounts:
             by_tenant.setdefault(account.tenant_id, []).append(account)
         self._turn += 1
+        if len(accounts) > _MOST_ACCOUNTS:
+            first = [a for a in accounts if a.pk in urgent][:_MOST_ACCOUNTS]
+            rest = self._some(by_tenant)
+            return [*first, *(a for a in rest if a.pk not in urgent)]
         tenants = [_rotated(owned, self._turn) for owned in by_tenant.values()]
-        tenants = _rotated(tenants, self._turn)
-        longest = max(len(owned) for owned in tenants)
-        return [owned[i] for i in range(longest) for owned in tenants if i < len(owned)]
+        return _alternating(_rotated(tenants, self._turn))
+
+    def _some(self, by_tenant: Mapping[str, list[Account]]) -> list[Account]:
+        """As many as one round takes, of each tenant equally many, and other ones each time."""
+        names = list(by_tenant)
+        if len(names) > _MOST_ACCOUNTS:
+            names = _rotated(names, self._turn * _MOST_ACCOUNTS)[:_MOST_ACCOUNTS]
+        share = _MOST_ACCOUNTS // len(names)
+        places = {name: self._places.get(name, 0) for name in by_tenant}
+        tenants = []
+        for name in names:
+            owned = by_tenant[name]
+            tenants.append(_rotated(owned, places[name])[:share])
+            places[name] = (places[name] + share) % len(owned)
+        self._places = places
+        return _alternating(_rotated(tenants, self._turn))
+
+
+def _able(pks: Set[str], snapshot: Snapshot, capacity: Capacity, now: float) -> list[Account]:
+    """Those that may send, as far as this process knows, in the order of their pks."""
+    found = []
+    for pk in sorted(pks):
+        account = snapshot.accounts.get(pk)
+        if account is None or capacity.limited_until.get(pk, 0.0) > now:
+            continue
+        if snapshot.tenants[account.tenant_id].sends():
+            found.append(account)
+    return found
+
+
+def _has_room(account: Account, capacity: Capacity) -> bool:
+    if capacity.rooms.get(account.pk, _FIRST_ROOM) <= 0:
+        return False
+    return capacity.messages.room(account.pk, account.tenant_id) > 0
+
+
+def _alternating(lists: Sequence[list[Item]]) -> list[Item]:
+    longest = max(len(items) for items in lists)
+    return [items[i] for i in range(longest) for items in lists if i < len(items)]
 
 
 def _rotated(items: list[Item], by: int) -> list[Item]:
@@ -138,8 +216,9 @@ class _Round:
         self._capacity = capacity
         self._now = now
         self._claim = claim
-        self._messages = capacity.messages
-        self._octets = capacity.octets
+        # The transaction may run more than once.
+        self._messages = capacity.messages.copy()
+        self._octets = capacity.octets.copy()
         self._taken: dict[str, int] = {}
         self._troubled: dict[str, Row] = {}
         self._of_accounts: dict[str, Use] = {}
@@ -157,6 +236,8 @@ class _Round:
         for priority in Priority:
             if self._messages.free > 0 and self._octets.free > 0:
                 self._pass(priority, accounts)
+            else:
+                self._claim.full |= {account.pk for account in accounts}
         self._note_limited(accounts)
         for pk in self._claim.probes:
             self._tables.health.begin_probe(self._connection, pk, self._now + _PROBE_SECONDS)

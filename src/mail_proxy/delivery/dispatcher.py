@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from mail_proxy.config import ProxyConfig
@@ -94,8 +94,17 @@ class Dispatcher:
         for worker in self._workers:
             worker.start()
 
+    def messages_added(self, account_pks: Collection[str]) -> None:
+        """These accounts have got messages."""
+        self._claimer.lookout.tell(account_pks)
+        for pk in account_pks:
+            if pk in self._lanes:
+                self._lanes[pk].may_have_more = True
+        self._bell.ring()
+
     def wake(self) -> None:
-        """There may be something due now."""
+        """There may be something due now, wherever."""
+        self._claimer.lookout.tell_all()
         for lane in self._lanes.values():
             lane.may_have_more = True
         self._bell.ring()
@@ -151,7 +160,7 @@ class Dispatcher:
                 lane.cancel()
             await self._finished(lanes)
         if await self._lease.keep(anew=is_lost) and not self._config.test_mode:
-            self._bell.ring()
+            self.wake()
 
     async def _step(self) -> None:
         if await self._bell.wait(self._idle) or not self._config.test_mode:
@@ -160,6 +169,7 @@ class Dispatcher:
         self._idle = 0.0  # also where the round fails
         if not await self._round(self._looked_at):
             self._idle = await self._idle_seconds(self._looked_at)
+            self._claimer.lookout.rest(self._idle or 0.0)
 
     async def _round(self, now: float) -> bool:
         """Claim once; True when it is worth claiming again at once."""
@@ -170,12 +180,8 @@ class Dispatcher:
             # Whoever has seen the change first: the directory is shared with the API.
             await self._renew_lanes(snapshot)
             self._known = snapshot.version
-        claim = await self._db.write(
-            self._claimer.claim,
-            self._lease.dispatcher_id,
-            snapshot,
-            self._capacity(),
-            now,
+        claim = await self._claimer.next(
+            self._db, self._lease.dispatcher_id, snapshot, self._capacity(), now
         )
         if claim.version != snapshot.version:
             await self._directory.at_least(claim.version)
@@ -184,7 +190,7 @@ class Dispatcher:
         for message in claim.rejected:
             change = self._settlement.give_up(message, "rate_limit_exceeded", self._clock.now())
             await self._record(message, change)
-        if claim.rejected:
+        if claim.rejected or claim.unseen:
             return True
         if not claim.messages:
             return False
@@ -232,9 +238,7 @@ class Dispatcher:
         return min(longest, max(0.0, nearest - self._clock.now()))
 
     def _next_due(self, connection: Connection, looked_at: float) -> float | None:
-        queue = self._tables.queue
-        accounts = queue.waiting_accounts(connection)
-        moments = [queue.next_due_at(connection, accounts, looked_at)]
+        moments = [self._tables.queue.next_due_at(connection, looked_at)]
         moments += [row["retry_at"] for row in self._tables.health.troubled(connection).values()]
         return min((m for m in moments if m is not None and m > looked_at), default=None)
 
@@ -314,7 +318,7 @@ class Dispatcher:
             lane.probing = False
             await self._recorder.insist(self._tables.health.heal, lane.account.pk)
             _log.info("action=account.healed account=%s", lane.account.id)
-            self._bell.ring()
+            self.wake()
         now = self._clock.now()
         await self._record(message, self._settlement.settle(message, outcome, now))
 
@@ -327,7 +331,7 @@ class Dispatcher:
         messages = (message, *lane.drop_waiting())
         if row is None:
             await self._recorder.insist(self._tables.queue.release, messages)
-            self._bell.ring()
+            self.wake()
             return
         _log.warning(
             "action=account.paused account=%s stage=%s seconds=%.0f reason=%s",
@@ -351,7 +355,7 @@ class Dispatcher:
         probe: bool,
     ) -> Row | None:
         """The account's health, or None where it was saved since: then it gets a new chance."""
-        saved = self._tables.accounts.find(connection, pk=account.pk)
+        saved = self._tables.accounts.find(connection, tenant_id=account.tenant_id, pk=account.pk)
         if saved is None or saved["version"] != account.login.version:
             return None
         row = self._tables.health.trouble(connection, account.pk, trouble.reason, now, probe=probe)

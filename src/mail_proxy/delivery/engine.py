@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from mail_proxy.config import ProxyConfig
 from mail_proxy.delivery.dispatcher import Dispatcher
@@ -53,6 +53,10 @@ class DeliveryEngine:
         """Begin to deliver. Raises DatabaseUnavailable."""
         await self._dispatcher.start()
         self._reaper.start()
+
+    def messages_added(self, account_pks: Collection[str]) -> None:
+        """These accounts have got messages."""
+        self._dispatcher.messages_added(account_pks)
 
     def wake(self) -> None:
         """There may be something due now."""

@@ -40,7 +40,7 @@ class Retention:
         self,
         db: SqlDb,
         tables: Tables,
-        config: QueueConfig,
+        config: Callable[[], QueueConfig],
         clock: Clock,
         removal: Removal | None = None,
     ) -> None:
@@ -82,7 +82,7 @@ class Retention:
             self._passed.clear()
             self._passed_since = self._clock.monotonic()
         now, removed = self._clock.now(), 0
-        kept_seconds = self._config.report_retention_seconds
+        kept_seconds = self._config().report_retention_seconds
         for tenant_id, before in await self._removal.tenants(now, kept_seconds):
             after = self._passed.get(tenant_id)
             gone, reached = await self._removal.messages(tenant_id, before, after)
@@ -92,7 +92,7 @@ class Retention:
 
     async def remove_audit_rows(self) -> int:
         """Rows of the audit log that are older than ``audit_retention_days``."""
-        before = self._clock.now() - self._config.audit_retention_days * _DAY
+        before = self._clock.now() - self._config().audit_retention_days * _DAY
 
         def remove(connection: Connection, most: int) -> int:
             return self._tables.command_log.remove_oldest(connection, before, most)

@@ -22,6 +22,13 @@ class Shares:
         self._of_accounts: Counter[str] = Counter()
         self._of_tenants: Counter[str] = Counter()
 
+    def copy(self) -> Shares:
+        """To count on without touching this one."""
+        other = Shares(self.free)
+        other._of_accounts.update(self._of_accounts)
+        other._of_tenants.update(self._of_tenants)
+        return other
+
     def held(self, account_pk: str) -> int:
         return self._of_accounts[account_pk]
 

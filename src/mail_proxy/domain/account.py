@@ -29,6 +29,7 @@ class SmtpLogin:
     ``version`` grows with every save of the account: connections of an older version are
     not reused. ``ttl_seconds`` is the longest life of a connection, ``batch_size`` the most
     messages it carries, ``max_connections`` the most that are open at once in this process.
+    ``damage`` says why the stored password cannot be read; the login is of no use then.
     """
 
     account_pk: str
@@ -42,6 +43,7 @@ class SmtpLogin:
     ttl_seconds: float
     batch_size: int
     max_connections: int
+    damage: str | None = None
 
     def __repr__(self) -> str:
         return f"SmtpLogin({self.account_pk} v{self.version} {self.host}:{self.port} {self.tls})"

@@ -53,6 +53,8 @@ class Tenant:
     """What delivery, reporting and authentication need to know of a tenant.
 
     ``sync_url`` is None where the tenant has no URL of its own. Instants are Unix seconds.
+    ``damage`` and ``signing_damage`` say why ``client_auth`` and the signing secret cannot be
+    read; the application is not called then.
     """
 
     id: str
@@ -66,6 +68,8 @@ class Tenant:
     signing_secret: str | None = field(default=None, repr=False)
     previous_signing_secret: str | None = field(default=None, repr=False)
     signing_secret_changed_at: float | None = None
+    damage: str | None = None
+    signing_damage: str | None = None
 
     def signing_secrets(self, now: float) -> list[str]:
         """The current secret, and for a day the one before it; empty without a current one."""

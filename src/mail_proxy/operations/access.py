@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
+import ipaddress
+from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
 
 from mail_proxy.domain.tenant import DEFAULT_TENANT
@@ -14,6 +15,7 @@ from mail_proxy.sql.directory import Directory, Snapshot
 _MOST_FAILURES = 20
 _WINDOW_SECONDS = 60.0
 _MOST_ADDRESSES = 10_000
+_MOST_PROVEN = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +63,45 @@ class Caller:
         return replace(self, endpoint=endpoint, address=address, request_id=request_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Stranger(Caller):
+    """Somebody who did not get in; reaches nothing."""
+
+    @property
+    def is_admin(self) -> bool:
+        return False
+
+    @property
+    def actor(self) -> str:
+        return "nobody"
+
+    def reach(self, requested: str | None, snapshot: Snapshot) -> str:
+        raise Forbidden("log in first")
+
+
+class InactiveTenant(Forbidden):
+    """A good key of a tenant that is switched off."""
+
+    def __init__(self, tenant_id: str) -> None:
+        super().__init__("the tenant is inactive")
+        self.tenant_id = tenant_id
+
+
 class Authenticator:
-    """Turns a token into a caller, and slows down those who guess."""
+    """Turns a token into a caller, and slows down those who guess.
+
+    After 20 failures in a minute an address gets TooManyRequests until the first of them is a
+    minute old. Its tokens are not even looked at meanwhile, so guessing on teaches nothing; only
+    those that this process has let in from the same address before still are. So whoever shares
+    an address with a guesser, and is at work already, goes on undisturbed.
+    """
 
     def __init__(self, admin_token: str | None, directory: Directory, clock: Clock) -> None:
         self._admin_hash = hash_token(admin_token) if admin_token else None
         self._directory = directory
         self._clock = clock
         self._failures: dict[str, deque[float]] = {}
+        self._proven: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     @property
     def open(self) -> bool:
@@ -76,16 +109,25 @@ class Authenticator:
         return self._admin_hash is None
 
     async def authenticate(self, token: str | None, address: str, *, loopback: bool) -> Caller:
-        """Raises Unauthorized, Forbidden for an inactive tenant's key, or TooManyRequests."""
-        self._refuse_guessers(address)
+        """Raises Unauthorized, InactiveTenant for such a tenant's key, or TooManyRequests."""
+        address = _network(address)
         if token is None:
             if self.open and loopback:
                 return Caller(None)
+            self._refuse_guessers(address)
             raise self._failed(address, "no token: send X-API-Token or Authorization: Bearer")
+        token_hash = hash_token(token)
+        if (address, token_hash) not in self._proven:
+            self._refuse_guessers(address)
+        caller = await self._identify(token, token_hash, address)
+        self._remember(address, token_hash)
+        return caller
+
+    async def _identify(self, token: str, token_hash: str, address: str) -> Caller:
         if self._admin_hash is not None and token_matches(token, self._admin_hash):
             return Caller(None)
         snapshot = await self._directory.current()
-        tenant = snapshot.tenants_by_key.get(hash_token(token))
+        tenant = snapshot.tenants_by_key.get(token_hash)
         if tenant is None:
             raise self._failed(address, "unknown token")
         if tenant.api_key_expires_at is not None and (
@@ -93,8 +135,14 @@ class Authenticator:
         ):
             raise self._failed(address, "this token has expired")
         if not tenant.active:
-            raise Forbidden("the tenant is inactive")
+            raise InactiveTenant(tenant.id)
         return Caller(tenant.id)
+
+    def _remember(self, address: str, token_hash: str) -> None:
+        self._proven[address, token_hash] = None
+        self._proven.move_to_end((address, token_hash))
+        if len(self._proven) > _MOST_PROVEN:
+            self._proven.popitem(last=False)
 
     def _failed(self, address: str, reason: str) -> Unauthorized:
         if len(self._failures) >= _MOST_ADDRESSES:
@@ -114,3 +162,16 @@ class Authenticator:
         elif len(failures) >= _MOST_FAILURES:
             wait = int(failures[0] + _WINDOW_SECONDS - now) + 1
             raise TooManyRequests("too many failed log-ins from this address", wait)
+
+
+def _network(address: str) -> str:
+    """Who counts as one guesser: an IPv4 address, or the 64 bits that an IPv6 host is given."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if found.version == 4:
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((int(found) >> 64 << 64, 64)))

@@ -10,15 +10,15 @@ from mail_proxy.domain.account import TlsMode
 from mail_proxy.errors import Malformed, NotFound
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.operations.operation import Context, operation
-from mail_proxy.sql.table import Row
+from mail_proxy.sql.table import Damaged, Row
 from mail_proxy.wire.accounts import (
-    MASK,
     AccountAnswer,
     AccountIn,
     AccountOut,
     AccountSaved,
     AccountsOut,
 )
+from mail_proxy.wire.secrets import MASK
 from mail_proxy.wire.tenants import Done
 
 _DEFAULTS: dict[str, Any] = {
@@ -48,26 +48,32 @@ def save(context: Context, request: AccountIn) -> AccountSaved:
     """
     accounts, connection = context.tables.accounts, context.connection
     old = accounts.find_living(connection, context.tenant_id, request.id)
-    port = request.port or (old["port"] if old else _DEFAULTS["port"])
-    given = request.columns(port)
-    # An explicit null of a field that cannot be empty means its default.
-    given.update({k: v for k, v in _DEFAULTS.items() if k in given and given[k] is None})
-    wanted = {**_DEFAULTS, **(old or {}), **given}
-    _check(wanted)
-    if given.get("is_default"):
-        _unset_default(context, request.id)
     if old is None:
         pk = uuid7()
+        values = _wanted(context, request, None)
         stamps = {"created_at": context.now, "updated_at": context.now}
         identity = {"pk": pk, "tenant_id": context.tenant_id, "id": request.id}
-        accounts.insert(connection, {**_DEFAULTS, **given, **identity, **stamps})
+        accounts.insert(connection, {**_DEFAULTS, **values, **identity, **stamps})
     else:
         pk = old["pk"]
-        values = {**given, "version": old["version"] + 1, "updated_at": context.now}
-        accounts.update(connection, {"pk": pk}, values)
+        # Locked, so that of two saves at the same time each makes a version of its own.
+        with accounts.record(connection, **_identity(old), deleted_at=None) as row:
+            row.update(_wanted(context, request, row))
+            row.update(version=row["version"] + 1, updated_at=context.now)
         context.tables.health.heal(connection, pk)
     context.after_commit.append(context.signals.directory_changed)
     return AccountSaved(id=request.id, pk=pk)
+
+
+def _wanted(context: Context, request: AccountIn, old: Row | None) -> Row:
+    """The columns to write, checked together with the ``old`` ones."""
+    given = request.columns(request.port or (old["port"] if old else _DEFAULTS["port"]))
+    # An explicit null of a field that cannot be empty means its default.
+    given.update({k: v for k, v in _DEFAULTS.items() if k in given and given[k] is None})
+    _check({**_DEFAULTS, **(old or {}), **given})
+    if given.get("is_default"):
+        _unset_default(context, request.id)
+    return given
 
 
 @operation("accounts.list")
@@ -80,7 +86,7 @@ def list_accounts(context: Context, request: None) -> AccountsOut:
         deleted_at=None,
         order_by=accounts.columns["id"],
     )
-    troubled = context.tables.health.troubled(context.connection)
+    troubled = context.tables.health.of_tenant(context.connection, context.tenant_id)
     return AccountsOut(accounts=[_shown(row, troubled.get(row["pk"])) for row in rows])
 
 
@@ -88,19 +94,19 @@ def list_accounts(context: Context, request: None) -> AccountsOut:
 def get(context: Context, request: WhichAccount) -> AccountAnswer:
     """One account, secrets masked."""
     row = _living(context, request.id)
-    troubled = context.tables.health.troubled(context.connection)
+    troubled = context.tables.health.of_tenant(context.connection, context.tenant_id)
     return AccountAnswer(account=_shown(row, troubled.get(row["pk"])))
 
 
 @operation("accounts.delete", mutates=True)
 def delete(context: Context, request: WhichAccount) -> Done:
     """Remove an account; what waits for it ends in error and is reported."""
-    row = _living(context, request.id)
-    values = {"deleted_at": context.now, "is_default": False, "version": row["version"] + 1}
-    values.update(password=None, imap_password=None)
-    context.tables.accounts.update(context.connection, {"pk": row["pk"]}, values)
+    identity = _identity(_living(context, request.id))
+    with context.tables.accounts.record(context.connection, **identity, deleted_at=None) as row:
+        row.update(deleted_at=context.now, is_default=False, version=row["version"] + 1)
+        row.update(password=None, imap_password=None)
     context.tables.queue.fail_waiting_of_account(
-        context.connection, row["pk"], "account deleted", context.now
+        context.connection, identity["pk"], "account deleted", context.now
     )
     context.after_commit += [context.signals.directory_changed, context.signals.events_added]
     return Done()
@@ -111,6 +117,10 @@ def _living(context: Context, account_id: str) -> Row:
     if row is None:
         raise NotFound("no such account")
     return row
+
+
+def _identity(row: Row) -> Row:
+    return {name: row[name] for name in ("pk", "tenant_id")}
 
 
 def _check(wanted: Row) -> None:
@@ -141,7 +151,7 @@ def _unset_default(context: Context, but: str) -> None:
     )
     for row in marked:
         if row["id"] != but:
-            accounts.update(context.connection, {"pk": row["pk"]}, {"is_default": False})
+            accounts.update(context.connection, _identity(row), {"is_default": False})
 
 
 def _shown(row: Row, trouble: Row | None) -> AccountOut:
@@ -154,8 +164,9 @@ def _shown(row: Row, trouble: Row | None) -> AccountOut:
         created_at=int(row["created_at"]),
         updated_at=int(row["updated_at"]),
     )
+    damage = next((v.reason for v in row.values() if isinstance(v, Damaged)), None)
     return AccountOut(
         **copied,
-        health="ok" if trouble is None else "paused",
-        last_error=None if trouble is None else trouble["last_error"],
+        health="ok" if trouble is None and damage is None else "paused",
+        last_error=damage or (None if trouble is None else trouble["last_error"]),
     )

@@ -7,12 +7,15 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mail_proxy.wire.accounts import MASK
+from mail_proxy.operations.access import Caller
+from mail_proxy.sql.table import Row
+from mail_proxy.wire.secrets import MASK, masked_config
 
 _SECRETS = frozenset(
     {"password", "imap_password", "token", "signing_secret", "api_key", "client_auth_token"}
 )
 _BODIES = frozenset({"body", "body_html", "content", "attachments"})
+_CONFIGS = frozenset({"large_file_config"})
 
 
 def masked(value: Any) -> Any:
@@ -28,7 +31,25 @@ def masked(value: Any) -> Any:
     return value
 
 
+def audit_row(
+    caller: Caller, operation: str | None, now: float, tenant_id: str | None, payload: Any
+) -> Row:
+    """An entry about a call that succeeded; ``payload`` is masked already."""
+    return {
+        "at": now,
+        "operation": operation,
+        "endpoint": caller.endpoint or operation or "",
+        "tenant_id": tenant_id,
+        "actor": caller.actor,
+        "address": caller.address,
+        "request_id": caller.request_id,
+        "status": 200,
+        "error": None,
+        "payload": payload,
+    }
+
+
 def _masked_field(name: str, value: Any) -> Any:
     if name in _SECRETS or name in _BODIES:
         return None if value is None else MASK
-    return masked(value)
+    return masked_config(value) if name in _CONFIGS else masked(value)

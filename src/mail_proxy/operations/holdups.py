@@ -27,7 +27,7 @@ def holdups(context: Context, account_pks: Iterable[str]) -> dict[str, Holdup]:
     """
     pks = sorted(set(account_pks))
     found = _at_limit(context, pks)
-    for pk, row in context.tables.health.troubled(context.connection).items():
+    for pk, row in context.tables.health.of_tenant(context.connection, context.tenant_id).items():
         if pk in pks and row["retry_at"] > context.now:
             found[pk] = Holdup(row["retry_at"], row["last_error"])
     return found
@@ -35,7 +35,10 @@ def holdups(context: Context, account_pks: Iterable[str]) -> dict[str, Holdup]:
 
 def _at_limit(context: Context, pks: list[str]) -> dict[str, Holdup]:
     accounts = context.tables.accounts
-    rows = accounts.select(context.connection, accounts.columns["pk"].in_(pks)) if pks else []
+    if not pks:
+        return {}
+    among = accounts.columns["pk"].in_(pks)
+    rows = accounts.select(context.connection, among, tenant_id=context.tenant_id)
     limited = {row["pk"]: _account_limits(row) for row in rows}
     tenant = context.tables.tenants.get(context.connection, id=context.tenant_id)
     rates = tenant["rate_limits"] or {}

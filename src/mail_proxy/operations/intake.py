@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mail_proxy.config import ProxyConfig
 from mail_proxy.domain.mail import Mail
-from mail_proxy.errors import Conflict, ConstraintViolated, Malformed, RequestError
+from mail_proxy.errors import Conflict, ConstraintViolated, Forbidden, Malformed, RequestError
 from mail_proxy.kit.batching import Batcher
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.operations.access import Caller
+from mail_proxy.operations.audit import audit_row
 from mail_proxy.operations.operation import Signals
+from mail_proxy.operations.refusals import Refusals
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory, Snapshot
 from mail_proxy.sql.mail_codec import dump_mail
@@ -29,6 +30,8 @@ from mail_proxy.wire.messages import (
     Rejection,
 )
 
+#: In the audit log.
+NAME = "messages.add"
 _MOST_CALLS_A_COMMIT = 64
 #: Addresses that are checked before others get a turn; the slowest take 30 us each.
 _CHECKED_IN_ONE_GO = 1000
@@ -67,16 +70,16 @@ class Intake:
         db: SqlDb,
         tables: Tables,
         directory: Directory,
-        config: ProxyConfig,
         signals: Signals,
         clock: Clock,
+        refusals: Refusals,
     ) -> None:
         self._db = db
         self._tables = tables
         self._directory = directory
-        self._config = config
         self._signals = signals
         self._clock = clock
+        self._refusals = refusals
         self._batcher: Batcher[_Call, AddMessagesOut] = Batcher(
             "intake", self._flush, _MOST_CALLS_A_COMMIT
         )
@@ -87,7 +90,15 @@ class Intake:
         Raises Forbidden for another tenant's name, RequestError (400) with all rejections in
         its detail when there was not one usable message.
         """
-        call = await self._check(caller, batch)
+        try:
+            call = await self._check(caller, batch)
+        except Forbidden as error:
+            named = [
+                {"id": m.id, "tenant_id": getattr(m, "tenant_id", None)} for m in batch.messages
+            ]
+            payload = {"messages": named}
+            await self._refusals.note(caller, error, NAME, caller.tenant_id, payload)
+            raise
         if not call.drafts:
             raise _nothing_usable(call.rejected)
         answer = await self._batcher.submit(call)
@@ -104,6 +115,9 @@ class Intake:
         if not snapshot.tenants:
             snapshot = await self._directory.current()
         call = _Call(caller, [], [])
+        usual_priority = batch.default_priority
+        if usual_priority is None:
+            usual_priority = snapshot.queue.default_priority
         checked = 0
         for message in batch.messages:
             if checked > _CHECKED_IN_ONE_GO:
@@ -116,19 +130,15 @@ class Intake:
             checked += 20 + len(message.to) + len(message.cc) + len(message.bcc)
             try:
                 tenant_id = caller.reach(message.tenant_id, snapshot)
-                call.drafts.append(self._draft(message, tenant_id, batch.default_priority))
+                call.drafts.append(self._draft(message, tenant_id, usual_priority))
             except (ValueError, Malformed) as error:
                 call.rejected.append(RejectedOut(id=message.id, reason=str(error)))
         return call
 
-    def _draft(self, message: MessageIn, tenant_id: str, default_priority: int | None) -> _Draft:
+    def _draft(self, message: MessageIn, tenant_id: str, usual_priority: int) -> _Draft:
         pk = uuid7()
         mail = message.mail(pk)
-        priority = message.priority
-        if priority is None:
-            priority = default_priority
-        if priority is None:
-            priority = self._config.queue.default_priority
+        priority = usual_priority if message.priority is None else message.priority
         return _Draft(message, tenant_id, pk, mail, dump_mail(mail), priority)
 
     async def _flush(self, calls: Sequence[_Call]) -> list[AddMessagesOut]:
@@ -140,7 +150,7 @@ class Intake:
                 stored = await self._db.write(self._store, calls, rows, snapshot.version, now)
             except (_Stale, ConstraintViolated):
                 continue  # an account or tenant went away in between; look again
-            self._signals.messages_added(set().union(*(call.tenants for call in calls)))
+            self._signals.messages_added(*_reached(calls, rows))
             return [
                 _answer(call, of_call, results)
                 for call, of_call, results in zip(calls, rows, stored, strict=True)
@@ -172,20 +182,18 @@ class Intake:
         return stored
 
     def _audit(self, connection: Connection, call: _Call, ids: list[str], now: float) -> None:
-        caller = call.caller
-        self._tables.command_log.insert(
-            connection,
-            {
-                "at": now,
-                "endpoint": caller.endpoint or "messages.add",
-                "tenant_id": next(iter(call.tenants)) if len(call.tenants) == 1 else None,
-                "actor": caller.actor,
-                "address": caller.address,
-                "request_id": caller.request_id,
-                "status": 200,
-                "payload": {"messages": [{"id": i} for i in ids]},
-            },
-        )
+        about = next(iter(call.tenants)) if len(call.tenants) == 1 else None
+        payload = {"messages": [{"id": i} for i in ids]}
+        row = audit_row(call.caller, NAME, now, about, payload)
+        self._tables.command_log.insert(connection, row)
+
+
+def _reached(
+    calls: Sequence[_Call], rows: Sequence[Sequence[NewMessage | str]]
+) -> tuple[set[str], set[str]]:
+    """Tenants, and accounts (pk), that got something."""
+    pks = {row.account_pk for of_call in rows for row in of_call if isinstance(row, NewMessage)}
+    return set().union(*(call.tenants for call in calls)), pks
 
 
 def _row(draft: _Draft, snapshot: Snapshot, now: float) -> NewMessage | str:

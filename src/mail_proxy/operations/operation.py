@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from mail_proxy.config import ProxyConfig
+from mail_proxy.config import ProxyConfig, QueueConfig
 from mail_proxy.errors import Forbidden, NotFound
 from mail_proxy.kit.clock import Clock
 from mail_proxy.operations.access import Caller
-from mail_proxy.operations.audit import masked
+from mail_proxy.operations.audit import audit_row, masked
+from mail_proxy.operations.refusals import Refusals
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.tables import Tables
@@ -24,7 +25,7 @@ Answer = TypeVar("Answer")
 class Signals:
     """Bells of the loops, rung after a commit. Each is replaced by the composition root."""
 
-    messages_added: Callable[[set[str]], None] = lambda tenants: None
+    messages_added: Callable[[set[str], set[str]], None] = lambda tenants, account_pks: None
     messages_due: Callable[[], None] = lambda: None
     events_added: Callable[[], None] = lambda: None
     directory_changed: Callable[[], None] = lambda: None
@@ -36,7 +37,9 @@ class Context:
     """What an operation works with, inside its transaction.
 
     ``tenant_id`` is the tenant that the call is about and that every query must name; it is
-    empty for operations of the administrator. ``after_commit`` collects what is to be rung.
+    empty for operations of the administrator; such a one sets ``about``, for the audit log, where
+    it is about a single tenant. ``queue`` are the settings that may change at run time.
+    ``after_commit`` collects what is to be rung.
     """
 
     connection: Connection
@@ -45,7 +48,9 @@ class Context:
     tenant_id: str
     now: float
     config: ProxyConfig
+    queue: QueueConfig
     signals: Signals
+    about: str | None = None
     after_commit: list[Callable[[], None]] = field(default_factory=list)
 
 
@@ -84,6 +89,7 @@ class Door:
         config: ProxyConfig,
         signals: Signals,
         clock: Clock,
+        refusals: Refusals,
     ) -> None:
         self._db = db
         self._tables = tables
@@ -91,6 +97,7 @@ class Door:
         self._config = config
         self._signals = signals
         self._clock = clock
+        self._refusals = refusals
 
     async def call(
         self,
@@ -102,13 +109,18 @@ class Door:
         """Run an operation for a caller, about one tenant where it is about one.
 
         Raises Forbidden out of scope, NotFound for a tenant that does not exist, and what
-        the operation raises; then nothing was changed.
+        the operation raises; then nothing was changed. What is forbidden is in the audit log.
         """
-        about = await self._about(operation, caller, tenant_id)
-        run = partial(
-            self._transact, operation=operation, caller=caller, request=request, tenant_id=about
-        )
-        answer, after = await (self._db.write if operation.mutates else self._db.read)(run)
+        try:
+            about = await self._about(operation, caller, tenant_id)
+            run = partial(
+                self._transact, operation=operation, caller=caller, request=request, tenant_id=about
+            )
+            answer, after = await (self._db.write if operation.mutates else self._db.read)(run)
+        except Forbidden as error:
+            target = tenant_id or caller.tenant_id
+            await self._refusals.note(caller, error, operation.name, target, masked(request))
+            raise
         for ring in after:
             ring()
         return answer
@@ -141,6 +153,7 @@ class Door:
             tenant_id=tenant_id,
             now=self._clock.now(),
             config=self._config,
+            queue=self._directory.snapshot.queue,
             signals=self._signals,
         )
         answer = operation.run(context, request)
@@ -151,17 +164,6 @@ class Door:
 
 def write_audit(context: Context, name: str, payload: Any) -> None:
     """One row of the audit log, in the transaction of what it tells about."""
-    caller = context.caller
-    context.tables.command_log.insert(
-        context.connection,
-        {
-            "at": context.now,
-            "endpoint": caller.endpoint or name,
-            "tenant_id": context.tenant_id or None,
-            "actor": caller.actor,
-            "address": caller.address,
-            "request_id": caller.request_id,
-            "status": 200,
-            "payload": payload,
-        },
-    )
+    about = context.about or context.tenant_id or None
+    row = audit_row(context.caller, name, context.now, about, payload)
+    context.tables.command_log.insert(context.connection, row)

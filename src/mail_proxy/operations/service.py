@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from mail_proxy.operations.operation import Context, operation
+from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.wire.tenants import Done
 
 
 @operation("service.pending", admin_only=True)
 def pending(context: Context, request: None) -> int:
     """How many messages of the instance are not finished."""
-    return context.tables.messages.count_waiting(context.connection)
+    return context.tables.messages.count_waiting(context.connection, EVERY_TENANT)
 
 
 @operation("service.pending_of_tenant")

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from mail_proxy.operations.operation import Context, operation
 from mail_proxy.wire.sync_log import SyncCallOut, SyncLogOut
 
 
+@dataclass(frozen=True)
+class WhichCalls:
+    """The newest ``limit`` of them, 1-100."""
+
+    limit: int = 100
+
+
 @operation("sync_log.list")
-def list_calls(context: Context, limit: int) -> SyncLogOut:
-    """The tenant's last calls, at most ``limit``."""
-    rows = context.tables.sync_log.last(context.connection, context.tenant_id, limit)
+def list_calls(context: Context, request: WhichCalls) -> SyncLogOut:
+    """The tenant's last calls."""
+    log = context.tables.sync_log
+    rows = log.last(context.connection, context.tenant_id, request.limit)
     calls = [
         SyncCallOut(
             **{name: row[name] for name in SyncCallOut.model_fields if name in row},

@@ -10,13 +10,15 @@ from mail_proxy.domain.tenant import DEFAULT_ATTACHMENT_PATH, DEFAULT_SYNC_PATH,
 from mail_proxy.encryption import hash_token, new_token
 from mail_proxy.errors import Conflict, Forbidden, Malformed, NotFound
 from mail_proxy.operations.operation import Context, operation
-from mail_proxy.sql.table import Row
-from mail_proxy.wire.accounts import MASK
+from mail_proxy.sql.table import EVERY_TENANT, Damaged, Row
+from mail_proxy.wire.secrets import MASK, kept_secrets, masked_config
 from mail_proxy.wire.tenants import (
     ADMIN_FIELDS,
     ApiKeyIn,
     ApiKeyOut,
     Done,
+    SyncState,
+    SyncStatusOut,
     TenantAnswer,
     TenantFields,
     TenantIn,
@@ -45,6 +47,7 @@ class ForTenant:
 def save(context: Context, request: TenantIn) -> TenantSaved:
     """Create a tenant with a key of its own, or change the given fields of an old one."""
     tenants = context.tables.tenants
+    context.about = request.id
     context.after_commit.append(context.signals.directory_changed)
     if tenants.find(context.connection, id=request.id) is not None:
         return TenantSaved(tenant=_change(context, request.id, request))
@@ -83,9 +86,23 @@ def list_tenants(context: Context, request: WhichTenants) -> TenantsOut:
     return TenantsOut(tenants=[_shown(context, row) for row in rows])
 
 
+@operation("tenants.sync_status", admin_only=True)
+def sync_status(context: Context, request: None) -> SyncStatusOut:
+    """Where the conversation with each tenant's application stands."""
+    tenants, syncs = context.tables.tenants, context.tables.tenant_sync
+    rows = tenants.select(context.connection, order_by=tenants.columns["id"])
+    found = syncs.select(context.connection, tenant_id=EVERY_TENANT)
+    of_tenant = {row["tenant_id"]: row for row in found}
+    return SyncStatusOut(
+        sync_interval_seconds=context.config.timing.sync_interval,
+        tenants=[_sync_state(context, row, of_tenant.get(row["id"], {})) for row in rows],
+    )
+
+
 @operation("tenants.delete", admin_only=True, mutates=True)
 def delete(context: Context, request: ForTenant) -> Done:
     """Remove a tenant with all its data."""
+    context.about = request.id
     if request.id == DEFAULT_TENANT:
         raise Conflict("the tenant default cannot be removed")
     context.tables.messages.remove_of_tenant(context.connection, request.id)
@@ -117,6 +134,7 @@ def revoke_key(context: Context, request: ForTenant) -> Done:
 def _set_key(
     context: Context, tenant_id: str, key_hash: str | None, expires_at: float | None
 ) -> None:
+    context.about = tenant_id
     values = {"api_key_hash": key_hash, "api_key_expires_at": expires_at}
     values["updated_at"] = context.now
     context.tables.tenants.update(context.connection, {"id": tenant_id}, values)
@@ -134,30 +152,45 @@ def _columns(context: Context, request: TenantFields, old: Mapping[str, Any]) ->
     given = request.model_dump(exclude_unset=True, exclude={"id"})
     if given.get("active", True) is None:
         del given["active"]
+    for name in ("client_auth", "large_file_config"):
+        if given.get(name):
+            given[name] = _kept(name, given[name], old.get(name))
     if given.get("client_auth"):
-        given["client_auth"] = _kept_secrets(given["client_auth"], old.get("client_auth"))
+        auth = given["client_auth"].items()
+        given["client_auth"] = {k: v for k, v in auth if v is not None}
     secret = given.get("signing_secret")
     if secret == MASK:
         del given["signing_secret"]
-    elif "signing_secret" in given and old.get("signing_secret") not in (None, secret):
+    elif "signing_secret" in given and _is_another(old.get("signing_secret"), secret):
         given["previous_signing_secret"] = old["signing_secret"]
         given["signing_secret_changed_at"] = context.now
     return given
 
 
-def _kept_secrets(new: dict[str, Any], old: dict[str, Any] | None) -> dict[str, Any]:
+def _is_another(old: str | Damaged | None, new: str | None) -> bool:
+    return isinstance(old, str) and old != new
+
+
+def _kept(name: str, new: dict[str, Any], old: dict[str, Any] | Damaged | None) -> dict[str, Any]:
     """A masked value that is written back leaves the stored one as it was."""
-    kept = {k: (old or {}).get(k) if v == MASK else v for k, v in new.items()}
-    return {k: v for k, v in kept.items() if v is not None}
+    if isinstance(old, Damaged):
+        if MASK in str(new):
+            raise Malformed(f"{name}: what is stored is damaged; give all of it anew")
+        old = None
+    return kept_secrets(new, old)
+
+
+def _shown_object(stored: dict[str, Any] | Damaged | None, if_damaged: dict[str, Any]) -> Any:
+    return if_damaged if isinstance(stored, Damaged) else masked_config(stored)
 
 
 def _shown(context: Context, row: Row) -> TenantOut:
-    auth = row["client_auth"] or {"method": "none"}
     return TenantOut(
         **{name: row[name] for name in _COPIED},
         client_sync_path=row["client_sync_path"] or DEFAULT_SYNC_PATH,
         client_attachment_path=row["client_attachment_path"] or DEFAULT_ATTACHMENT_PATH,
-        client_auth={k: MASK if k in ("token", "password") else v for k, v in auth.items()},
+        client_auth=_shown_object(row["client_auth"] or {"method": "none"}, {"method": "damaged"}),
+        large_file_config=_shown_object(row["large_file_config"], {"damaged": True}),
         suspended_batches=context.tables.suspensions.of_tenant(context.connection, row["id"]),
         signing_secret=MASK if row["signing_secret"] else None,
         has_api_key=row["api_key_hash"] is not None,
@@ -173,9 +206,26 @@ _COPIED = (
     "client_base_url",
     "active",
     "rate_limits",
-    "large_file_config",
     "retention_seconds",
 )
+
+
+def _sync_state(context: Context, tenant: Row, sync: Row) -> SyncState:
+    quiet_until = sync.get("quiet_until")
+    in_dnd = quiet_until is not None and quiet_until > context.now
+    has_url = bool(tenant["client_base_url"] or context.config.client_sync.url)
+    is_late = sync.get("next_due_at", 0) <= context.now
+    return SyncState(
+        id=tenant["id"],
+        name=tenant["name"],
+        active=tenant["active"],
+        client_base_url=tenant["client_base_url"],
+        last_sync_ts=_whole(sync.get("last_sync_at")),
+        next_sync_due=tenant["active"] and has_url and is_late and not in_dnd,
+        in_dnd=in_dnd,
+        next_sync_after=_whole(quiet_until) if in_dnd else None,
+        last_sync_error=sync.get("last_error"),
+    )
 
 
 def _whole(instant: float | None) -> int | None:

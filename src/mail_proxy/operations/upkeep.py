@@ -57,7 +57,7 @@ def cleanup(context: Context, request: CleanupMessages) -> _Cleanup:
             "retention_seconds"
         ]
     if age is None:
-        age = context.config.queue.report_retention_seconds
+        age = context.queue.report_retention_seconds
     return _Cleanup(context.tenant_id, context.now - age)
 
 

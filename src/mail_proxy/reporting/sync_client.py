@@ -109,6 +109,12 @@ class SyncClient:
             url, auth = self._fallback_url, self._fallback_auth
         if url is None:
             return Call(CallFailed(CallOutcome.SETTINGS, "the tenant has no URL"))
+        if tenant.damage is not None and auth is tenant.client_auth:
+            reason = f"{tenant.damage}; save the tenant's client_auth"
+            return Call(CallFailed(CallOutcome.SETTINGS, reason))
+        if tenant.signing_damage is not None:
+            reason = f"{tenant.signing_damage}; save the tenant's signing_secret"
+            return Call(CallFailed(CallOutcome.SETTINGS, reason))
         body = orjson.dumps(report.payload)
         secrets = tenant.signing_secrets(report.at)
         try:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 from mail_proxy.domain.outcome import Failed
 from mail_proxy.smtp.compose import ComposedMail
+
+#: What sessions may break over: named as EHLO does.
+Extension = Literal["pipelining", "chunking"]
 
 _ATOM = r"[^\x00-\x20\x7f<>\"\ud800-\udfff]+"
 _QUOTED = r"\"[^\x00-\x1f\x7f\ud800-\udfff]+\""
@@ -18,10 +21,11 @@ _PATH = re.compile(rf"(?:{_ATOM}|{_QUOTED}@{_ATOM})?")
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """``size``: most octets of a message, None without a limit; ``declares_size``: MAIL may say
-    how large the message is (RFC 1870)."""
+    """``pipelining`` is RFC 2920, ``chunking`` RFC 3030. ``size``: most octets of a message,
+    None without a limit; ``declares_size``: MAIL may say how large the message is (RFC 1870)."""
 
     pipelining: bool = False
+    chunking: bool = False
     size: int | None = None
     declares_size: bool = False
     eight_bit: bool = False
@@ -33,6 +37,7 @@ class Capabilities:
         size = extensions.get("size", "")
         return cls(
             pipelining="pipelining" in extensions,
+            chunking="chunking" in extensions,
             declares_size="size" in extensions,
             size=int(size) or None if re.fullmatch(r"[0-9]{1,20}", size) else None,
             eight_bit="8bitmime" in extensions,

@@ -97,7 +97,7 @@ def _content(mail: Mail) -> bytes:
     delimiter = b"\r\n--" + boundary
     return b"".join(
         (
-            b'Content-Type: multipart/alternative; boundary="',
+            b'Content-Type: multipart/alternative;\r\n boundary="',
             boundary,
             b'"\r\n',
             *(piece for part in parts for piece in (delimiter, b"\r\n", part)),

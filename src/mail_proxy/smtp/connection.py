@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.outcome import AccountTrouble, Outcome
+from mail_proxy.smtp.at_once import AtOnce
 from mail_proxy.smtp.capabilities import Capabilities
 from mail_proxy.smtp.compose import ComposedMail
 from mail_proxy.smtp.dial import Dial, default_local_hostname, default_tls_context
+from mail_proxy.smtp.distrust import Distrust
+from mail_proxy.smtp.masking import mask_of
 from mail_proxy.smtp.protocol import BrokenConnectionError, SmtpProtocol
 from mail_proxy.smtp.transaction import Stale, Timeouts, Transaction
 
 #: A server that takes longer than this to forget a message is not worth keeping.
 _RESET_SECONDS = 5.0
+#: The largest message that is sent before the server has agreed to take it: what TCP carries
+#: within a round trip or two, so that more would gain little and might be sent in vain.
+_AT_ONCE_OCTETS = 65536
+#: Servers may end silent sessions; a message sent at once into one of those is uncertain.
+_AT_ONCE_IDLE_SECONDS = 5.0
 
 
 class PooledConnection:
     """A session of one account, from log-in to QUIT. At most one transaction runs at a time.
 
-    ``opened_at`` and ``idle_since`` are the pool's: instants of its clock. ``retired`` says
-    that the session ends with the transaction that it is in.
+    ``opened_at``, ``idle_since`` (instants of its clock), ``idle_seconds`` (how long it lay idle
+    before this use) and ``distrust`` are the pool's. ``retired`` says that the session ends with
+    the transaction that it is in.
     """
 
     __slots__ = (
         "_capabilities",
         "_protocol",
         "_timeouts",
+        "distrust",
+        "idle_seconds",
         "idle_since",
         "login",
         "opened_at",
@@ -48,7 +58,9 @@ class PooledConnection:
         self.transactions = 0
         self.opened_at = 0.0
         self.idle_since = 0.0
+        self.idle_seconds = 0.0
         self.retired = False
+        self.distrust: Distrust | None = None
         self._protocol = protocol
         self._capabilities = capabilities
         self._timeouts = timeouts
@@ -70,9 +82,9 @@ class PooledConnection:
         refusal = self._capabilities.refusal(mail_from, recipients, message)
         if refusal is not None:
             return refusal
-        transaction = Transaction(
-            self._protocol, self._capabilities, self._timeouts, is_reused=is_reused
-        )
+        usable = self._usable()
+        kind = AtOnce if self._may_go_at_once(usable, message) else Transaction
+        transaction = kind(self._protocol, usable, self._timeouts, is_reused=is_reused)
         is_done = False
         try:
             outcome = await transaction.run(mail_from, recipients, message)
@@ -101,8 +113,23 @@ class PooledConnection:
     def abort(self) -> None:
         self._protocol.abort()
 
+    def _usable(self) -> Capabilities:
+        if self.distrust is None:
+            return self._capabilities
+        return self.distrust.usable(self.login.host, self.login.port, self._capabilities)
+
+    def _may_go_at_once(self, usable: Capabilities, message: ComposedMail) -> bool:
+        return (
+            usable.chunking
+            and usable.pipelining
+            and len(message.data) <= _AT_ONCE_OCTETS
+            and self.idle_seconds < _AT_ONCE_IDLE_SECONDS
+        )
+
     async def _settle(self, transaction: Transaction) -> None:
         """Nothing of a refused message may leak into the next one."""
+        if transaction.broke_over is not None and self.distrust is not None:
+            self.distrust.add(self.login.host, self.login.port, transaction.broke_over)
         if transaction.is_over or not await self._reset():
             self.abort()
 
@@ -110,7 +137,7 @@ class PooledConnection:
         try:
             self._protocol.expect(1)
             self._protocol.write(b"RSET\r\n")
-            reply = await self._protocol.reply(asyncio.get_running_loop().time() + _RESET_SECONDS)
+            reply = await self._protocol.reply(_RESET_SECONDS)
         except BrokenConnectionError:
             return False
         return reply.code // 100 == 2
@@ -145,4 +172,6 @@ class Connector:
     def take_over(self, login: SmtpLogin, dial: Dial) -> PooledConnection:
         """The session of a ``dial`` whose every step has succeeded."""
         transport, capabilities = dial.hand_over()
-        return PooledConnection(login, SmtpProtocol(transport), capabilities, self.timeouts)
+        return PooledConnection(
+            login, SmtpProtocol(transport, mask_of(login)), capabilities, self.timeouts
+        )

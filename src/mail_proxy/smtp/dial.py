@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import ipaddress
 import re
 import socket
@@ -17,6 +16,7 @@ import aiosmtplib
 from mail_proxy.domain.account import SmtpLogin, TlsMode
 from mail_proxy.domain.outcome import AccountTrouble
 from mail_proxy.smtp.capabilities import Capabilities
+from mail_proxy.smtp.masking import mask_of
 from mail_proxy.smtp.replies import Reply, Stage, account_stage, account_trouble, one_line
 
 _IMPLICIT_TLS_PORT = 465
@@ -74,6 +74,7 @@ class Dial:
         timeout: float,
     ) -> None:
         self._login = login
+        self._mask = mask_of(login)
         self._stage = Stage.GREETING
         self._implicit_tls = login.tls is TlsMode.SSL or (
             login.tls is TlsMode.AUTO and login.port == _IMPLICIT_TLS_PORT
@@ -146,6 +147,8 @@ class Dial:
 
     async def _log_in(self) -> str:
         self._stage = Stage.AUTH
+        if self._login.damage is not None:
+            raise aiosmtplib.SMTPException(f"{self._login.damage}; save the account's password")
         if self._login.user is None:
             return "no log-in"
         if not (self._is_encrypted() or may_log_in_unencrypted(self._login.tls, self._peer())):
@@ -169,7 +172,7 @@ class Dial:
         return detail
 
     def _refused(self, error: aiosmtplib.SMTPResponseException) -> AccountTrouble:
-        text = self._without_secrets(error.message)
+        text = one_line(self._mask(error.message))
         if error.code < 0:
             # That is how aiosmtplib marks what is no reply at all.
             return AccountTrouble(account_stage(self._stage), text)
@@ -181,17 +184,5 @@ class Dial:
             cause = error.__cause__ or error
             known = (name for kind, name in _STAGE_OF_CAUSE if isinstance(cause, kind))
             stage = next(known, "connect")
-        return AccountTrouble(stage, self._without_secrets(str(error) or type(error).__name__))
-
-    def _without_secrets(self, text: str) -> str:
-        """A server may repeat the AUTH command that it does not like."""
-        if self._stage is Stage.AUTH and self._login.password:
-            for form in _forms(self._login.user or "", self._login.password):
-                text = text.replace(form, "***")
-        return one_line(text)
-
-
-def _forms(user: str, password: str) -> list[str]:
-    """What aiosmtplib writes: AUTH PLAIN (RFC 4616), AUTH LOGIN; and the password itself."""
-    octets = [f"\0{user}\0{password}".encode(), password.encode()]
-    return [base64.b64encode(octet).decode() for octet in octets] + [password]
+        text = one_line(self._mask(str(error)))
+        return AccountTrouble(stage, text or type(error).__name__)

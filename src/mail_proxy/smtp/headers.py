@@ -119,19 +119,23 @@ def _encoded_words(header: str, value: str) -> str:
     room = widest - _ENCODED_WORD_FRAME
     if length(octets) <= room:
         return encode(octets, "utf-8")
+    if encode is base64mime.header_encode:
+        length, room = len, room // 4 * 3
     return " ".join([encode(chunk, "utf-8") for chunk in _chunks(value, length, room)])
 
 
 def _chunks(value: str, length: Callable[[bytes], int], room: int) -> Iterator[bytes]:
-    """Split between characters, never inside one (RFC 2047 section 5)."""
-    chunk = b""
+    """Split between characters, never inside one (RFC 2047 section 5). A chunk is as long as
+    its characters together."""
+    chunk, used = b"", 0
     for character in value:
         octets = character.encode()
-        if length(chunk + octets) > room:
+        needed = length(octets)
+        if used + needed > room:
             yield chunk
-            chunk = octets
-        else:
-            chunk += octets
+            chunk, used = b"", 0
+        chunk += octets
+        used += needed
     yield chunk
 
 

@@ -10,6 +10,7 @@ from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.outcome import AccountTrouble
 from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.smtp.connection import Connector, PooledConnection
+from mail_proxy.smtp.distrust import Distrust
 
 #: Servers drop silent clients after minutes; keeping one longer than this rarely pays.
 _MAX_IDLE_SECONDS = 30.0
@@ -88,6 +89,7 @@ class SMTPPool:
         self.connector = connector or Connector()
         self._clock = clock or SystemClock()
         self._accounts: dict[str, _Account] = {}
+        self._distrust = Distrust(self._clock)
 
     async def acquire(
         self, login: SmtpLogin, *, fresh: bool = False
@@ -161,6 +163,7 @@ class SMTPPool:
         while account.idle:
             connection = account.idle.pop()
             if not fresh and not account.is_unfit(connection, now):
+                connection.idle_seconds = now - connection.idle_since
                 return connection
             connection.hang_up(_QUIT_SECONDS)
             account.forget()
@@ -176,6 +179,7 @@ class SMTPPool:
                 account.forget()
         if isinstance(connection, PooledConnection):
             connection.opened_at = self._clock.monotonic()
+            connection.distrust = self._distrust
             account.in_use.add(connection)
         return connection
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import lru_cache
+from math import inf
 
+from mail_proxy.smtp.masking import Mask
 from mail_proxy.smtp.replies import Reply, one_line
 
 #: RFC 5321 section 4.5.3.1.5 allows a reply line 512 octets and any number of lines.
 _MAX_REPLY_OCTETS = 16384
+#: Reply lines of up to so many octets are worth remembering: a server repeats itself.
+_COMMON_LINE_OCTETS = 128
 #: ``loop.time()`` may be coarser than the timer that it serves.
 _CLOCK_SLACK_SECONDS = 0.002
 
@@ -26,10 +31,12 @@ class SmtpProtocol(asyncio.Protocol):
     reason is in ``broken``.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, mask: Mask = str) -> None:
+        """``mask`` takes out of the server's words what nobody else may see."""
         self.broken: str | None = None
         self.has_agreed_to_quit = False
         self._transport = transport
+        self._mask = mask
         self._loop = asyncio.get_running_loop()
         self._replies: deque[Reply] = deque()
         self._awaited = 0
@@ -58,11 +65,17 @@ class SmtpProtocol(asyncio.Protocol):
     def has_reply(self) -> bool:
         return bool(self._replies)
 
-    async def reply(self, deadline: float) -> Reply:
-        """The next reply; raises ``BrokenConnectionError`` when none comes by ``deadline``
-        (event loop time). Replies that came before the connection broke are still given."""
-        while not self._replies:
-            await self._something_happens(deadline)
+    def time(self) -> float:
+        """Of the event loop: the clock of every deadline here."""
+        return self._loop.time()
+
+    async def reply(self, seconds: float, deadline: float = inf) -> Reply:
+        """The next reply; raises ``BrokenConnectionError`` when none comes within ``seconds`` or
+        by ``deadline``. Replies that came before the connection broke are still given."""
+        if not self._replies:
+            until = min(self._loop.time() + seconds, deadline)
+            while not self._replies:
+                await self._something_happens(until)
         return self._replies.popleft()
 
     async def drain(self, deadline: float) -> None:
@@ -124,16 +137,21 @@ class SmtpProtocol(asyncio.Protocol):
         self._wake()
 
     def _line_received(self, line: bytes) -> None:
+        if not self._reply_lines and len(line) <= _COMMON_LINE_OCTETS:
+            reply = _one_line_reply(line)
+            if reply is not None and self._mask(reply.text) == reply.text:
+                self._reply_received(reply)
+                return
         code, separator = line[:3], line[3:4]
         if not (code.isdigit() and b"200" <= code < b"600" and separator in b" -\r"):
-            self._give_up(f"not an SMTP reply: {_text([line])}")
+            self._give_up(f"not an SMTP reply: {self._text([line])}")
             return
         self._reply_octets += len(line)
         self._reply_lines.append(line[4:])
         if self._reply_octets > _MAX_REPLY_OCTETS:
             self._give_up("the server sent an endless reply")
         elif separator != b"-":
-            reply = Reply(int(code), _text(self._reply_lines))
+            reply = Reply(int(code), self._text(self._reply_lines))
             self._reply_lines = []
             self._reply_octets = 0
             self._reply_received(reply)
@@ -195,6 +213,15 @@ class SmtpProtocol(asyncio.Protocol):
             self._timer.cancel()
             self._timer = None
 
+    def _text(self, lines: list[bytes]) -> str:
+        words = " ".join([line.decode("utf-8", "replace").strip() for line in lines])
+        return one_line(self._mask(words))
 
-def _text(lines: list[bytes]) -> str:
-    return one_line(" ".join([line.decode("utf-8", "replace").strip() for line in lines]))
+
+@lru_cache(maxsize=256)
+def _one_line_reply(line: bytes) -> Reply | None:
+    """The reply that ``line`` is, or None if it is a part of one, or nonsense."""
+    code = line[:3]
+    if code.isdigit() and b"200" <= code < b"600" and line[3:4] == b" ":
+        return Reply(int(code), one_line(line[4:].decode("utf-8", "replace").strip()))
+    return None

@@ -19,6 +19,8 @@ from mail_proxy.domain.outcome import (
 
 #: The reply with which a server ends the session, at any moment (RFC 5321 section 3.8).
 CLOSING_CODE = 421
+#: "Bad sequence of commands" (RFC 5321 section 4.2.2).
+OUT_OF_ORDER_CODE = 503
 _MAX_RESPONSE = 500
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?: |$)")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
@@ -146,6 +148,7 @@ def recipient_result(address: str, reply: Reply) -> RecipientResult:
 _STATUS = {
     Verdict.ACCEPTED: RecipientStatus.SENT,
     Verdict.TEMPORARY: RecipientStatus.DEFERRED,
+    Verdict.ACCOUNT: RecipientStatus.DEFERRED,
     Verdict.PERMANENT: RecipientStatus.FAILED,
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 
 from mail_proxy.domain.outcome import (
@@ -12,11 +12,12 @@ from mail_proxy.domain.outcome import (
     RecipientResult,
     RecipientStatus,
 )
-from mail_proxy.smtp.capabilities import Capabilities, needs_smtputf8
+from mail_proxy.smtp.capabilities import Capabilities, Extension, needs_smtputf8
 from mail_proxy.smtp.compose import ComposedMail
 from mail_proxy.smtp.protocol import BrokenConnectionError, SmtpProtocol
 from mail_proxy.smtp.replies import (
     CLOSING_CODE,
+    OUT_OF_ORDER_CODE,
     Reply,
     Stage,
     Verdict,
@@ -61,7 +62,8 @@ class CancelledAfterEndOfData(asyncio.CancelledError):
 
 class Transaction:
     """Runs once. Afterwards ``is_settled`` tells whether the session is back at its start, so
-    that the next transaction may follow; if not, it needs RSET, unless it ``is_over``."""
+    that the next transaction may follow; if not, it needs RSET, unless it ``is_over``.
+    ``broke_over`` is the extension that the server may not be up to after all."""
 
     def __init__(
         self,
@@ -73,21 +75,26 @@ class Transaction:
     ) -> None:
         self.is_settled = False
         self.is_over = False
+        self.broke_over: Extension | None = None
         self._protocol = protocol
         self._capabilities = capabilities
         self._timeouts = timeouts
         self._is_reused = is_reused
-        self._time = asyncio.get_running_loop().time
-        self._deadline = self._time() + timeouts.send
+        self._deadline = protocol.time() + timeouts.send
         self._stage = Stage.MAIL
         self._is_answered = False
+        self._is_ahead = False
+        self._recipients: Sequence[str] = ()
         self._results: list[RecipientResult] = []
 
     async def run(
         self, mail_from: str, recipients: Sequence[str], message: ComposedMail
     ) -> Outcome | Stale:
+        self._recipients = recipients
+        commands = [self._mail_command(mail_from, recipients, message)]
+        commands += [b"RCPT TO:<%b>\r\n" % address.encode() for address in recipients]
         try:
-            return await self._envelope(mail_from, recipients, message)
+            return await self._converse(commands, message)
         except BrokenConnectionError as error:
             return self._broken(str(error))
         except asyncio.CancelledError:
@@ -95,14 +102,13 @@ class Transaction:
                 raise CancelledAfterEndOfData from None
             raise
 
-    async def _envelope(
-        self, mail_from: str, recipients: Sequence[str], message: ComposedMail
-    ) -> Outcome | Stale:
-        commands = [self._mail_command(mail_from, recipients, message)]
-        commands += [b"RCPT TO:<%b>\r\n" % address.encode() for address in recipients]
+    async def _converse(self, commands: list[bytes], message: ComposedMail) -> Outcome | Stale:
+        """``commands`` are MAIL and the RCPTs."""
+        recipients = self._recipients
         if self._capabilities.pipelining:
             self._protocol.expect(len(commands) + 1)
             self._protocol.write(b"".join(commands) + _DATA)
+            self._is_ahead = True
         reply = await self._command(commands[0])
         self._is_answered = True
         if verdict(Stage.MAIL, reply) is not Verdict.ACCEPTED:
@@ -116,6 +122,7 @@ class Transaction:
                 rest = recipients[len(self._results) :]
                 self._results += [recipient_result(address, reply) for address in rest]
                 return self._message_refused(Stage.RCPT, reply)
+            self._refuse_disorder(reply)
             self._results.append(recipient_result(address, reply))
         if any(result.status is RecipientStatus.SENT for result in self._results):
             return await self._data(message)
@@ -126,6 +133,7 @@ class Transaction:
         self._stage = Stage.DATA
         reply = await self._command(_DATA)
         if verdict(Stage.DATA, reply) is not Verdict.ACCEPTED:
+            self._refuse_disorder(reply)
             return self._message_refused(Stage.DATA, reply)
         reply = await self._body(message.data)
         if verdict(Stage.END_OF_DATA, reply) is not Verdict.ACCEPTED:
@@ -146,31 +154,34 @@ class Transaction:
             last = (len(stuffed) - 1) // _CHUNK_OCTETS * _CHUNK_OCTETS
             for start in range(0, last, _CHUNK_OCTETS):
                 self._protocol.write(view[start : start + _CHUNK_OCTETS])
+                self._is_ahead = False
                 await self._protocol.drain(self._deadline)
                 if self._protocol.has_reply:
                     return await self._early_reply()
             final_chunk = view[last:]
         self._protocol.write(final_chunk)
         self._stage = Stage.END_OF_DATA
-        return await self._protocol.reply(self._until(self._timeouts.end_of_data))
+        return await self._protocol.reply(self._timeouts.end_of_data, self._deadline)
 
     async def _early_reply(self) -> Reply:
         """The server refused in the middle of the message, which therefore has no end."""
         self.is_over = True
-        reply = await self._protocol.reply(self._deadline)
+        reply = await self._protocol.reply(0)
         if verdict(Stage.END_OF_DATA, reply) is Verdict.ACCEPTED:
             raise BrokenConnectionError(f"the server answered before the end of data: {reply}")
         return reply
 
-    async def _command(self, command: bytes) -> Reply:
+    def _command(self, command: bytes) -> Coroutine[None, None, Reply]:
         """The reply to ``command``, which has been sent already when the server pipelines."""
         if not self._capabilities.pipelining:
             self._protocol.expect(1)
             self._protocol.write(command)
-        return await self._protocol.reply(self._until(self._timeouts.command))
+        return self._protocol.reply(self._timeouts.command, self._deadline)
 
-    def _until(self, seconds: float) -> float:
-        return min(self._deadline, self._time() + seconds)
+    def _refuse_disorder(self, reply: Reply) -> None:
+        """What was sent in order and arrived out of order says nothing about the message."""
+        if self._is_ahead and reply.code == OUT_OF_ORDER_CODE:
+            raise BrokenConnectionError(f"{self._stage} refused: {reply}")
 
     def _mail_command(
         self, mail_from: str, recipients: Sequence[str], message: ComposedMail
@@ -209,9 +220,10 @@ class Transaction:
                 # RFC 2920 section 3.1: a server may ask for a message that has no recipient.
                 self._protocol.expect(1)
                 self._protocol.write(b".\r\n")
-                await self._protocol.reply(self._until(self._timeouts.command))
+                await self._protocol.reply(self._timeouts.command, self._deadline)
         except BrokenConnectionError:
             self.is_over = True
+            self.broke_over = "pipelining"
 
     def _broken(self, reason: str) -> Outcome | Stale:
         self.is_over = True
@@ -219,4 +231,6 @@ class Transaction:
             return unanswered(f"uncertain: {reason} after the end of data", self._results)
         if self._is_reused and not self._is_answered:
             return Stale(reason)
+        if self._is_ahead:
+            self.broke_over = "pipelining"
         return Deferred(f"{reason} (at {self._stage})")

@@ -2,12 +2,13 @@
 
 from mail_proxy.sql.adapters import PostgresAdapter, SqliteAdapter
 from mail_proxy.sql.db import Connection, SqlDb
-from mail_proxy.sql.table import Column, Columns, RecordUpdater, Table
+from mail_proxy.sql.table import Column, Columns, Damaged, RecordUpdater, Table
 
 __all__ = [
     "Column",
     "Columns",
     "Connection",
+    "Damaged",
     "PostgresAdapter",
     "RecordUpdater",
     "SqlDb",

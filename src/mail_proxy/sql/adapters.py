@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import QueuePool
 
 from mail_proxy.errors import ConfigError, DatabaseUnavailable
@@ -90,7 +90,12 @@ class SqliteAdapter:
     _LARGEST_SLICE = 512
 
     def __init__(self, url: str) -> None:
-        self._path = make_url(url).database or ""
+        address = _parsed(url)
+        if address.host:
+            raise ConfigError(
+                "db_path = sqlite:...: three slashes are needed, as in sqlite:///path"
+            )
+        self._path = address.database or ""
         if not self._path or self._path == ":memory:":
             raise ConfigError(f"db_path = {url!r}: a file is needed; memory is not durable")
         parent = Path(self._path).absolute().parent
@@ -120,6 +125,7 @@ class SqliteAdapter:
         engine = create_engine(
             f"sqlite:///{self._path}",
             poolclass=QueuePool,
+            hide_parameters=True,
             pool_size=connections,
             max_overflow=0,
             connect_args={
@@ -207,7 +213,7 @@ class PostgresAdapter:
             raise ConfigError(
                 "db_path is a postgresql:// URL; install genro-mail-proxy[postgresql]"
             ) from None
-        self._url = make_url(url).set(drivername="postgresql+psycopg")
+        self._url = _parsed(url).set(drivername="postgresql+psycopg")
 
     def writing_turn(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -218,6 +224,7 @@ class PostgresAdapter:
     def _engine(self, connections: int) -> Engine:
         engine = create_engine(
             self._url,
+            hide_parameters=True,
             pool_size=connections,
             max_overflow=0,
             pool_use_lifo=True,
@@ -281,6 +288,17 @@ class PostgresAdapter:
 
     def lock_schema(self, connection: Connection) -> None:
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (self._SCHEMA_LOCK,))
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (exc.ArgumentError, ValueError):
+        # Not shown: there may be a password in it.
+        raise ConfigError(
+            "db_path: not a URL; allowed: postgresql://user:password@host:port/database, with %40 "
+            "for @, %2F for / and %3A for : in the password"
+        ) from None
 
 
 def adapter_for(url: str) -> Adapter:

@@ -1,26 +1,30 @@
-"""Tenants and accounts in memory, as the hot paths read them."""
+"""Tenants, accounts and run-time settings in memory, as the hot paths read them."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 
-from mail_proxy.config import ConcurrencyConfig
+from mail_proxy.config import ConcurrencyConfig, QueueConfig
 from mail_proxy.domain.account import Account, SmtpLogin, TlsMode
 from mail_proxy.domain.limits import limits
 from mail_proxy.domain.tenant import DEFAULT_SYNC_PATH, ClientAuth, Tenant
 from mail_proxy.sql.db import SqlDb
-from mail_proxy.sql.table import Row
+from mail_proxy.sql.table import EVERY_TENANT, Damaged, Row
 from mail_proxy.sql.tables import Tables
-from mail_proxy.sql.tables.instance import directory_version
+from mail_proxy.sql.tables.instance import (
+    directory_version,
+    directory_versions,
+    runtime_settings,
+)
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All tenants and living accounts as they were at one ``version``."""
+    """All tenants, living accounts and settings as they were at one ``version``."""
 
     version: int = -1
     tenants: Mapping[str, Tenant] = field(default_factory=dict)
@@ -28,17 +32,28 @@ class Snapshot:
     accounts: Mapping[str, Account] = field(default_factory=dict)
     accounts_by_id: Mapping[tuple[str, str], Account] = field(default_factory=dict)
     default_accounts: Mapping[str, Account] = field(default_factory=dict)
+    queue: QueueConfig = field(default_factory=QueueConfig)
 
 
 class Directory:
-    """Keeps a ``Snapshot`` that is never older than the last commit seen by ``current``."""
+    """Keeps a ``Snapshot`` that is never older than the last commit seen by ``current``.
 
-    def __init__(self, db: SqlDb, tables: Tables, limits: ConcurrencyConfig) -> None:
+    Of tenants and accounts only those are read that have changed since the last snapshot.
+    """
+
+    def __init__(
+        self,
+        db: SqlDb,
+        tables: Tables,
+        limits: ConcurrencyConfig,
+        queue: QueueConfig | None = None,
+    ) -> None:
         self._db = db
         self._tables = tables
         self._limits = limits
+        self._queue = queue or QueueConfig()
         self._loading = asyncio.Lock()
-        self.snapshot = Snapshot()
+        self.snapshot = Snapshot(queue=self._queue)
 
     async def current(self) -> Snapshot:
         """The snapshot, after asking the database whether it still holds."""
@@ -54,37 +69,77 @@ class Directory:
         return self.snapshot
 
     def _load(self, connection: Connection) -> Snapshot:
-        version = directory_version(connection)
-        suspended: dict[str, set[str]] = {}
-        for row in self._tables.suspensions.select(connection):
-            suspended.setdefault(row["tenant_id"], set()).add(row["batch_code"])
-        rows = self._tables.tenants.select(connection)
-        tenants = {row["id"]: _tenant(row, suspended.get(row["id"], set())) for row in rows}
-        rows = self._tables.accounts.select(connection, deleted_at=None)
-        accounts = {row["pk"]: self._account(row) for row in rows}
+        version, removed_at = directory_versions(connection)
+        old = self.snapshot
+        renewed = self._renewed(connection, old, version) if old.version >= removed_at else None
+        if renewed is None:
+            renewed = self._renewed(connection, Snapshot(), version) or Snapshot(version)
+        # After the rows: with the wrong key they would all look damaged.
+        self._tables.instance.prove_key(connection)
+        return renewed
+
+    def _renewed(self, connection: Connection, old: Snapshot, version: int) -> Snapshot | None:
+        """``old`` with what came after it; None where no row tells what that was.
+
+        A program that is older than the rows' versions, and still runs, tells nothing.
+        """
+        tenants = self._tenants(connection, old)
+        table = self._tables.accounts
+        changed = table.columns["directory_version"] > old.version
+        # At first, removed accounts need not be known; later they are among the changes.
+        living = {"deleted_at": None} if old.version < 0 else {}
+        rows = table.select(connection, changed, tenant_id=EVERY_TENANT, **living)
+        if not rows and tenants == old.tenants:
+            return None
+        accounts, by_id = dict(old.accounts), dict(old.accounts_by_id)
+        for row in rows:
+            before = accounts.pop(row["pk"], None)
+            if before is not None:
+                del by_id[before.tenant_id, before.id]
+        for row in rows:
+            if row["deleted_at"] is None:
+                account = self._account(row)
+                accounts[account.pk] = by_id[account.tenant_id, account.id] = account
         return Snapshot(
             version=version,
             tenants=tenants,
             tenants_by_key={t.api_key_hash: t for t in tenants.values() if t.api_key_hash},
             accounts=accounts,
-            accounts_by_id={(a.tenant_id, a.id): a for a in accounts.values()},
-            default_accounts=_defaults(accounts),
+            accounts_by_id=by_id,
+            default_accounts=_defaults(accounts, old, {row["tenant_id"] for row in rows}),
+            queue=self._queue.model_copy(update=dict(runtime_settings(connection))),
         )
+
+    def _tenants(self, connection: Connection, old: Snapshot) -> dict[str, Tenant]:
+        suspended: dict[str, set[str]] = {}
+        for row in self._tables.suspensions.select(connection, tenant_id=EVERY_TENANT):
+            suspended.setdefault(row["tenant_id"], set()).add(row["batch_code"])
+        table = self._tables.tenants
+        rows = table.select(connection, table.columns["directory_version"] > old.version)
+        tenants = {**old.tenants, **{row["id"]: _tenant(row) for row in rows}}
+        for id_, tenant in tenants.items():
+            batches = frozenset(suspended.get(id_, ()))
+            if tenant.suspended_batches != batches:
+                tenants[id_] = replace(tenant, suspended_batches=batches)
+        return tenants
 
     def _account(self, row: Row) -> Account:
         most = self._limits.max_concurrent_per_account
+        password = row["password"]
+        damage = password.reason if isinstance(password, Damaged) else None
         login = SmtpLogin(
             account_pk=row["pk"],
             version=row["version"],
             host=row["host"],
             port=row["port"],
             user=row["smtp_user"],
-            password=row["password"],
+            password=None if damage else password,
             tls=TlsMode(row["tls"]),
             verify_cert=row["verify_cert"],
             ttl_seconds=row["ttl_seconds"],
             batch_size=row["batch_size"] or self._limits.batch_size,
             max_connections=min(row["max_connections"] or most, most),
+            damage=damage,
         )
         return Account(
             pk=row["pk"],
@@ -97,31 +152,43 @@ class Directory:
         )
 
 
-def _tenant(row: Row, suspended: set[str]) -> Tenant:
+def _tenant(row: Row) -> Tenant:
     base = row["client_base_url"]
     path = row["client_sync_path"] or DEFAULT_SYNC_PATH
     rates = row["rate_limits"] or {}
+    auth = row["client_auth"]
+    damage = auth.reason if isinstance(auth, Damaged) else None
+    secret, previous = row["signing_secret"], row["previous_signing_secret"]
+    signing_damage = secret.reason if isinstance(secret, Damaged) else None
     return Tenant(
         id=row["id"],
         active=row["active"],
         sync_url=f"{base.rstrip('/')}{path}" if base else None,
-        client_auth=ClientAuth.from_record(row["client_auth"]),
+        client_auth=ClientAuth.from_record(None if damage else auth),
         api_key_hash=row["api_key_hash"],
         api_key_expires_at=row["api_key_expires_at"],
-        suspended_batches=frozenset(suspended),
+        suspended_batches=frozenset(),
         limits=limits(hour=rates.get("hourly"), day=rates.get("daily")),
-        signing_secret=row["signing_secret"],
-        previous_signing_secret=row["previous_signing_secret"],
+        signing_secret=None if signing_damage else secret,
+        previous_signing_secret=None if isinstance(previous, Damaged) else previous,
         signing_secret_changed_at=row["signing_secret_changed_at"],
+        damage=damage,
+        signing_damage=signing_damage,
     )
 
 
-def _defaults(accounts: Mapping[str, Account]) -> dict[str, Account]:
-    """For each tenant the account marked as default, or the only one."""
+def _defaults(
+    accounts: Mapping[str, Account], old: Snapshot, changed: set[str]
+) -> dict[str, Account]:
+    """For each tenant the account marked as default, or the only one.
+
+    Looked for in the ``changed`` tenants, and as it was in the others.
+    """
     of_tenant: dict[str, list[Account]] = {}
     for account in accounts.values():
-        of_tenant.setdefault(account.tenant_id, []).append(account)
-    chosen = {}
+        if account.tenant_id in changed:
+            of_tenant.setdefault(account.tenant_id, []).append(account)
+    chosen = {t: a for t, a in old.default_accounts.items() if t not in changed}
     for tenant_id, owned in of_tenant.items():
         marked = [a for a in owned if a.is_default]
         if marked or len(owned) == 1:

@@ -38,6 +38,12 @@ metadata = MetaData(
 _Serial = BigInteger().with_variant(Integer(), "sqlite")
 
 WAITING = text("state IN ('pending', 'deferred') AND NOT held")
+#: To find accounts with messages of priority 0, however many others wait.
+URGENT = text("state IN ('pending', 'deferred') AND NOT held AND priority = 0")
+#: Scheduled or put off; the others were due when they came.
+LATER = text(
+    "state IN ('pending', 'deferred') AND NOT held AND (state = 'deferred' OR due_at > created_at)"
+)
 #: By batch, in the order in which they are sent.
 WAITING_OF_BATCH = text("state IN ('pending', 'deferred') AND NOT held AND batch_code IS NOT NULL")
 HELD = text("held")
@@ -54,6 +60,8 @@ instance = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("name", Text, nullable=False),
     Column("directory_version", BigInteger, nullable=False, server_default="0"),
+    #: The version of the last change that rows do not tell of: one of them is gone.
+    Column("directory_removal_version", BigInteger, nullable=False, server_default="0"),
     Column("key_check", Sealed),
     Column("settings", Json),
     Column("created_at", Instant, nullable=False),
@@ -72,7 +80,7 @@ tenant = Table(
     Column("client_auth", Sealed),
     Column("active", Boolean, nullable=False, server_default=text("true")),
     Column("rate_limits", Json),
-    Column("large_file_config", Json),
+    Column("large_file_config", Sealed),
     Column("retention_seconds", Instant),
     Column("signing_secret", Sealed),
     Column("previous_signing_secret", Sealed),
@@ -81,6 +89,7 @@ tenant = Table(
     Column("api_key_expires_at", Instant),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
+    Column("directory_version", BigInteger, nullable=False, server_default="0", index=True),
 )
 
 tenant_sync = Table(
@@ -153,9 +162,12 @@ account = Table(
     Column("deleted_at", Instant),
     Column("created_at", Instant, nullable=False),
     Column("updated_at", Instant, nullable=False),
+    Column("directory_version", BigInteger, nullable=False, server_default="0", index=True),
     CheckConstraint("tls IN ('auto', 'starttls', 'ssl', 'none')", name="tls"),
     CheckConstraint("limit_behavior IN ('defer', 'reject')", name="limit_behavior"),
     CheckConstraint("port BETWEEN 1 AND 65535", name="port"),
+    #: With the removed ones.
+    Index("ix_account_of_tenant", "tenant_id", "id"),
     Index(
         "uq_account_tenant_id_id",
         "tenant_id",
@@ -268,7 +280,17 @@ message = Table(
         sqlite_where=HELD,
         postgresql_where=HELD,
     ),
-    Index("ix_message_tenant_id_pk", "tenant_id", "pk"),
+    #: Listings by state, counts, and what a removed tenant leaves.
+    Index("ix_message_tenant_id_state", "tenant_id", "state", "pk"),
+    #: Listings by account; and without it, each removed account row costs a walk over the table.
+    Index("ix_message_account_pk_pk", "account_pk", "pk"),
+    Index("ix_message_later", "due_at", "account_pk", sqlite_where=LATER, postgresql_where=LATER),
+    Index(
+        "ix_message_urgent",
+        "account_pk",
+        sqlite_where=URGENT,
+        postgresql_where=URGENT,
+    ),
     Index(
         "ix_message_batch",
         "tenant_id",
@@ -338,12 +360,15 @@ command_log = Table(
     metadata,
     Column("id", _Serial, primary_key=True, autoincrement=True),
     Column("at", Instant, nullable=False),
+    Column("operation", Text),
     Column("endpoint", Text, nullable=False),
     Column("tenant_id", Text),
     Column("actor", Text, nullable=False),
     Column("address", Text),
     Column("request_id", Text),
     Column("status", Integer, nullable=False),
+    Column("error", Text),
     Column("payload", Json),
     Index("ix_command_log_at", "at"),
+    Index("ix_command_log_tenant_id_id", "tenant_id", "id"),
 )

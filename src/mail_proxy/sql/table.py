@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar, Final
 
 from sqlalchemy import Column, ColumnElement, Connection, and_, func, select
 from sqlalchemy import Table as SqlTable
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from mail_proxy.encryption import decrypt_value_with_key, encrypt_value_with_key
-from mail_proxy.errors import NotFound
+from mail_proxy.encryption import encrypt_value_with_key
+from mail_proxy.errors import EncryptionError, NotFound
+from mail_proxy.sql.keys import context_of, open_value, prove_key
 from mail_proxy.sql.types import Sealed
 
 Row = dict[str, Any]
 Columns = ReadOnlyColumnCollection
-__all__ = ["Column", "Columns", "RecordUpdater", "Row", "Table"]
+__all__ = [
+    "EVERY_TENANT",
+    "Column",
+    "Columns",
+    "Damaged",
+    "EveryTenant",
+    "RecordUpdater",
+    "Row",
+    "Table",
+]
+
+
+class EveryTenant(Enum):
+    """Stands for all tenants where a query has to name one."""
+
+    EVERY_TENANT = "every tenant"
+
+
+EVERY_TENANT: Final = EveryTenant.EVERY_TENANT
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """Stands in a row for a secret that cannot be opened; ``reason`` names its place."""
+
+    reason: str
 
 
 class RecordUpdater(Row):
@@ -42,9 +70,16 @@ class Table:
     write) and ``after_write`` (also after deletes). Columns of type ``Sealed`` are encrypted
     on the way in and decrypted on the way out, bound to table, column and primary key; the
     insert of such a row must therefore name its whole key.
+
+    Reading a secret that is damaged or was moved raises EncryptionError, or gives ``Damaged``
+    in its place where the class says ``keeps_damaged``.
+
+    A table whose rows belong to tenants is not read, changed or emptied without ``tenant_id``: a
+    query that forgot it is a TypeError. What is meant for all of them says ``EVERY_TENANT``.
     """
 
     schema: ClassVar[SqlTable]
+    keeps_damaged: ClassVar[bool] = False
 
     def __init__(self, key: bytes) -> None:
         self._key = key
@@ -63,13 +98,13 @@ class Table:
         """Called after each insert, update and delete."""
 
     def insert(self, connection: Connection, values: Row) -> None:
-        values = self._seal(self.before_write(connection, values), values)
+        values = self._seal(connection, self.before_write(connection, values), values)
         connection.execute(self.schema.insert().values(values))
         self.after_write(connection)
 
     def update(self, connection: Connection, identity: Row, values: Row) -> None:
         """Write ``values`` to the row with the primary key ``identity``; NotFound without it."""
-        values = self._seal(self.before_write(connection, values), identity)
+        values = self._seal(connection, self.before_write(connection, values), identity)
         statement = self.schema.update().where(self._where(identity)).values(values)
         if connection.execute(statement).rowcount == 0:
             raise NotFound(f"no such {self.schema.name}")
@@ -127,25 +162,37 @@ class Table:
         yield record
         if record.changes:
             key = {name: record.before[name] for name in self._identity}
-            self.update(connection, key, record.changes)
+            self.update(connection, {**identity, **key}, record.changes)
 
     def _where(self, where: Mapping[str, Any]) -> ColumnElement[bool]:
-        return and_(True, *(self.schema.columns[name] == value for name, value in where.items()))
+        if "tenant_id" in self.schema.columns and where.get("tenant_id") is None:
+            raise TypeError(f"{self.schema.name}: a query has to name its tenant")
+        named = {k: v for k, v in where.items() if v is not EVERY_TENANT}
+        return and_(True, *(self.schema.columns[name] == value for name, value in named.items()))
 
-    def _context(self, column: str, identity: Mapping[str, Any]) -> str:
-        key = "/".join(str(identity[name]) for name in self._identity)
-        return f"{self.schema.name}.{column}:{key}"
-
-    def _seal(self, values: Row, identity: Mapping[str, Any]) -> Row:
-        sealed = dict(values)
-        for name in self._sealed:
-            if sealed.get(name) is not None:
-                context = self._context(name, identity)
-                sealed[name] = encrypt_value_with_key(sealed[name], self._key, context)
-        return sealed
+    def _seal(self, connection: Connection, values: Row, identity: Mapping[str, Any]) -> Row:
+        secrets = {c: values[c] for c in self._sealed if values.get(c) is not None}
+        if secrets and "instance" in self.schema.metadata.tables:
+            prove_key(connection, self._key, lock=True)
+        row = [identity[name] for name in self._identity] if secrets else []
+        for name, secret in secrets.items():
+            if isinstance(secret, Damaged):
+                raise EncryptionError(secret.reason)
+            context = context_of(self.schema.name, name, row)
+            secrets[name] = encrypt_value_with_key(secret, self._key, context)
+        return {**values, **secrets}
 
     def _open(self, row: Row) -> Row:
+        identity = [row[name] for name in self._identity]
         for name in self._sealed:
             if row.get(name) is not None:
-                row[name] = decrypt_value_with_key(row[name], self._key, self._context(name, row))
+                row[name] = self._opened(row[name], name, identity)
         return row
+
+    def _opened(self, value: str, column: str, identity: Sequence[Any]) -> str | Damaged:
+        try:
+            return open_value(value, self._key, self.schema.name, column, identity)
+        except EncryptionError as error:
+            if self.keeps_damaged:
+                return Damaged(str(error))
+            raise

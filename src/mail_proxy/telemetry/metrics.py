@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 # One more series for each counter, which no documented query uses.
 disable_created_metrics()  # type: ignore[no-untyped-call]
+_MOST_ZEROS = 1000
 _ACCOUNT = ("tenant_id", "account_id")
 
 
@@ -46,16 +47,28 @@ class MailMetrics:
             registry=self.registry,
         )
 
+        self._announced: dict[tuple[str, str], bool] = {}
+
     def _counter(self, name: str, description: str) -> Counter:
         return Counter(name, description, _ACCOUNT, registry=self.registry)
 
     def announce(self, accounts: Iterable[tuple[str, str, bool]]) -> None:
-        """Make the series of (tenant, account, up) exist before something happens to them."""
-        self.account_up.clear()  # removed accounts are neither up nor down
-        for *labels, up in accounts:
+        """Make the series of (tenant, account, up) exist before something happens to them.
+
+        With more than a thousand accounts the counters come with their first event: tens of
+        thousands of zeros would take a scrape seconds.
+        """
+        now = {(tenant_id, account_id): up for tenant_id, account_id, up in accounts}
+        counters = (self.sent, self.errors, self.deferred, self.rate_limited)
+        for labels in self._announced.keys() - now.keys():
+            self.account_up.remove(*labels)  # removed accounts are neither up nor down
+        for labels, up in now.items():
+            if self._announced.get(labels) == up:
+                continue
             self.account_up.labels(*labels).set(up)
-            for counter in (self.sent, self.errors, self.deferred, self.rate_limited):
+            for counter in counters if len(now) <= _MOST_ZEROS else ():
                 counter.labels(*labels)
+        self._announced = now
 
     def text(self) -> bytes:
         """The Prometheus exposition text."""

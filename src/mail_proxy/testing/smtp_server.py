@@ -15,37 +15,15 @@ import re
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from enum import Enum
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
-Stage = Literal[
-    "connect",
-    "EHLO",
-    "STARTTLS",
-    "AUTH",
-    "MAIL",
-    "RCPT",
-    "DATA",
-    "body",
-    "end of data",
-    "RSET",
-    "QUIT",
-]
+from mail_proxy.testing.smtp_script import Act, Rule, Script, Stage
 
+__all__ = ["AcceptedMail", "Act", "Script", "ScriptedSmtpServer", "Stage"]
 
-class Act(Enum):
-    """What the server does where a reply is due."""
-
-    #: Ends the connection; a reply in the same script entry goes out before that.
-    DROP = "drop"
-    #: Says nothing from now on, and reads on.
-    SILENCE = "silence"
-
-
-#: A reply without its line end (``"250 Ok"``; lines of one reply joined by CRLF), octets to write
-#: as they are, an act, or a reply and then an act.
-Script = str | bytes | Act | tuple[str | bytes, Act]
+#: What was sent in one piece arrives on loopback in less.
+_SENT_AHEAD_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +36,6 @@ class AcceptedMail:
     data: bytes
     parameters: tuple[str, ...]
     session: int
-
-
-@dataclass(slots=True)
-class _Rule:
-    script: Script
-    times: int | None
-    path: str | None = None
-
-    def use(self, path: str | None) -> bool:
-        """Whether the rule applies; if so, it is used up by one."""
-        if self.path not in (None, path) or self.times == 0:
-            return False
-        if self.times is not None:
-            self.times -= 1
-        return True
 
 
 @dataclass(slots=True, eq=False)
@@ -113,6 +76,7 @@ class ScriptedSmtpServer:
         self,
         *,
         pipelining: bool = True,
+        chunking: bool = False,
         tls_context: ssl.SSLContext | None = None,
         implicit_tls: bool = False,
         users: dict[str, str] | None = None,
@@ -129,11 +93,12 @@ class ScriptedSmtpServer:
         self._users = users
         self._extensions = [
             *(["PIPELINING"] if pipelining else []),
+            *(["CHUNKING"] if chunking else []),
             *([f"SIZE {size}"] if size is not None else []),
             *(["8BITMIME"] if eight_bit else []),
             *(["SMTPUTF8"] if smtputf8 else []),
         ]
-        self._rules: dict[str, list[_Rule]] = {}
+        self._rules: dict[str, list[Rule]] = {}
         self._sessions: dict[_Session, asyncio.Task[None]] = {}
         self._changed = asyncio.Condition()
         self._server: asyncio.Server | None = None
@@ -145,6 +110,7 @@ class ScriptedSmtpServer:
             "MAIL": self._mail,
             "RCPT": self._rcpt,
             "DATA": self._data,
+            "BDAT": self._bdat,
             "RSET": self._rset,
             "QUIT": self._quit,
         }
@@ -179,13 +145,14 @@ class ScriptedSmtpServer:
 
         ``connect`` is the moment of the greeting, ``body`` the one when the first line of a
         message is in: a reply there comes too early, and is the only one to that message.
-        Earlier rules come first while they last.
+        ``sent ahead`` replaces the answer to MAIL where more follows that has not waited for it;
+        what follows is forgotten. Earlier rules come first while they last.
         """
-        self._rules.setdefault(stage, []).append(_Rule(script, times))
+        self._rules.setdefault(stage, []).append(Rule(script, times))
 
     def on_recipient(self, address: str, script: Script, *, times: int | None = None) -> None:
         """The same for RCPT with this address."""
-        self._rules.setdefault("RCPT", []).append(_Rule(script, times, address))
+        self._rules.setdefault("RCPT", []).append(Rule(script, times, address))
 
     def forget_script(self) -> None:
         self._rules.clear()
@@ -250,11 +217,17 @@ class ScriptedSmtpServer:
         self, session: _Session, stage: Stage, default: str, path: str | None = None
     ) -> bool:
         """Act out the script for ``stage``; True when the client got a positive reply."""
-        script: Script = default
+        reply = await self._play(session, self._script(stage, default, path))
+        return isinstance(reply, str) and reply[:1] == ("3" if stage == "DATA" else "2")
+
+    def _script(self, stage: Stage, default: Script, path: str | None = None) -> Script:
         for rule in self._rules.get(stage, ()):
             if rule.use(path):
-                script = rule.script
-                break
+                return rule.script
+        return default
+
+    async def _play(self, session: _Session, script: Script) -> str | bytes:
+        """Act out ``script``; gives its reply."""
         reply: str | bytes = ""
         act: Act | None = None
         if isinstance(script, tuple):
@@ -270,7 +243,14 @@ class ScriptedSmtpServer:
         if act is Act.DROP:
             session.writer.close()
             raise _Ended
-        return isinstance(reply, str) and reply[:1] == ("3" if stage == "DATA" else "2")
+        return reply
+
+    async def _read_ahead(self, session: _Session) -> bytes:
+        """What the client has sent without waiting for a reply; it is gone then."""
+        try:
+            return await asyncio.wait_for(session.reader.read(2**16), _SENT_AHEAD_SECONDS)
+        except TimeoutError:
+            return b""
 
     async def _say(self, session: _Session, reply: str | bytes) -> None:
         if session.is_mute:
@@ -317,6 +297,11 @@ class ScriptedSmtpServer:
         if self._users is not None and not session.is_known:
             await self._say(session, "530 5.7.0 authentication required")
             return
+        if "sent ahead" in self._rules and await self._read_ahead(session):
+            script = self._script("sent ahead", Act.FLUSH)
+            if script is not Act.FLUSH:
+                await self._play(session, script)
+                return
         path, parameters = _path(argument)
         if await self._answer(session, "MAIL", "250 2.1.0 ok", path):
             session.mail_from, session.parameters = path, parameters
@@ -339,10 +324,27 @@ class ScriptedSmtpServer:
             await self._answer(session, "body", "")
         while lines[-1] != b".\r\n":
             lines.append(await session.reader.readuntil(b"\r\n"))
+        data = b"".join([line.removeprefix(b".") for line in lines[:-1]])
+        await self._end_of_data(session, data, is_answered=is_answered)
+
+    async def _bdat(self, session: _Session, argument: str) -> None:
+        """The whole message in one chunk; the server reads it, whoever it is for."""
+        size, _, last = argument.partition(" ")
+        data = await session.reader.readexactly(int(size))
+        if last != "LAST":
+            await self._say(session, "504 5.5.4 one chunk only")
+        elif "BDAT" in self._rules or not session.recipients:
+            await self._answer(session, "BDAT", "503 5.5.1 no valid recipients")
+        else:
+            await self._end_of_data(session, data)
+
+    async def _end_of_data(
+        self, session: _Session, data: bytes, *, is_answered: bool = False
+    ) -> None:
         mail = AcceptedMail(
             session.mail_from or "",
             tuple(session.recipients),
-            b"".join([line.removeprefix(b".") for line in lines[:-1]]),
+            data,
             session.parameters,
             session.number,
         )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from mail_proxy.config import PRIORITY_NAMES
 
@@ -34,9 +34,16 @@ def _priority(value: Any) -> Any:
 
 
 OneLine = Annotated[str, AfterValidator(_one_line)]
+Name = Annotated[str, Field(max_length=1000), AfterValidator(_one_line)]
 Text = Annotated[str, AfterValidator(_no_nul)]
 Identifier = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_one_line)]
-Priority = Annotated[int, BeforeValidator(_priority)]
+Priority = Annotated[
+    int,
+    BeforeValidator(_priority),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 3}, {"enum": list(PRIORITY_NAMES)}]}
+    ),
+]
 Timestamp = Annotated[float, Field(ge=0, le=253_402_300_799, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
 
@@ -46,7 +53,18 @@ def field_name(location: Sequence[str | int]) -> str:
     return ".".join(str(part) for part in location if not _BRANCH.match(str(part)))
 
 
+def printable(text: str) -> str:
+    """Without lone surrogates, which JSON can bring in but no answer can carry."""
+    return text.encode(errors="replace").decode()
+
+
 class Request(BaseModel):
     """A request body: a field nobody knows is refused, so that typing mistakes show."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=False)
+
+
+class Answer(BaseModel):
+    """An answer of success."""
+
+    ok: bool = Field(True, description="Always true.")

@@ -13,6 +13,7 @@ from mail_proxy.domain.mail import OWN_HEADER_PREFIXES, OWN_HEADERS, Address, Ma
 from mail_proxy.errors import Malformed, TooLarge
 from mail_proxy.wire.addresses import parse_mailbox, parse_mailboxes
 from mail_proxy.wire.fields import (
+    Answer,
     Identifier,
     OneLine,
     Priority,
@@ -219,46 +220,43 @@ def _mailboxes(field: str, value: list[str] | str) -> tuple[Address, ...]:
 class RejectedOut(BaseModel):
     """A message that was not taken in, and why."""
 
-    id: str | None
-    reason: str
+    id: str | None = Field(description="The message's id; null where there was none to read.")
+    reason: str = Field(description="Names the field and what is wrong with it.")
 
 
-class AddMessagesOut(BaseModel):
+class AddMessagesOut(Answer):
     """The queued messages are on disk when this arrives."""
 
-    ok: bool = True
-    queued: int
-    rejected: list[RejectedOut]
+    queued: int = Field(description="How many were stored.")
+    rejected: list[RejectedOut] = Field(description="Those that were not.")
 
 
 class Ids(Request):
     """Client identifiers of messages."""
 
-    ids: list[Identifier] = Field(max_length=10_000)
+    ids: list[Identifier] = Field(description="The client's identifiers.", max_length=10_000)
 
 
-class DeletedOut(BaseModel):
+class DeletedOut(Answer):
     """What became of each id."""
 
-    ok: bool = True
-    removed: int
-    not_found: list[str]
-    unauthorized: list[str]
-    in_progress: list[str]
+    removed: int = Field(description="How many are gone.")
+    not_found: list[str] = Field(description="No such message in reach.")
+    unauthorized: list[str] = Field(description="Another tenant's; for the administrator only.")
+    in_progress: list[str] = Field(description="Being sent just now; they stay.")
 
 
 class RetryMessages(Request):
     """Body of ``POST /commands/retry-messages``: one of the two."""
 
-    ids: list[Identifier] | None = Field(None, max_length=10_000)
-    batch_code: Identifier | None = None
+    ids: list[Identifier] | None = Field(None, max_length=10_000, description="Single messages.")
+    batch_code: Identifier | None = Field(None, description="All of a batch.")
 
 
-class RetriedOut(BaseModel):
+class RetriedOut(Answer):
     """How many messages are in the queue again."""
 
-    ok: bool = True
-    requeued: int
+    requeued: int = Field(description="Number of messages.")
 
 
 class CleanupMessages(Request):
@@ -269,65 +267,64 @@ class CleanupMessages(Request):
     )
 
 
-class CleanedOut(BaseModel):
+class CleanedOut(Answer):
     """How many messages are gone."""
 
-    ok: bool = True
-    removed: int
+    removed: int = Field(description="Number of messages.")
 
 
 class MessageOut(BaseModel):
     """One message. Times are Unix seconds."""
 
-    id: str
-    pk: str
-    tenant_id: str
-    account_id: str
-    status: str
-    priority: int
-    batch_code: str | None
-    sender: str = Field(serialization_alias="from")
-    to: list[str]
-    cc: list[str]
-    bcc: list[str]
-    subject: str
-    message_id: str
-    created_ts: int
+    id: str = Field(description="The client's identifier.")
+    pk: str = Field(description="Internal UUID; sorts by time.")
+    tenant_id: str = Field(description="Its tenant.")
+    account_id: str = Field(description="Account it is sent with.")
+    status: str = Field(description="pending, sending, sent, deferred or error.")
+    priority: int = Field(description="0-3, 0 first.")
+    batch_code: str | None = Field(description="Campaign it belongs to.")
+    sender: str = Field(description="Header From.", serialization_alias="from")
+    to: list[str] = Field(description="Recipients.")
+    cc: list[str] = Field(description="Recipients.")
+    bcc: list[str] = Field(description="Recipients who are in no header.")
+    subject: str = Field(description="Subject.")
+    message_id: str = Field(description="Message-ID that is sent.")
+    created_ts: int = Field(description="When it was queued.")
     deferred_ts: int | None = Field(description="Next attempt of a waiting message.")
-    expires_ts: int | None
-    sent_ts: int | None
-    error_ts: int | None
+    expires_ts: int | None = Field(description="Not sent after this time.")
+    sent_ts: int | None = Field(description="When the server took it.")
+    error_ts: int | None = Field(description="When it was given up.")
     error: str | None = Field(description="Last reason; of a finished message, the final one.")
-    retry_count: int
+    retry_count: int = Field(description="Attempts that are to be repeated.")
     recipients: list[dict[str, Any]] | None = Field(
         description="Answers for each recipient where they differ."
     )
 
 
-class MessagesOut(BaseModel):
-    """A page, newest first. ``next_cursor`` is null on the last one."""
+class MessagesOut(Answer):
+    """A page, newest first. ``next_cursor`` is null on the last one; a page of a search (``q``)
+    may be short or empty and have a next one, because each looks into 5000 messages."""
 
-    ok: bool = True
-    messages: list[MessageOut]
-    next_cursor: str | None
+    messages: list[MessageOut] = Field(description="The page.")
+    next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one.")
 
 
-class MessageAnswer(BaseModel):
-    ok: bool = True
-    message: MessageOut
+class MessageAnswer(Answer):
+    """One message."""
+
+    message: MessageOut = Field(description="The message.")
 
 
 class EventOut(BaseModel):
     """Something that happened to a message."""
 
-    event_type: str
-    event_ts: float
-    event_data: dict[str, Any]
-    reported_ts: int | None
+    event_type: str = Field(description="queued, sent, deferred, error.")
+    event_ts: float = Field(description="When it happened, with milliseconds.")
+    event_data: dict[str, Any] = Field(description="What a report says of it.")
+    reported_ts: int | None = Field(description="When the application acknowledged it.")
 
 
-class EventsOut(BaseModel):
+class EventsOut(Answer):
     """Oldest first."""
 
-    ok: bool = True
-    events: list[EventOut]
+    events: list[EventOut] = Field(description="Oldest first.")

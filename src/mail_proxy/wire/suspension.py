@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from pydantic import Field
+
+from mail_proxy.wire.fields import Answer
 
 
-class SuspensionOut(BaseModel):
+class SuspensionOut(Answer):
     """State after the call; ``*`` in ``suspended_batches`` is everything."""
 
-    ok: bool = True
-    tenant_id: str
-    batch_code: str | None
-    suspended_batches: list[str]
+    tenant_id: str = Field(description="The tenant.")
+    batch_code: str | None = Field(description="The batch of the call; null: everything.")
+    suspended_batches: list[str] = Field(
+        description="What is suspended after the call; `*` is everything."
+    )
     pending_messages: int = Field(description="How many messages the call touches.")

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, Field
 
+from mail_proxy.wire.fields import Answer
+
 
 class CallOutcome(StrEnum):
     """How a call to a tenant's application went. All but OK acknowledged nothing."""
@@ -40,8 +42,7 @@ class SyncCallOut(BaseModel):
     bytes_received: int = Field(description="How much of an answer with status 2xx was read.")
 
 
-class SyncLogOut(BaseModel):
+class SyncLogOut(Answer):
     """The newest call first."""
 
-    ok: bool = True
-    calls: list[SyncCallOut]
+    calls: list[SyncCallOut] = Field(description="At most 100 are kept of a tenant.")

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
@@ -82,6 +82,10 @@ class WorkerProcesses:
                 await self._changed.wait_for(lambda: self.alive)
         except TimeoutError:
             _log.error("action=workers.late seconds=%.0f", _START_SECONDS)
+
+    def messages_added(self, account_pks: Collection[str]) -> None:
+        """Some accounts have got messages."""
+        self.wake()
 
     def wake(self) -> None:
         """There may be something due now."""

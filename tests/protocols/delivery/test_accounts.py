@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from tests.protocols.delivery.conftest import Settings
 from tests.running import Post, eventually, mail, running
 
 from mail_proxy.sql import SqlDb
+from mail_proxy.sql.tables import Tables
 from mail_proxy.testing.clock import JumpingClock
 from mail_proxy.testing.smtp_server import Act, ScriptedSmtpServer
 
@@ -229,3 +231,15 @@ async def refused(post: Post, record: dict[str, object]) -> str:
     except RequestError as error:
         return str(error.detail["rejected"][0]["reason"])
     raise AssertionError("the message was taken")
+
+
+async def test_each_of_several_saves_at_the_same_time_makes_a_version_of_its_own(
+    config: Settings, server: ScriptedSmtpServer, db: SqlDb, tables: Tables
+) -> None:
+    async with running(config()) as post:
+        pk = await post.account(server)
+        saves = 12
+        await asyncio.gather(*(post.account(server, ttl=60 + n) for n in range(saves)))
+        which = {"tenant_id": "default", "pk": pk}
+        row = await db.read(lambda connection: tables.accounts.get(connection, **which))
+        assert row["version"] == 1 + saves

@@ -99,7 +99,7 @@ async def serving(config: ProxyConfig) -> AsyncIterator[Client]:
 async def calling(app: FastAPI, address: str = "127.0.0.1") -> AsyncIterator[Client]:
     """A client of an application, calling from an address."""
     transport = httpx.ASGITransport(app, client=(address, 50000), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://proxy") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         yield Client(http, app)
 
 

@@ -147,3 +147,48 @@ async def test_no_answer_and_no_listing_shows_a_token_or_its_hash(idle: Client) 
         text = (await idle("GET", path)).text
         assert key not in text
         assert "hash" not in text
+
+
+async def test_who_shares_an_address_with_a_guesser_goes_on_and_the_guesser_learns_nothing(
+    idle: Client,
+) -> None:
+    key = await idle.tenant("acme")
+    async with calling(idle.app, "192.0.2.7") as office:
+        assert (await office("GET", "/status", token=key)).status_code == 200
+        for number in range(25):
+            await office("GET", "/status", token=f"no{number}")
+        assert (await office("GET", "/status", token=key)).status_code == 200
+        # A good token that has never come from there is not told from a bad one.
+        right, wrong = [await office("GET", "/status", token=t) for t in ("admin-token", "no")]
+        assert (right.status_code, wrong.status_code) == (429, 429)
+        assert right.json() == wrong.json()
+        missing = await office.http.get("/status")
+        assert missing.status_code == 429
+        # Nor is one that was good before.
+        await idle.ok("DELETE", "/tenant/acme/api-key")
+        assert (await office("GET", "/status", token=key)).status_code == 401
+
+
+@ONE_DATABASE
+async def test_a_guesser_with_many_ipv6_addresses_is_one_guesser(idle: Client) -> None:
+    for number in range(20):
+        async with calling(idle.app, f"2001:db8::{number:x}") as guesser:
+            assert (await guesser("GET", "/status", token="no")).status_code == 401
+    async with calling(idle.app, "2001:db8::ffff:1") as guesser:
+        assert (await guesser("GET", "/status", token="no")).status_code == 429
+    async with calling(idle.app, "2001:db8:0:1::1") as neighbour:
+        assert (await neighbour("GET", "/status", token="no")).status_code == 401
+
+
+async def test_pages_of_others_in_the_users_browser_are_not_the_user(config: ProxyConfig) -> None:
+    async with serving(config.model_copy(update={"api_token": None})) as client:
+        for headers in (
+            {"Origin": "https://evil.example"},
+            {"Origin": "null"},
+            {"Host": "evil.example"},
+            {"Host": "evil.example", "Origin": "http://evil.example"},
+        ):
+            response = await client.http.post("/commands/suspend", headers=headers)
+            assert response.status_code == 401
+        own = {"Origin": "http://localhost"}
+        assert (await client.http.post("/commands/suspend", headers=own)).status_code == 200

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.protocols.rest.client import ONE_DATABASE, Client
+from tests.protocols.rest.client import Client
+
+from mail_proxy.server import create_app
+from mail_proxy.sql import SqlDb
+from mail_proxy.sql.tables import Tables
 
 MAIL = {"from": "a@example.org", "to": "b@example.net", "subject": "s", "body": "b"}
 
@@ -23,36 +27,180 @@ async def mine(idle: Client) -> str:
     return key
 
 
-@ONE_DATABASE
-@pytest.mark.parametrize("tenant", ["other", "default", "nobody"])
+#: Every route that a tenant's key reaches, aimed at another tenant: first by its name, then by
+#: identifiers that only that tenant has. "{t}" is the tenant.
+_ADD = {"messages": [{**MAIL, "id": "other", "tenant_id": "{t}"}]}
+AIMED: dict[tuple[str, str], list[tuple[str, Any]]] = {
+    ("GET", "/status"): [("/status", None)],
+    ("POST", "/commands/run-now"): [("/commands/run-now?tenant_id={t}", None)],
+    ("POST", "/commands/suspend"): [
+        ("/commands/suspend?tenant_id={t}", None),
+        ("/commands/suspend?tenant_id={t}&batch_code=b", None),
+    ],
+    ("POST", "/commands/activate"): [("/commands/activate?tenant_id={t}", None)],
+    ("POST", "/commands/add-messages"): [("/commands/add-messages", _ADD)],
+    ("POST", "/commands/delete-messages"): [
+        ("/commands/delete-messages?tenant_id={t}", {"ids": ["same", "other"]}),
+        ("/commands/delete-messages", {"ids": ["other"]}),
+    ],
+    ("POST", "/commands/retry-messages"): [
+        ("/commands/retry-messages?tenant_id={t}", {"ids": ["same", "other"]}),
+        ("/commands/retry-messages", {"ids": ["other"]}),
+        ("/commands/retry-messages", {"batch_code": "theirs"}),
+    ],
+    ("POST", "/commands/cleanup-messages"): [
+        ("/commands/cleanup-messages?tenant_id={t}", {"older_than_seconds": 0}),
+        ("/commands/cleanup-messages", {"older_than_seconds": 0}),
+    ],
+    ("GET", "/messages"): [
+        ("/messages?tenant_id={t}", None),
+        ("/messages?id=other", None),
+        ("/messages?batch_code=theirs", None),
+        ("/messages?account_id=theirs", None),
+        ("/messages?q=secret", None),
+        ("/messages?cursor={cursor}", None),
+    ],
+    ("GET", "/messages/{id}"): [
+        ("/messages/same?tenant_id={t}", None),
+        ("/messages/other", None),
+    ],
+    ("GET", "/messages/{id}/events"): [
+        ("/messages/same/events?tenant_id={t}", None),
+        ("/messages/other/events", None),
+    ],
+    ("POST", "/account"): [
+        ("/account", {"id": "smtp", "host": "evil.example", "tenant_id": "{t}"}),
+    ],
+    ("GET", "/accounts"): [("/accounts?tenant_id={t}", None), ("/accounts", None)],
+    ("GET", "/account/{id}"): [
+        ("/account/smtp?tenant_id={t}", None),
+        ("/account/theirs", None),
+    ],
+    ("DELETE", "/account/{id}"): [
+        ("/account/smtp?tenant_id={t}", None),
+        ("/account/theirs", None),
+    ],
+    ("POST", "/account/{id}/test"): [
+        ("/account/smtp/test?tenant_id={t}", None),
+        ("/account/theirs/test", None),
+    ],
+    ("GET", "/tenant/{id}"): [("/tenant/{t}", None)],
+    ("PUT", "/tenant/{id}"): [("/tenant/{t}", {"name": "mine now"})],
+    ("GET", "/tenant/{id}/sync-log"): [("/tenant/{t}/sync-log", None)],
+}
+#: Every route of the administrator alone.
+ADMINS: dict[tuple[str, str], tuple[str, Any]] = {
+    ("POST", "/tenant"): ("/tenant", {"id": "{t}", "name": "mine now"}),
+    ("GET", "/tenants"): ("/tenants", None),
+    ("GET", "/tenants/sync-status"): ("/tenants/sync-status", None),
+    ("DELETE", "/tenant/{id}"): ("/tenant/{t}", None),
+    ("POST", "/tenant/{id}/api-key"): ("/tenant/{t}/api-key", None),
+    ("DELETE", "/tenant/{id}/api-key"): ("/tenant/{t}/api-key", None),
+    ("GET", "/instance"): ("/instance", None),
+    ("PUT", "/instance"): ("/instance", {"name": "mine now"}),
+    ("GET", "/command-log"): ("/command-log?tenant_id={t}", None),
+    ("GET", "/command-log/{id}"): ("/command-log/1", None),
+    ("GET", "/command-log/export"): ("/command-log/export", None),
+    ("POST", "/command-log/purge"): ("/command-log/purge", {"older_than_seconds": 0}),
+    ("POST", "/command-log/replay"): ("/command-log/replay", None),
+}
+PUBLIC = {("GET", "/health"), ("GET", "/ready"), ("GET", "/metrics")}
+TENANTS = ("other", "default", "nobody")
+#: What only the other tenant has, in answers as in data.
+_THEIRS = ("other.example", "theirs", "secret subject")
+
+
+def routes(token: str) -> set[tuple[str, str]]:
+    """Those of the served document that ask for this token."""
+    paths: dict[str, Any] = create_app().openapi()["paths"]
+    return {
+        (method.upper(), path)
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+        if operation["x-token"] == token
+    }
+
+
+def test_no_route_is_left_out_of_these_tests() -> None:
+    assert routes("tenant or admin") == set(AIMED)
+    assert routes("admin") == set(ADMINS)
+    assert routes("none") == PUBLIC
+
+
+async def belongings(client: Client, tenant: str) -> Any:
+    """All that a tenant has, as the administrator sees it."""
+    paths = ("/messages?tenant_id={t}", "/accounts?tenant_id={t}", "/tenant/{t}")
+    found = [await client.ok("GET", path.format(t=tenant)) for path in paths]
+    for message in found[0]["messages"]:
+        path = f"/messages/{message['id']}/events?tenant_id={tenant}"
+        found.append(await client.ok("GET", path))
+    return found
+
+
+@pytest.fixture
+async def theirs(idle: Client, mine: str) -> Any:
+    """More of the tenant ``other``, under names that ``mine`` does not have."""
+    account = {"id": "theirs", "host": "other.example", "tenant_id": "other"}
+    await idle.ok("POST", "/account", account)
+    mail = {**MAIL, "account_id": "smtp", "batch_code": "theirs", "subject": "secret subject"}
+    body = {"messages": [{**mail, "id": "third", "tenant_id": "other"}]}
+    await idle.ok("POST", "/commands/add-messages", body)
+    return await belongings(idle, "other")
+
+
+@pytest.mark.parametrize("route", sorted(AIMED), ids=" ".join)
+async def test_a_tenants_key_neither_sees_nor_touches_another_tenant(
+    idle: Client, mine: str, theirs: Any, route: tuple[str, str]
+) -> None:
+    cursor = theirs[0]["messages"][0]["pk"]
+    for path, body in AIMED[route]:
+        named = "{t}" in path or "{t}" in str(body)
+        for tenant in TENANTS if named else ("other",):
+            aimed = path.format(t=tenant, cursor=cursor)
+            response = await idle(route[0], aimed, _filled(body, tenant), token=mine)
+            if named:
+                assert response.status_code == 403
+                assert response.json()["error"] == "this token does not reach that tenant"
+            else:
+                assert response.status_code in (200, 404)
+            assert not [secret for secret in _THEIRS if secret in response.text]
+    assert await belongings(idle, "other") == theirs
+
+
+@pytest.mark.parametrize("route", sorted(ADMINS), ids=" ".join)
+async def test_a_tenants_key_is_refused_by_the_administrators_routes(
+    idle: Client, mine: str, theirs: Any, route: tuple[str, str]
+) -> None:
+    path, body = ADMINS[route]
+    for tenant in (*TENANTS, "mine"):
+        for sent in (_filled(body, tenant), {"not": "right"}):
+            response = await idle(route[0], path.format(t=tenant), sent, token=mine)
+            assert response.status_code == 403
+            assert response.json()["error"] == "this needs the admin token"
+    assert await belongings(idle, "other") == theirs
+
+
 @pytest.mark.parametrize(
-    ("method", "path", "body"),
+    "table",
     [
-        ("GET", "/messages?tenant_id={t}", None),
-        ("GET", "/messages/same?tenant_id={t}", None),
-        ("GET", "/messages/same/events?tenant_id={t}", None),
-        ("POST", "/commands/delete-messages?tenant_id={t}", {"ids": ["same"]}),
-        ("POST", "/commands/run-now?tenant_id={t}", None),
-        ("GET", "/accounts?tenant_id={t}", None),
-        ("GET", "/account/smtp?tenant_id={t}", None),
-        ("DELETE", "/account/smtp?tenant_id={t}", None),
-        ("POST", "/account", {"id": "smtp", "host": "evil.example", "tenant_id": "{t}"}),
-        ("GET", "/tenant/{t}", None),
-        ("GET", "/tenant/{t}/sync-log", None),
-        ("PUT", "/tenant/{t}", {"name": "mine now"}),
-        (
-            "POST",
-            "/commands/add-messages",
-            {"messages": [{**MAIL, "id": "x", "tenant_id": "{t}"}]},
-        ),
+        "accounts",
+        "messages",
+        "events",
+        "suspensions",
+        "command_log",
+        "tenant_sync",
+        "sync_log",
     ],
 )
-async def test_another_tenant_is_refused_in_the_same_words_whether_it_exists_or_not(
-    idle: Client, mine: str, tenant: str, method: str, path: str, body: Any
+async def test_a_query_that_names_no_tenant_is_not_run(
+    db: SqlDb, tables: Tables, table: str
 ) -> None:
-    response = await idle(method, path.format(t=tenant), _filled(body, tenant), token=mine)
-    assert response.status_code == 403
-    assert response.json()["error"] == "this token does not reach that tenant"
+    asked = getattr(tables, table)
+    for query in (asked.select, asked.count, asked.find, asked.get, asked.delete):
+        with pytest.raises(TypeError, match="has to name its tenant"):
+            await db.write(query)
+        with pytest.raises(TypeError, match="has to name its tenant"):
+            await db.write(lambda c, query=query: query(c, tenant_id=None))
 
 
 async def test_without_a_tenant_id_the_keys_own_tenant_is_meant(idle: Client, mine: str) -> None:

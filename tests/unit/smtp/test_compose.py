@@ -70,7 +70,7 @@ def test_a_plain_mail() -> None:
 def test_html_beside_text_is_an_alternative() -> None:
     head, text, html, end = written(mail(html="<p>Hello")).split("--=_")
     boundary = head.split('boundary="')[1].split('"')[0]
-    assert head.endswith(f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n\r\n')
+    assert head.endswith(f'multipart/alternative;\r\n boundary="{boundary}"\r\n\r\n')
     assert text.endswith("\r\n\r\nHello\r\n\r\n")
     assert html.endswith("\r\n\r\n<p>Hello\r\n\r\n")
     assert "text/html" in html
@@ -188,3 +188,8 @@ def test_utf8_in_an_address_makes_the_message_8bit() -> None:
 def test_what_would_leave_its_header_is_refused(value: Mail, name: str) -> None:
     with pytest.raises(ValueError, match=f"header '?{name}"):
         written(value)
+
+
+def test_no_line_of_an_alternative_is_longer_than_it_need_be() -> None:
+    head, *_ = written(mail(html="<p>Hello")).split("\r\n\r\n")
+    assert max(map(len, head.split("\r\n"))) <= 78

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from mail_proxy.api.deps import AnyCaller, Service, TenantQuery
+from mail_proxy.api.deps import AnyCaller, PathId, Route, Service, TenantQuery
 from mail_proxy.operations import accounts as operations
 from mail_proxy.wire.accounts import (
     AccountAnswer,
@@ -13,10 +13,9 @@ from mail_proxy.wire.accounts import (
     AccountsOut,
     AccountTestOut,
 )
-from mail_proxy.wire.fields import Identifier
 from mail_proxy.wire.tenants import Done
 
-router = APIRouter(tags=["accounts"])
+router = APIRouter(tags=["accounts"], route_class=Route)
 
 
 @router.post("/account")
@@ -33,27 +32,27 @@ async def list_accounts(
     return await service.door.call(operations.list_accounts, caller, None, tenant_id)
 
 
-@router.get("/account/{id:path}")
+@router.get("/account/{id}")
 async def get(
-    service: Service, caller: AnyCaller, id: Identifier, tenant_id: TenantQuery = None
+    service: Service, caller: AnyCaller, id: PathId, tenant_id: TenantQuery = None
 ) -> AccountAnswer:
     """One account."""
     request = operations.WhichAccount(id)
     return await service.door.call(operations.get, caller, request, tenant_id)
 
 
-@router.delete("/account/{id:path}")
+@router.delete("/account/{id}")
 async def delete(
-    service: Service, caller: AnyCaller, id: Identifier, tenant_id: TenantQuery = None
+    service: Service, caller: AnyCaller, id: PathId, tenant_id: TenantQuery = None
 ) -> Done:
     """Remove an account; its queued messages end in `error` and are reported."""
     request = operations.WhichAccount(id)
     return await service.door.call(operations.delete, caller, request, tenant_id)
 
 
-@router.post("/account/{id:path}/test")
+@router.post("/account/{id}/test")
 async def test(
-    service: Service, caller: AnyCaller, id: Identifier, tenant_id: TenantQuery = None
+    service: Service, caller: AnyCaller, id: PathId, tenant_id: TenantQuery = None
 ) -> AccountTestOut:
     """Connect, TLS, log in, quit; takes half a minute at most."""
     request = operations.WhichAccount(id)

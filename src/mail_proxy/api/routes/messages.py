@@ -6,7 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from mail_proxy.api.deps import AnyCaller, Service, TenantQuery
+from mail_proxy.api.deps import AnyCaller, PathId, Route, Service, TenantQuery
+from mail_proxy.domain.message import MessageState
 from mail_proxy.operations import messages as operations
 from mail_proxy.wire.fields import Identifier, OneLine
 from mail_proxy.wire.messages import (
@@ -24,7 +25,7 @@ from mail_proxy.wire.messages import (
     parse_batch,
 )
 
-router = APIRouter(tags=["messages"])
+router = APIRouter(tags=["messages"], route_class=Route)
 _ADD_BODY = {
     "requestBody": {
         "required": True,
@@ -40,7 +41,7 @@ async def add(service: Service, caller: AnyCaller, request: Request) -> AddMessa
     """Queue a batch. Each message is judged alone; what is queued is on disk when this answers."""
     # Straight from bytes: a model of the whole body would refuse good messages together with
     # bad ones, and take twice the time.
-    batch = parse_batch(await request.body(), service.config.queue.max_enqueue_batch)
+    batch = parse_batch(await request.body(), service.queue.max_enqueue_batch)
     return await service.intake.add(caller, batch)
 
 
@@ -76,15 +77,26 @@ async def list_messages(
     service: Service,
     caller: AnyCaller,
     tenant_id: TenantQuery = None,
-    active_only: bool = False,
-    status: str | None = None,
-    account_id: Identifier | None = None,
-    batch_code: Identifier | None = None,
-    id: Identifier | None = None,
-    q: Annotated[OneLine | None, Query(max_length=255, description="Recipient or subject.")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    active_only: Annotated[bool, Query(description="Only messages that are not finished.")] = False,
+    status: Annotated[MessageState | None, Query(description="Only with this status.")] = None,
+    account_id: Annotated[Identifier | None, Query(description="Only of this account.")] = None,
+    batch_code: Annotated[Identifier | None, Query(description="Only of this batch.")] = None,
+    id: Annotated[Identifier | None, Query(description="Only this one.")] = None,
+    q: Annotated[
+        OneLine | None,
+        Query(
+            max_length=255,
+            description="Part of a recipient's address or of the subject; a page looks into 5000 "
+            "messages.",
+        ),
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Most messages in the answer.")] = 100,
     cursor: Annotated[
-        str | None, Query(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+        str | None,
+        Query(
+            pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+            description="The `next_cursor` of the page before.",
+        ),
     ] = None,
 ) -> MessagesOut:
     """Messages, newest first."""
@@ -94,20 +106,18 @@ async def list_messages(
     return await service.door.call(operations.list_messages, caller, request, tenant_id)
 
 
-# An identifier may hold a slash (percent-encoded in the path), hence the path converter;
-# the longer route has to come first.
-@router.get("/messages/{id:path}/events")
+@router.get("/messages/{id}/events")
 async def events(
-    service: Service, caller: AnyCaller, id: Identifier, tenant_id: TenantQuery = None
+    service: Service, caller: AnyCaller, id: PathId, tenant_id: TenantQuery = None
 ) -> EventsOut:
     """What happened to a message, oldest first."""
     request = operations.WhichMessage(id)
     return await service.door.call(operations.events, caller, request, tenant_id)
 
 
-@router.get("/messages/{id:path}")
+@router.get("/messages/{id}")
 async def get(
-    service: Service, caller: AnyCaller, id: Identifier, tenant_id: TenantQuery = None
+    service: Service, caller: AnyCaller, id: PathId, tenant_id: TenantQuery = None
 ) -> MessageAnswer:
     """One message."""
     request = operations.WhichMessage(id)

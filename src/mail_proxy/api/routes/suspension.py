@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
 
-from mail_proxy.api.deps import AnyCaller, Service, TenantQuery
+from fastapi import APIRouter, Query
+
+from mail_proxy.api.deps import AnyCaller, Route, Service, TenantQuery
 from mail_proxy.operations import suspension as operations
 from mail_proxy.wire.fields import Identifier
 from mail_proxy.wire.suspension import SuspensionOut
 
-router = APIRouter(tags=["messages"])
+BatchQuery = Annotated[
+    Identifier | None,
+    Query(description="One batch; without it everything of the tenant."),
+]
+router = APIRouter(tags=["messages"], route_class=Route)
 
 
 @router.post("/commands/suspend")
@@ -17,7 +23,7 @@ async def suspend(
     service: Service,
     caller: AnyCaller,
     tenant_id: TenantQuery = None,
-    batch_code: Identifier | None = None,
+    batch_code: BatchQuery = None,
 ) -> SuspensionOut:
     """Stop sending for the tenant, or for one batch. Suspending twice changes nothing."""
     request = operations.WhichBatch(batch_code)
@@ -29,7 +35,7 @@ async def activate(
     service: Service,
     caller: AnyCaller,
     tenant_id: TenantQuery = None,
-    batch_code: Identifier | None = None,
+    batch_code: BatchQuery = None,
 ) -> SuspensionOut:
     """Resume one batch, or without `batch_code` everything of the tenant."""
     request = operations.WhichBatch(batch_code)

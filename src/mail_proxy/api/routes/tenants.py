@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
 
-from mail_proxy.api.deps import Admin, AnyCaller, Service
+from fastapi import APIRouter, Query
+
+from mail_proxy.api.deps import Admin, AnyCaller, PathId, Route, Service
 from mail_proxy.operations import tenants as operations
-from mail_proxy.wire.fields import Identifier
 from mail_proxy.wire.tenants import (
     ApiKeyIn,
     ApiKeyOut,
     Done,
+    SyncStatusOut,
     TenantAnswer,
     TenantFields,
     TenantIn,
@@ -18,7 +20,8 @@ from mail_proxy.wire.tenants import (
     TenantsOut,
 )
 
-router = APIRouter(tags=["tenants"])
+ActiveOnly = Annotated[bool, Query(description="Leave out tenants that are switched off.")]
+router = APIRouter(tags=["tenants"], route_class=Route)
 
 
 @router.post("/tenant")
@@ -28,41 +31,49 @@ async def save(service: Service, caller: Admin, body: TenantIn) -> TenantSaved:
 
 
 @router.get("/tenants")
-async def list_tenants(service: Service, caller: Admin, active_only: bool = False) -> TenantsOut:
+async def list_tenants(
+    service: Service, caller: Admin, active_only: ActiveOnly = False
+) -> TenantsOut:
     """All tenants."""
     request = operations.WhichTenants(active_only)
     return await service.door.call(operations.list_tenants, caller, request)
 
 
+@router.get("/tenants/sync-status")
+async def sync_status(service: Service, caller: Admin) -> SyncStatusOut:
+    """When each tenant's application was called last, and whether it is due."""
+    return await service.door.call(operations.sync_status, caller, None)
+
+
 @router.get("/tenant/{id}")
-async def get(service: Service, caller: AnyCaller, id: Identifier) -> TenantAnswer:
+async def get(service: Service, caller: AnyCaller, id: PathId) -> TenantAnswer:
     """One tenant."""
     return await service.door.call(operations.get, caller, None, id)
 
 
 @router.put("/tenant/{id}")
 async def update(
-    service: Service, caller: AnyCaller, id: Identifier, body: TenantFields
+    service: Service, caller: AnyCaller, id: PathId, body: TenantFields
 ) -> TenantAnswer:
     """Change the given fields only."""
     return await service.door.call(operations.update, caller, body, id)
 
 
 @router.delete("/tenant/{id}")
-async def delete(service: Service, caller: Admin, id: Identifier) -> Done:
+async def delete(service: Service, caller: Admin, id: PathId) -> Done:
     """Remove a tenant with all its data; `default` cannot be removed."""
     return await service.door.call(operations.delete, caller, operations.ForTenant(id))
 
 
 @router.post("/tenant/{id}/api-key")
 async def make_key(
-    service: Service, caller: Admin, id: Identifier, body: ApiKeyIn | None = None
+    service: Service, caller: Admin, id: PathId, body: ApiKeyIn | None = None
 ) -> ApiKeyOut:
     """A new key; the old one stops working at once."""
     return await service.door.call(operations.make_key, caller, operations.ForTenant(id, body))
 
 
 @router.delete("/tenant/{id}/api-key")
-async def revoke_key(service: Service, caller: Admin, id: Identifier) -> Done:
+async def revoke_key(service: Service, caller: Admin, id: PathId) -> Done:
     """Revoke the key."""
     return await service.door.call(operations.revoke_key, caller, operations.ForTenant(id))

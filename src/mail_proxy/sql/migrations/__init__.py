@@ -14,13 +14,17 @@ from mail_proxy.errors import SchemaTooNew
 from mail_proxy.sql.db import SqlDb
 
 
-def upgrade(db: SqlDb, revision: str = "head") -> tuple[str | None, str]:
+def upgrade(
+    db: SqlDb, revision: str = "head", *, key: bytes | None = None
+) -> tuple[str | None, str]:
     """Bring the schema to ``revision``; returns where it was (None: empty) and where it is.
 
+    ``key`` is the instance's encryption key; without it a step that has to seal what older
+    programs left in the clear raises EncryptionKeyNotConfigured.
     Safe to call from several processes at once. Raises SchemaTooNew, and changes nothing,
     where a newer program has been at work.
     """
-    return db.write_now(_upgrade, db, revision)
+    return db.write_now(_upgrade, db, revision, key)
 
 
 def current(db: SqlDb) -> str | None:
@@ -37,7 +41,9 @@ def head() -> str:
     return found
 
 
-def _upgrade(connection: Connection, db: SqlDb, revision: str) -> tuple[str | None, str]:
+def _upgrade(
+    connection: Connection, db: SqlDb, revision: str, key: bytes | None
+) -> tuple[str | None, str]:
     db.adapter.lock_schema(connection)
     before = MigrationContext.configure(connection).get_current_revision()
     known = {script.revision for script in _scripts().walk_revisions()}
@@ -50,6 +56,7 @@ def _upgrade(connection: Connection, db: SqlDb, revision: str) -> tuple[str | No
     if before != target:
         config = _config()
         config.attributes["connection"] = connection
+        config.attributes["key"] = key
         command.upgrade(config, target)
     return before, target
 

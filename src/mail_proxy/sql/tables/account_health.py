@@ -30,6 +30,13 @@ class AccountHealthTable:
         rows = connection.execute(select(schema.account_health))
         return {row.account_pk: dict(row._mapping) for row in rows}
 
+    def of_tenant(self, connection: Connection, tenant_id: str) -> dict[str, Row]:
+        """The tenant's accounts in trouble, by pk."""
+        h, account = schema.account_health, schema.account
+        owned = select(account.c.pk).where(account.c.tenant_id == tenant_id)
+        rows = connection.execute(select(h).where(h.c.account_pk.in_(owned)))
+        return {row.account_pk: dict(row._mapping) for row in rows}
+
     def begin_probe(self, connection: Connection, account_pk: str, until: float) -> None:
         """Keep the others away while one message tries the account."""
         h = schema.account_health

@@ -5,17 +5,16 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from mail_proxy.sql import schema
-from mail_proxy.sql.table import Row, Table
-from mail_proxy.sql.tables.instance import bump_directory
+from mail_proxy.sql.table import Row
+from mail_proxy.sql.tables.instance import DirectoryTable
 
 
-class AccountsTable(Table):
+class AccountsTable(DirectoryTable):
     """``deleted_at`` marks a removed account; its id may be used again."""
 
     schema = schema.account
-
-    def after_write(self, connection: Connection) -> None:
-        bump_directory(connection)
+    #: One bad account must not stop the others.
+    keeps_damaged = True
 
     def find_living(self, connection: Connection, tenant_id: str, account_id: str) -> Row | None:
         """The account with this id that is not removed, or None."""

@@ -2,16 +2,64 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, select
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Select, delete, or_, select
 
 from mail_proxy.sql import schema
-from mail_proxy.sql.table import Table
+from mail_proxy.sql.table import Row, Table
+
+_METHODS = ("GET", "POST", "PUT", "DELETE")
+
+
+@dataclass(frozen=True)
+class LogFilter:
+    """Which entries; None means any.
+
+    Times are Unix seconds, both included. ``endpoint`` is method and route, the route alone, or
+    the name of an operation.
+    """
+
+    tenant_id: str | None = None
+    since: float | None = None
+    until: float | None = None
+    endpoint: str | None = None
 
 
 class CommandLogTable(Table):
     """Rows are written in the transaction of the operation that they tell about."""
 
     schema = schema.command_log
+
+    def newest(
+        self, connection: Connection, wanted: LogFilter, limit: int, offset: int
+    ) -> list[Row]:
+        """Newest first, behind the first ``offset`` of them."""
+        statement = self._matching(wanted).order_by(self.schema.c.id.desc())
+        rows = connection.execute(statement.limit(limit).offset(offset))
+        return [dict(row._mapping) for row in rows]
+
+    def after(
+        self, connection: Connection, wanted: LogFilter, after_id: int, limit: int
+    ) -> list[Row]:
+        """Oldest first, behind the entry ``after_id``."""
+        c = self.schema.c
+        statement = self._matching(wanted).where(c.id > after_id).order_by(c.id)
+        return [dict(row._mapping) for row in connection.execute(statement.limit(limit))]
+
+    def _matching(self, wanted: LogFilter) -> Select[tuple[object, ...]]:
+        c = self.schema.c
+        statement = select(self.schema)
+        if wanted.tenant_id is not None:
+            statement = statement.where(c.tenant_id == wanted.tenant_id)
+        if wanted.since is not None:
+            statement = statement.where(c.at >= wanted.since)
+        if wanted.until is not None:
+            statement = statement.where(c.at <= wanted.until)
+        if wanted.endpoint is not None:
+            names = [wanted.endpoint, *(f"{method} {wanted.endpoint}" for method in _METHODS)]
+            statement = statement.where(or_(c.endpoint.in_(names), c.operation == wanted.endpoint))
+        return statement
 
     def remove_oldest(self, connection: Connection, before: float, limit: int) -> int:
         """Remove rows from before ``before``, Unix seconds, at most ``limit``; returns how many."""

@@ -95,9 +95,14 @@ class MessageEventTable(Table):
             ],
         )
 
-    def of_message(self, connection: Connection, message_pk: str) -> list[Row]:
+    def of_message(self, connection: Connection, tenant_id: str, message_pk: str) -> list[Row]:
         """Oldest first."""
-        return self.select(connection, message_pk=message_pk, order_by=self.schema.c.seq)
+        return self.select(
+            connection,
+            tenant_id=tenant_id,
+            message_pk=message_pk,
+            order_by=self.schema.c.seq,
+        )
 
     def unreported(
         self, connection: Connection, tenant_id: str, now: float, limit: int

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, or_, select
+from sqlalchemy import Connection, delete, text
 
-from mail_proxy.domain.message import WAITING, EventType, MessageState
+from mail_proxy.domain.message import EventType, MessageState
 from mail_proxy.sql import schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
-from mail_proxy.sql.table import Row, Table
+from mail_proxy.sql.table import EVERY_TENANT, EveryTenant, Row, Table
 from mail_proxy.sql.tables.holding import HeldMessages
+from mail_proxy.sql.tables.listing import detail
 
 _MESSAGE: Shape = (
     ("pk", "uuid"),
@@ -86,18 +87,19 @@ _NOBODY_HAS_IT = (
     """replace(message.recipient_results, '"status":"sent"', '') = message.recipient_results)"""
 )
 
-
-@dataclass(frozen=True, slots=True)
-class MessageFilter:
-    """Which messages a listing shows; None means any."""
-
-    tenant_id: str | None = None
-    active_only: bool = False
-    state: str | None = None
-    account_id: str | None = None
-    batch_code: str | None = None
-    id: str | None = None
-    text: str | None = None
+#: By tenant, because that is how the index begins; SQLite takes a CROSS JOIN in the order given.
+_COUNT_ALL = (
+    "SELECT count(*) FROM tenant CROSS JOIN message WHERE message.tenant_id = tenant.id "
+    "AND message.state IN ('pending', 'deferred', 'sending')"
+)
+_COUNT = text(_COUNT_ALL)
+_COUNT_OF_TENANT = text(f"{_COUNT_ALL} AND tenant.id = :tenant_id")
+#: One count for each partial index; a condition over all of them would use none.
+_OF_BATCH = "SELECT count(*) FROM message WHERE tenant_id = :tenant_id AND batch_code = :batch_code"
+_COUNT_OF_BATCH = text(
+    f"SELECT ({_OF_BATCH} AND state IN ('pending', 'deferred') AND NOT held "
+    f"AND batch_code IS NOT NULL) + ({_OF_BATCH} AND held) + ({_OF_BATCH} AND state = 'sending')"
+)
 
 
 class MessagesTable(Table):
@@ -222,77 +224,40 @@ class MessagesTable(Table):
 
     def elsewhere(self, connection: Connection, tenant_id: str, ids: Sequence[str]) -> set[str]:
         """Those of ``ids`` that exist in another tenant."""
-        m = self.schema.c
-        statement = select(m.id).where(m.id.in_(ids), m.tenant_id != tenant_id)
-        return set(connection.execute(statement).scalars())
-
-    def listing(
-        self, connection: Connection, wanted: MessageFilter, limit: int, before_pk: str | None
-    ) -> list[Row]:
-        """Newest first, with account id and content; ``before_pk`` is the last pk already seen."""
-        m = self.schema.c
-        statement = self._detail().where(*self._conditions(wanted))
-        if before_pk is not None:
-            statement = statement.where(m.pk < before_pk)
-        rows = connection.execute(statement.order_by(m.pk.desc()).limit(limit))
-        return [dict(row._mapping) for row in rows]
+        found = self._db.execute_rows(
+            connection,
+            # By tenant too, because that is how the index begins.
+            "SELECT message.id FROM rows CROSS JOIN tenant CROSS JOIN message "
+            "WHERE message.tenant_id = tenant.id AND message.id = rows.id "
+            "AND tenant.id <> rows.tenant_id",
+            _IDENTITY,
+            [(tenant_id, id_) for id_ in ids],
+        )
+        return {row[0] for row in found}
 
     def detail(self, connection: Connection, tenant_id: str, message_id: str) -> Row | None:
         """One message with account id and content, or None."""
         m = self.schema.c
-        statement = self._detail().where(m.tenant_id == tenant_id, m.id == message_id)
+        statement = detail().where(m.tenant_id == tenant_id, m.id == message_id)
         row = connection.execute(statement).first()
         return None if row is None else dict(row._mapping)
 
-    def _detail(self) -> Select[Any]:
-        account, payload = schema.account, schema.message_payload
-        return (
-            select(self.schema, account.c.id.label("account_id"), payload.c.content)
-            .join(account, account.c.pk == self.schema.c.account_pk)
-            .join(payload, payload.c.pk == self.schema.c.pk)
-        )
-
-    def _conditions(self, wanted: MessageFilter) -> list[ColumnElement[bool]]:
-        m, payload = self.schema.c, schema.message_payload.c
-        found: list[ColumnElement[bool]] = []
-        for column, value in (
-            (m.tenant_id, wanted.tenant_id),
-            (m.state, wanted.state),
-            (m.batch_code, wanted.batch_code),
-            (m.id, wanted.id),
-            (schema.account.c.id, wanted.account_id),
-        ):
-            if value is not None:
-                found.append(column == value)
-        if wanted.active_only:
-            found.append(m.state.in_([*WAITING, MessageState.SENDING]))
-        if wanted.text:
-            pattern = _like(wanted.text.lower())
-            found.append(
-                or_(
-                    func.lower(payload.recipients).like(pattern, escape="\\"),
-                    func.lower(payload.subject).like(pattern, escape="\\"),
-                )
-            )
-        return found
-
     def count_waiting(
-        self, connection: Connection, tenant_id: str | None = None, batch_code: str | None = None
+        self,
+        connection: Connection,
+        tenant_id: str | EveryTenant,
+        batch_code: str | None = None,
     ) -> int:
-        """Messages that are not finished: waiting, held back or being sent."""
-        m, account = self.schema.c, schema.account.c
-        where: list[ColumnElement[bool]] = []
+        """Messages that are not finished: waiting, held back or being sent.
+
+        Read from an index alone, but all of it: about 0.5 s for a million.
+        """
         if batch_code is not None:
-            where.append(m.batch_code == batch_code)
-        ready = [*where, m.state.in_(WAITING), ~m.held]
-        if tenant_id is not None:
-            where.append(m.tenant_id == tenant_id)
-            # By account, because that is how the index of the waiting ones begins.
-            owned = select(account.pk).where(account.tenant_id == tenant_id)
-            ready.append(m.account_pk.in_(owned))
-        sending = [*where, m.state == MessageState.SENDING]
-        # One count for each partial index; a condition over all of them would use none.
-        return sum(self.count(connection, *c) for c in (ready, sending, [*where, m.held]))
+            statement = _COUNT_OF_BATCH
+        else:
+            statement = _COUNT if tenant_id is EVERY_TENANT else _COUNT_OF_TENANT
+        values = {"tenant_id": tenant_id, "batch_code": batch_code}
+        return int(connection.execute(statement, values).scalar_one())
 
     def remove_of_tenant(self, connection: Connection, tenant_id: str) -> None:
         """Remove every message of a tenant with all that hangs on it."""
@@ -314,9 +279,3 @@ def _message_row(m: NewMessage) -> tuple[Any, ...]:
         m.expires_at,
         m.client_message_id,
     )
-
-
-def _like(text: str) -> str:
-    for special in ("\\", "%", "_"):
-        text = text.replace(special, "\\" + special)
-    return f"%{text}%"

@@ -97,13 +97,17 @@ class MessageQueue:
 
     def waiting_accounts(self, connection: Connection) -> list[str]:
         """Accounts with waiting messages; the cost grows with accounts, not with messages."""
-        first = f"SELECT account_pk FROM message WHERE {_READY}"
-        result = connection.exec_driver_sql(
-            f"WITH RECURSIVE found(pk) AS (SELECT ({first} ORDER BY account_pk LIMIT 1) UNION ALL "
-            f"SELECT ({first} AND account_pk > found.pk ORDER BY account_pk LIMIT 1) "
-            "FROM found WHERE found.pk IS NOT NULL) SELECT pk FROM found WHERE pk IS NOT NULL"
-        )
-        return list(result.scalars())
+        return _distinct_accounts(connection, _READY)
+
+    def urgent_accounts(self, connection: Connection) -> list[str]:
+        """Accounts with waiting messages of priority 0."""
+        return _distinct_accounts(connection, f"{_READY} AND priority = 0")
+
+    def came_due(self, connection: Connection, after: float, until: float, limit: int) -> set[str]:
+        """Accounts of the first ``limit`` messages put off to between ``after`` and ``until``."""
+        m = schema.message.c
+        statement = select(m.account_pk).where(schema.LATER, m.due_at > after, m.due_at <= until)
+        return set(connection.execute(statement.order_by(m.due_at).limit(limit)).scalars())
 
     def due(
         self,
@@ -152,20 +156,12 @@ class MessageQueue:
             message.content = by_pk[message.pk]
             message.claimed_by = dispatcher_id
 
-    def next_due_at(
-        self, connection: Connection, account_pks: Sequence[str], after: float
-    ) -> float | None:
-        """The earliest due time, later than ``after``, of the waiting messages; or None."""
-        rows = self._db.execute_rows(
-            connection,
-            "SELECT (SELECT candidate.due_at FROM message AS candidate "
-            f"WHERE candidate.account_pk = rows.account_pk AND {_CANDIDATE_READY} "
-            "AND candidate.priority = rows.priority AND candidate.due_at > rows.after "
-            "ORDER BY candidate.due_at LIMIT 1) FROM rows",
-            (("account_pk", "uuid"), ("priority", "integer"), ("after", "double precision")),
-            [(pk, priority, after) for pk in account_pks for priority in range(4)],
-        )
-        return min((row[0] for row in rows if row[0] is not None), default=None)
+    def next_due_at(self, connection: Connection, after: float) -> float | None:
+        """The earliest due time, later than ``after``, of what was put off; or None."""
+        m = schema.message.c
+        statement = select(m.due_at).where(schema.LATER, m.due_at > after)
+        found = connection.execute(statement.order_by(m.due_at).limit(1)).scalar()
+        return None if found is None else float(found)
 
     def record(self, connection: Connection, changes: Sequence[StateChange]) -> set[str]:
         """Write what became of claimed messages, with their events; returns the pks written.
@@ -313,6 +309,17 @@ class MessageQueue:
                 [(dispatcher_id,)],
             )
         )
+
+
+def _distinct_accounts(connection: Connection, where: str) -> list[str]:
+    """By stepping from one account to the next through an index that begins with them."""
+    first = f"SELECT account_pk FROM message WHERE {where}"
+    result = connection.exec_driver_sql(
+        f"WITH RECURSIVE found(pk) AS (SELECT ({first} ORDER BY account_pk LIMIT 1) UNION ALL "
+        f"SELECT ({first} AND account_pk > found.pk ORDER BY account_pk LIMIT 1) "
+        "FROM found WHERE found.pk IS NOT NULL) SELECT pk FROM found WHERE pk IS NOT NULL"
+    )
+    return list(result.scalars())
 
 
 _CHANGE: Shape = (

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 from sqlalchemy import Connection
 
 from mail_proxy.sql import schema
-from mail_proxy.sql.table import Row, Table
-from mail_proxy.sql.tables.instance import bump_directory
+from mail_proxy.sql.table import Row
+from mail_proxy.sql.tables.instance import DirectoryTable
+
+_OBJECTS = ("client_auth", "large_file_config")
 
 
-class TenantsTable(Table):
-    """``client_auth`` is a JSON object that is sealed whole."""
+class TenantsTable(DirectoryTable):
+    """``client_auth`` and ``large_file_config`` are JSON objects that are sealed whole."""
 
     schema = schema.tenant
+    #: One bad tenant must not stop the others.
+    keeps_damaged = True
 
     def before_write(self, connection: Connection, values: Row) -> Row:
-        auth: Any = values.get("client_auth")
-        if isinstance(auth, dict):
-            return {**values, "client_auth": orjson.dumps(auth).decode()}
-        return values
-
-    def after_write(self, connection: Connection) -> None:
-        bump_directory(connection)
+        values = super().before_write(connection, values)
+        objects = {k: v for k, v in values.items() if k in _OBJECTS and isinstance(v, dict)}
+        return {**values, **{k: orjson.dumps(v).decode() for k, v in objects.items()}}
 
     def _open(self, row: Row) -> Row:
         row = super()._open(row)
-        if row.get("client_auth") is not None:
-            row["client_auth"] = orjson.loads(row["client_auth"])
+        for name in _OBJECTS:
+            if isinstance(row.get(name), str):
+                row[name] = orjson.loads(row[name])
         return row

@@ -1,0 +1,1 @@
+"""Other ways to hand mail over and have it delivered durably, measured beside the proxy."""

@@ -1,0 +1,259 @@
+"""An example for each object of the OpenAPI document, with all its fields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_NOW = 1_790_000_000
+_ANSWER = {"ok": True}
+_MASK = "********"
+_MESSAGE_PK = "019a0000-0000-7000-8000-000000000001"
+_ACCOUNT_PK = "019a0000-0000-7000-8000-000000000002"
+
+_LIMITS: dict[str, Any] = {
+    "limit_per_minute": 60,
+    "limit_per_hour": 1000,
+    "limit_per_day": 0,
+    "limit_behavior": "defer",
+}
+_CONNECTION: dict[str, Any] = {
+    "host": "smtp.example.com",
+    "port": 587,
+    "user": "mailer",
+    "verify_cert": True,
+    "allow_insecure_auth": False,
+    "ttl": 300,
+    "batch_size": 50,
+    "max_connections": 5,
+    "is_default": True,
+    "from_address": "Acme <post@acme.example>",
+    "is_pec_account": False,
+    "imap_host": None,
+    "imap_port": None,
+    "imap_user": None,
+    "imap_password": None,
+    "imap_folder": None,
+}
+_ACCOUNT: dict[str, Any] = {
+    "id": "smtp",
+    "pk": _ACCOUNT_PK,
+    "tenant_id": "acme",
+    **_CONNECTION,
+    **_LIMITS,
+    "password": _MASK,
+    "tls": "auto",
+    "health": "ok",
+    "last_error": None,
+    "created_at": _NOW,
+    "updated_at": _NOW,
+}
+_AUTH = {"method": "basic", "token": None, "user": "mail-proxy", "password": "correct horse"}
+_MASKED_AUTH = {"method": "basic", "user": "mail-proxy", "password": _MASK}
+_RATES = {"hourly": 1000, "daily": 10_000}
+_LARGE_FILES = {"enabled": True, "max_size_mb": 10.0, "action": "warn"}
+_TENANT_FIELDS: dict[str, Any] = {
+    "name": "Acme",
+    "client_base_url": "https://app.acme.example",
+    "client_sync_path": "/mail-proxy/sync",
+    "client_attachment_path": "/mail-proxy/attachments",
+    "active": True,
+    "rate_limits": _RATES,
+    "large_file_config": _LARGE_FILES,
+    "retention_seconds": 604_800,
+}
+_TENANT: dict[str, Any] = {
+    "id": "acme",
+    **_TENANT_FIELDS,
+    "client_auth": _MASKED_AUTH,
+    "suspended_batches": ["spring"],
+    "signing_secret": _MASK,
+    "has_api_key": True,
+    "api_key_expires_at": None,
+    "created_at": _NOW,
+    "updated_at": _NOW,
+}
+_NEW_TENANT: dict[str, Any] = {
+    **_TENANT_FIELDS,
+    "client_auth": _AUTH,
+    "signing_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+}
+_MAIL: dict[str, Any] = {
+    "id": "order-1",
+    "tenant_id": "acme",
+    "account_id": "smtp",
+    "from": "Acme <post@acme.example>",
+    "to": ["Ann <ann@example.net>"],
+    "cc": [],
+    "bcc": [],
+    "subject": "Your order",
+    "message_id": "<order-1@acme.example>",
+    "priority": 1,
+    "batch_code": "spring",
+}
+_NEW_MAIL: dict[str, Any] = {
+    **_MAIL,
+    "reply_to": ["help@acme.example"],
+    "return_path": "bounces@acme.example",
+    "body": "It is on its way.",
+    "content_type": "plain",
+    "body_html": "<p>It is on its way.</p>",
+    "headers": {"X-Campaign": "spring"},
+    "deferred_ts": _NOW,
+    "expires_ts": _NOW + 86_400,
+    "attachments": [],
+}
+_MESSAGE: dict[str, Any] = {
+    **_MAIL,
+    "pk": _MESSAGE_PK,
+    "status": "sent",
+    "created_ts": _NOW,
+    "deferred_ts": None,
+    "expires_ts": _NOW + 86_400,
+    "sent_ts": _NOW + 1,
+    "error_ts": None,
+    "error": None,
+    "retry_count": 0,
+    "recipients": None,
+}
+_EVENT = {
+    "event_type": "sent",
+    "event_ts": _NOW + 0.125,
+    "event_data": {},
+    "reported_ts": _NOW + 1,
+}
+_COMMAND: dict[str, Any] = {
+    "id": 17,
+    "command_ts": _NOW,
+    "operation": "accounts.save",
+    "endpoint": "POST /account",
+    "tenant_id": "acme",
+    "actor": "tenant:acme",
+    "address": "192.0.2.7",
+    "request_id": "c0ffee",
+    "status": 200,
+    "error": None,
+    "payload": {"id": "smtp", "host": "smtp.example.com", "password": _MASK},
+}
+_SETTINGS: dict[str, Any] = {
+    "default_priority": 2,
+    "max_enqueue_batch": 1000,
+    "max_body_mb": 64.0,
+    "report_retention_seconds": 604_800.0,
+    "audit_retention_days": 90,
+}
+_INSTANCE: dict[str, Any] = {
+    "name": "post",
+    "version": "1.0.0",
+    "settings": _SETTINGS,
+    "changed_settings": ["default_priority"],
+    "created_at": _NOW,
+    "updated_at": _NOW,
+}
+_SYNC: dict[str, Any] = {
+    "id": "acme",
+    "name": "Acme",
+    "active": True,
+    "client_base_url": "https://app.acme.example",
+    "last_sync_ts": _NOW,
+    "next_sync_due": False,
+    "in_dnd": True,
+    "next_sync_after": _NOW + 3600,
+    "last_sync_error": None,
+}
+_CALL: dict[str, Any] = {
+    "called_ts": _NOW,
+    "seconds": 0.042,
+    "outcome": "status",
+    "status": 500,
+    "error": "HTTP 500",
+    "reports": 2,
+    "acknowledged": 0,
+    "bytes_sent": 310,
+    "bytes_received": 0,
+}
+_STEP = {"step": "connect", "ok": True, "detail": "220 ready", "ms": 12.5}
+_REJECTED = {"id": "order-2", "reason": "to, cc, bcc: 0 recipients; allowed: 1-1000"}
+
+#: By the name of the object in the document.
+EXAMPLES: dict[str, Any] = {
+    "AccountAnswer": {**_ANSWER, "account": _ACCOUNT},
+    "AccountIn": {
+        "id": "smtp",
+        "tenant_id": "acme",
+        **_CONNECTION,
+        **_LIMITS,
+        "password": "correct horse",
+        "use_tls": True,
+    },
+    "AccountOut": _ACCOUNT,
+    "AccountSaved": {**_ANSWER, "id": "smtp", "pk": _ACCOUNT_PK},
+    "AccountTestOut": {**_ANSWER, "steps": [_STEP]},
+    "AccountTestStep": _STEP,
+    "AccountsOut": {**_ANSWER, "accounts": [_ACCOUNT]},
+    "AddMessages": {"messages": [_NEW_MAIL], "default_priority": "low"},
+    "AddMessagesOut": {**_ANSWER, "queued": 1, "rejected": [_REJECTED]},
+    "ApiKeyIn": {"expires_at": _NOW},
+    "ApiKeyOut": {**_ANSWER, "api_key": "w1Gb0e1C1cC9M3b0m7Zf7o9qT7r4Zk0s8y2n5x6u3aA"},
+    "CleanedOut": {**_ANSWER, "removed": 120},
+    "CleanupMessages": {"older_than_seconds": 86_400},
+    "ClientAuthIn": _AUTH,
+    "CommandAnswer": {**_ANSWER, "command": _COMMAND},
+    "CommandOut": _COMMAND,
+    "CommandsOut": {**_ANSWER, "commands": [_COMMAND]},
+    "DeletedOut": {
+        **_ANSWER,
+        "removed": 1,
+        "not_found": ["order-3"],
+        "unauthorized": [],
+        "in_progress": ["order-4"],
+    },
+    "Done": _ANSWER,
+    "EventOut": _EVENT,
+    "EventsOut": {**_ANSWER, "events": [_EVENT]},
+    "Ids": {"ids": ["order-1", "order-3"]},
+    "InstanceAnswer": {**_ANSWER, "instance": _INSTANCE},
+    "InstanceIn": {"name": "post", "settings": {"default_priority": "high"}},
+    "InstanceOut": _INSTANCE,
+    "MessageAnswer": {**_ANSWER, "message": _MESSAGE},
+    "MessageIn": _NEW_MAIL,
+    "MessageOut": _MESSAGE,
+    "MessagesOut": {**_ANSWER, "messages": [_MESSAGE], "next_cursor": _MESSAGE_PK},
+    "PurgeLog": {"older_than_seconds": 7_776_000},
+    "PurgedOut": {**_ANSWER, "removed": 900},
+    "RateLimits": _RATES,
+    "RejectedOut": _REJECTED,
+    "ReplayedOut": {**_ANSWER, "replayed": 12, "skipped": 340},
+    "RetriedOut": {**_ANSWER, "requeued": 2},
+    "RetryMessages": {"ids": ["order-1"], "batch_code": None},
+    "RuntimeSettings": _SETTINGS,
+    "Status": {
+        **_ANSWER,
+        "active": True,
+        "scheduler_active": True,
+        "pending_messages": 3,
+        "uptime_seconds": 86_400.5,
+        "version": "1.0.0",
+        "database": "sqlite",
+    },
+    "SuspensionOut": {
+        **_ANSWER,
+        "tenant_id": "acme",
+        "batch_code": "spring",
+        "suspended_batches": ["spring"],
+        "pending_messages": 120,
+    },
+    "SyncCallOut": _CALL,
+    "SyncLogOut": {**_ANSWER, "calls": [_CALL]},
+    "SyncState": _SYNC,
+    "SyncStatusOut": {**_ANSWER, "sync_interval_seconds": 300.0, "tenants": [_SYNC]},
+    "TenantAnswer": {**_ANSWER, "tenant": _TENANT},
+    "TenantFields": _NEW_TENANT,
+    "TenantIn": {"id": "acme", **_NEW_TENANT},
+    "TenantOut": _TENANT,
+    "TenantSaved": {
+        **_ANSWER,
+        "tenant": _TENANT,
+        "api_key": "w1Gb0e1C1cC9M3b0m7Zf7o9qT7r4Zk0s8y2n5x6u3aA",
+    },
+    "TenantsOut": {**_ANSWER, "tenants": [_TENANT]},
+}

@@ -1,0 +1,121 @@
+"""The served OpenAPI document: what FastAPI knows, and what only this proxy knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from mail_proxy.api.deps import Route, Token
+from mail_proxy.api.examples import EXAMPLES
+
+Json = dict[str, Any]
+_SCHEMAS = "#/components/schemas/"
+_NOT_OURS = ("HTTPValidationError", "ValidationError")
+_STATUSES = {
+    400: "Nothing in the request could be used.",
+    401: "No token, or one that is unknown, expired or revoked.",
+    403: "The token does not reach this; nothing tells whether it exists.",
+    404: "There is no such thing.",
+    408: "The body did not arrive in time.",
+    409: "The state of things does not allow it.",
+    413: "The body, or the batch, is too large.",
+    422: "Malformed: `detail` lists field, message and value.",
+    429: "Too many failed log-ins from this address.",
+    431: "The headers are too large.",
+    503: "Not started, or the database is not available just now.",
+}
+_MAY_BE_REPEATED = (429, 503)
+_ERROR: Json = {
+    "title": "Error",
+    "description": "What every error looks like.",
+    "type": "object",
+    "required": ["ok", "error", "detail"],
+    "properties": {
+        "ok": {"const": False, "type": "boolean", "description": "Always false."},
+        "error": {"type": "string", "description": "What is wrong, in words."},
+        "detail": {"description": "More of it; for 422 a list of field, message, value."},
+    },
+    "examples": [
+        {
+            "ok": False,
+            "error": "host: required",
+            "detail": [{"field": "host", "message": "required", "value": None}],
+        }
+    ],
+}
+_HEADERS: Json = {
+    "RequestId": {
+        "description": "The caller's X-Request-ID, or one that was made.",
+        "schema": {"type": "string"},
+    },
+    "RetryAfter": {
+        "description": "Seconds after which to try again.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+}
+
+
+def install(app: FastAPI, routes: Iterable[Route], models: Iterable[type[BaseModel]]) -> None:
+    """``models`` are those that no route names by type, because it reads its body itself."""
+    plain = app.openapi
+    by_path = {(r.path_format, m.lower()): r for r in routes for m in r.methods or ()}
+
+    def openapi() -> Json:
+        if app.openapi_schema is None:
+            document = plain()
+            _complete_schemas(document, models)
+            for path, methods in document["paths"].items():
+                for method, operation in methods.items():
+                    _complete(operation, by_path[path, method], path, method)
+        assert app.openapi_schema is not None
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _complete_schemas(document: Json, models: Iterable[type[BaseModel]]) -> None:
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for model in models:
+        schema = model.model_json_schema(ref_template=_SCHEMAS + "{model}")
+        schemas.update(schema.pop("$defs", {}))
+        schemas[model.__name__] = schema
+    for name in _NOT_OURS:
+        schemas.pop(name, None)
+    for name, example in EXAMPLES.items():
+        schemas[name]["examples"] = [example]
+    schemas["Error"] = _ERROR
+    components["headers"] = _HEADERS
+
+
+def _complete(operation: Json, route: Route, path: str, method: str) -> None:
+    operation["x-token"] = str(route.token)
+    answers = operation["responses"]
+    answers.pop("422", None)
+    for status in sorted(_possible(operation, route, path, method)):
+        content = {"application/json": {"schema": {"$ref": f"{_SCHEMAS}Error"}}}
+        answers[str(status)] = {"description": _STATUSES[status], "content": content}
+    for status, answer in answers.items():
+        headers = {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}}
+        if int(status) in _MAY_BE_REPEATED:
+            headers["Retry-After"] = {"$ref": "#/components/headers/RetryAfter"}
+        answer["headers"] = headers
+
+
+def _possible(operation: Json, route: Route, path: str, method: str) -> Iterator[int]:
+    yield from (422, 431)
+    if path != "/health":
+        yield 503
+    if path == "/commands/add-messages":
+        yield 400
+    if route.token is not Token.NONE:
+        yield from (401, 403, 429)
+    if route.token is Token.TENANT or "{" in path:
+        yield 404
+    if method != "get":
+        yield from (404, 409)
+    if "requestBody" in operation:
+        yield from (408, 413)

@@ -1,0 +1,101 @@
+"""keys rotate."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from mail_proxy.cli.instance import Instance
+from mail_proxy.cli.output import progressing, talk
+from mail_proxy.encryption import KEY_VARIABLE, parse_key, read_key_file
+from mail_proxy.errors import EncryptionError, Malformed
+
+if TYPE_CHECKING:
+    from mail_proxy.operations.keys import Rotated
+
+commands = typer.Typer(help="The key that the stored secrets are encrypted with.")
+
+
+@commands.callback()
+def _group() -> None:
+    pass
+
+
+@commands.command()
+def rotate(
+    context: typer.Context,
+    new_key_file: Annotated[
+        Path | None,
+        typer.Option(help="File with the new key, 32 raw bytes.", show_default="a random key"),
+    ] = None,
+    new_key_env: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VARIABLE",
+            help="Environment variable with the new key, base64 of 32 bytes.",
+            show_default="a random key",
+        ),
+    ] = None,
+) -> None:
+    """Encrypt all stored secrets with a new key. The instance must be stopped."""
+    # Imported only where it runs: the other commands answer in an instant.
+    from mail_proxy.operations.keys import Rotation
+    from mail_proxy.sql import SqlDb
+
+    instance: Instance = context.obj
+    new_key = _given_key(new_key_file, new_key_env)
+    instance.refuse_while_running(f"`mail-proxy stop {instance.name}` first")
+    config = instance.load_config(None, os.environ).config
+    # Held, so that no start comes in between.
+    with instance.pid_file.hold():
+        db = SqlDb(config.database_url)
+        try:
+            rotation = Rotation(config, db, new_key)
+            rotation.prepare()
+            with progressing("Encrypting anew") as progress:
+                values = rotation.commit(time.time(), progress)
+            rotated = rotation.finish()
+        finally:
+            db.dispose()
+    talk(f"{values} values are encrypted with the new key")
+    _tell_what_is_left(rotated)
+
+
+def _given_key(file: Path | None, variable: str | None) -> bytes | None:
+    if file is not None and variable is not None:
+        raise Malformed("--new-key-file and --new-key-env: only one of them")
+    if variable is not None:
+        text = os.environ.get(variable)
+        if not text:
+            raise EncryptionError(f"--new-key-env: {variable} is not set")
+        return parse_key(text, variable)
+    if file is None:
+        return None
+    key = read_key_file(file)
+    if key is None:
+        raise EncryptionError(f"--new-key-file: {file} does not exist")
+    return key
+
+
+def _tell_what_is_left(rotated: Rotated) -> None:
+    file = rotated.key_file
+    if rotated.outside is None:
+        talk(f"  key     {escape(str(file))}")
+        talk("  next    back it up, apart from the database")
+        return
+    talk(f"[yellow]{escape(rotated.outside)} still has the old key.[/] Give it the new one:")
+    if file is None:
+        talk("  the one that you brought")
+        return
+    quoted = escape(shlex.quote(str(file)))
+    if rotated.outside == KEY_VARIABLE:
+        talk(f"  export {KEY_VARIABLE}=$(base64 -w0 {quoted})")
+    else:
+        talk(f"  cp {quoted} {escape(rotated.outside)}")
+    talk(f"and then remove the file: rm {quoted}")

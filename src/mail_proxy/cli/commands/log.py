@@ -1,0 +1,120 @@
+"""log: the audit log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mail_proxy.cli.connection import Connection, connected
+from mail_proxy.cli.instance import Instance
+from mail_proxy.cli.output import talk
+from mail_proxy.errors import MailProxyError, Malformed
+
+_POLL_SECONDS = 1.0
+_PAGE = 1000
+#: By far most of a log, and never done again: a mail is not sent twice.
+_BULK = "messages.add"
+
+
+def log(
+    context: typer.Context,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")
+    ] = False,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=0, max=_PAGE, help="How many of the newest.")
+    ] = 50,
+    json_lines: Annotated[
+        bool,
+        typer.Option("--json", help="Print all entries as JSON lines: an export."),
+    ] = False,
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Make the tenants and accounts anew that an export tells of, in this instance, "
+            "which must be empty.",
+        ),
+    ] = None,
+) -> None:
+    """Show who changed what, and who was refused, oldest first."""
+    instance: Instance = context.obj
+    if replay is not None:
+        if follow or json_lines:
+            raise Malformed("--replay does not go with --follow or --json")
+        asyncio.run(_replay(instance, replay))
+    else:
+        asyncio.run(_show(instance, None if json_lines else limit, follow))
+
+
+async def _show(instance: Instance, limit: int | None, follow: bool) -> None:
+    if follow and instance.find_running() is None:
+        raise MailProxyError(f"{instance.name} is not running, so nothing will come")
+    async with connected(instance) as connection:
+        last: dict[str, Any] | None = None
+        async for entry in _past(connection, limit):
+            _print(entry, limit is None)
+            last = entry
+        while follow:
+            await asyncio.sleep(_POLL_SECONDS)
+            async for entry in _after(connection, last):
+                _print(entry, limit is None)
+                last = entry
+
+
+async def _past(connection: Connection, limit: int | None) -> AsyncIterator[dict[str, Any]]:
+    if limit is None:
+        async for line in connection.lines("/command-log/export"):
+            yield json.loads(line)
+    elif limit:
+        answer = await connection.json("GET", "/command-log", params={"limit": limit})
+        for entry in reversed(answer["commands"]):
+            yield entry
+
+
+async def _after(
+    connection: Connection, last: dict[str, Any] | None
+) -> AsyncIterator[dict[str, Any]]:
+    since = {"since_ts": last["command_ts"]} if last else {}
+    async for line in connection.lines("/command-log/export", params=since):
+        entry = json.loads(line)
+        if last is None or entry["id"] > last["id"]:
+            yield entry
+
+
+def _print(entry: dict[str, Any], as_json: bool) -> None:
+    sys.stdout.write(f"{json.dumps(entry) if as_json else _words(entry)}\n")
+    sys.stdout.flush()
+
+
+def _words(entry: dict[str, Any]) -> str:
+    when = datetime.fromtimestamp(entry["command_ts"]).astimezone().isoformat(" ", "seconds")
+    parts = [when, str(entry["status"]), entry["actor"], entry["endpoint"]]
+    parts += [f"{name}={entry[name]}" for name in ("tenant_id", "address") if entry[name]]
+    return "  ".join(parts + ([entry["error"]] if entry["error"] else []))
+
+
+async def _replay(instance: Instance, file: Path) -> None:
+    kept, left_out = _without_messages(file)
+    async with connected(instance) as connection:
+        answer = await connection.json("POST", "/command-log/replay", content=kept)
+    talk(f"{answer['replayed']} entries are replayed, {answer['skipped'] + left_out} skipped")
+    talk("An export holds no secrets: set the passwords, and make the tenants' keys, anew")
+
+
+def _without_messages(file: Path) -> tuple[bytes, int]:
+    """Their lines are left empty, so that the others keep their numbers."""
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError as error:
+        raise MailProxyError(f"{file}: {error.strerror}") from None
+    mark = f'"operation":"{_BULK}"'.encode()
+    kept = [b"" if mark in line.replace(b'": "', b'":"') else line for line in lines]
+    return b"\n".join(kept), kept.count(b"") - lines.count(b"")

@@ -1,0 +1,169 @@
+"""The encryption key of a database: finding it at start, and replacing it.
+
+While a key is replaced both are on the disk: the new one in ``encryption_key.new``, until the
+database has it. Whatever ends the work half way, the next start finds the key that fits.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from mail_proxy.config import ProxyConfig
+from mail_proxy.encryption import (
+    KEY_BYTES,
+    key_from_outside,
+    load_key,
+    make_key_file,
+    read_key_file,
+    rename_key_file,
+    replace_key_file,
+)
+from mail_proxy.errors import (
+    ConfigError,
+    Conflict,
+    EncryptionError,
+    EncryptionKeyNotConfigured,
+    Malformed,
+)
+from mail_proxy.sql import Connection, SqlDb
+from mail_proxy.sql.keys import Progress, fits, reencrypt
+from mail_proxy.sql.migrations import current, head
+from mail_proxy.sql.tables import Tables
+from mail_proxy.sql.tables.instance import bump_directory
+
+_log = logging.getLogger("mail_proxy.keys")
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """``key_file`` holds the new key, None where the caller brought it and keeps it. ``outside`` is
+    the source that still has the old key and that only its owner can change; None where the
+    instance keeps its key in a file of its own."""
+
+    key_file: Path | None
+    outside: str | None
+
+
+def find_key(config: ProxyConfig, db: SqlDb) -> bytes:
+    """The key that fits the database; where none is configured, an empty one gets a new one.
+
+    A database that has been written to never gets another key: its secrets would be lost.
+    Raises EncryptionError that names the cause when there is no key, or only a wrong one.
+    """
+    file = _own_file(config)
+    is_empty = current(db) is None
+    try:
+        key = load_key(file)
+    except EncryptionKeyNotConfigured:
+        if file is None or not is_empty:
+            raise
+        make_key_file(file)
+        key = load_key(file)
+    if is_empty or db.read_now(fits, key) is not False:
+        return key
+    rotated = _of_broken_rotation(file, db)
+    if rotated is None:
+        raise EncryptionError(
+            "the encryption key is not the one this database was written with "
+            f"(key from {key_from_outside(os.environ) or file}); nothing was changed"
+        )
+    return rotated
+
+
+class Rotation:
+    """Replaces the key in three steps, each to be called once, in this order: ``prepare``,
+    ``commit``, ``finish``. Whatever comes between, the instance starts afterwards.
+
+    No process of this instance may run on this host; those on other hosts notice, and write no
+    secret until they are started anew with the new key.
+    """
+
+    def __init__(self, config: ProxyConfig, db: SqlDb, new_key: bytes | None = None) -> None:
+        """``new_key`` of 32 bytes; None: a random one. Raises ConfigError without a place for the
+        new key."""
+        file = _own_file(config)
+        if file is None:
+            raise ConfigError("key_file: a path is needed, for the new key")
+        self._config = config
+        self._db = db
+        self._file = file
+        self._outside = key_from_outside(os.environ)
+        self._old = b""
+        self._new = new_key or secrets.token_bytes(KEY_BYTES)
+        #: A key that the caller brought for an outside source is the caller's to keep.
+        self._keeps_new = new_key is None or self._outside is None
+
+    def prepare(self) -> None:
+        """Prove the old key and write the new one to the disk; the database is not touched.
+
+        Raises EncryptionError, Conflict or Malformed that names the cause.
+        """
+        if current(self._db) != head():
+            raise Conflict("the database is empty or not up to date; start the instance once")
+        self._old = find_key(self._config, self._db)
+        if self._old != load_key(self._file):
+            raise Conflict(
+                f"{self._outside} is still the key from before the last rotation; set it to the "
+                f"content of {_pending(self._file)} first"
+            )
+        if self._new == self._old:
+            raise Malformed("the new key is the old one")
+        if self._keeps_new:
+            replace_key_file(_pending(self._file), self._new)
+
+    def commit(self, now: float, progress: Progress) -> int:
+        """Encrypt everything anew in one transaction; how many values. ``progress`` may start
+        over. Raises EncryptionError when a value cannot be opened; then nothing was changed."""
+        return self._db.write_now(self._replace, now, progress)
+
+    def finish(self) -> Rotated:
+        """Put the new key in the place of the old one where that is a file of the instance."""
+        if self._outside is None:
+            _adopt(self._file)
+            return Rotated(self._file, None)
+        return Rotated(_pending(self._file) if self._keeps_new else None, self._outside)
+
+    def _replace(self, connection: Connection, now: float, progress: Progress) -> int:
+        values = reencrypt(connection, self._db, self._old, self._new, progress)
+        # The other processes look at the key when they see this.
+        bump_directory(connection)
+        row = {"at": now, "endpoint": "keys.rotate", "actor": "admin", "status": 200}
+        payload = {"values": values}
+        Tables.of(self._db, self._new).command_log.insert(connection, {**row, "payload": payload})
+        return values
+
+
+def _own_file(config: ProxyConfig) -> Path | None:
+    if config.key_file is None and config.database_url.startswith("sqlite:///"):
+        database = Path(config.database_url.removeprefix("sqlite:///"))
+        return database.with_name("encryption_key")
+    return config.key_file
+
+
+def _of_broken_rotation(file: Path | None, db: SqlDb) -> bytes | None:
+    """The key that a rotation wrote to the disk and the database, when it ended after that."""
+    key = None if file is None else read_key_file(_pending(file))
+    if file is None or key is None or not db.read_now(fits, key):
+        return None
+    outside = key_from_outside(os.environ)
+    if outside is None:
+        _adopt(file)
+    else:
+        _log.warning("action=key.outdated source=%s used=%s", outside, _pending(file))
+    return key
+
+
+def _adopt(file: Path) -> None:
+    try:
+        rename_key_file(_pending(file), file)
+    except FileNotFoundError:
+        # Another process that starts just now was faster.
+        return
+
+
+def _pending(file: Path) -> Path:
+    return file.with_name(f"{file.name}.new")

@@ -1,0 +1,74 @@
+"""The audit log on the wire."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mail_proxy.wire.fields import Answer, Request
+
+
+class CommandOut(BaseModel):
+    """A call that changed something, a failed log-in, or a call that was refused."""
+
+    id: int = Field(description="Grows with each entry.")
+    command_ts: int = Field(description="When it was asked for.")
+    operation: str | None = Field(
+        description="Name of what was asked for; null for a failed log-in."
+    )
+    endpoint: str = Field(description="Method and route, or the operation's name.")
+    tenant_id: str | None = Field(description="Whom it is about; null: the instance, or several.")
+    actor: str = Field(description="admin, tenant:ID, or nobody for a failed log-in.")
+    address: str | None = Field(description="Network address of the caller.")
+    request_id: str | None = Field(description="X-Request-ID of the call.")
+    status: int = Field(description="HTTP status of the answer.")
+    error: str | None = Field(description="Why it was refused.")
+    payload: Any = Field(description="The request; secrets and bodies are ********.")
+
+
+class CommandsOut(Answer):
+    """Newest first."""
+
+    commands: list[CommandOut] = Field(description="The entries.")
+
+
+class CommandAnswer(Answer):
+    """One entry of the audit log."""
+
+    command: CommandOut = Field(description="The entry.")
+
+
+class PurgeLog(Request):
+    """Body of `POST /command-log/purge`."""
+
+    older_than_seconds: (
+        Annotated[float, Field(ge=0, le=10_000_000_000, allow_inf_nan=False)] | None
+    ) = Field(None, description="Age in seconds; default: audit_retention_days.")
+
+
+class PurgedOut(Answer):
+    """How many entries are gone."""
+
+    removed: int = Field(description="Number of entries.")
+
+
+class LoggedCommand(BaseModel):
+    """What a replay reads of a line of an export."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    operation: str | None = None
+    command_ts: float = Field(ge=0, le=253_402_300_799, allow_inf_nan=False)
+    tenant_id: str | None = None
+    status: int
+    payload: Any = None
+
+
+class ReplayedOut(Answer):
+    """What a replay did."""
+
+    replayed: int = Field(description="Entries that were done again.")
+    skipped: int = Field(
+        description="Entries that are not repeated: messages, keys, refused calls."
+    )

@@ -1,0 +1,142 @@
+"""What every request passes first: paths, queries, sizes, times, and the start of the service"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from fastapi import FastAPI
+from tests.protocols.rest.client import ONE_DATABASE, Client, calling, serving
+
+from mail_proxy.config import ProxyConfig, TimingConfig
+from mail_proxy.server import create_app
+
+TOKEN = {"X-API-Token": "admin-token"}
+
+
+@pytest.mark.parametrize(
+    ("id_", "path"),
+    [
+        ("a/events", "a%2Fevents"),
+        ("a/events", "a%2fevents"),
+        ("a/b/test", "a%2Fb%2Ftest"),
+        ("a%2Fevents", "a%252Fevents"),
+        ("é", "%C3%A9"),
+        ("plain", "%70lain"),
+        ("..", "%2E%2E"),
+    ],
+)
+async def test_an_encoded_slash_is_part_of_the_id(idle: Client, id_: str, path: str) -> None:
+    await idle.add(id_)
+    assert (await idle.ok("GET", f"/messages/{path}"))["message"]["id"] == id_
+    events = (await idle.ok("GET", f"/messages/{path}/events"))["events"]
+    assert [e["event_type"] for e in events] == ["queued"]
+
+
+@ONE_DATABASE
+async def test_an_account_whose_id_ends_like_a_route_is_reached(idle: Client) -> None:
+    await idle.ok("POST", "/account", {"id": "a/test", "host": "127.0.0.1"})
+    assert (await idle.ok("GET", "/account/a%2Ftest"))["account"]["id"] == "a/test"
+    await idle.ok("DELETE", "/account/a%2Ftest")
+    assert (await idle("GET", "/account/a%2Ftest")).status_code == 404
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize("path", ["/messages/%ff", "/messages/a%00b", "/tenant/%C3"])
+async def test_an_id_that_is_no_text_is_422(idle: Client, path: str) -> None:
+    response = await idle("GET", path)
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["field"] == "id"
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize("path", ["/messages/", "/messages/a/b", "//messages", "/MESSAGES"])
+async def test_other_paths_lead_nowhere(idle: Client, path: str) -> None:
+    response = await idle("GET", path)
+    assert response.status_code == 404
+    assert response.json()["ok"] is False
+    assert response.headers["X-Request-ID"]
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/messages"), ("GET", "/tenants"), ("POST", "/commands/suspend"), ("GET", "/ready")],
+)
+async def test_a_query_parameter_that_nobody_knows_is_named(
+    idle: Client, method: str, path: str
+) -> None:
+    response = await idle(method, f"{path}?acount_id=x&limit2=3")
+    assert response.status_code == 422
+    assert response.json() == {
+        "ok": False,
+        "error": "acount_id: unknown query parameter",
+        "detail": [
+            {"field": name, "message": "unknown query parameter", "value": None}
+            for name in ("acount_id", "limit2")
+        ],
+    }
+
+
+@ONE_DATABASE
+async def test_a_stranger_learns_nothing_of_queries_and_bodies(idle: Client) -> None:
+    for path in ("/messages?nonsense=1", "/account"):
+        response = await idle.http.post(path, content=b"{nonsense")
+        assert response.status_code in (401, 405)
+    assert (await idle.http.get("/messages?nonsense=1")).status_code == 401
+
+
+@ONE_DATABASE
+async def test_a_body_that_trickles_in_is_408(config: ProxyConfig) -> None:
+    class Endless:
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b"{"
+            await asyncio.Event().wait()
+
+    impatient = config.model_copy(
+        update={"timing": TimingConfig(request_timeout=0.2), "scheduler_active": False}
+    )
+    async with serving(impatient) as client:
+        for path in ("/account", "/commands/add-messages", "/command-log/replay"):
+            response = await client.http.post(path, content=Endless(), headers=TOKEN)
+            assert response.status_code == 408
+            assert response.headers["Connection"] == "close"
+            assert "0.2 s" in response.json()["error"]
+            assert response.headers["X-Request-ID"]
+
+
+@ONE_DATABASE
+async def test_headers_that_are_too_large_are_431(idle: Client) -> None:
+    for headers in ({"X": "x" * 66_000}, {f"X-{n}": "x" for n in range(101)}):
+        response = await idle.http.get("/health", headers=headers)
+        assert response.status_code == 431
+        assert response.json()["ok"] is False
+        assert response.headers["X-Request-ID"]
+
+
+async def test_before_its_start_the_service_says_nothing_but_that_it_lives() -> None:
+    async with calling(create_app(ProxyConfig())) as client:
+        assert (await client.http.get("/health")).status_code == 200
+        for path in ("/openapi.json", "/docs", "/redoc", "/nowhere", "/messages"):
+            response = await client.http.get(path)
+            assert response.status_code == 503
+            assert response.headers["Retry-After"] == "1"
+            assert response.headers["X-Request-ID"]
+            assert response.json() == {
+                "ok": False,
+                "error": "the proxy is not running",
+                "detail": None,
+            }
+
+
+@ONE_DATABASE
+async def test_mounted_below_a_path_it_is_the_same(config: ProxyConfig) -> None:
+    inner = create_app(config.model_copy(update={"scheduler_active": False}))
+    outer = FastAPI()
+    outer.mount("/mail service", inner)
+    async with inner.router.lifespan_context(inner), calling(outer) as client:
+        await client.ok("POST", "/mail%20service/account", {"id": "a/b", "host": "127.0.0.1"})
+        found = await client.ok("GET", "/mail%20service/account/a%2Fb")
+        assert found["account"]["id"] == "a/b"
+        assert (await client.http.get("/mail%20service/health")).status_code == 200
