@@ -24,7 +24,7 @@ _SECRET_WORDS = ("password", "token", "secret", "auth", "key", "config")
 
 def install(app: FastAPI) -> None:
     """Register the handlers."""
-    app.add_exception_handler(MailProxyError, _known)
+    app.add_exception_handler(MailProxyError, known)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(ValidationError, _malformed)
     app.add_exception_handler(HTTPException, _http)
@@ -38,7 +38,8 @@ def answer(status: int, error: str, detail: Any = None, *, retry_after: int = 0)
     return Response(body, status, headers, media_type="application/json")
 
 
-async def _known(request: Request, error: Exception) -> Response:
+async def known(request: Request, error: Exception) -> Response:
+    """The answer for an error of ours."""
     assert isinstance(error, MailProxyError)
     if isinstance(error, TooManyRequests):
         return answer(429, error.message, retry_after=error.retry_after_seconds)
