@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -45,4 +45,6 @@ class Express:
             answer = await self._run(request)
         except MailProxyError as error:
             return await errors.known(request, error)
+        except ValidationError as error:
+            return await errors.malformed(request, error)
         return Response(answer.model_dump_json(), media_type="application/json")
