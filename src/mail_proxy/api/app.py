@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from mail_proxy.api import errors, openapi
 from mail_proxy.api.deps import Route
 from mail_proxy.api.edge import Bounds, Edge
+from mail_proxy.api.express import Express
 from mail_proxy.api.routes import (
     accounts,
     command_log,
@@ -51,8 +52,10 @@ def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
     errors.install(app)
     for module in _MODULES:
         app.include_router(module.router)
-    app.add_middleware(Edge, bounds=lambda: _bounds(app))
     routes = [r for m in _MODULES for r in m.router.routes if isinstance(r, Route)]
+    busiest = next(route for route in routes if route.endpoint is messages.add)
+    app.add_middleware(Express, route=busiest, run=messages.take_in)
+    app.add_middleware(Edge, bounds=lambda: _bounds(app))
     openapi.install(app, routes, messages.EXTRA_MODELS)
     return app
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Coroutine, Iterator
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes
 
@@ -25,10 +26,15 @@ _token_header = APIKeyHeader(
 _bearer = HTTPBearer(auto_error=False, description="The same tokens.")
 
 
-def get_service(request: Request) -> MailProxy:
+def running(request: Request) -> MailProxy:
     """The running proxy; the edge lets nothing through without one."""
     service: MailProxy = request.app.state.proxy
     return service
+
+
+async def get_service(request: Request) -> MailProxy:
+    """``running`` as a parameter of routes; one that is not async would run on a thread."""
+    return running(request)
 
 
 Service = Annotated[MailProxy, Depends(get_service)]
@@ -62,7 +68,7 @@ class Route(APIRoute):
     read: a stranger learns nothing of what a body should look like, and cannot send a large one.
     """
 
-    @property
+    @cached_property
     def token(self) -> Token:
         """What it asks for."""
         depends_on = {dependency.call for dependency in self.dependant.dependencies}
@@ -72,18 +78,25 @@ class Route(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
-        known = set(_query_names(self.dependant))
-        token = self.token
 
         async def checked(request: Request) -> Response:
-            if token is not Token.NONE:
-                endpoint = f"{request.method} {self.path_format}"
-                is_admins = token is Token.ADMIN
-                request.state.caller = await _identify(request, endpoint, is_admins)
-            _refuse_unknown(request, known)
+            await self.admit(request)
             return await handle(request)
 
         return checked
+
+    async def admit(self, request: Request) -> None:
+        """Find out who calls and put it into ``request.state.caller``, or refuse."""
+        if self.token is not Token.NONE:
+            endpoint = f"{request.method} {self.path_format}"
+            is_admins = self.token is Token.ADMIN
+            request.state.caller = await _identify(request, endpoint, is_admins)
+        if request.scope["query_string"]:
+            _refuse_unknown(request, self._known)
+
+    @cached_property
+    def _known(self) -> set[str]:
+        return set(_query_names(self.dependant))
 
 
 def _query_names(dependant: Dependant) -> Iterator[str]:
@@ -93,10 +106,13 @@ def _query_names(dependant: Dependant) -> Iterator[str]:
 
 
 async def _identify(request: Request, endpoint: str, is_admins: bool) -> Caller:
-    service = get_service(request)
+    service = running(request)
     address = request.client.host if request.client else "local"
     origin = (endpoint, address, request.state.request_id)
-    is_local = _is_loopback(address) and not _comes_from_a_page(request)
+    # Without an admin token, who is on this machine is the administrator.
+    is_local = (
+        service.authenticator.open and _is_loopback(address) and not _comes_from_a_page(request)
+    )
     try:
         caller = await service.authenticator.authenticate(
             _token(request), address, loopback=is_local

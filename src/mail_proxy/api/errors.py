@@ -25,9 +25,9 @@ _SECRET_WORDS = ("password", "token", "secret", "auth", "key", "config")
 
 def install(app: FastAPI) -> None:
     """Register the handlers."""
-    app.add_exception_handler(MailProxyError, _known)
-    app.add_exception_handler(RequestValidationError, _malformed)
-    app.add_exception_handler(ValidationError, _malformed)
+    app.add_exception_handler(MailProxyError, known)
+    app.add_exception_handler(RequestValidationError, malformed)
+    app.add_exception_handler(ValidationError, malformed)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _unexpected)
 
@@ -39,7 +39,8 @@ def answer(status: int, error: str, detail: Any = None, *, retry_after: int = 0)
     return Response(body, status, headers, media_type="application/json")
 
 
-async def _known(request: Request, error: Exception) -> Response:
+async def known(request: Request, error: Exception) -> Response:
+    """The answer for an error of ours."""
     assert isinstance(error, MailProxyError)
     if isinstance(error, TooManyRequests):
         return answer(429, error.message, retry_after=error.retry_after_seconds)
@@ -55,7 +56,8 @@ async def _known(request: Request, error: Exception) -> Response:
     return answer(error.http_status, error.message, error.detail)
 
 
-async def _malformed(request: Request, error: Exception) -> Response:
+async def malformed(request: Request, error: Exception) -> Response:
+    """The answer for a body that is not as documented."""
     assert isinstance(error, RequestValidationError | ValidationError)
     detail = [_field_error(e) for e in error.errors()]
     first = detail[0]

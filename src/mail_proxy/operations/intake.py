@@ -19,6 +19,7 @@ from mail_proxy.operations.refusals import Refusals
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory, Snapshot
 from mail_proxy.sql.mail_codec import dump_mail
+from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.instance import directory_version
 from mail_proxy.sql.tables.messages import NewMessage, Stored
@@ -174,18 +175,19 @@ class Intake:
             raise _Stale
         messages = [row for of_call in rows for row in of_call if isinstance(row, NewMessage)]
         results = iter(self._tables.messages.add(connection, messages) if messages else [])
-        stored = []
+        stored, audit = [], []
         for call, of_call in zip(calls, rows, strict=True):
             good = [row for row in of_call if isinstance(row, NewMessage)]
             stored.append([next(results) for _ in good])
-            self._audit(connection, call, [m.id for m in good], now)
+            audit.append(_audit(call, good, now))
+        self._tables.command_log.insert_many(connection, audit)
         return stored
 
-    def _audit(self, connection: Connection, call: _Call, ids: list[str], now: float) -> None:
-        about = next(iter(call.tenants)) if len(call.tenants) == 1 else None
-        payload = {"messages": [{"id": i} for i in ids]}
-        row = audit_row(call.caller, NAME, now, about, payload)
-        self._tables.command_log.insert(connection, row)
+
+def _audit(call: _Call, stored: Sequence[NewMessage], now: float) -> Row:
+    about = next(iter(call.tenants)) if len(call.tenants) == 1 else None
+    payload = {"messages": [{"id": message.id} for message in stored]}
+    return audit_row(call.caller, NAME, now, about, payload)
 
 
 def _reached(

@@ -6,9 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from mail_proxy.api.deps import AnyCaller, PathId, Route, Service, TenantQuery
+from mail_proxy.api.deps import AnyCaller, PathId, Route, Service, TenantQuery, running
 from mail_proxy.domain.message import MessageState
 from mail_proxy.operations import messages as operations
+from mail_proxy.operations.access import Caller
+from mail_proxy.proxy import MailProxy
 from mail_proxy.wire.fields import Identifier, OneLine
 from mail_proxy.wire.messages import (
     AddMessages,
@@ -39,6 +41,15 @@ EXTRA_MODELS = (AddMessages,)
 @router.post("/commands/add-messages", openapi_extra=_ADD_BODY)
 async def add(service: Service, caller: AnyCaller, request: Request) -> AddMessagesOut:
     """Queue a batch. Each message is judged alone; what is queued is on disk when this answers."""
+    return await _add(service, caller, request)
+
+
+async def take_in(request: Request) -> AddMessagesOut:
+    """``add`` for a request that was admitted to its route."""
+    return await _add(running(request), request.state.caller, request)
+
+
+async def _add(service: MailProxy, caller: Caller, request: Request) -> AddMessagesOut:
     # Straight from bytes: a model of the whole body would refuse good messages together with
     # bad ones, and take twice the time.
     batch = parse_batch(await request.body(), service.queue.max_enqueue_batch)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect, text
 
 from mail_proxy.errors import SchemaTooNew
 from mail_proxy.sql.db import SqlDb
+
+_FOLDER = Path(__file__).parent
 
 
 def upgrade(
@@ -29,44 +27,50 @@ def upgrade(
 
 def current(db: SqlDb) -> str | None:
     """The revision that the database is at; None for an empty one."""
-    return db.read_now(
-        lambda connection: MigrationContext.configure(connection).get_current_revision()
-    )
+    return db.read_now(_current)
 
 
 def head() -> str:
     """The revision that this program needs."""
-    found = _scripts().get_current_head()
-    assert found is not None
+    return _revisions()[-1]
+
+
+def _current(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     return found
+
+
+def _revisions() -> list[str]:
+    """In their order: each module's name begins with its revision."""
+    return sorted(module.name[:4] for module in _FOLDER.glob("versions/[0-9]*.py"))
 
 
 def _upgrade(
     connection: Connection, db: SqlDb, revision: str, key: bytes | None
 ) -> tuple[str | None, str]:
     db.adapter.lock_schema(connection)
-    before = MigrationContext.configure(connection).get_current_revision()
-    known = {script.revision for script in _scripts().walk_revisions()}
-    if before is not None and before not in known:
+    before = _current(connection)
+    if before is not None and before not in _revisions():
         raise SchemaTooNew(
             f"the database has schema {before}, this program knows up to {head()}; "
             "start the newer program"
         )
     target = head() if revision == "head" else revision
     if before != target:
-        config = _config()
-        config.attributes["connection"] = connection
-        config.attributes["key"] = key
-        command.upgrade(config, target)
+        _run(connection, target, key)
     return before, target
 
 
-def _config() -> Config:
+def _run(connection: Connection, target: str, key: bytes | None) -> None:
+    # Not needed at most starts, and as large as everything of ours.
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("script_location", str(_FOLDER))
     config.set_main_option("path_separator", "os")
-    return config
-
-
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
+    config.attributes["connection"] = connection
+    config.attributes["key"] = key
+    command.upgrade(config, target)

@@ -61,6 +61,6 @@ class Tables:
             failed=FailedMessages(db, events),
             queue=MessageQueue(db, events),
             events=events,
-            command_log=CommandLogTable(key),
+            command_log=CommandLogTable(db, key),
             future_stamps=FutureStamps(db, rate_use),
         )

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import orjson
 from sqlalchemy import Connection, Select, delete, or_, select
 
 from mail_proxy.sql import schema
+from mail_proxy.sql.adapters import Shape
+from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.table import Row, Table
 
+_ENTRY: Shape = (
+    ("at", "double precision"),
+    ("operation", "text"),
+    ("endpoint", "text"),
+    ("tenant_id", "text"),
+    ("actor", "text"),
+    ("address", "text"),
+    ("request_id", "text"),
+    ("status", "integer"),
+    ("error", "text"),
+    ("payload", "text"),
+)
 _METHODS = ("GET", "POST", "PUT", "DELETE")
 
 
@@ -30,6 +46,19 @@ class CommandLogTable(Table):
     """Rows are written in the transaction of the operation that they tell about."""
 
     schema = schema.command_log
+
+    def __init__(self, db: SqlDb, key: bytes) -> None:
+        super().__init__(key)
+        self._db = db
+
+    def insert_many(self, connection: Connection, rows: Sequence[Row]) -> None:
+        """``insert`` for many, each with all columns but the id."""
+        names = [name for name, _ in _ENTRY]
+        values = [
+            tuple(_json(row[name]) if name == "payload" else row[name] for name in names)
+            for row in rows
+        ]
+        self._db.insert_rows(connection, "command_log", _ENTRY, values)
 
     def newest(
         self, connection: Connection, wanted: LogFilter, limit: int, offset: int
@@ -66,3 +95,7 @@ class CommandLogTable(Table):
         c = self.schema.c
         oldest = select(c.id).where(c.at < before).order_by(c.at).limit(limit)
         return connection.execute(delete(self.schema).where(c.id.in_(oldest))).rowcount
+
+
+def _json(value: object) -> str | None:
+    return None if value is None else orjson.dumps(value).decode()
