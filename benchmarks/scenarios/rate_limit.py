@@ -11,6 +11,7 @@ import psycopg
 from benchmarks import messages
 from benchmarks.bench import Bench
 from benchmarks.figures import Bound, Figure
+from benchmarks.sinks import wait_for
 
 _DISPATCHERS = 4
 _LIMIT = 100
@@ -33,6 +34,8 @@ def rate_limit(bench: Bench) -> list[Figure]:
         proxies[0].add_account(sink.port, limit_per_minute=_LIMIT)
         for number, body in messages.calls("limit", _MESSAGES, bench.options.size_bytes):
             proxies[0].add_messages(body, number)
+        # The server tells of what a connection wrote up to a second later. A message is three rows.
+        wait_for(lambda: _writes(url), 3 * _MESSAGES, stall_seconds=10)
         before = _writes(url)
         time.sleep(seconds)
         written = _writes(url) - before
