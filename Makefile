@@ -32,7 +32,7 @@ docs: $(READY) ## Build the documentation; warnings are errors
 	@$(BIN)/sphinx-build -E -q -W --keep-going -b html docs docs/_build/html
 
 test: $(READY) ## Run all tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 3 --dist worksteal
 
 bench: $(READY) ## Measure the speed
 	@$(BIN)/python -m benchmarks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 from sqlalchemy import text
@@ -32,7 +33,8 @@ async def damage(url: str, statement: str) -> None:
     """Change a row behind the service's back; what runs is told."""
     db = SqlDb(url)
     await db.write(lambda connection: connection.execute(text(statement)))
-    await db.write(bump_directory)
+    # As after a removal, everything is read again.
+    await db.write(partial(bump_directory, is_removal=True))
     await db.close()
 
 
