@@ -88,26 +88,26 @@ async def test_sessions_that_are_open_already_stop_too(
 
 
 async def test_what_is_known_is_known_of_the_server(
-    sender: SmtpSender, server: ScriptedSmtpServer, login: Logins, message: Messages
+    hasty: SmtpSender, server: ScriptedSmtpServer, login: Logins, message: Messages
 ) -> None:
     server.on("sent ahead", Act.DROP)
-    assert isinstance(await send(sender, login(server.port), message()), Deferred)
+    assert isinstance(await send(hasty, login(server.port), message()), Deferred)
     other = login(server.port, account_pk="account-2")
-    assert isinstance(await send(sender, other, message()), Sent)
+    assert isinstance(await send(hasty, other, message()), Sent)
     async with ScriptedSmtpServer() as elsewhere:
         elsewhere.on("sent ahead", "550 that is how the test sees pipelining")
-        outcome = await send(sender, login(elsewhere.port, account_pk="account-3"), message())
+        outcome = await send(hasty, login(elsewhere.port, account_pk="account-3"), message())
         assert isinstance(outcome, Failed)
 
 
 async def test_a_session_that_grew_stale_says_nothing_about_pipelining(
-    sender: SmtpSender, server: ScriptedSmtpServer, login: Logins, message: Messages
+    hasty: SmtpSender, server: ScriptedSmtpServer, login: Logins, message: Messages
 ) -> None:
-    assert isinstance(await send(sender, login(server.port), message()), Sent)
+    assert isinstance(await send(hasty, login(server.port), message()), Sent)
     server.on("MAIL", Act.DROP, times=1)
-    assert isinstance(await send(sender, login(server.port), message()), Sent)
+    assert isinstance(await send(hasty, login(server.port), message()), Sent)
     server.on("sent ahead", "550 that is how the test sees pipelining")
-    assert isinstance(await send(sender, login(server.port), message()), Failed)
+    assert isinstance(await send(hasty, login(server.port), message()), Failed)
 
 
 @pytest.mark.parametrize("stage", ["RCPT", "DATA"])
