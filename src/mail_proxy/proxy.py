@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
@@ -107,15 +108,14 @@ class MailProxy:
         config = config or ProxyConfig()
         clock = clock or SystemClock()
         db = SqlDb(config.database_url)
-        try:
+        async with AsyncExitStack() as unless_started:
+            unless_started.push_async_callback(db.close)
             key = await asyncio.to_thread(find_key, config, db)
             tables = Tables.of(db, key)
             await asyncio.to_thread(_prepare, db, tables, config, key, clock.now())
             proxy = cls(config, db, tables, key, clock, report_delivery_callable)
             await proxy._start()
-        except BaseException:
-            await db.close()
-            raise
+            unless_started.pop_all()
         return proxy
 
     async def __aenter__(self) -> Self:
@@ -208,7 +208,6 @@ class MailProxy:
         self._signals.messages_due = self._messages_were_made_due
         self._signals.directory_changed = self._directory_was_changed
         self._signals.run_now = self._run_now
-        self._notices.start()
         if self._delivers:
             await self._delivery.start()
             await self._clock_guard.start()  # after the lease: what a dead process held is back
@@ -216,6 +215,7 @@ class MailProxy:
             self._retention.start()
         if self.config.scheduler_active:
             self._reporter.start()
+        self._notices.start()
         _log.info("action=proxy.started database=%s", self._db.adapter.name)
 
     def _delivering(self, key: bytes) -> DeliveryEngine | WorkerProcesses:
