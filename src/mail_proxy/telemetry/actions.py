@@ -90,7 +90,7 @@ class Action(Enum):
     LIBRARY_SAID = (
         "library.said",
         WARNING,
-        "A library has something to tell; its level is the library's own",
+        "A library has something to tell",
         *("logger", "text", "error", "trace"),
     )
 
