@@ -98,7 +98,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    # Starlette raises the error again behind this answer, and the server logs its trace. The
+    # Starlette raises the error again behind this answer, and the server logs it as well. The
     # answer goes past the middleware that puts the request's id on all others.
     log(Action.REQUEST_FAILED, exception=error)
     response = answer(500, "internal error")

@@ -87,6 +87,12 @@ class Action(Enum):
         "rows",
     )
     RETENTION_DONE = ("retention.done", INFO, "Old rows were removed", "duty", "rows")
+    PROCESS_CRASHED = (
+        "process.crashed",
+        ERROR,
+        "A process ends by a fault of the proxy",
+        *("error", "trace"),
+    )
     LIBRARY_SAID = (
         "library.said",
         WARNING,

@@ -23,10 +23,11 @@ _ABOUT_NAMES = (AttributeError, ImportError, NameError)
 def described(exception: BaseException) -> dict[str, str]:
     """The fields ``error`` and ``trace``; in both, ``<-`` leads to the cause."""
     chain = list(_causes(exception))
-    return {
-        "error": " <- ".join(_kind(each) for each in chain),
-        "trace": " <- ".join(_places(each) for each in chain),
-    }
+    places = [_places(each) for each in chain]
+    fields = {"error": " <- ".join(_kind(each) for each in chain)}
+    if any(places):
+        fields["trace"] = " <- ".join(places)
+    return fields
 
 
 def _causes(exception: BaseException) -> Iterator[BaseException]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from types import TracebackType
 from typing import Any, Literal
 
 import orjson
 
 from mail_proxy.telemetry.actions import Action
 from mail_proxy.telemetry.faults import described
-from mail_proxy.telemetry.log import Entry
+from mail_proxy.telemetry.log import Entry, log
 
 _LONGEST_TEXT = 300
 #: Where a library begins to spell out a value.
@@ -50,7 +51,7 @@ class _Handler(logging.StreamHandler[Any]):
 
 
 def configure_logging(level: str, form: Literal["text", "json"]) -> None:
-    """Set up the loggers of this process; the root logger only where nobody else has.
+    """Set up the loggers of this process; what is everybody's only where nobody else has.
 
     ``level`` is for the proxy's own lines; of libraries warnings are shown.
     """
@@ -67,6 +68,14 @@ def configure_logging(level: str, form: Literal["text", "json"]) -> None:
     if all(isinstance(other, _Handler) for other in root.handlers):
         root.handlers[:] = [handler]
         logging.captureWarnings(True)
+        sys.excepthook = _crashed
+
+
+def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if isinstance(error, Exception):
+        log(Action.PROCESS_CRASHED, exception=error)
+    else:
+        sys.__excepthook__(kind, error, trace)
 
 
 def _entry_of(record: logging.LogRecord) -> Entry:

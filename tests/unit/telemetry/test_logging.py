@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import sqlite3
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
@@ -41,6 +42,7 @@ def configure() -> Iterator[Configure]:
 
     yield set_up
     logging.captureWarnings(False)
+    sys.excepthook = sys.__excepthook__
     for logger, level, propagate, handlers in before:
         logger.setLevel(level)
         logger.propagate = propagate
@@ -202,6 +204,13 @@ def test_an_error_of_the_database_is_its_code(configure: Configure, stderr: Stde
     assert 'error="IntegrityError: SQLITE_CONSTRAINT_CHECK"' in stderr.line()
 
 
+def test_a_crash_is_a_line(configure: Configure, stderr: Stderr) -> None:
+    configure("INFO", "text")
+    error = ValueError(SECRET)
+    sys.excepthook(ValueError, error, None)
+    assert stderr.line().endswith("action=process.crashed error=ValueError")
+
+
 def test_errors_of_groups_and_of_the_system_are_named(configure: Configure, stderr: Stderr) -> None:
     configure("INFO", "text")
     group = ExceptionGroup(SECRET, [ValueError(SECRET), FileNotFoundError(2, SECRET, SECRET)])
@@ -257,6 +266,7 @@ def test_the_logging_of_a_host_application_is_left_alone(configure: Configure) -
     its_own = logging.NullHandler()
     configure("INFO", "text", its_own)
     assert logging.getLogger().handlers == [its_own]
+    assert sys.excepthook is sys.__excepthook__
 
 
 def test_a_second_configuration_replaces_the_first(configure: Configure, stderr: Stderr) -> None:
