@@ -11,6 +11,7 @@ import httpx
 import pytest
 from tests.scenarios.command_line import CommandLine
 
+from mail_proxy.sql import SqlDb
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 from mail_proxy.testing.sync_endpoint import SyncEndpoint
 
@@ -43,6 +44,9 @@ async def test_a_message_and_its_request_through_the_log(
         unknown = await http.get("/messages/nothing?tenant_id=acme", headers=named("r-2"))
         assert unknown.headers["X-Request-ID"] == "r-2"
         await http.get("/status", headers={**named("r-3"), "X-API-Token": "wrong"})
+        await asyncio.to_thread(damage, database_url)
+        fault = await http.get("/messages/order%207?tenant_id=acme", headers=named("r-4"))
+        assert fault.status_code == 500
     await asyncio.to_thread(mail_proxy, "stop", "shop")
     log = mail_proxy.instance("shop").log_file.read_text()
     found = [parsed(line, log_format) for line in log.splitlines()]
@@ -72,6 +76,14 @@ async def test_a_message_and_its_request_through_the_log(
         ("call.refused", None, "401"),
         ("request.answered", "/status", "401"),
     ]
+    assert of_request(found, "r-4") == [
+        ("request.answered", "/messages/{id}", "500"),
+        ("request.failed", None, None),
+        ("library.said", None, None),
+    ]
+    for line in (line for line in found if "error" in line):
+        assert line["error"].startswith("JSONDecodeError")
+        assert "sql/mail_codec.py" in line["trace"]
     assert {"proxy.started", "proxy.stopped", "report.sent"} <= {x["action"] for x in found}
 
 
@@ -107,6 +119,14 @@ async def send(http: httpx.AsyncClient, smtp: ScriptedSmtpServer, endpoint: Sync
             await asyncio.sleep(0.05)
     shown = await http.get("/messages/order%207?tenant_id=acme")
     return str(shown.json()["message"]["pk"])
+
+
+def damage(database_url: str) -> None:
+    """What is stored of the mails cannot be read any more."""
+    db = SqlDb(database_url)
+    change = "UPDATE message_payload SET content = '{\"secret\"'"
+    db.write_now(lambda connection: connection.exec_driver_sql(change).rowcount)
+    db.dispose()
 
 
 def parsed(line: str, log_format: str) -> Line:
