@@ -121,6 +121,7 @@ class MailProxy:
             tables = Tables.of(db, key)
             await asyncio.to_thread(_prepare, db, tables, config, key, clock.now())
             proxy = cls(config, db, tables, key, clock, report_delivery_callable)
+            unless_started.push_async_callback(proxy.stop)
             await proxy._start()
             unless_started.pop_all()
         return proxy
