@@ -96,3 +96,13 @@ async def test_a_migration_may_take_its_time(postgresql: SqlDb) -> None:
         return [connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in names]
 
     assert await postgresql.write(limits) == ["0", "0"]
+
+
+async def test_nobody_waits_for_a_database_that_is_closed(db: SqlDb) -> None:
+    await db.write(insert, "t")
+    await db.close()
+    async with asyncio.timeout(10):
+        with pytest.raises(RuntimeError):
+            await db.write(insert, "u")
+        with pytest.raises(RuntimeError):
+            await db.read(lambda connection: None)

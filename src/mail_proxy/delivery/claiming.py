@@ -105,6 +105,8 @@ class Claimer:
         finally:
             if claim is None or claim.version != snapshot.version:
                 self.lookout.tell_all()
+        # Not before the commit: the transaction may run more than once.
+        self._seen_until = now
         self.lookout.end(look, claim.full - claim.limited.keys(), claim.look_seconds)
         return claim
 
@@ -150,7 +152,6 @@ class Claimer:
         else:
             came_due = queue.came_due(connection, self._seen_until, now, _MOST_ACCOUNTS)
             found = {*look.accounts, *came_due, *urgent}
-        self._seen_until = now
         return found, urgent
 
     def _in_turn(self, accounts: Sequence[Account], urgent: Set[str]) -> list[Account]:
