@@ -6,7 +6,6 @@ import asyncio
 from functools import partial
 
 from mail_proxy.config import ProxyConfig
-from mail_proxy.domain.tenant import Tenant
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.liveness import has_ended, mark, process_space
@@ -185,11 +184,13 @@ class ClientReporter:
             if len(self._calls) >= self._most_calls:
                 break
             if self._channel.reaches(tenant):
-                self._calls.start(tenant.id, partial(self._call, tenant, self._channel))
+                self._calls.start(tenant.id, partial(self._call, tenant.id, self._channel))
 
-    async def _call(self, tenant: Tenant, channel: ReportChannel) -> None:
-        conversation = Conversation(self._db, self._tables, self._clock, channel, self._terms)
-        if await conversation.hold(tenant, self._stopping):
+    async def _call(self, tenant_id: str, channel: ReportChannel) -> None:
+        conversation = Conversation(
+            self._db, self._tables, self._directory, self._clock, channel, self._terms
+        )
+        if await conversation.hold(tenant_id, self._stopping):
             # What happened during the call found the tenant busy.
             self.new_events()
 
