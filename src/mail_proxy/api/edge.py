@@ -51,15 +51,19 @@ class Edge:
         request_id = given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex.encode()
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         started = False
+        is_head = scope["method"] == "HEAD"  # as GET, but for the body (RFC 9110, 9.3.2)
 
         async def send_with_id(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+            elif is_head:
+                message = {**message, "body": b""}
             await send(message)
 
-        scope = {**scope, "path": _canonical_path(scope)}
+        method = "GET" if is_head else scope["method"]
+        scope = {**scope, "method": method, "path": _canonical_path(scope)}
         try:
             bounded = self._admit(scope, receive)
             await self._app(scope, bounded, send_with_id)

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from mail_proxy.config import PRIORITY_NAMES
 
 _BRANCH = re.compile(r"(?:list|function-after)\[|constrained-str$")
+NO_OBJECT = "must be a JSON object"
 _FORBIDDEN = re.compile(r"[\r\n\0]")
 
 
@@ -56,6 +57,11 @@ def field_name(location: Sequence[str | int]) -> str:
 def printable(text: str) -> str:
     """Without lone surrogates, which JSON can bring in but no answer can carry."""
     return text.encode(errors="replace").decode()
+
+
+def body_error(message: str) -> dict[str, Any]:
+    """A detail of Malformed about a body as a whole; its value may be anything, so not shown."""
+    return {"field": "body", "message": message, "value": None}
 
 
 class Request(BaseModel):

@@ -13,6 +13,7 @@ from mail_proxy.domain.mail import OWN_HEADER_PREFIXES, OWN_HEADERS, Address, Ma
 from mail_proxy.errors import Malformed, TooLarge
 from mail_proxy.wire.addresses import parse_mailbox, parse_mailboxes
 from mail_proxy.wire.fields import (
+    NO_OBJECT,
     Answer,
     Identifier,
     OneLine,
@@ -20,6 +21,7 @@ from mail_proxy.wire.fields import (
     Request,
     Text,
     Timestamp,
+    body_error,
     field_name,
 )
 
@@ -179,9 +181,10 @@ def read_object(body: bytes | dict[str, Any]) -> dict[str, Any]:
     try:
         record = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise Malformed(f"the body is not JSON: {error.msg} at character {error.pos}") from None
+        message = f"is not JSON: {error.msg} at character {error.pos}"
+        raise Malformed(f"body: {message}", [body_error(message)]) from None
     if not isinstance(record, dict):
-        raise Malformed("the body must be a JSON object")
+        raise Malformed(f"body: {NO_OBJECT}", [body_error(NO_OBJECT)])
     return record
 
 
