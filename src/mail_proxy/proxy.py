@@ -180,9 +180,9 @@ class MailProxy:
             return "the database does not answer"
         except EncryptionKeyChanged as error:
             return error.message
-        if self._delivers and not self._delivery.alive:
-            return "the dispatcher does not run"
-        return None
+        if not self._delivers:
+            return "the dispatcher is switched off (scheduler_active)"
+        return None if self._delivery.alive else "the dispatcher does not run"
 
     async def metrics_text(self) -> bytes:
         """The Prometheus exposition text."""

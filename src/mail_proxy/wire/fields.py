@@ -27,6 +27,12 @@ def _no_nul(value: str) -> str:
     return value
 
 
+def _no_truth_value(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
 def _priority(value: Any) -> Any:
     number = PRIORITY_NAMES.get(value, value) if isinstance(value, str) else value
     if isinstance(number, bool) or number not in (0, 1, 2, 3):
@@ -45,8 +51,11 @@ Priority = Annotated[
         {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 3}, {"enum": list(PRIORITY_NAMES)}]}
     ),
 ]
-Timestamp = Annotated[float, Field(ge=0, le=253_402_300_799, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
+#: pydantic takes true for 1.
+NotBool = BeforeValidator(_no_truth_value)
+Timestamp = Annotated[float, NotBool, Field(ge=0, le=253_402_300_799, allow_inf_nan=False)]
+Count = Annotated[int, NotBool, Field(ge=0, le=2_147_483_647)]
+Seconds = Annotated[float, NotBool, Field(ge=0, le=10_000_000_000, allow_inf_nan=False)]
 
 
 def field_name(location: Sequence[str | int]) -> str:

@@ -10,14 +10,13 @@ import orjson
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from mail_proxy.domain.tenant import signing_key
-from mail_proxy.wire.fields import Answer, Count, Name, Request, Timestamp
+from mail_proxy.wire.fields import Answer, Count, Name, Request, Seconds, Timestamp
 from mail_proxy.wire.secrets import MASK
 
 TenantId = Annotated[
     str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 ]
 Path = Annotated[str, Field(max_length=1000, pattern=r"^/[^\s\x00-\x1f]*$")]
-Retention = Annotated[float, Field(ge=0, le=10_000_000_000, allow_inf_nan=False)]
 _LARGEST_CONFIG = 16_384
 _WEB_URL = re.compile(r"https?://[^\s\x00-\x1f\x7f]+")
 #: What a tenant key cannot change of its own tenant.
@@ -85,7 +84,7 @@ class TenantFields(Request):
     large_file_config: dict[str, Any] | None = Field(
         None, description="What becomes of large attachments; secrets come back as ********."
     )
-    retention_seconds: Retention | None = Field(
+    retention_seconds: Seconds | None = Field(
         None, description="Finished messages go this long after their last report."
     )
     signing_secret: Annotated[str, Field(max_length=100)] | None = Field(
