@@ -37,6 +37,9 @@ _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
 _MESSAGE_ID = re.compile(r"<[^<>\s@]+@[^<>\s@]+>")
 _MOST_RECIPIENTS = 1000
 Recipients = list[OneLine] | OneLine
+PageSize = Annotated[int, Field(ge=1, le=1000)]
+SearchText = Annotated[OneLine, Field(max_length=255)]
+Cursor = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 
 
 class MessageIn(Request):
