@@ -48,6 +48,7 @@ def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
         description="Durable mail queue between applications and SMTP servers.",
         lifespan=lifespan,
         redirect_slashes=False,
+        generate_unique_id_function=openapi.operation_id,
     )
     for module in _MODULES:
         app.include_router(module.router)

@@ -128,6 +128,6 @@ async def events(
 async def get(
     service: Service, caller: AnyCaller, id: PathId, tenant_id: TenantQuery = None
 ) -> MessageAnswer:
-    """One message."""
+    """One message as it is now."""
     request = operations.WhichMessage(id)
     return await service.door.call(operations.get, caller, request, tenant_id)
