@@ -63,7 +63,9 @@ PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True
+    )
 
 
 class TimingConfig(_Group):
@@ -349,6 +351,10 @@ def _build(values: Mapping[str, Any], known: Mapping[str, Setting]) -> ProxyConf
     for dotted, value in values.items():
         group, _, inner = dotted.rpartition(".")
         (tree.setdefault(group, {}) if group else tree)[inner] = value
+    scheme, found, _ = str(tree.get("db_path", "")).partition("://")
+    if found and scheme not in ("sqlite", "postgres", "postgresql"):
+        allowed = "a path, sqlite:///path, postgresql://"
+        raise ConfigError(f"db_path (GMP_DB_PATH) = {scheme}:...: allowed: {allowed}")
     try:
         return ProxyConfig.model_validate(tree)
     except ValidationError as error:

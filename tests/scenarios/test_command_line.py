@@ -143,6 +143,15 @@ def test_a_wrong_setting_stops_the_start(
     assert not mail_proxy.instance("dev").folder.exists()
 
 
+def test_a_database_that_is_none_leaves_no_half_instance(mail_proxy: CommandLine) -> None:
+    refused = mail_proxy("start", "dev", "--database-url", "mysql://ann:hunter2@host/mail")
+    assert refused.returncode == 2
+    [line] = refused.stderr.splitlines()
+    assert "db_path" in line
+    assert "hunter2" not in line
+    assert not mail_proxy.instance("dev").folder.exists()
+
+
 def test_without_a_token_only_loopback_is_listened_on(mail_proxy: CommandLine) -> None:
     refused = mail_proxy("start", "dev", "--host", "0.0.0.0", "--api-token", "")
     assert refused.returncode == 2
