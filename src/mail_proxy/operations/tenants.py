@@ -27,7 +27,6 @@ from mail_proxy.wire.tenants import (
     TenantsOut,
 )
 
-
 #: What may have been the reason why calls to the tenant's application failed.
 _OF_CALLS = frozenset({"client_base_url", "client_sync_path", "client_auth", "signing_secret"})
 
