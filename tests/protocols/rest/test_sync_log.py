@@ -143,3 +143,20 @@ async def test_a_change_that_is_not_about_calls_leaves_the_back_off(
     await client.add("n")
     await client.in_state("sent", "n")
     assert len(endpoint.calls) == 1
+
+
+async def test_a_change_during_a_call_counts_for_the_call_that_follows_it(
+    client: Client, endpoint: SyncEndpoint
+) -> None:
+    answered = asyncio.Event()
+    endpoint.script(Reply({"queued": 1}, after=answered))
+    await client.ok("PUT", "/tenant/default", {"client_base_url": endpoint.url})
+    await endpoint.wait_for(1)
+    async with SyncEndpoint() as new:
+        auth = {"method": "bearer", "token": "new"}
+        fields = {"client_base_url": new.url, "client_auth": auth}
+        await client.ok("PUT", "/tenant/default", fields)
+        answered.set()
+        (call,) = await new.wait_for(1)
+    assert call.headers["authorization"] == "Bearer new"
+    assert len(endpoint.calls) == 1
