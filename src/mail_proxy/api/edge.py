@@ -7,17 +7,27 @@ import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 from urllib.parse import quote, unquote_to_bytes
 
 import orjson
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mail_proxy.api.deps import Route
+
 _ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 #: As much as usual servers take for the whole head of a request.
 MOST_HEADER_BYTES = 65_536
 _MOST_HEADERS = 100
 _ALIVE = "/health"
+#: Pages of the framework's.
+_PAGES = ("/docs", "/redoc", "/openapi.json")
+#: Whatever else somebody sends must not become a series.
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_UNKNOWN = "unknown"
+#: Is told route, method, status and seconds of a request.
+Observe = Callable[[str, str, str, float], None]
 
 
 @dataclass(frozen=True)
@@ -39,23 +49,27 @@ class _Refused(HTTPException):
 class Edge:
     """ASGI middleware. ``bounds`` gives None while the service does not run."""
 
-    def __init__(self, app: ASGIApp, bounds: Callable[[], Bounds | None]) -> None:
+    def __init__(self, app: ASGIApp, bounds: Callable[[], Bounds | None], observe: Observe) -> None:
         self._app = app
         self._bounds = bounds
+        self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        began = perf_counter()
         given = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"")
         request_id = given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex.encode()
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         started = False
+        status = 500  # an exception becomes one further out
 
         async def send_with_id(message: Message) -> None:
-            nonlocal started
+            nonlocal started, status
             if message["type"] == "http.response.start":
                 started = True
+                status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
             await send(message)
 
@@ -66,6 +80,9 @@ class Edge:
         except _Refused as error:
             if not started:
                 await _refuse(send_with_id, error)
+        finally:
+            method = scope["method"] if scope["method"] in _METHODS else _UNKNOWN
+            self._observe(_route_of(scope), method, str(status), perf_counter() - began)
 
     def _admit(self, scope: Scope, receive: Receive) -> Receive:
         bounds = self._bounds()
@@ -85,6 +102,15 @@ class Edge:
         if announced.isdigit() and int(announced) > bounds.body_bytes:
             raise _body_too_large(bounds)
         return _bounded(receive, bounds)
+
+
+def _route_of(scope: Scope) -> str:
+    """The template that the path has matched; what was asked for is the caller's choice."""
+    route = scope.get("route")
+    if isinstance(route, Route):
+        return route.path_format
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path if path in _PAGES else _UNKNOWN
 
 
 def _canonical_path(scope: Scope) -> str:
