@@ -27,7 +27,7 @@ async def suspend(db: SqlDb, tables: Tables, batch: str | None, tenant: str = "t
 async def test_an_empty_queue_has_four_zeros_and_nothing_old(db: SqlDb, tables: Tables) -> None:
     found = await db.read(backlog)
     assert found.by_priority == dict.fromkeys(Priority, 0)
-    assert found.oldest_due_at is None
+    assert found.oldest_due_at == {}
 
 
 async def test_what_waits_is_held_or_is_being_sent_is_counted_by_priority(
@@ -48,11 +48,12 @@ async def test_the_oldest_is_found_whatever_its_account_and_priority(
     db: SqlDb, tables: Tables
 ) -> None:
     accounts = [await make_account(db, tables, account=f"a{n}") for n in range(3)]
-    await add(db, tables, [new(pk, f"m{pk}", priority=0, due=NOW) for pk in accounts])
+    await add(db, tables, [new(pk, f"m{pk}", priority=0) for pk in accounts])
     await add(db, tables, [new(accounts[1], "later", priority=2, due=NOW + 60)])
-    assert (await db.read(backlog)).oldest_due_at == NOW
+    assert (await db.read(backlog)).oldest_due_at == dict.fromkeys(accounts, NOW)
     await add(db, tables, [new(accounts[2], "old", priority=3, due=NOW - 500)])
-    assert (await db.read(backlog)).oldest_due_at == NOW - 500
+    found = (await db.read(backlog)).oldest_due_at
+    assert found == {**dict.fromkeys(accounts, NOW), accounts[2]: NOW - 500}
 
 
 async def test_what_is_suspended_waits_on_purpose(db: SqlDb, tables: Tables) -> None:
@@ -63,21 +64,21 @@ async def test_what_is_suspended_waits_on_purpose(db: SqlDb, tables: Tables) -> 
     await add(db, tables, [new(mine, "single", due=NOW - 20)])
     await add(db, tables, [new(theirs, "other", tenant="other", due=NOW - 10)])
 
-    async def oldest() -> float | None:
+    async def oldest() -> dict[str, float]:
         return (await db.read(backlog)).oldest_due_at
 
-    assert await oldest() == NOW - 30
+    assert await oldest() == {mine: NOW - 30, theirs: NOW - 10}
     await suspend(db, tables, "b")
-    assert await oldest() == NOW - 20
+    assert await oldest() == {mine: NOW - 20, theirs: NOW - 10}
     await suspend(db, tables, None)
-    assert await oldest() == NOW - 10
+    assert await oldest() == {theirs: NOW - 10}
 
     def retire(connection: Connection) -> None:
         with tables.tenants.record(connection, id="other") as tenant:
             tenant["active"] = False
 
     await db.write(retire)
-    assert await oldest() is None
+    assert await oldest() == {}
 
 
 async def test_it_steps_through_indexes(db: SqlDb, tables: Tables) -> None:

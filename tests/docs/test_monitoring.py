@@ -16,7 +16,7 @@ import pytest
 import yaml
 from tests.docs.pages import ROOT, anchors
 
-from mail_proxy.telemetry.metrics import MailMetrics
+from mail_proxy.telemetry.metrics import AccountState, MailMetrics
 from mail_proxy.telemetry.series import ALL
 from mail_proxy.wire.sync_log import CallOutcome
 
@@ -185,11 +185,11 @@ def test_prometheus_understands_every_query_of_the_dashboard(promtool: str, tmp_
 
 def test_prometheus_finds_nothing_to_say_about_a_scrape(promtool: str) -> None:
     metrics = MailMetrics()
-    metrics.announce([("t", 'an "account"', True)], [("t", "ok")])
+    metrics.announce([AccountState("t", 'an "account"')], [("t", "ok")])
     metrics.delivery.of("t", 'an "account"').observe(3)
     metrics.http.of("/messages", "GET", "200").observe(0.01)
-    for numbers in (metrics.pending.of(), metrics.oldest_pending.of(), metrics.queue.of("low")):
-        numbers.set(float("nan"))
+    metrics.queue.of("low").set(1)
+    metrics.backlog_unknown()
     metrics.build_info.of("1", "2", "sqlite").set(1)
     assert accepted(promtool, "check", "metrics", given=metrics.text()) == ""
 

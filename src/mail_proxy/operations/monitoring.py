@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import platform
 
 from mail_proxy.domain.message import Priority
@@ -16,7 +15,7 @@ from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.backlog import Backlog, backlog
 from mail_proxy.sql.tables.instance import directory_version
-from mail_proxy.telemetry.metrics import MailMetrics
+from mail_proxy.telemetry.metrics import AccountState, MailMetrics
 from mail_proxy.wire.service import program_version
 from mail_proxy.wire.sync_log import CallOutcome
 
@@ -46,38 +45,36 @@ class Monitoring:
         self._backlogs = Figures(self._find_backlog, _OLDEST_BACKLOG_SECONDS)
         build = (program_version(), platform.python_version(), db.adapter.name)
         metrics.build_info.of(*build).set(1)
+        metrics.pending.of()
+        for priority in Priority:
+            metrics.queue.of(priority.name.lower())
 
     async def text(self) -> bytes:
         """The Prometheus exposition text."""
         try:
-            self._tell(await self._pending.of(_OF_ALL), await self._backlogs.of(None))
-            accounts, calls = await self._series()
+            pending, backlog = await self._pending.of(_OF_ALL), await self._backlogs.of(None)
+            accounts, calls = await self._series(backlog)
         except DatabaseUnavailable:
             # A scrape must say what this process knows when the database is away.
-            self._tell(math.nan, None)
+            self._metrics.backlog_unknown()
             return await asyncio.to_thread(self._metrics.text)
+        self._metrics.pending.of().set(pending)
+        for priority, count in backlog.by_priority.items():
+            self._metrics.queue.of(priority.name.lower()).set(count)
         # Of ten thousand accounts it is megabytes: others must not wait for it.
         return await asyncio.to_thread(self._announced, accounts, calls)
 
-    def _tell(self, pending: float, backlog: Backlog | None) -> None:
-        metrics = self._metrics
-        metrics.pending.of().set(pending)
-        for priority in Priority:
-            count = math.nan if backlog is None else backlog.by_priority[priority]
-            metrics.queue.of(priority.name.lower()).set(count)
-        age = math.nan
-        if backlog is not None:
-            due_at = backlog.oldest_due_at
-            age = 0.0 if due_at is None else max(0.0, self._clock.now() - due_at)
-        metrics.oldest_pending.of().set(age)
-
-    async def _series(self) -> tuple[list[tuple[str, str, bool]], list[tuple[str, str]]]:
-        """Accounts with whether they are up, and calls that may happen."""
+    async def _series(self, backlog: Backlog) -> tuple[list[AccountState], list[tuple[str, str]]]:
+        """How the accounts are, and calls that may happen."""
         version, troubled = await self._db.read(self._accounts)
         snapshot = await self._directory.at_least(version)
-        accounts = snapshot.accounts.values()
-        calls = [(tenant, str(outcome)) for tenant in snapshot.tenants for outcome in CallOutcome]
-        return [(a.tenant_id, a.id, a.pk not in troubled) for a in accounts], calls
+        now = self._clock.now()
+        due = backlog.oldest_due_at
+        accounts = [
+            AccountState(a.tenant_id, a.id, pk not in troubled, max(0.0, now - due.get(pk, now)))
+            for pk, a in snapshot.accounts.items()
+        ]
+        return accounts, [(t, str(outcome)) for t in snapshot.tenants for outcome in CallOutcome]
 
     def _accounts(self, connection: Connection) -> tuple[int, set[str]]:
         return directory_version(connection), set(self._tables.health.troubled(connection))
@@ -85,8 +82,6 @@ class Monitoring:
     async def _find_backlog(self, _: None) -> Backlog:
         return await self._db.read(backlog)
 
-    def _announced(
-        self, accounts: list[tuple[str, str, bool]], calls: list[tuple[str, str]]
-    ) -> bytes:
+    def _announced(self, accounts: list[AccountState], calls: list[tuple[str, str]]) -> bytes:
         self._metrics.announce(accounts, calls)
         return self._metrics.text()

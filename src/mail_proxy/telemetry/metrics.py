@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
@@ -18,6 +19,15 @@ from mail_proxy.telemetry.families import Distribution, Family, NewValue, Number
 from mail_proxy.telemetry.series import SMTP_PHASES, Series, SmtpPhase
 
 _MOST_ZEROS = 1000
+
+
+class AccountState(NamedTuple):
+    """How an account is just now."""
+
+    tenant_id: str
+    account_id: str
+    up: bool = True
+    oldest_pending_seconds: float = 0.0
 
 
 class AccountMetrics(NamedTuple):
@@ -56,7 +66,7 @@ class MailMetrics:
         for phase in SMTP_PHASES:
             self.smtp.of(phase)
         self._accounts: dict[tuple[str, str], AccountMetrics] = {}
-        self._announced: dict[tuple[str, str], bool] = {}
+        self._announced: set[tuple[str, str]] = set()
         self._rendering = threading.Lock()
         self._places: dict[str, tuple[Number | Distribution, str]] = {}
 
@@ -91,27 +101,35 @@ class MailMetrics:
         return family
 
     def announce(
-        self, accounts: Iterable[tuple[str, str, bool]], sync_calls: Iterable[tuple[str, str]] = ()
+        self, accounts: Iterable[AccountState], sync_calls: Iterable[tuple[str, str]] = ()
     ) -> None:
-        """Make the series exist before something happens to them: those of accounts (tenant,
-        account, up) and of calls (tenant, outcome).
+        """Tell how accounts are, and make the series exist before something happens to them: those
+        of these accounts, and of calls (tenant, outcome).
 
-        With more than a thousand accounts all but ``gmp_account_up`` come with their first event:
-        hundreds of thousands of zeros would take a scrape seconds.
+        With more than a thousand accounts the counters come with their first event: hundreds of
+        thousands of zeros would make a scrape megabytes.
         """
-        now = {(tenant_id, account_id): up for tenant_id, account_id, up in accounts}
+        now = {(state.tenant_id, state.account_id): state for state in accounts}
         with self._rendering:
-            for labels in self._announced.keys() - now.keys():
-                self.account_up.remove(*labels)  # removed accounts are neither up nor down
-            for labels, up in now.items():
-                if self._announced.get(labels) != up:
-                    self.account_up.of(*labels).set(up)
-            self._announced = now
+            for labels in self._announced - now.keys():
+                # Removed accounts are neither up nor down.
+                self.account_up.remove(*labels)
+                self.oldest_pending.remove(*labels)
+            for labels, state in now.items():
+                self.account_up.of(*labels).set(state.up)
+                self.oldest_pending.of(*labels).set(state.oldest_pending_seconds)
+            self._announced = set(now)
             if len(now) <= _MOST_ZEROS:
                 for labels in now:
                     self.of_account(*labels)
                 for call in sync_calls:
                     self.sync_calls.of(*call)
+
+    def backlog_unknown(self) -> None:
+        """The database is away."""
+        for family in (self.pending, self.queue, self.oldest_pending):
+            for number in family.children():
+                number.set(math.nan)
 
     def text(self) -> bytes:
         """In the Prometheus exposition format."""

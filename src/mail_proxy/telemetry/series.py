@@ -67,9 +67,9 @@ OLDEST_PENDING = Series(
     "gmp_oldest_pending_seconds",
     "gauge",
     "seconds",
-    (),
-    "How long the waiting message that has been due longest has been due; 0 when none is due. "
-    "Messages for later, and those that are suspended, do not count.",
+    _ACCOUNT,
+    "How long the account's waiting message that has been due longest has been due; 0 when none "
+    "is due. Messages for later, and those that are suspended, do not count.",
 )
 SYNC_CALLS = Series(
     "gmp_sync_calls_total",

@@ -51,17 +51,26 @@ async def test_the_oldest_pending_message_is_the_one_that_has_been_due_longest(
 ) -> None:
     clock = FakeClock()
     async with running(config(scheduler_active=False), clock=clock) as post:
-        await post.account(25)
-        await post.add(mail("tomorrow", deferred_ts=clock.now() + 86400))
+
+        async def oldest() -> list[float]:
+            shown = await scrape(post)
+            return [shown("gmp_oldest_pending_seconds", account_id=i) for i in ("a", "b")]
+
+        await post.account(25, "a")
+        await post.account(25, "b")
+        await post.add(mail("tomorrow", deferred_ts=clock.now() + 86400, account_id="a"))
         clock.advance(100)
-        assert (await scrape(post))("gmp_oldest_pending_seconds") == 0
-        await post.add(mail("urgent", priority=0))
+        assert await oldest() == [0, 0]
+        await post.add(mail("urgent", priority=0, account_id="a"))
         clock.advance(30)
-        await post.add(mail("bulk", priority="low"))
+        await post.add(mail("bulk", priority="low", account_id="a"))
+        await post.add(mail("other", account_id="b"))
         clock.advance(5)
-        assert (await scrape(post))("gmp_oldest_pending_seconds") == 35
+        assert await oldest() == [35, 5]
         await post.delete("urgent")
-        assert (await scrape(post))("gmp_oldest_pending_seconds") == 5
+        assert await oldest() == [5, 5]
+        await post.remove_account("b")
+        assert not (await scrape(post)).has("gmp_oldest_pending_seconds", account_id="b")
 
 
 async def test_messages_that_waited_too_long_for_their_account_are_errors(

@@ -165,6 +165,7 @@ async def test_calls_get_503_while_the_database_is_away_and_succeed_when_it_is_b
         config = ProxyConfig(db_path=url, key_file=key_file, api_token="admin-token")
         async with serving(config) as client, ScriptedSmtpServer() as smtp:
             await client.account(smtp)
+            await client("GET", "/metrics")
             await terminate_sessions(url, allow=False)
             for method, path, body in (
                 ("GET", "/messages", None),
@@ -179,10 +180,13 @@ async def test_calls_get_503_while_the_database_is_away_and_succeed_when_it_is_b
             shown = (await client("GET", "/metrics")).text
             assert "gmp_pending_messages NaN" in shown
             assert 'gmp_queue_messages{priority="low"} NaN' in shown
-            assert "gmp_oldest_pending_seconds NaN" in shown
+            account = 'account_id="smtp",tenant_id="default"'
+            assert f"gmp_oldest_pending_seconds{{{account}}} NaN" in shown
+            assert f"gmp_account_up{{{account}}} 1.0" in shown
             await terminate_sessions(url, allow=True)
             await client.add("after")
             await smtp.received(1)
+            assert "NaN" not in (await client("GET", "/metrics")).text
 
 
 async def terminate_sessions(url: str, *, allow: bool) -> None:

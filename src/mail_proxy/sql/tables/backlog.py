@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 from mail_proxy.domain.message import Priority
 from mail_proxy.domain.tenant import EVERYTHING
 from mail_proxy.sql import schema
+from mail_proxy.sql.types import Instant, Pk
 
 _COUNTS = ", ".join(f"count(*) FILTER (WHERE priority = {int(p)}) AS p{int(p)}" for p in Priority)
 _SUMS = ", ".join(f"sum(p{int(p)})" for p in Priority)
@@ -27,28 +28,29 @@ _OLDEST_DUE = text(
     f"WITH RECURSIVE found(pk) AS (SELECT (SELECT account_pk {_WAITING} ORDER BY account_pk "
     f"LIMIT 1) UNION ALL SELECT (SELECT account_pk {_WAITING} AND account_pk > found.pk "
     "ORDER BY account_pk LIMIT 1) FROM found WHERE found.pk IS NOT NULL) "
-    f"SELECT min((SELECT due_at {_WAITING} AND account_pk = found.pk "
-    "AND priority = priorities.number ORDER BY due_at LIMIT 1)) "
+    f"SELECT found.pk, min((SELECT due_at {_WAITING} AND account_pk = found.pk "
+    "AND priority = priorities.number ORDER BY due_at LIMIT 1)) AS due_at "
     "FROM found JOIN account ON account.pk = found.pk JOIN tenant ON tenant.id = account.tenant_id "
     f"CROSS JOIN ({_PRIORITIES}) AS priorities WHERE tenant.active AND NOT EXISTS (SELECT 1 "
-    f"FROM suspension WHERE tenant_id = tenant.id AND batch_code = '{EVERYTHING}')"
+    f"FROM suspension WHERE tenant_id = tenant.id AND batch_code = '{EVERYTHING}') "
+    "GROUP BY found.pk"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """``by_priority`` counts what is not finished. ``oldest_due_at`` is the earliest due time of
-    what waits and is not suspended, in Unix seconds; it may lie ahead."""
+    """``by_priority`` counts what is not finished. ``oldest_due_at`` is, by account pk, the
+    earliest due time of what waits and is not suspended, in Unix seconds; it may lie ahead."""
 
     by_priority: dict[Priority, int]
-    oldest_due_at: float | None
+    oldest_due_at: dict[str, float]
 
 
 def backlog(connection: Connection) -> Backlog:
     """The instance's. Reads the rows of all that waits: about a second for a million."""
     counts = connection.execute(_BY_PRIORITY).one()
-    oldest = connection.execute(_OLDEST_DUE).scalar()
+    oldest = connection.execute(_OLDEST_DUE.columns(pk=Pk, due_at=Instant))
     return Backlog(
         {priority: int(count) for priority, count in zip(Priority, counts, strict=True)},
-        None if oldest is None else float(oldest),
+        dict(tuple(row) for row in oldest),
     )
