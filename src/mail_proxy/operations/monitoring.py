@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
+from collections.abc import Mapping
 
 from mail_proxy.domain.message import Priority
 from mail_proxy.errors import DatabaseUnavailable
@@ -11,7 +12,7 @@ from mail_proxy.kit.clock import Clock
 from mail_proxy.operations.access import Caller
 from mail_proxy.operations.pending import Figures, PendingCounts
 from mail_proxy.sql import Connection, SqlDb
-from mail_proxy.sql.directory import Directory
+from mail_proxy.sql.directory import Directory, Snapshot
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.backlog import Backlog, backlog
 from mail_proxy.sql.tables.instance import directory_version
@@ -52,29 +53,19 @@ class Monitoring:
     async def text(self) -> bytes:
         """The Prometheus exposition text."""
         try:
-            pending, backlog = await self._pending.of(_OF_ALL), await self._backlogs.of(None)
-            accounts, calls = await self._series(backlog)
+            pending, waiting = await self._pending.of(_OF_ALL), await self._backlogs.of(None)
+            version, troubled = await self._db.read(self._accounts)
+            snapshot = await self._directory.at_least(version)
         except DatabaseUnavailable:
             # A scrape must say what this process knows when the database is away.
             self._metrics.backlog_unknown()
             return await asyncio.to_thread(self._metrics.text)
         self._metrics.pending.of().set(pending)
-        for priority, count in backlog.by_priority.items():
+        for priority, count in waiting.by_priority.items():
             self._metrics.queue.of(priority.name.lower()).set(count)
         # Of ten thousand accounts it is megabytes: others must not wait for it.
-        return await asyncio.to_thread(self._announced, accounts, calls)
-
-    async def _series(self, backlog: Backlog) -> tuple[list[AccountState], list[tuple[str, str]]]:
-        """How the accounts are, and calls that may happen."""
-        version, troubled = await self._db.read(self._accounts)
-        snapshot = await self._directory.at_least(version)
-        now = self._clock.now()
-        due = backlog.oldest_due_at
-        accounts = [
-            AccountState(a.tenant_id, a.id, pk not in troubled, max(0.0, now - due.get(pk, now)))
-            for pk, a in snapshot.accounts.items()
-        ]
-        return accounts, [(t, str(outcome)) for t in snapshot.tenants for outcome in CallOutcome]
+        due = waiting.oldest_due_at
+        return await asyncio.to_thread(self._announced, snapshot, troubled, due)
 
     def _accounts(self, connection: Connection) -> tuple[int, set[str]]:
         return directory_version(connection), set(self._tables.health.troubled(connection))
@@ -82,6 +73,16 @@ class Monitoring:
     async def _find_backlog(self, _: None) -> Backlog:
         return await self._db.read(backlog)
 
-    def _announced(self, accounts: list[AccountState], calls: list[tuple[str, str]]) -> bytes:
+    def _announced(
+        self, snapshot: Snapshot, troubled: set[str], oldest_due_at: Mapping[str, float]
+    ) -> bytes:
+        now = self._clock.now()
+        accounts = (
+            AccountState(
+                a.tenant_id, a.id, pk not in troubled, max(0.0, now - oldest_due_at.get(pk, now))
+            )
+            for pk, a in snapshot.accounts.items()
+        )
+        calls = ((tenant, str(outcome)) for tenant in snapshot.tenants for outcome in CallOutcome)
         self._metrics.announce(accounts, calls)
         return self._metrics.text()

@@ -41,8 +41,8 @@ class AccountMetrics(NamedTuple):
 
 
 class MailMetrics:
-    """The documented series. To be changed on the event loop's thread alone; ``text`` may run
-    beside it."""
+    """The documented series. What happens is counted on the event loop's thread alone; ``announce``
+    and ``text`` may run on another."""
 
     _folder: TemporaryDirectory[str] | None = None
 
