@@ -17,12 +17,13 @@ from mail_proxy.domain.tenant import DEFAULT_TENANT
 from mail_proxy.errors import DatabaseUnavailable, EncryptionKeyChanged
 from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.kit.ids import uuid7
-from mail_proxy.operations.access import Authenticator, Caller
+from mail_proxy.operations.access import Authenticator
 from mail_proxy.operations.account_test import AccountTest
 from mail_proxy.operations.command_log import CommandLog
 from mail_proxy.operations.commands import Commands
 from mail_proxy.operations.intake import Intake
 from mail_proxy.operations.keys import find_key
+from mail_proxy.operations.monitoring import Monitoring
 from mail_proxy.operations.operation import Door, Signals
 from mail_proxy.operations.pending import PendingCounts
 from mail_proxy.operations.refusals import Refusals
@@ -71,6 +72,9 @@ class MailProxy:
         self.refusals = Refusals(db, tables, clock)
         self.door = Door(db, tables, self._directory, config, self._signals, clock, self.refusals)
         self.pending = PendingCounts(self.door)
+        self._monitoring = Monitoring(
+            db, tables, self._directory, self.pending, self.metrics, clock
+        )
         self.intake = Intake(
             db,
             tables,
@@ -87,7 +91,14 @@ class MailProxy:
         self.account_test = AccountTest(self.door, self._directory, SmtpSender(self._pool))
         name = uuid7()
         self._reporter = ClientReporter(
-            db, tables, self._directory, config, clock, name, report_delivery_callable
+            db,
+            tables,
+            self._directory,
+            config,
+            clock,
+            name,
+            self.metrics,
+            report_delivery_callable,
         )
         self._delivery = self._delivering(key)
         self._notices = Notices(db, name, self._heard)
@@ -206,16 +217,7 @@ class MailProxy:
 
     async def metrics_text(self) -> bytes:
         """The Prometheus exposition text."""
-        try:
-            self.metrics.pending.set(await self.pending.of(Caller(None)))
-            accounts = (await self._directory.current()).accounts.values()
-            troubled = await self._db.read(self._tables.health.troubled)
-            self.metrics.announce((a.tenant_id, a.id, a.pk not in troubled) for a in accounts)
-        except DatabaseUnavailable:
-            # A scrape must say what this process knows when the database is away.
-            self.metrics.pending.set(float("nan"))
-        # Of ten thousand accounts it is megabytes: others must not wait for it.
-        return await asyncio.to_thread(self.metrics.text)
+        return await self._monitoring.text()
 
     @property
     def _delivers(self) -> bool:

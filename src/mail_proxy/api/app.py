@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -56,7 +57,7 @@ def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
     errors.install(app, routes)
     busiest = next(route for route in routes if route.endpoint is messages.add)
     app.add_middleware(Express, route=busiest, run=messages.take_in)
-    app.add_middleware(Edge, bounds=lambda: _bounds(app))
+    app.add_middleware(Edge, bounds=lambda: _bounds(app), observe=partial(_observe, app))
     openapi.install(app, routes, messages.EXTRA_MODELS)
     return app
 
@@ -67,3 +68,9 @@ def _bounds(app: FastAPI) -> Bounds | None:
         return None
     most = int(proxy.queue.max_body_mb * _MEGABYTE)
     return Bounds(most, proxy.config.timing.request_timeout)
+
+
+def _observe(app: FastAPI, route: str, method: str, status: str, seconds: float) -> None:
+    proxy: MailProxy | None = getattr(app.state, "proxy", None)
+    if proxy is not None:
+        proxy.metrics.http.of(route, method, status).observe(seconds)

@@ -18,6 +18,7 @@ from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.events import PendingEvent
 from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.wire.reports import SyncAnswer, report_entry, report_payload
 from mail_proxy.wire.sync_log import CallOutcome
 
@@ -51,7 +52,13 @@ class Conversation:
     """
 
     def __init__(
-        self, db: SqlDb, tables: Tables, clock: Clock, channel: ReportChannel, terms: Terms
+        self,
+        db: SqlDb,
+        tables: Tables,
+        clock: Clock,
+        channel: ReportChannel,
+        terms: Terms,
+        metrics: MailMetrics,
     ) -> None:
         self._db = db
         self._sync = tables.tenant_sync
@@ -60,6 +67,7 @@ class Conversation:
         self._clock = clock
         self._channel = channel
         self._terms = terms
+        self._metrics = metrics
 
     async def hold(self, tenant: Tenant, latest: LatestTenant, stopping: asyncio.Event) -> bool:
         """Call ``tenant`` if it is due and nobody else does; False when it was not called.
@@ -87,6 +95,7 @@ class Conversation:
             called = True
             self._tell(tenant.id, events, call.answer)
             logged = {"at": now, "seconds": seconds, **_logged(tenant.id, events, call)}
+            self._metrics.sync_calls.of(tenant.id, logged["outcome"]).inc()
             sync = await self._db.write(self._record, sync, events, call.answer, logged)
         return called
 
