@@ -6,7 +6,7 @@ import asyncio
 import time
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from mail_proxy.config import ProxyConfig, QueueConfig
 from mail_proxy.delivery.clock_guard import ClockGuard
@@ -20,6 +20,7 @@ from mail_proxy.kit.ids import uuid7
 from mail_proxy.operations.access import Authenticator
 from mail_proxy.operations.account_test import AccountTest
 from mail_proxy.operations.command_log import CommandLog
+from mail_proxy.operations.commands import Commands
 from mail_proxy.operations.intake import Intake
 from mail_proxy.operations.keys import find_key
 from mail_proxy.operations.monitoring import Monitoring
@@ -85,6 +86,7 @@ class MailProxy:
         )
         self.command_log = CommandLog(self.door, db, tables)
         self.upkeep = Upkeep(self.door, db, tables, self._signals)
+        self._commands = Commands(self.door, self.intake, self.upkeep, lambda: self.queue)
         self._pool = connection_pool(config, clock)
         self.account_test = AccountTest(self.door, self._directory, SmtpSender(self._pool))
         name = uuid7()
@@ -135,6 +137,17 @@ class MailProxy:
             await proxy._start()
             unless_started.pop_all()
         return proxy
+
+    async def handle_command(
+        self, command: str, payload: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Do what the API does, as its administrator: ``addMessages``, ``listAccounts``, ...
+
+        ``payload`` has the fields of the API's body and query; the answer is the API's, also for
+        what is wrong with the call: ``{"ok": False, "error", "detail"}``. Raises
+        DatabaseUnavailable; then the call may be repeated.
+        """
+        return await self._commands.run(command, payload or {})
 
     async def __aenter__(self) -> Self:
         return self
@@ -198,9 +211,9 @@ class MailProxy:
             return "the database does not answer"
         except EncryptionKeyChanged as error:
             return error.message
-        if self._delivers and not self._delivery.alive:
-            return "the dispatcher does not run"
-        return None
+        if not self._delivers:
+            return "the dispatcher is switched off (scheduler_active)"
+        return None if self._delivery.alive else "the dispatcher does not run"
 
     async def metrics_text(self) -> bytes:
         """The Prometheus exposition text."""

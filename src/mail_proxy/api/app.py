@@ -49,11 +49,12 @@ def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
         description="Durable mail queue between applications and SMTP servers.",
         lifespan=lifespan,
         redirect_slashes=False,
+        generate_unique_id_function=openapi.operation_id,
     )
-    errors.install(app)
     for module in _MODULES:
         app.include_router(module.router)
     routes = [r for m in _MODULES for r in m.router.routes if isinstance(r, Route)]
+    errors.install(app, routes)
     busiest = next(route for route in routes if route.endpoint is messages.add)
     app.add_middleware(Express, route=busiest, run=messages.take_in)
     app.add_middleware(Edge, bounds=lambda: _bounds(app), observe=partial(_observe, app))

@@ -63,17 +63,22 @@ class Edge:
         request_id = given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex.encode()
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         status: int | None = None
+        method: str = scope["method"]
+        is_head = method == "HEAD"  # as GET, but for the body (RFC 9110, 9.3.2)
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+            elif is_head:
+                message = {**message, "body": b""}
             await send(message)
 
         begin_request(request_id.decode())
         begun = time.perf_counter()
-        scope = {**scope, "path": _canonical_path(scope)}
+        asked = "GET" if is_head else method
+        scope = {**scope, "method": asked, "path": _canonical_path(scope)}
         try:
             bounded = self._admit(scope, receive)
             await self._app(scope, bounded, send_with_id)
@@ -82,9 +87,9 @@ class Edge:
                 await _refuse(send_with_id, error)
         finally:
             seconds = time.perf_counter() - begun
-            method = scope["method"] if scope["method"] in _METHODS else _UNKNOWN
-            self._observe(_route_of(scope), method, str(status or 500), seconds)
-            _tell(scope, status or 500, seconds)
+            label = method if method in _METHODS else _UNKNOWN
+            self._observe(_route_of(scope), label, str(status or 500), seconds)
+            _tell(scope, method, status or 500, seconds)
 
     def _admit(self, scope: Scope, receive: Receive) -> Receive:
         bounds = self._bounds()
@@ -153,11 +158,11 @@ def _body_too_large(bounds: Bounds) -> _Refused:
     return _Refused(413, f"the body is larger than {bounds.body_bytes} bytes")
 
 
-def _tell(scope: Scope, status: int, seconds: float) -> None:
+def _tell(scope: Scope, method: str, status: int, seconds: float) -> None:
     route, caller = scope.get("route"), scope["state"].get("caller")
     log(
         Action.REQUEST_ANSWERED,
-        method=scope["method"],
+        method=method,
         # What is in the place of a name may be a secret.
         route=getattr(route, "path_format", None),
         status=status,

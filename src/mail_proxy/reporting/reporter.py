@@ -194,9 +194,12 @@ class ClientReporter:
         conversation = Conversation(
             self._db, self._tables, self._clock, channel, self._terms, self._metrics
         )
-        if await conversation.hold(tenant, self._stopping):
+        if await conversation.hold(tenant, self._latest, self._stopping):
             # What happened during the call found the tenant busy.
             self.new_events()
+
+    async def _latest(self, tenant_id: str) -> Tenant | None:
+        return (await self._directory.current()).tenants.get(tenant_id)
 
     async def _release_dead(self) -> None:
         """Call at once those whose caller was killed, instead of waiting for its claim to end."""

@@ -39,6 +39,9 @@ async def test_a_running_service_is_alive_ready_and_says_how_it_is(
 async def test_a_service_that_is_switched_off_says_so(idle: Client) -> None:
     status = await idle.ok("GET", "/status")
     assert (status["active"], status["scheduler_active"]) == (False, False)
+    ready = await idle.http.get("/ready")
+    assert (ready.status_code, int(ready.headers["Retry-After"])) == (503, 5)
+    assert ready.json()["error"] == "the dispatcher is switched off (scheduler_active)"
 
 
 async def test_before_the_lifespan_health_answers_and_the_rest_is_503(
