@@ -29,8 +29,11 @@ class AccountHealth:
 
     async def pause(
         self, account: Account, trouble: AccountTrouble, now: float, *, probe: bool
-    ) -> Row | None:
-        """The account's health, or None where it was saved since: then it gets a new chance."""
+    ) -> tuple[Row, int] | None:
+        """The account's health, and how many messages have waited too long for it.
+
+        None where it was saved since: then it gets a new chance.
+        """
         return await self._recorder.insist(self._pause, account, trouble, now, probe)
 
     def _pause(
@@ -40,12 +43,15 @@ class AccountHealth:
         trouble: AccountTrouble,
         now: float,
         probe: bool,
-    ) -> Row | None:
+    ) -> tuple[Row, int] | None:
         saved = self._tables.accounts.find(connection, tenant_id=account.tenant_id, pk=account.pk)
         if saved is None or saved["version"] != account.login.version:
             return None
         row = self._tables.health.trouble(connection, account.pk, trouble.reason, now, probe=probe)
         cutoff = now - self._longest_wait_seconds
+        given_up = 0
         if row["since_at"] <= cutoff:
-            self._tables.queue.fail_overdue(connection, account.pk, trouble.reason, cutoff, now)
-        return row
+            given_up = self._tables.queue.fail_overdue(
+                connection, account.pk, trouble.reason, cutoff, now
+            )
+        return row, given_up

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from mail_proxy.domain.tenant import Tenant
 from mail_proxy.errors import NotFound
 from mail_proxy.kit.clock import Clock
 from mail_proxy.reporting.pacing import after_answer, after_failure, is_due, put_off_seconds
 from mail_proxy.reporting.signing import call_id
 from mail_proxy.reporting.sync_client import Call, CallFailed, Report, ReportChannel
 from mail_proxy.sql import Connection, SqlDb
-from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.events import PendingEvent
 from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.wire.reports import SyncAnswer, report_entry, report_payload
 from mail_proxy.wire.sync_log import CallOutcome
 
 _MOST_IDS_IN_LOG = 20
+
+LatestTenant = Callable[[str], Awaitable[Tenant | None]]
 
 
 @dataclass(frozen=True)
@@ -52,50 +55,47 @@ class Conversation:
         self,
         db: SqlDb,
         tables: Tables,
-        directory: Directory,
         clock: Clock,
         channel: ReportChannel,
         terms: Terms,
+        metrics: MailMetrics,
     ) -> None:
         self._db = db
-        self._directory = directory
         self._sync = tables.tenant_sync
         self._events = tables.events
         self._sync_log = tables.sync_log
         self._clock = clock
         self._channel = channel
         self._terms = terms
+        self._metrics = metrics
 
-    async def hold(self, tenant_id: str, stopping: asyncio.Event) -> bool:
-        """Call the tenant if it is due and nobody else does; False when it was not called.
+    async def hold(self, tenant: Tenant, latest: LatestTenant, stopping: asyncio.Event) -> bool:
+        """Call ``tenant`` if it is due and nobody else does; False when it was not called.
 
         Goes on after a full batch, and where the answer or somebody else asked for the next
-        call at once, until ``stopping`` is set.
+        call at once, until ``stopping`` is set; each call goes to the ``latest`` address.
         """
         owner, now = self._terms.owner, self._clock.now()
-        sync = await self._db.write(self._sync.claim, tenant_id, owner, now, self._lease(now))
+        sync = await self._db.write(self._sync.claim, tenant.id, owner, now, self._lease(now))
         called = False
         while sync is not None:
+            if called:
+                tenant = await latest(tenant.id) or tenant
             now = self._clock.now()
             most = self._terms.batch_size
-            events = await self._db.read(self._events.unreported, tenant_id, now, most)
-            # Each time: a backlog takes hours, and then the old address may be somebody else's.
-            tenant = (await self._directory.current()).tenants.get(tenant_id)
-            if (
-                tenant is None
-                or stopping.is_set()
-                or not self._channel.reaches(tenant)
-                or not is_due(sync, now, bool(events), tenant.active)
-            ):
-                await self._db.write(self._sync.release, owner, tenant_id)
+            events = await self._db.read(self._events.unreported, tenant.id, now, most)
+            is_ready = self._channel.reaches(tenant) and not stopping.is_set()
+            if not is_ready or not is_due(sync, now, bool(events), tenant.active):
+                await self._db.write(self._sync.release, owner, tenant.id)
                 break
-            report = Report(call_id(events), now, _payload(tenant_id, events))
+            report = Report(call_id(events), now, _payload(tenant.id, events))
             begun = self._clock.monotonic()
             call = await self._channel.call(tenant, report)
             seconds = self._clock.monotonic() - begun
             called = True
-            self._tell(tenant_id, events, call.answer)
-            logged = {"at": now, "seconds": seconds, **_logged(tenant_id, events, call)}
+            self._tell(tenant.id, events, call.answer)
+            logged = {"at": now, "seconds": seconds, **_logged(tenant.id, events, call)}
+            self._metrics.sync_calls.of(tenant.id, logged["outcome"]).inc()
             sync = await self._db.write(self._record, sync, events, call.answer, logged)
         return called
 

@@ -6,6 +6,7 @@ import asyncio
 from functools import partial
 
 from mail_proxy.config import ProxyConfig
+from mail_proxy.domain.tenant import Tenant
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.liveness import has_ended, mark, process_space
@@ -22,6 +23,7 @@ from mail_proxy.sql import SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.tables import Tables
 from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.metrics import MailMetrics
 
 _CALL_SECONDS = 30.0
 _POLL_SECONDS = 1.0
@@ -54,6 +56,7 @@ class ClientReporter:
         config: ProxyConfig,
         clock: Clock,
         instance_id: str,
+        metrics: MailMetrics,
         report_delivery_callable: ReportCallable | None = None,
         *,
         call_seconds: float = _CALL_SECONDS,
@@ -71,6 +74,7 @@ class ClientReporter:
         self._directory = directory
         self._config = config
         self._clock = clock
+        self._metrics = metrics
         self._callable = report_delivery_callable
         self._call_seconds = call_seconds
         self._most_calls = most_calls
@@ -184,15 +188,18 @@ class ClientReporter:
             if len(self._calls) >= self._most_calls:
                 break
             if self._channel.reaches(tenant):
-                self._calls.start(tenant.id, partial(self._call, tenant.id, self._channel))
+                self._calls.start(tenant.id, partial(self._call, tenant, self._channel))
 
-    async def _call(self, tenant_id: str, channel: ReportChannel) -> None:
+    async def _call(self, tenant: Tenant, channel: ReportChannel) -> None:
         conversation = Conversation(
-            self._db, self._tables, self._directory, self._clock, channel, self._terms
+            self._db, self._tables, self._clock, channel, self._terms, self._metrics
         )
-        if await conversation.hold(tenant_id, self._stopping):
+        if await conversation.hold(tenant, self._latest, self._stopping):
             # What happened during the call found the tenant busy.
             self.new_events()
+
+    async def _latest(self, tenant_id: str) -> Tenant | None:
+        return (await self._directory.current()).tenants.get(tenant_id)
 
     async def _release_dead(self) -> None:
         """Call at once those whose caller was killed, instead of waiting for its claim to end."""
