@@ -55,7 +55,7 @@ class Lease:
     async def keep(self, *, anew: bool = False) -> int:
         """Take or prolong the lease and give back what nobody sends any more; returns how many.
 
-        Where it turns out that others have taken it away, it is not ``valid`` any more.
+        Where others have taken it away, or it has run out meanwhile, it is not ``valid`` then.
         ``anew``: it was not valid, and everything was broken off. It comes back under a new id:
         what was claimed before belongs to others, and what is still claimed is given back too.
         """
@@ -66,8 +66,10 @@ class Lease:
             return 0
         if anew:
             log(Action.LEASE_LOST, dispatcher_id=self.dispatcher_id)
+        # Whoever has seen that it was over has broken off what only ``anew`` gives back.
+        is_too_late = bool(self.dispatcher_id) and not anew and not self.valid
         self.dispatcher_id, rescued = kept
-        self._valid_until = asked + self._seconds * (1 - _SAFETY)
+        self._valid_until = 0.0 if is_too_late else asked + self._seconds * (1 - _SAFETY)
         if rescued:
             log(Action.LEASE_RESCUED, messages=rescued)
         return rescued
