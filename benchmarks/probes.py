@@ -52,9 +52,7 @@ class Probes:
     def _one(self) -> Probe:
         time.sleep(self._pauses.uniform(*_PAUSES_SECONDS))
         number = next(self._numbers)
-        body = messages.call(
-            self._prefix, number, 1, 300, tenant_id="default", account_id="probes"
-        )
+        body = messages.call(self._prefix, number, 1, 300, tenant_id="default", account_id="probes")
         called_ns = time.monotonic_ns()
         self._proxy.add_messages(body, 1)
         answered_ns = time.monotonic_ns()

@@ -73,7 +73,7 @@ class MailProxy:
         self.pending = PendingCounts(self.door)
         self.intake = Intake(db, tables, self._directory, self._signals, clock, self.refusals)
         self.command_log = CommandLog(self.door, db, tables)
-        self.upkeep = Upkeep(self.door, db, tables, self._signals)
+        self.upkeep = Upkeep(self.door, db, tables, self._signals, clock)
         self._pool = connection_pool(config, clock)
         self.account_test = AccountTest(self.door, self._directory, SmtpSender(self._pool))
         name = uuid7()

@@ -86,7 +86,11 @@ async def test_removals(db: SqlDb, tables: Tables, account: str) -> None:
     work: list[tuple[Callable[..., Any], list[Any]]] = [
         (tables.messages.elsewhere, ["u", ["m1"]]),
         (tables.messages.remove_waiting_or_done, ["t", ["m1"]]),
-        (tables.queue.fail_orphans, ["gone", NOW]),
+        (tables.ended.of_account, [account, "gone", NOW, 10]),
+        (tables.ended.overdue, [account, "gone", NOW, NOW, 10]),
+        (tables.ended.orphaned, []),
+        (tables.messages.places, ["t", ("error", account), 10]),
+        (tables.messages.remove, [[account]]),
         (tables.messages.remove_of_tenant, ["t"]),
     ]
     for remove, arguments in work:

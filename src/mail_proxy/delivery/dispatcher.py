@@ -36,6 +36,8 @@ from mail_proxy.telemetry.metrics import MailMetrics
 _log = logging.getLogger("mail_proxy.delivery")
 _MOST_CLAIMED = 2000
 _MOST_CLAIMED_BYTES = 100_000_000
+#: Messages that end in one transaction because their account has been away for too long.
+_OVERDUE_AT_ONCE = 500
 #: After ``shutdown_timeout``, for the outcomes of what was broken off.
 _LAST_WRITES_SECONDS = 5.0
 
@@ -345,6 +347,11 @@ class Dispatcher:
                 waiting, trouble, row["retry_at"], row["since_at"], now
             )
             await self._record(waiting, change)
+        cutoff = now - self._settlement.longest_wait_seconds
+        if row["since_at"] <= cutoff:
+            overdue = (account.pk, trouble.reason, cutoff, now, _OVERDUE_AT_ONCE)
+            while await self._recorder.insist(self._tables.ended.overdue, *overdue):
+                continue
 
     def _pause_account(
         self,
@@ -358,11 +365,7 @@ class Dispatcher:
         saved = self._tables.accounts.find(connection, tenant_id=account.tenant_id, pk=account.pk)
         if saved is None or saved["version"] != account.login.version:
             return None
-        row = self._tables.health.trouble(connection, account.pk, trouble.reason, now, probe=probe)
-        cutoff = now - self._settlement.longest_wait_seconds
-        if row["since_at"] <= cutoff:
-            self._tables.queue.fail_overdue(connection, account.pk, trouble.reason, cutoff, now)
-        return row
+        return self._tables.health.trouble(connection, account.pk, trouble.reason, now, probe=probe)
 
     async def _record(self, message: ClaimedMessage, change: StateChange) -> None:
         if self._config.log_delivery_activity:

@@ -1,0 +1,60 @@
+"""Work on any number of rows, in transactions that leave room for others."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from sqlalchemy import Connection
+
+from mail_proxy.sql.db import SqlDb
+
+#: Others wait so long for a slice: little beside what they take themselves.
+_AIM_SECONDS = 0.05
+_FIRST, _LEAST, MOST_ROWS = 200, 50, 2000
+
+
+class Slices:
+    """Sizes slices so that each holds the database for about 50 ms, whatever a row costs, and
+    pauses after each as long as it took: half of the time is for others."""
+
+    def __init__(self, db: SqlDb, *, most: int = MOST_ROWS) -> None:
+        self._db = db
+        self._most = most
+        #: Rows of the next slice.
+        self.size = min(_FIRST, most)
+
+    async def all(self, work: Callable[[Connection, int], int]) -> int:
+        """Call ``work(connection, at_most)`` until nothing is left for it; returns how many."""
+        done = 0
+        while True:
+            size = self.size
+            count = await self.one(work, size)
+            done += count
+            if count < size:
+                return done
+
+    async def one(self, work: Callable[..., int], *arguments: object) -> int:
+        """``work(connection, *arguments)``, about ``size`` rows, in a transaction of its own."""
+        timing = _Timing(work)
+        done = await self._db.write(timing, *arguments)
+        best = int(self.size * _AIM_SECONDS / max(timing.seconds, 0.001))
+        self.size = min(max(_LEAST, min(best, 2 * self.size)), self._most)
+        # With the commit, which may be shared with others.
+        await asyncio.sleep(time.perf_counter() - timing.began)
+        return done
+
+
+class _Timing:
+    """Notes when work began, which is after its turn came, and how long it took."""
+
+    def __init__(self, work: Callable[..., int]) -> None:
+        self._work = work
+        self.began = self.seconds = 0.0
+
+    def __call__(self, connection: Connection, *arguments: object) -> int:
+        self.began = time.perf_counter()
+        done = self._work(connection, *arguments)
+        self.seconds = time.perf_counter() - self.began
+        return done
