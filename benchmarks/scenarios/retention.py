@@ -30,6 +30,7 @@ def retention(bench: Bench) -> list[Figure]:
     )
     quiet: list[Probe] = []
     beside: list[Probe] = []
+    early = 0
     rates: dict[str, list[float]] = {"alone": [], "beside": [], "removed": []}
     with _filled(bench, size) as (proxy, sink, single):
         probes = Probes(bench, proxy, single)
@@ -39,6 +40,7 @@ def retention(bench: Bench) -> list[Figure]:
             call = BackgroundCall(proxy, "POST", *_cleanup(number))
             beside += probes.some(_PROBES)
             rates["beside"].append(_drain(bench, proxy, sink, f"beside{number}"))
+            early += not call.runs
             probes.during(call)
             removed = json.loads(call.finish())["removed"]
             rates["removed"].append(removed / call.seconds)
@@ -54,6 +56,7 @@ def retention(bench: Bench) -> list[Figure]:
                 ("removed", "removed"),
             )
         ),
+        Figure("rounds in which it was through before the drain", early),
         Figure("drain, ratio", statistics.median(ratios), "", Bound(">=", 0.8), runs=ratios),
     ]
 
