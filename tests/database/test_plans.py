@@ -10,7 +10,7 @@ from tests.database.plans import plans, whole_scans
 from tests.database.test_queue import NOW, claim, make_account, new, register
 
 from mail_proxy.domain.limits import RateLimit
-from mail_proxy.sql import SqlDb, schema
+from mail_proxy.sql import Connection, SqlDb, schema
 from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables, listing
 from mail_proxy.sql.tables.listing import MessageFilter
@@ -69,6 +69,26 @@ async def test_claims_and_what_they_look_at(db: SqlDb, tables: Tables, account: 
     assert (
         await scans(db, lambda c: of(c, minute, {"t": (RateLimit(3600, 9),)}, NOW, lock=True)) == []
     )
+
+
+@pytest.mark.parametrize("priority", [0, 2])
+async def test_a_claim_reads_no_more_than_it_takes(
+    db: SqlDb, tables: Tables, priority: int
+) -> None:
+    """It comes in order from an index, also by statistics of a time when nothing waited."""
+    account = await make_account(db, tables)
+    await db.write(tables.messages.add, [new(account, f"m{i}") for i in range(1000)])
+    await db.write(_finished_and_analyzed)
+    messages = [new(account, f"waits{i}", priority=priority) for i in range(500)]
+    await db.write(tables.messages.add, messages)
+    for plan in await plans(db, tables.queue.due, [account], priority, NOW, 10):
+        assert "Sort" not in plan, plan
+        assert "TEMP B-TREE" not in plan, plan
+
+
+def _finished_and_analyzed(connection: Connection) -> None:
+    connection.exec_driver_sql("UPDATE message SET state = 'sent'")
+    connection.exec_driver_sql("ANALYZE message")
 
 
 async def test_leases(db: SqlDb, tables: Tables, account: str) -> None:
