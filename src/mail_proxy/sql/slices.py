@@ -22,10 +22,18 @@ class Slices:
     rows a slice has at most.
     """
 
-    def __init__(self, db: SqlDb, *, share: float = 0.5, most: int = MOST_ROWS) -> None:
+    def __init__(
+        self,
+        db: SqlDb,
+        *,
+        share: float = 0.5,
+        most: int = MOST_ROWS,
+        seconds: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._db = db
         self._pauses = 1 / share - 1
         self._most = most
+        self._seconds = seconds
         #: Rows of the next slice.
         self.size = min(_FIRST, most)
 
@@ -41,24 +49,25 @@ class Slices:
 
     async def one(self, work: Callable[..., int], *arguments: object) -> int:
         """``work(connection, *arguments)``, about ``size`` rows, in a transaction of its own."""
-        timing = _Timing(work)
+        timing = _Timing(work, self._seconds)
         done = await self._db.write(timing, *arguments)
         best = int(self.size * _AIM_SECONDS / max(timing.seconds, 0.001))
         self.size = min(max(_LEAST, min(best, 2 * self.size)), self._most)
         # With the commit, which may be shared with others.
-        await asyncio.sleep((time.perf_counter() - timing.began) * self._pauses)
+        await asyncio.sleep((self._seconds() - timing.began) * self._pauses)
         return done
 
 
 class _Timing:
     """Notes when work began, which is after its turn came, and how long it took."""
 
-    def __init__(self, work: Callable[..., int]) -> None:
+    def __init__(self, work: Callable[..., int], seconds: Callable[[], float]) -> None:
         self._work = work
+        self._seconds = seconds
         self.began = self.seconds = 0.0
 
     def __call__(self, connection: Connection, *arguments: object) -> int:
-        self.began = time.perf_counter()
+        self.began = self._seconds()
         done = self._work(connection, *arguments)
-        self.seconds = time.perf_counter() - self.began
+        self.seconds = self._seconds() - self.began
         return done
