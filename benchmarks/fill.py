@@ -158,7 +158,8 @@ class _Filling:
         created = f"{finished_since} + (i - {first}) * {history}"
         self._messages(first, end, "sent", created, size.accounts)
         created = f"{self._now - 3600} + (i - {end}) * 0.001"
-        self._messages(end, end + size.waiting, "pending", created, size.senders)
+        senders = min(size.senders, size.accounts)
+        self._messages(end, end + size.waiting, "pending", created, senders)
         for statement in indexes.values():
             self._target.run(statement)
 

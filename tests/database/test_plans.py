@@ -72,22 +72,31 @@ async def test_claims_and_what_they_look_at(db: SqlDb, tables: Tables, account: 
 
 
 @pytest.mark.parametrize("priority", [0, 2])
+@pytest.mark.parametrize("waited", [0, 5])
 async def test_a_claim_reads_no_more_than_it_takes(
-    db: SqlDb, tables: Tables, priority: int
+    db: SqlDb, tables: Tables, priority: int, waited: int
 ) -> None:
-    """It comes in order from an index, also by statistics of a time when nothing waited."""
-    account = await make_account(db, tables)
-    await db.write(tables.messages.add, [new(account, f"m{i}") for i in range(1000)])
-    await db.write(_finished_and_analyzed)
-    messages = [new(account, f"waits{i}", priority=priority) for i in range(500)]
-    await db.write(tables.messages.add, messages)
-    for plan in await plans(db, tables.queue.due, [account], priority, NOW, 10):
+    """It comes in order from an index, also by statistics of a time when ``waited`` messages, or
+    none, waited for each account: there may be a million now."""
+    accounts = [await make_account(db, tables, account=f"a{i}") for i in range(100)]
+    for account in accounts:
+        few = [new(account, f"{account}{i}", priority=priority) for i in range(waited + 10)]
+        await db.write(tables.messages.add, few)
+    await db.write(_finished_but, waited)
+    await db.write(tables.messages.add, [new(accounts[0], f"m{i}") for i in range(500)])
+    for plan in await plans(db, tables.queue.due, accounts[:3], priority, NOW, 50, scans=True):
         assert "Sort" not in plan, plan
         assert "TEMP B-TREE" not in plan, plan
 
 
-def _finished_and_analyzed(connection: Connection) -> None:
-    connection.exec_driver_sql("UPDATE message SET state = 'sent'")
+def _finished_but(connection: Connection, waited: int) -> None:
+    """All but ``waited`` messages of each account; then look at what there is."""
+    statement = (
+        "UPDATE message SET state = 'sent' WHERE pk NOT IN (SELECT pk FROM (SELECT pk, "
+        "row_number() OVER (PARTITION BY account_pk ORDER BY pk) AS place FROM message) AS placed "
+        f"WHERE place <= {waited})"
+    )
+    connection.exec_driver_sql(statement)
     connection.exec_driver_sql("ANALYZE message")
 
 
