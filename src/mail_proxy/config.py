@@ -188,7 +188,11 @@ class ProxyConfig(_Group):
         "INFO", description="Least level that is logged."
     )
     log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")
-    log_delivery_activity: bool = Field(False, description="One log line per delivery attempt.")
+    log_delivery_activity: bool = Field(
+        False,
+        description="A log line for each message that is queued, sent, deferred, given up, "
+        "reported.",
+    )
     attachment_base_url: str | None = Field(
         None, description="Attachment endpoint for tenants without a URL."
     )
@@ -203,6 +207,11 @@ class ProxyConfig(_Group):
     @classmethod
     def _upper(cls, value: Any) -> Any:
         return value.upper() if isinstance(value, str) else value
+
+    @property
+    def least_level(self) -> str:
+        """``log_level``, or what ``debug`` makes of it."""
+        return "DEBUG" if self.debug else self.log_level
 
     @property
     def retry_strategy(self) -> RetryStrategy:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from contextlib import AsyncExitStack
 from types import TracebackType
@@ -35,12 +34,12 @@ from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.migrations import upgrade
 from mail_proxy.sql.notices import Notices
 from mail_proxy.sql.tables import Tables
+from mail_proxy.telemetry.log import Action, log
 from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.wire.service import Status, program_version
 from mail_proxy.workers.link import Orders
 from mail_proxy.workers.supervisor import WorkerProcesses
 
-_log = logging.getLogger("mail_proxy.proxy")
 #: Notices to the other hosts.
 _MESSAGES_DUE, _DIRECTORY_CHANGED, _RUN_NOW = "messages", "directory", "run-now:"
 
@@ -71,7 +70,15 @@ class MailProxy:
         self.refusals = Refusals(db, tables, clock)
         self.door = Door(db, tables, self._directory, config, self._signals, clock, self.refusals)
         self.pending = PendingCounts(self.door)
-        self.intake = Intake(db, tables, self._directory, self._signals, clock, self.refusals)
+        self.intake = Intake(
+            db,
+            tables,
+            self._directory,
+            self._signals,
+            clock,
+            self.refusals,
+            tells_messages=config.log_delivery_activity,
+        )
         self.command_log = CommandLog(self.door, db, tables)
         self.upkeep = Upkeep(self.door, db, tables, self._signals, clock)
         self._pool = connection_pool(config, clock)
@@ -137,7 +144,7 @@ class MailProxy:
         if self._stopped:
             return
         self._stopped = True
-        _log.info("action=proxy.stopping")
+        log(Action.PROXY_STOPPING)
         await self._notices.stop()
         await self.intake.drained()
         if self._delivers:
@@ -149,7 +156,7 @@ class MailProxy:
         await self._pool.close_all()
         await self._db.close()
         self.metrics.close()
-        _log.info("action=proxy.stopped")
+        log(Action.PROXY_STOPPED)
 
     @property
     def queue(self) -> QueueConfig:
@@ -216,7 +223,7 @@ class MailProxy:
         if self.config.scheduler_active:
             self._reporter.start()
         self._notices.start()
-        _log.info("action=proxy.started database=%s", self._db.adapter.name)
+        log(Action.PROXY_STARTED, database=self._db.adapter.name)
 
     def _delivering(self, key: bytes) -> DeliveryEngine | WorkerProcesses:
         count, told = self.config.concurrency.workers, self._reporter.new_events
@@ -277,7 +284,7 @@ class MailProxy:
 def _prepare(db: SqlDb, tables: Tables, config: ProxyConfig, key: bytes, now: float) -> None:
     before, after = upgrade(db, key=key)
     if before != after:
-        _log.info("action=schema.upgraded from=%s to=%s", before, after)
+        log(Action.SCHEMA_UPGRADED, before=before, after=after)
     db.write_now(_first_rows, tables, config.name, now)
 
 

@@ -23,7 +23,7 @@ def create_app(config: ProxyConfig | None = None) -> FastAPI:
     def load() -> ProxyConfig:
         loaded = config or _from_environment()
         sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-        configure_logging(loaded)
+        configure_logging(loaded.least_level, loaded.log_format)
         return loaded
 
     return build_app(load)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 from sphinx.errors import ExtensionError
 from tests.docs.pages import ROOT
 
 from mail_proxy.config import settings
+from mail_proxy.telemetry.actions import Action, Fields
 from mail_proxy.telemetry.metrics import MailMetrics
 from reference_pages import RENDERERS, errors, fill, metrics, rest
 from reference_pages.settings import unused
@@ -72,6 +75,16 @@ def test_every_series_is_there() -> None:
     assert [name for name, *_ in metrics.series()] == names
     for name in names:
         assert f"| `{name}` |" in text
+
+
+def test_every_log_line_is_there_with_its_level_fields_and_meaning() -> None:
+    text = page("logs")
+    for action in Action:
+        fields = ", ".join(f"`{field}`" for field in action.fields)
+        level = logging.getLevelName(action.level).lower()
+        assert f"| `{action.word}` | {level} | {fields} | {action.sentence} |" in text
+    for field in Fields.__annotations__:
+        assert f"\n| `{field}` | " in text
 
 
 @pytest.mark.parametrize("name", RENDERERS)

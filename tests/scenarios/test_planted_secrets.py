@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,90 +15,24 @@ import pytest
 from sqlalchemy import inspect, text
 from sqlalchemy.engine import make_url
 from tests.scenarios.command_line import CommandLine
+from tests.scenarios.planted import USER, Content, Secret, Secrets, encoded, findings
 
-from mail_proxy.encryption import KEY_VARIABLE, generate_key
+from mail_proxy.encryption import KEY_VARIABLE
 from mail_proxy.sql import SqlDb
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 from mail_proxy.testing.sync_endpoint import Reply, SyncEndpoint
 
 _PATIENCE_SECONDS = 20.0
-_USER = "the-user"
-
-
-@dataclass(frozen=True)
-class Secret:
-    """``value`` is how its owner writes it; it holds what URLs and base64 spell differently."""
-
-    name: str
-    value: str
-
-    @property
-    def forms(self) -> dict[str, str]:
-        octets = self.value.encode()
-        forms = {
-            "raw": self.value,
-            "as in JSON": json.dumps(self.value)[1:-1],
-            "in a URL": quote(self.value, safe=""),
-            "in a form": quote(self.value),
-            "in hex": octets.hex(),
-            "AUTH PLAIN": encoded(f"\0{_USER}\0{self.value}".encode()),
-            "basic": encoded(f"{_USER}:{self.value}".encode()),
-        }
-        # Wherever it begins within a longer text, base64 spells it in one of three ways.
-        for start in range(3):
-            begin, end = -(-start * 4 // 3), (start + len(octets)) * 4 // 3
-            forms[f"base64 {start}"] = encoded(b"\0" * start + octets)[
-                begin + bool(start) : end - 1
-            ]
-        return forms
-
-
-def encoded(octets: bytes) -> str:
-    return base64.b64encode(octets).decode()
-
-
-def planted(name: str) -> Secret:
-    return Secret(name, f"planted/{name} +ü&{name[::-1]}=?")
-
-
-@dataclass
-class Planted:
-    """One secret of each kind."""
-
-    smtp_password: Secret = field(default_factory=lambda: planted("smtp-password"))
-    imap_password: Secret = field(default_factory=lambda: planted("imap-password"))
-    bearer_token: Secret = field(default_factory=lambda: planted("bearer-token"))
-    basic_password: Secret = field(default_factory=lambda: planted("basic-password"))
-    signing_secret: Secret = field(
-        default_factory=lambda: Secret(
-            "signing-secret", "whsec_planted+signing/secret+of+the+tenant"
-        )
-    )
-    next_signing_secret: Secret = field(
-        default_factory=lambda: Secret(
-            "next-signing-secret", "whsec_planted+next/signing+secret/once"
-        )
-    )
-    admin_token: Secret = field(
-        default_factory=lambda: Secret("admin-token", "planted-admin-token-of-the-instance")
-    )
-    encryption_key: Secret = field(default_factory=lambda: Secret("key", generate_key()))
-    database_password: Secret = field(
-        default_factory=lambda: Secret("database-password", "plantedDatabasePassword")
-    )
-    tenant_key: Secret | None = None
-
-    def __iter__(self) -> Any:
-        yield from (secret for secret in vars(self).values() if secret is not None)
 
 
 class House:
     """The running service as its administrator calls it; keeps all that it answers."""
 
-    def __init__(self, http: httpx.AsyncClient, secrets: Planted) -> None:
+    def __init__(self, http: httpx.AsyncClient, secrets: Secrets) -> None:
         self._http = http
         self._secrets = secrets
         self.answers: list[str] = []
+        self.metrics = self.audit = ""
 
     async def call(
         self, method: str, path: str, body: Any = None, *, token: str | None = None
@@ -151,7 +83,7 @@ class House:
 async def test_planted_secrets_are_found_nowhere(
     log_format: str, mail_proxy: CommandLine, database_url: str
 ) -> None:
-    secrets = Planted()
+    secrets, content = Secrets(), Content()
     url = database_url
     if url.startswith("postgresql"):
         url = make_url(url).set(password=secrets.database_password.value).render_as_string(False)
@@ -161,37 +93,38 @@ async def test_planted_secrets_are_found_nowhere(
         "GMP_LOG_FORMAT": log_format,
         "GMP_LOG_DELIVERY_ACTIVITY": "true",
         "GMP_API_TOKEN": secrets.admin_token.value,
+        "GMP_CLIENT_SYNC_TOKEN": secrets.instance_token.value,
         KEY_VARIABLE: secrets.encryption_key.value,
     }
     async with serving(mail_proxy, secrets, environ) as house:
-        users = {_USER: secrets.smtp_password.value}
+        users = {USER: secrets.smtp_password.value}
         async with ScriptedSmtpServer(users=users) as smtp, SyncEndpoint() as endpoint:
             await use(house, secrets, smtp, endpoint)
             await misuse(house, secrets)
+            await quote_mails(house, smtp, secrets, content)
         await ask_everything(house)
         while_running = await asyncio.to_thread(stored, database_url)
+    log = mail_proxy.instance("shop").log_file.read_text()
+    told = {"log": log, "metrics": house.metrics, "audit log": house.audit}
     places = {
+        **told,
         "answers": "\n".join(house.answers),
-        "log": mail_proxy.instance("shop").log_file.read_text(),
         "database, running": while_running,
         "database, stopped": stored(database_url),
     }
-    assert "account.paused" in places["log"]
-    assert "report.failed" in places["log"]
-    assert "whsec" not in places["log"]
-    found = [
-        f"{secret.name}, {form}, in {place}: ...{text[max(0, at - 80) : at + 80]!r}..."
-        for place, text in places.items()
-        for secret in secrets
-        for form, spelled in secret.forms.items()
-        if (at := text.find(spelled)) >= 0
-    ]
+    for action in ("account.paused", "report.failed", "message.error", "request.answered"):
+        assert action in log
+    assert "whsec" not in log
+    assert 'gmp_sent_total{account_id="smtp",tenant_id="acme"}' in house.metrics
+    assert '"accounts.save"' in house.audit
+    assert content.body.value in places["database, stopped"], "it would be found"
+    found = [*findings(secrets, places), *findings(content, told)]
     assert not found, "\n".join(found)
 
 
 @asynccontextmanager
 async def serving(
-    mail_proxy: CommandLine, secrets: Planted, environ: dict[str, str]
+    mail_proxy: CommandLine, secrets: Secrets, environ: dict[str, str]
 ) -> AsyncIterator[House]:
     words = ("start", "shop", "--port", "0", "--background")
     started = await asyncio.to_thread(mail_proxy, *words, **environ)
@@ -201,13 +134,15 @@ async def serving(
         house = House(http, secrets)
         house.answers += [started.stdout, started.stderr]
         yield house
+    log = await asyncio.to_thread(mail_proxy, "shop", "log", "--json", **environ)
+    house.audit += log.stdout
     stopped = await asyncio.to_thread(mail_proxy, "stop", "shop")
     shown = await asyncio.to_thread(mail_proxy, "status", "shop", "--json", **environ)
     house.answers += [stopped.stdout, stopped.stderr, shown.stdout, shown.stderr]
 
 
 async def use(
-    house: House, secrets: Planted, smtp: ScriptedSmtpServer, endpoint: SyncEndpoint
+    house: House, secrets: Secrets, smtp: ScriptedSmtpServer, endpoint: SyncEndpoint
 ) -> None:
     """Good calls, and servers that repeat what they were told."""
     secrets.tenant_key = await house.new_tenant(tenant(secrets, endpoint.url))
@@ -246,7 +181,7 @@ async def use(
     await house.until(ended)
     await house.called(endpoint, 5)
     assert endpoint.calls[0].headers["authorization"].startswith("Bearer planted/")
-    basic = {"method": "basic", "user": _USER, "password": secrets.basic_password.value}
+    basic = {"method": "basic", "user": USER, "password": secrets.basic_password.value}
     changes = {"client_auth": basic, "signing_secret": secrets.next_signing_secret.value}
     await house.ok("PUT", "/tenant/acme", changes)
     await house.called(endpoint, len(endpoint.calls) + 1)
@@ -254,26 +189,30 @@ async def use(
     assert endpoint.calls[-1].headers["authorization"] == f"Basic {expected}"
 
 
-def tenant(secrets: Planted, url: str) -> dict[str, Any]:
+def tenant(secrets: Secrets, url: str) -> dict[str, Any]:
     return {
         "id": "acme",
         "client_base_url": url,
         "client_auth": {"method": "bearer", "token": secrets.bearer_token.value},
         "signing_secret": secrets.signing_secret.value,
+        "large_file_config": {
+            "storage_url": f"s3://{USER}:{quote(secrets.storage_key.value, safe='')}@bucket",
+            "secret_access_key": secrets.storage_key.value,
+        },
     }
 
 
-def account(secrets: Planted, port: int) -> dict[str, Any]:
+def account(secrets: Secrets, port: int) -> dict[str, Any]:
     return {
         "tenant_id": "acme",
         "id": "smtp",
         "host": "127.0.0.1",
         "port": port,
         "tls": "none",
-        "user": _USER,
+        "user": USER,
         "password": secrets.smtp_password.value,
         "imap_host": "127.0.0.1",
-        "imap_user": _USER,
+        "imap_user": USER,
         "imap_password": secrets.imap_password.value,
     }
 
@@ -283,7 +222,7 @@ def message(id_: str, **fields: Any) -> dict[str, Any]:
     return {"id": id_, "tenant_id": "acme", "account_id": "smtp", **known, **fields}
 
 
-async def misuse(house: House, secrets: Planted) -> None:
+async def misuse(house: House, secrets: Secrets) -> None:
     """Bad calls that hold secrets, in the right places and in wrong ones."""
     assert secrets.tenant_key is not None
     known = account(secrets, 25)
@@ -315,7 +254,7 @@ async def misuse(house: House, secrets: Planted) -> None:
             body = {"id": "acme", "client_auth": auth}
             assert (await house.call("POST", "/tenant", body)).status_code == 422
             assert (await house.call("PUT", "/tenant/acme", body)).status_code == 422
-        url = f"http://{_USER}:{quote(value, safe='')}@127.0.0.1"
+        url = f"http://{USER}:{quote(value, safe='')}@127.0.0.1"
         for body in ({"signing_secret": f"{value}\r\n"}, {"client_base_url": url}):
             assert (await house.call("PUT", "/tenant/acme", body)).status_code == 422
         wrong = quote(f"{value}x")
@@ -325,15 +264,53 @@ async def misuse(house: House, secrets: Planted) -> None:
     await house.call("POST", "/commands/add-messages", {"messages": [message("m3", extra=key)]})
 
 
+async def quote_mails(
+    house: House, smtp: ScriptedSmtpServer, secrets: Secrets, content: Content
+) -> None:
+    """Mails that are refused, here and by a server that repeats what it was sent."""
+    said = {"subject": content.subject.value, "body": content.body.value}
+    repeats = f"{content.subject.value} {content.body.value}"
+    for number, reply in enumerate(("550 5.7.1 spam", "530 5.7.0 not you", "250 2.0.0 taken")):
+        smtp.forget_script()
+        smtp.on("end of data", f"{reply}: {repeats}", times=1)
+        await house.ok("POST", "/account", account(secrets, smtp.port))
+        mail = message(f"quoted-{number}", **said)
+        await house.ok("POST", "/commands/add-messages", {"messages": [mail]})
+        await house.in_state(f"quoted-{number}", ("error", "deferred", "sent")[number])
+    attached = {"filename": "a.txt", "content": encoded(content.attachment.value.encode())}
+    for broken in (
+        {**said, "attachments": [attached]},
+        {**said, "content_type": content.body.value},
+        {**said, "from": content.body.value, "to": [content.subject.value]},
+        {**said, "headers": {"Subject": content.subject.value}},
+        {**said, content.body.value: 1},
+        {**said, "account_id": "none"},
+    ):
+        answer = await house.call(
+            "POST", "/commands/add-messages", {"messages": [message("m4", **broken)]}
+        )
+        assert answer.status_code == 400, answer.text
+    stranger = {"tenant_id": "default", **said, "attachments": []}
+    body = {"messages": [message("m5", **stranger)]}
+    assert secrets.tenant_key is not None
+    answer = await house.call(
+        "POST", "/commands/add-messages", body, token=secrets.tenant_key.value
+    )
+    assert answer.status_code == 403
+
+
 async def ask_everything(house: House) -> None:
     """Whatever can be read."""
+    house.metrics = (await house.call("GET", "/metrics")).text
+    house.audit = (await house.call("GET", "/command-log/export")).text
     for path in (
-        *("/metrics", "/status", "/health", "/ready", "/openapi.json", "/tenants"),
+        *("/status", "/health", "/ready", "/openapi.json", "/tenants", "/tenants/sync-status"),
+        *("/instance", "/command-log?limit=1000", "/tenant/acme/sync-log"),
         *("/tenant/acme", "/accounts?tenant_id=acme", "/account/smtp?tenant_id=acme"),
         *("/messages?tenant_id=acme", "/messages/m1?tenant_id=acme", "/messages/m2?tenant_id=acme"),
         *("/messages/m1/events?tenant_id=acme", "/messages/m2/events?tenant_id=acme"),
     ):
-        await house.ok("GET", path) if path != "/metrics" else await house.call("GET", path)
+        await house.ok("GET", path)
 
 
 def stored(database_url: str) -> str:
@@ -357,3 +334,13 @@ def stored(database_url: str) -> str:
         return "\n".join([*rows, *files])
     finally:
         db.dispose()
+
+
+@pytest.mark.parametrize("before", ["", "x", "xy", "xyz"])
+@pytest.mark.parametrize("secret", [*Secrets(), *Content()], ids=lambda secret: secret.name)
+def test_a_secret_would_be_found(secret: Secret, before: str) -> None:
+    for form, spelled in secret.forms.items():
+        assert findings([secret], {"log": f"action=x reason={before}{spelled}"}), form
+    longer = encoded(f"{before}{secret.value} and more".encode())
+    assert findings([secret], {"log": longer})
+    assert not findings([secret], {"log": secret.value[:-1]})

@@ -13,13 +13,14 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
-from reference_pages import errors, metrics, rest, settings
+from reference_pages import errors, logs, metrics, rest, settings
 
 RENDERERS: dict[str, Callable[[], str]] = {
     "settings": settings.render,
     "rest": rest.render,
     "errors": errors.render,
     "metrics": metrics.render,
+    "logs": logs.render,
 }
 _PLACE = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 

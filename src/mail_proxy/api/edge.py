@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from urllib.parse import quote, unquote_to_bytes
 import orjson
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mail_proxy.telemetry.log import Action, begin_request, log
 
 _ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 #: As much as usual servers take for the whole head of a request.
@@ -50,22 +53,26 @@ class Edge:
         given = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"")
         request_id = given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex.encode()
         scope.setdefault("state", {})["request_id"] = request_id.decode()
-        started = False
+        status: int | None = None
 
         async def send_with_id(message: Message) -> None:
-            nonlocal started
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
+                status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
             await send(message)
 
+        begin_request(request_id.decode())
+        begun = time.perf_counter()
         scope = {**scope, "path": _canonical_path(scope)}
         try:
             bounded = self._admit(scope, receive)
             await self._app(scope, bounded, send_with_id)
         except _Refused as error:
-            if not started:
+            if status is None:
                 await _refuse(send_with_id, error)
+        finally:
+            _tell(scope, status or 500, time.perf_counter() - begun)
 
     def _admit(self, scope: Scope, receive: Receive) -> Receive:
         bounds = self._bounds()
@@ -123,6 +130,20 @@ def _bounded(receive: Receive, bounds: Bounds) -> Receive:
 
 def _body_too_large(bounds: Bounds) -> _Refused:
     return _Refused(413, f"the body is larger than {bounds.body_bytes} bytes")
+
+
+def _tell(scope: Scope, status: int, seconds: float) -> None:
+    route, caller = scope.get("route"), scope["state"].get("caller")
+    log(
+        Action.REQUEST_ANSWERED,
+        method=scope["method"],
+        # What is in the place of a name may be a secret.
+        route=getattr(route, "path_format", None),
+        status=status,
+        milliseconds=seconds * 1000,
+        actor=getattr(caller, "actor", None),
+        address=getattr(caller, "address", None),
+    )
 
 
 async def _refuse(send: Send, error: _Refused) -> None:

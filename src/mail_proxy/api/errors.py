@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -14,9 +13,9 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from mail_proxy.errors import DatabaseUnavailable, MailProxyError, TooManyRequests
+from mail_proxy.telemetry.log import Action, log
 from mail_proxy.wire.fields import field_name, printable
 
-_log = logging.getLogger("mail_proxy.api")
 _LONGEST_SHOWN_VALUE = 200
 # Also with blanks or slashes in it: rather too much is hidden than a password shown.
 _LOGIN_IN_URL = re.compile(r"//.*@", re.DOTALL)
@@ -45,13 +44,13 @@ async def known(request: Request, error: Exception) -> Response:
     if isinstance(error, TooManyRequests):
         return answer(429, error.message, retry_after=error.retry_after_seconds)
     if isinstance(error, DatabaseUnavailable):
-        _log.warning("action=request.unavailable request=%s reason=%s", _id_of(request), error)
+        log(Action.REQUEST_UNAVAILABLE, reason=error.message)
         wait = error.retry_after_seconds
         return answer(503, "the database is not available just now", retry_after=wait)
     if error.http_status == 503:
         return answer(503, error.message, retry_after=1)
     if error.http_status >= 500:
-        _log.error("action=request.failed request=%s error=%s", _id_of(request), error)
+        log(Action.REQUEST_FAILED, exception=error)
         return answer(500, "internal error")
     return answer(error.http_status, error.message, error.detail)
 
@@ -99,9 +98,9 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
-    # Starlette raises the error again behind this answer, and the server logs its trace. The
+    # Starlette raises the error again behind this answer, and the server logs it as well. The
     # answer goes past the middleware that puts the request's id on all others.
-    _log.error("action=request.failed request=%s", _id_of(request))
+    log(Action.REQUEST_FAILED, exception=error)
     response = answer(500, "internal error")
     response.headers["X-Request-ID"] = _id_of(request)
     return response

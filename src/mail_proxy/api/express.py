@@ -34,6 +34,7 @@ class Express:
             and scope["method"] == "POST"
             and scope["path"] == scope.get("root_path", "") + self._route.path
         ):
+            scope["route"] = self._route
             response = await self._answer(Request(scope, receive))
             await response(scope, receive, send)
         else:

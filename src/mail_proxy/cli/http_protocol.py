@@ -10,6 +10,7 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mail_proxy.api.edge import MOST_HEADER_BYTES
+from mail_proxy.telemetry.log import Action, log
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -76,6 +77,7 @@ class BoundedHttp(HttpToolsProtocol):
             b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
             b"connection: close\r\nx-request-id: %b\r\n\r\n"
         )
-        request_id = uuid.uuid4().hex.encode()
-        self.transport.write(head % (status, len(body), request_id) + body)
+        request_id = uuid.uuid4().hex
+        log(Action.REQUEST_ANSWERED, request_id=request_id, status=int(status[:3]))
+        self.transport.write(head % (status, len(body), request_id.encode()) + body)
         self.transport.close()

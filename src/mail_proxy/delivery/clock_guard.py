@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.worker import Worker
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.tables.future_stamps import FutureStamps, after_all_events
+from mail_proxy.telemetry.log import Action, log
 
-_log = logging.getLogger("mail_proxy.clock")
 _LOOK_SECONDS = 1.0
 #: Less than this is what time services correct by themselves, and nobody notices.
 _TOLERANCE_SECONDS = 2.0
@@ -54,7 +53,7 @@ class ClockGuard:
         await asyncio.sleep(_LOOK_SECONDS)
         ahead = self._ahead()
         if ahead < self._known - _TOLERANCE_SECONDS:
-            _log.warning("action=clock.set_back seconds=%.0f", self._known - ahead)
+            log(Action.CLOCK_SET_BACK, seconds=self._known - ahead)
             await self._mend()
         self._known = ahead
 
@@ -67,7 +66,7 @@ class ClockGuard:
             rows += changed
         rows += await self._db.write(self._stamps.others, now, self._sync_interval)
         if rows:
-            _log.warning("action=clock.mended rows=%d", rows)
+            log(Action.CLOCK_MENDED, rows=rows)
         self._set_back()
 
     def _ahead(self) -> float:

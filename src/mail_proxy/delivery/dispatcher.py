@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from mail_proxy.config import ProxyConfig
+from mail_proxy.delivery import activity
 from mail_proxy.delivery.claiming import Capacity, Claim, Claimer
 from mail_proxy.delivery.lane import Lane
 from mail_proxy.delivery.lease import Lease
@@ -31,9 +31,9 @@ from mail_proxy.sql.directory import Directory, Snapshot
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.queue import ClaimedMessage, StateChange
+from mail_proxy.telemetry.log import Action, log
 from mail_proxy.telemetry.metrics import MailMetrics
 
-_log = logging.getLogger("mail_proxy.delivery")
 _MOST_CLAIMED = 2000
 _MOST_CLAIMED_BYTES = 100_000_000
 #: Messages that end in one transaction because their account has been away for too long.
@@ -63,6 +63,7 @@ class Dispatcher:
         self._config = config
         self._metrics = metrics
         self._clock = clock
+        self._tells_outcomes = config.log_delivery_activity
         self._counters = {
             MessageState.SENT: metrics.sent,
             MessageState.ERROR: metrics.errors,
@@ -128,13 +129,13 @@ class Dispatcher:
             async with asyncio.timeout(self._config.timing.shutdown_timeout):
                 await self._finished(lanes)
         except TimeoutError:
-            _log.warning("action=dispatcher.cut_short reason=shutdown_timeout")
+            log(Action.DISPATCHER_CUT_SHORT)
             await self._cut_short(lanes)
         await leasing.stop()  # not before: what is in flight has to stay ours
         try:
             await self._lease.give_up()
         except DatabaseUnavailable as error:
-            _log.warning("action=dispatcher.not_handed_back reason=%s", error)
+            log(Action.DISPATCHER_NOT_HANDED_BACK, reason=error.message)
 
     async def _finished(self, lanes: Sequence[Lane]) -> None:
         """Return once nothing is in flight and what became of it is written."""
@@ -149,7 +150,7 @@ class Dispatcher:
                 await self._finished(lanes)
         except TimeoutError:
             # The database is away: the mails of these outcomes will be sent again.
-            _log.error("action=dispatcher.unrecorded reason='the database does not answer'")
+            log(Action.DISPATCHER_UNRECORDED)
 
     async def _keep_lease(self) -> None:
         await self._lease_bell.wait(self._lease.next_step_seconds)
@@ -276,7 +277,7 @@ class Dispatcher:
         fault = await caught(self._deliver(lane, message))
         if fault is not None:
             # A fault of ours must neither lose the message nor keep it claimed for good.
-            _log.error("action=message.fault message=%s", message.id, exc_info=fault)
+            activity.tell_fault(lane.account.id, message, fault)
             failed = Deferred("internal error")
             await self._record(message, self._settlement.settle(message, failed, self._clock.now()))
 
@@ -319,7 +320,7 @@ class Dispatcher:
         if lane.probing:
             lane.probing = False
             await self._recorder.insist(self._tables.health.heal, lane.account.pk)
-            _log.info("action=account.healed account=%s", lane.account.id)
+            log(Action.ACCOUNT_HEALED, tenant_id=account.tenant_id, account_id=account.id)
             self.wake()
         now = self._clock.now()
         await self._record(message, self._settlement.settle(message, outcome, now))
@@ -335,13 +336,7 @@ class Dispatcher:
             await self._recorder.insist(self._tables.queue.release, messages)
             self.wake()
             return
-        _log.warning(
-            "action=account.paused account=%s stage=%s seconds=%.0f reason=%s",
-            account.id,
-            trouble.stage,
-            row["retry_at"] - now,
-            trouble.reason,
-        )
+        activity.tell_paused(account, trouble, row["retry_at"] - now)
         for waiting in messages:
             change = self._settlement.wait_for_account(
                 waiting, trouble, row["retry_at"], row["since_at"], now
@@ -368,26 +363,17 @@ class Dispatcher:
         return self._tables.health.trouble(connection, account.pk, trouble.reason, now, probe=probe)
 
     async def _record(self, message: ClaimedMessage, change: StateChange) -> None:
-        if self._config.log_delivery_activity:
-            _log.info(
-                "action=message.%s message=%s tenant=%s reason=%s",
-                change.state,
-                message.id,
-                message.tenant_id,
-                change.error,
-            )
-        self._count(message, change)
+        account = self._directory.snapshot.accounts.get(message.account_pk)
+        account_id = account.id if account else ""
+        self._counters[change.state].labels(message.tenant_id, account_id).inc()
+        if self._tells_outcomes:
+            activity.tell_outcome(account_id, message, change)
         await self._recorder.record(change)
 
     def _recorded(self, changes: Sequence[StateChange]) -> None:
         self._events_added()
         if any(change.state == MessageState.DEFERRED for change in changes):
             self._bell.ring()  # the next attempt may be the first thing that is due
-
-    def _count(self, message: ClaimedMessage, change: StateChange) -> None:
-        account = self._directory.snapshot.accounts.get(message.account_pk)
-        counter = self._counters[change.state]
-        counter.labels(message.tenant_id, account.id if account else "").inc()
 
 
 def _stands_still(tenant: Tenant, message: ClaimedMessage) -> bool:

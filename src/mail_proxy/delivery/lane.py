@@ -12,8 +12,6 @@ from mail_proxy.sql.tables.queue import ClaimedMessage
 
 _SMALLEST_CAPACITY = 20
 _LARGEST_CAPACITY = 500
-#: A lane that asks again sooner than this asks for too little at a time: a claim has its price.
-_SHORT_SUPPLY_SECONDS = 0.25
 #: A lane that runs low again sooner than this asks for too little: each claim has its price.
 _SHORT_SUPPLY_SECONDS = 0.25
 #: A message that lay here longer than this was claimed too early.
@@ -52,8 +50,6 @@ class Lane:
         self._crowded_until = 0.0
         self._size_in_hand = 0
         self._worked_at = -_LATELY_SECONDS
-        self._asked = False
-        self._asked_at = -_SHORT_SUPPLY_SECONDS
         self._asked = False
         self._asked_at = -_SHORT_SUPPLY_SECONDS
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 
 from mail_proxy.config import LONGEST_LEASE_SECONDS
@@ -12,8 +11,8 @@ from mail_proxy.kit.ids import uuid7
 from mail_proxy.kit.liveness import lives, process_space
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.tables.queue import MessageQueue
+from mail_proxy.telemetry.log import Action, log
 
-_log = logging.getLogger("mail_proxy.delivery")
 #: Stop sending this share of the lease before others may take over.
 _SAFETY = 0.2
 
@@ -64,7 +63,7 @@ class Lease:
         rescued = await self._db.write(self._keep, self._clock.now(), asked, anew)
         self._valid_until = asked + self._seconds * (1 - _SAFETY)
         if rescued:
-            _log.warning("action=lease.rescued messages=%d", rescued)
+            log(Action.LEASE_RESCUED, messages=rescued)
         return rescued
 
     async def give_up(self) -> int:
@@ -79,7 +78,7 @@ class Lease:
             self.dispatcher_id and self._queue.renew(connection, self.dispatcher_id, until)
         ):
             if self.dispatcher_id:
-                _log.warning("action=lease.lost dispatcher=%s", self.dispatcher_id)
+                log(Action.LEASE_LOST, dispatcher_id=self.dispatcher_id)
             fresh = uuid7()
             self._queue.register(connection, fresh, self._host, os.getpid(), now, until)
             self.dispatcher_id = fresh

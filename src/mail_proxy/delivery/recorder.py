@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -13,8 +12,8 @@ from mail_proxy.kit.batching import Batcher
 from mail_proxy.kit.worker import caught
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.tables.queue import MessageQueue, StateChange
+from mail_proxy.telemetry.log import Action, log
 
-_log = logging.getLogger("mail_proxy.delivery")
 Result = TypeVar("Result")
 _MOST_A_COMMIT = 512
 #: Every outcome that is not on disk is a mail that a crash would double: keep them few.
@@ -52,7 +51,7 @@ class OutcomeRecorder:
     async def _flush(self, changes: Sequence[StateChange]) -> Sequence[bool]:
         pks = await self._write(changes)
         if len(pks) < len(changes):
-            _log.warning("action=outcome.lost_claim messages=%d", len(changes) - len(pks))
+            log(Action.OUTCOME_LOST_CLAIM, messages=len(changes) - len(pks))
         if pks:
             self._recorded([change for change in changes if change.pk in pks])
         return [change.pk in pks for change in changes]
@@ -64,7 +63,7 @@ class OutcomeRecorder:
                 return await self._db.write(work, *arguments)
             except DatabaseUnavailable as error:
                 # The mails are out; what became of them must be kept until it can be written.
-                _log.warning("action=outcome.wait reason=%s", error)
+                log(Action.OUTCOME_WAITS, reason=error.message)
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _write(self, changes: Sequence[StateChange]) -> set[str]:
@@ -73,7 +72,7 @@ class OutcomeRecorder:
         if isinstance(result, set):
             return result
         if len(changes) == 1:
-            _log.error("action=outcome.fault change=%s", changes[0], exc_info=result)
+            _tell_fault(changes[0], result)
             return set()
         half = len(changes) // 2
         first = await self._write(changes[:half])
@@ -84,3 +83,13 @@ class OutcomeRecorder:
         attempts = [(c.account_pk, c.tenant_id, c.state_at) for c in changes if c.attempted]
         self._limiter.count(connection, attempts)
         return written
+
+
+def _tell_fault(change: StateChange, error: Exception) -> None:
+    log(
+        Action.OUTCOME_FAULT,
+        exception=error,
+        tenant_id=change.tenant_id,
+        message_pk=change.pk,
+        status=change.state,
+    )

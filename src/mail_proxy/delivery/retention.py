@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,8 +15,8 @@ from mail_proxy.sql.removal import Position, Removal
 from mail_proxy.sql.slices import Slices
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.ending import EndedMessages
+from mail_proxy.telemetry.log import Action, log
 
-_log = logging.getLogger("mail_proxy.retention")
 _MINUTE = 60.0
 _HOUR = 3600.0
 _DAY = 86_400.0
@@ -117,7 +116,7 @@ class Retention:
         await asyncio.sleep(duty.interval_seconds)
         rows = await duty.work()
         if rows:
-            _log.info("action=retention.done duty=%s rows=%d", duty.name, rows)
+            log(Action.RETENTION_DONE, duty=duty.name, rows=rows)
 
 
 def _end(

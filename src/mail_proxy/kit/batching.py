@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
@@ -41,7 +42,9 @@ class Batcher(Generic[Item, Result]):
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._task is None:
-            self._task = asyncio.create_task(self._run(), name=self._name)
+            # Of many callers: it must not go by what is known of the first (its request's id).
+            nobodys = contextvars.Context()
+            self._task = asyncio.create_task(self._run(), name=self._name, context=nobodys)
         return future
 
     async def drained(self) -> None:

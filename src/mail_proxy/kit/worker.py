@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from mail_proxy.errors import DatabaseUnavailable, WorkerEnded
+from mail_proxy.telemetry.log import Action, log
 
 Result = TypeVar("Result")
 
@@ -26,7 +26,6 @@ class Worker:
         self.name = name
         self._step = step
         self._task: asyncio.Task[None] | None = None
-        self._log = logging.getLogger(f"mail_proxy.{name}")
 
     @property
     def alive(self) -> bool:
@@ -53,9 +52,9 @@ class Worker:
                 pause = _FIRST_PAUSE_SECONDS
                 continue
             except (DatabaseUnavailable, WorkerEnded) as error:
-                self._log.warning("action=%s.wait reason=%s", self.name, error)
-            except Exception:  # noqa: BLE001 - every loop survives; this is the one place
-                self._log.exception("action=%s.failed retry_in=%.1fs", self.name, pause)
+                log(Action.LOOP_WAITS, loop=self.name, reason=error.message)
+            except Exception as error:  # noqa: BLE001 - every loop survives; this is the one place
+                log(Action.LOOP_FAILED, exception=error, loop=self.name, seconds=pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
@@ -69,7 +68,6 @@ class Jobs:
     def __init__(self, name: str) -> None:
         self.name = name
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._log = logging.getLogger(f"mail_proxy.{name}")
 
     def __len__(self) -> int:
         """How many jobs run."""
@@ -99,9 +97,9 @@ class Jobs:
         try:
             await job()
         except DatabaseUnavailable as error:
-            self._log.warning("action=%s.wait key=%r reason=%s", self.name, key, error)
-        except Exception:  # noqa: BLE001 - one job's error must not reach the others
-            self._log.exception("action=%s.failed key=%r", self.name, key)
+            log(Action.JOB_WAITS, loop=self.name, job=key, reason=error.message)
+        except Exception as error:  # noqa: BLE001 - one job's error must not reach the others
+            log(Action.JOB_FAILED, exception=error, loop=self.name, job=key)
 
 
 async def caught(work: Awaitable[Result]) -> Result | Exception:

@@ -23,6 +23,7 @@ from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.instance import directory_version
 from mail_proxy.sql.tables.messages import NewMessage, Stored
+from mail_proxy.telemetry.log import Action, log
 from mail_proxy.wire.messages import (
     AddMessagesOut,
     MessageIn,
@@ -74,7 +75,11 @@ class Intake:
         signals: Signals,
         clock: Clock,
         refusals: Refusals,
+        *,
+        tells_messages: bool = False,
     ) -> None:
+        """``tells_messages``: each one that is stored gets a line in the log."""
+        self._tells_messages = tells_messages
         self._db = db
         self._tables = tables
         self._directory = directory
@@ -152,6 +157,8 @@ class Intake:
             except (_Stale, ConstraintViolated):
                 continue  # an account or tenant went away in between; look again
             self._signals.messages_added(*_reached(calls, rows))
+            if self._tells_messages:
+                _tell_queued(calls, rows, stored, snapshot)
             return [
                 _answer(call, of_call, results)
                 for call, of_call, results in zip(calls, rows, stored, strict=True)
@@ -188,6 +195,25 @@ def _audit(call: _Call, stored: Sequence[NewMessage], now: float) -> Row:
     about = next(iter(call.tenants)) if len(call.tenants) == 1 else None
     payload = {"messages": [{"id": message.id} for message in stored]}
     return audit_row(call.caller, NAME, now, about, payload)
+
+
+def _tell_queued(
+    calls: Sequence[_Call],
+    rows: Sequence[Sequence[NewMessage | str]],
+    stored: Sequence[Sequence[Stored]],
+    snapshot: Snapshot,
+) -> None:
+    for call, of_call, results in zip(calls, rows, stored, strict=True):
+        messages = [row for row in of_call if isinstance(row, NewMessage)]
+        for message, result in zip(messages, results, strict=True):
+            if result == Stored.QUEUED:
+                log(
+                    Action.MESSAGE_QUEUED,
+                    request_id=call.caller.request_id,
+                    tenant_id=message.tenant_id,
+                    account_id=snapshot.accounts[message.account_pk].id,
+                    message_id=message.id,
+                )
 
 
 def _reached(

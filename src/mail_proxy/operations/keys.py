@@ -6,7 +6,6 @@ database has it. Whatever ends the work half way, the next start finds the key t
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 from dataclasses import dataclass
@@ -34,8 +33,7 @@ from mail_proxy.sql.keys import Progress, fits, reencrypt
 from mail_proxy.sql.migrations import current, head
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.instance import bump_directory
-
-_log = logging.getLogger("mail_proxy.keys")
+from mail_proxy.telemetry.log import Action, log
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,7 @@ def _of_broken_rotation(file: Path | None, db: SqlDb) -> bytes | None:
     if outside is None:
         _adopt(file)
     else:
-        _log.warning("action=key.outdated source=%s used=%s", outside, _pending(file))
+        log(Action.KEY_OUTDATED, source=outside, used=str(_pending(file)))
     return key
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import orjson
@@ -14,8 +13,8 @@ from mail_proxy.operations.audit import audit_row
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
+from mail_proxy.telemetry.log import Action, log
 
-_log = logging.getLogger("mail_proxy.access")
 #: Guessing must not fill the disk. At most 2400 entries a day for each actor: in the 90 days that
 #: they are kept by default some 50 MB, where the actor is everybody who fails to log in.
 _AT_ONCE = 1000
@@ -71,17 +70,12 @@ class Refusals:
             allowance.left_out = 0
         row = audit_row(caller, operation, self._clock.now(), tenant_id, _bounded(payload))
         row.update(status=error.http_status, error=reason)
-        _log.warning(
-            "action=call.refused status=%d actor=%s address=%s request=%s",
-            error.http_status,
-            caller.actor,
-            caller.address,
-            caller.request_id,
-        )
+        status = error.http_status
+        log(Action.CALL_REFUSED, status=status, actor=caller.actor, address=caller.address)
         try:
             await self._db.write(self._insert, row)
         except DatabaseUnavailable as unavailable:
-            _log.warning("action=refusal.lost reason=%s", unavailable)
+            log(Action.AUDIT_LOST, reason=unavailable.message)
 
     def _insert(self, connection: Connection, row: Row) -> None:
         self._tables.command_log.insert(connection, row)

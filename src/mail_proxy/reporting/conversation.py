@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,10 +17,10 @@ from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.events import PendingEvent
+from mail_proxy.telemetry.log import Action, log
 from mail_proxy.wire.reports import SyncAnswer, report_entry, report_payload
 from mail_proxy.wire.sync_log import CallOutcome
 
-_log = logging.getLogger("mail_proxy.reporting")
 _MOST_IDS_IN_LOG = 20
 
 
@@ -29,7 +28,8 @@ _MOST_IDS_IN_LOG = 20
 class Terms:
     """``claim_seconds`` must outlast a call and the transactions around it.
 
-    ``chance`` gives random numbers from 0 to 1.
+    ``chance`` gives random numbers from 0 to 1. ``tells_messages``: each one that is acknowledged
+    gets a line in the log.
     """
 
     owner: str
@@ -37,6 +37,7 @@ class Terms:
     interval_seconds: float
     batch_size: int
     chance: Callable[[], float] = random.random
+    tells_messages: bool = False
 
 
 class Conversation:
@@ -79,10 +80,38 @@ class Conversation:
             call = await self._channel.call(tenant, report)
             seconds = self._clock.monotonic() - begun
             called = True
-            _tell(tenant.id, events, call.answer)
+            self._tell(tenant.id, events, call.answer)
             logged = {"at": now, "seconds": seconds, **_logged(tenant.id, events, call)}
             sync = await self._db.write(self._record, sync, events, call.answer, logged)
         return called
+
+    def _tell(
+        self, tenant_id: str, events: Sequence[PendingEvent], answer: SyncAnswer | CallFailed
+    ) -> None:
+        if isinstance(answer, CallFailed):
+            count, reason = len(events), answer.reason
+            log(Action.REPORT_FAILED, tenant_id=tenant_id, events=count, reason=reason)
+            return
+        queued, refused = answer.queued, set(answer.error)
+        if not events:
+            log(Action.REPORT_EMPTY, tenant_id=tenant_id, queued=queued)
+            return
+        log(
+            Action.REPORT_SENT,
+            tenant_id=tenant_id,
+            events=len(events),
+            refused=len(refused),
+            queued=queued,
+        )
+        missing = set(answer.not_found)
+        if missing:
+            # Of what the application says, only what it was told is repeated.
+            known = [e.message_id for e in events if e.message_id in missing]
+            ids = list(dict.fromkeys(known))[:_MOST_IDS_IN_LOG]
+            log(Action.REPORT_NOT_FOUND, tenant_id=tenant_id, count=len(missing), ids=ids)
+        if self._terms.tells_messages:
+            for event in (e for e in events if e.message_id not in refused):
+                _tell_reported(tenant_id, event)
 
     def _record(
         self,
@@ -187,27 +216,12 @@ def _logged(tenant_id: str, events: Sequence[PendingEvent], call: Call) -> Row:
     }
 
 
-def _tell(tenant_id: str, events: Sequence[PendingEvent], answer: SyncAnswer | CallFailed) -> None:
-    if isinstance(answer, CallFailed):
-        _log.warning(
-            "action=report.failed tenant=%r events=%d reason=%r",
-            tenant_id,
-            len(events),
-            answer.reason,
-        )
-        return
-    _log.log(
-        logging.INFO if events else logging.DEBUG,
-        "action=report.sent tenant=%r events=%d refused=%d queued=%d",
-        tenant_id,
-        len(events),
-        len(answer.error),
-        answer.queued,
+def _tell_reported(tenant_id: str, event: PendingEvent) -> None:
+    log(
+        Action.MESSAGE_REPORTED,
+        tenant_id=tenant_id,
+        account_id=event.account_id,
+        message_id=event.message_id,
+        message_pk=event.message_pk,
+        event_type=event.event_type,
     )
-    if answer.not_found:
-        _log.warning(
-            "action=report.not_found tenant=%r count=%d ids=%r",
-            tenant_id,
-            len(answer.not_found),
-            answer.not_found[:_MOST_IDS_IN_LOG],
-        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from functools import partial
 
 from mail_proxy.config import ProxyConfig
@@ -23,8 +22,8 @@ from mail_proxy.reporting.sync_client import (
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.tables import Tables
+from mail_proxy.telemetry.log import Action, log
 
-_log = logging.getLogger("mail_proxy.reporting")
 _CALL_SECONDS = 30.0
 _POLL_SECONDS = 1.0
 #: Time for the transactions around a call, and for clocks of several hosts that differ.
@@ -83,6 +82,7 @@ class ClientReporter:
             claim_seconds=call_seconds + _CLAIM_MARGIN_SECONDS,
             interval_seconds=config.timing.sync_interval,
             batch_size=config.queue.report_batch_size,
+            tells_messages=config.log_delivery_activity,
         )
         self._channel: ReportChannel | None = None
         self._worker = Worker("reporting", self._round)
@@ -126,7 +126,7 @@ class ClientReporter:
         try:
             await self._db.write(self._sync.release, self._terms.owner)
         except DatabaseUnavailable as error:
-            _log.warning("action=report.release_failed reason=%r", str(error))
+            log(Action.REPORT_NOT_HANDED_BACK, reason=error.message)
 
     async def drained(self) -> None:
         """Wait until no call is in flight."""
@@ -198,7 +198,7 @@ class ClientReporter:
         for owner in await self._db.read(self._sync.claimants):
             if has_ended(owner, self._space):
                 await self._db.write(self._sync.release, owner)
-                _log.warning("action=report.took_over owner=%r", owner)
+                log(Action.REPORT_TOOK_OVER, owner=owner)
 
     async def _note_wishes(self, now: float) -> None:
         """Write down what was asked for; what cannot be written now is kept."""

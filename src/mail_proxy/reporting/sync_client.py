@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -18,10 +17,10 @@ from mail_proxy.config import ClientSyncConfig
 from mail_proxy.domain.tenant import ClientAuth, Tenant
 from mail_proxy.kit.worker import caught
 from mail_proxy.reporting.signing import signature_headers
+from mail_proxy.telemetry.log import Action, log
 from mail_proxy.wire.reports import SyncAnswer, read_answer
 from mail_proxy.wire.sync_log import CallOutcome
 
-_log = logging.getLogger("mail_proxy.reporting")
 _CONNECT_SECONDS = 10.0
 _LARGEST_ANSWER_BYTES = 1_000_000
 _LONGEST_REASON = 200
@@ -164,7 +163,7 @@ class CallableChannel:
         if isinstance(answer, TimeoutError):
             return Call(_failure(answer, self._call_seconds))
         if isinstance(answer, Exception):
-            _log.error("action=report.raised tenant=%r", tenant.id, exc_info=answer)
+            log(Action.REPORT_RAISED, exception=answer, tenant_id=tenant.id)
             reason = f"the callable raised {type(answer).__name__}"
             return Call(CallFailed(CallOutcome.RAISED, reason))
         return Call(judge(read_answer(answer)))

@@ -8,6 +8,7 @@ costs one hop between threads however many statements it has.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -86,7 +87,8 @@ class SqlDb:
         arguments: tuple[Any, ...],
     ) -> Result:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(executor, run, work, *arguments)
+        run_here = contextvars.copy_context().run  # log lines name the request
+        return await loop.run_in_executor(executor, run_here, run, work, *arguments)
 
     def _attempt(
         self, engine: Any, work: Callable[..., Result], arguments: tuple[Any, ...]

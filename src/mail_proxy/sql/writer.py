@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import queue
 import threading
 import time
@@ -19,8 +20,13 @@ _MOST_WORKS = 64
 class _Order(NamedTuple):
     work: Callable[..., Any]
     arguments: tuple[Any, ...]
+    context: contextvars.Context
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+
+    def run(self, connection: Connection) -> Any:
+        """In the context of who ordered it: log lines name the request."""
+        return self.context.run(self.work, connection, *self.arguments)
 
 
 class GroupWriter:
@@ -45,7 +51,8 @@ class GroupWriter:
             self._thread.start()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._orders.put(_Order(work, arguments, loop, future))
+        context = contextvars.copy_context()
+        self._orders.put(_Order(work, arguments, context, loop, future))
         return await future
 
     def close(self) -> None:
@@ -77,7 +84,7 @@ class GroupWriter:
         results: list[Any] = []
         while True:
             todo = group[len(results) :]
-            results += [order.work(connection, *order.arguments) for order in todo]
+            results += [order.run(connection) for order in todo]
             is_full = len(group) >= _MOST_WORKS or time.monotonic() - started > _LONGEST_SECONDS
             if is_full or not self._is_open or self._orders.empty():
                 return results
@@ -89,7 +96,7 @@ class GroupWriter:
 
     def _alone(self, order: _Order) -> tuple[Any, BaseException | None]:
         try:
-            return self._transact(order.work, *order.arguments), None
+            return self._transact(order.run), None
         except BaseException as error:  # noqa: BLE001 - goes to whoever waits for it
             return None, error
 

@@ -1,47 +1,94 @@
-"""Log lines as text or JSON, to standard error."""
+"""Where lines go, and in which form: standard error, as text or JSON."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import time
+from types import TracebackType
+from typing import Any, Literal
 
 import orjson
 
-from mail_proxy.config import ProxyConfig
+from mail_proxy.telemetry.actions import Action
+from mail_proxy.telemetry.faults import described
+from mail_proxy.telemetry.log import Entry, log
+
+_LONGEST_TEXT = 300
+#: Where a library begins to spell out a value.
+_VALUE_BEGINS = ("<", "(", "{", "[", "'", '"')
+
+
+class TextFormatter(logging.Formatter):
+    """Time (UTC), level, and the entry."""
+
+    converter = staticmethod(time.gmtime)
+    default_time_format = "%Y-%m-%dT%H:%M:%S"
+    default_msec_format = "%s.%03dZ"
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"{self.formatTime(record)} {record.levelname:7} {_entry_of(record)}"
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: ``ts`` (Unix seconds), ``level``, ``logger``, ``message``."""
+    """One JSON object a line: ``ts`` (Unix seconds), ``level``, ``action``, ``message``, fields."""
 
     def format(self, record: logging.LogRecord) -> str:
+        entry = _entry_of(record)
         line = {
             "ts": round(record.created, 3),
             "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
+            "action": entry.action.word,
+            "message": entry.action.sentence,
+            **entry.fields,
         }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
         return orjson.dumps(line).decode()
 
 
-def configure_logging(config: ProxyConfig) -> None:
-    """Set up the loggers of this process: the proxy's own and the web server's errors."""
-    handler = logging.StreamHandler(sys.stderr)
-    if config.log_format == "json":
-        handler.setFormatter(JsonFormatter())
-    else:
-        formatter = logging.Formatter(
-            "%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%S"
-        )
-        formatter.converter = time.gmtime
-        handler.setFormatter(formatter)
-    level = logging.DEBUG if config.debug else config.log_level
+class _Handler(logging.StreamHandler[Any]):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own
+        """The usual one prints the record, with whatever a library has put into it."""
+
+
+def configure_logging(level: str, form: Literal["text", "json"]) -> None:
+    """Set up the loggers of this process; what is everybody's only where nobody else has.
+
+    ``level`` is for the proxy's own lines; of libraries warnings are shown.
+    """
+    handler = _Handler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     # httpx would log the URL of every report call.
-    others = ((name, logging.WARNING) for name in ("uvicorn", "httpx", "httpcore"))
-    for name, least in (("mail_proxy", level), *others):
+    quiet = dict.fromkeys(("uvicorn", "httpx", "httpcore"), "WARNING")
+    for name, least in {"mail_proxy": level, **quiet}.items():
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.setLevel(least)
         logger.propagate = False
+    root = logging.getLogger()
+    if all(isinstance(other, _Handler) for other in root.handlers):
+        root.handlers[:] = [handler]
+        logging.captureWarnings(True)
+        sys.excepthook = _crashed
+
+
+def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if isinstance(error, Exception):
+        log(Action.PROCESS_CRASHED, exception=error)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+def _entry_of(record: logging.LogRecord) -> Entry:
+    if isinstance(record.msg, Entry):
+        return record.msg
+    fields = {"logger": record.name, "text": _words(record)}
+    if record.exc_info and record.exc_info[1] is not None:
+        fields.update(described(record.exc_info[1]))
+    return Entry(Action.LIBRARY_SAID, fields)
+
+
+def _words(record: logging.LogRecord) -> str:
+    """What a library says, but for values: nobody knows what is in them."""
+    first, *_ = str(record.msg).strip().splitlines() or [""]
+    end = min((at for mark in _VALUE_BEGINS if (at := first.find(mark)) >= 0), default=len(first))
+    return first[: min(end, _LONGEST_TEXT)].rstrip()

@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from mail_proxy.telemetry.log import without_logins
+
 MASK = "********"
 _WORDS = re.compile(
     r"passw|token|secret|credential|connection_string|signature|(^|[_-])(key|sas|auth)($|[_-])",
     re.IGNORECASE,
 )
-_USER_INFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 
 
 def masked_config(value: Any, name: str = "") -> Any:
@@ -22,7 +23,7 @@ def masked_config(value: Any, name: str = "") -> Any:
         return {k: masked_config(v, k) for k, v in value.items()}
     if isinstance(value, list):
         return [masked_config(v) for v in value]
-    return _USER_INFO.sub(MASK, value) if isinstance(value, str) else value
+    return without_logins(value) if isinstance(value, str) else value
 
 
 def kept_secrets(new: Mapping[str, Any], old: Mapping[str, Any] | None) -> dict[str, Any]:

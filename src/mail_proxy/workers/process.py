@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import os
 import signal
 import socket
 import sys
@@ -17,6 +17,7 @@ from mail_proxy.sql import SqlDb
 from mail_proxy.sql.db import SWITCH_INTERVAL_SECONDS
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.tables import Tables
+from mail_proxy.telemetry.log import Action, log
 from mail_proxy.telemetry.logging import configure_logging
 from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.workers.link import (
@@ -29,7 +30,6 @@ from mail_proxy.workers.link import (
     next_messages,
 )
 
-_log = logging.getLogger("mail_proxy.worker")
 _LOOK_SECONDS = 0.5
 
 
@@ -48,12 +48,12 @@ async def _serve(link: socket.socket) -> int:
     if not line:
         return 0  # the parent has gone already
     orders = Orders.of(line)
-    configure_logging(orders.config)
+    configure_logging(orders.config.least_level, orders.config.log_format)
     db = SqlDb(orders.config.database_url)
     try:
         await _deliver(orders, db, reader, writer)
     except MailProxyError as error:
-        _log.error("action=worker.failed reason=%s", error)
+        log(Action.WORKER_FAILED, reason=error.message)
         return 1
     finally:
         await db.close()
@@ -80,11 +80,11 @@ async def _deliver(
     listening = asyncio.create_task(_obey(engine, reader))
     telling = asyncio.create_task(_tell(engine, writer))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, listening.cancel)
-    _log.info("action=worker.started")
+    log(Action.WORKER_STARTED, pid=os.getpid())
     await asyncio.wait([listening])
     telling.cancel()
     await engine.stop()
-    _log.info("action=worker.stopped")
+    log(Action.WORKER_STOPPED, pid=os.getpid())
 
 
 async def _obey(engine: DeliveryEngine, reader: asyncio.StreamReader) -> None:

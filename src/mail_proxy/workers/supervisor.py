@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from mail_proxy.errors import WorkerEnded
 from mail_proxy.kit.worker import Worker
+from mail_proxy.telemetry.log import Action, log
 from mail_proxy.workers.link import (
     CLOCK_SET_BACK,
     DELIVERS,
@@ -23,7 +23,6 @@ from mail_proxy.workers.link import (
     next_messages,
 )
 
-_log = logging.getLogger("mail_proxy.workers")
 #: Added to ``shutdown_timeout`` before a process is killed: it writes its last outcomes then.
 _GRACE_SECONDS = 10.0
 _START_SECONDS = 30.0
@@ -81,7 +80,7 @@ class WorkerProcesses:
             async with asyncio.timeout(_START_SECONDS), self._changed:
                 await self._changed.wait_for(lambda: self.alive)
         except TimeoutError:
-            _log.error("action=workers.late seconds=%.0f", _START_SECONDS)
+            log(Action.WORKER_LATE, seconds=_START_SECONDS)
 
     def messages_added(self, account_pks: Collection[str]) -> None:
         """Some accounts have got messages."""
@@ -138,7 +137,7 @@ class WorkerProcesses:
             if process.returncode is None:
                 process.kill()
         if not self._stopping:
-            _log.error("action=workers.ended worker=%d status=%s", number, code)
+            log(Action.WORKER_ENDED, worker=number, exit_status=code)
             if asyncio.get_running_loop().time() - started < _SHORT_LIFE_SECONDS:
                 raise WorkerEnded(f"process ended soon, with status {code}")
 

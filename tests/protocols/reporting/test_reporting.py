@@ -7,6 +7,7 @@ import base64
 from typing import Any
 
 import pytest
+from tests.log_lines import lines
 from tests.protocols.reporting.house import INTERVAL, House, ids
 
 from mail_proxy.config import ClientSyncConfig
@@ -107,7 +108,8 @@ async def test_all_these_answers_acknowledge_nothing_and_all_is_told_again(
     assert await house.unreported() == ["m", "n"]
     sync = await house.sync()
     assert (sync["last_error"], sync["failures"]) == (reason, 1)
-    assert caplog.text.count(f"action=report.failed tenant='t' events=2 reason={reason!r}") == 1
+    (line,) = lines(caplog, "report.failed")
+    assert line == {"tenant_id": "t", "events": 2, "reason": reason}
     assert 4.5 <= sync["next_due_at"] - house.clock.now() <= 5
 
     await house.event(["o"])
@@ -187,14 +189,15 @@ async def test_ids_in_error_are_put_off_and_their_later_events_wait_behind(
 async def test_not_found_is_acknowledged_and_logged(
     house: House, endpoint: SyncEndpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
-    endpoint.script(Reply({"not_found": ["m"]}))
+    endpoint.script(Reply({"not_found": ["m", "something else"]}))
     await house.tenant(client_base_url=endpoint.url)
     await house.event(["m"])
     reporter = house.reporter()
     await endpoint.wait_for(1)
     await reporter.stop()
     assert await house.unreported() == []
-    assert "action=report.not_found tenant='t' count=1 ids=('m',)" in caplog.text
+    (line,) = lines(caplog, "report.not_found")
+    assert line == {"tenant_id": "t", "count": 2, "ids": ["m"]}
 
 
 async def test_full_batches_follow_each_other_in_order(

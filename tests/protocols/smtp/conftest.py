@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trustme
 import uvloop
+from tests.protocols.smtp.sessions import PATIENT
 
 from mail_proxy.domain.account import SmtpLogin, TlsMode
 from mail_proxy.domain.mail import Address, Mail
@@ -17,12 +18,8 @@ from mail_proxy.smtp.compose import ComposedMail, compose
 from mail_proxy.smtp.connection import Connector
 from mail_proxy.smtp.pool import SMTPPool
 from mail_proxy.smtp.sender import SmtpSender
-from mail_proxy.smtp.transaction import Timeouts
 from mail_proxy.testing.clock import FakeClock
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
-
-#: Long enough for any loaded machine, for waits that must not end.
-PATIENT = Timeouts(open=20, command=20, end_of_data=20, send=20)
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

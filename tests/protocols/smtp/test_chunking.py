@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from tests.protocols.smtp.sessions import sender_with
 
 from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.outcome import (
@@ -18,8 +19,6 @@ from mail_proxy.domain.outcome import (
     Uncertain,
 )
 from mail_proxy.smtp.compose import ComposedMail
-from mail_proxy.smtp.connection import Connector
-from mail_proxy.smtp.pool import SMTPPool
 from mail_proxy.smtp.sender import SmtpSender
 from mail_proxy.smtp.transaction import CancelledAfterEndOfData, Timeouts
 from mail_proxy.testing.clock import FakeClock
@@ -40,9 +39,8 @@ async def server() -> AsyncIterator[ScriptedSmtpServer]:
 async def hasty(clock: FakeClock, client_tls: ssl.SSLContext) -> AsyncIterator[SmtpSender]:
     """A sender that waits for a reply a quarter of a second only."""
     timeouts = Timeouts(open=20, command=0.25, end_of_data=0.25, send=20)
-    pool = SMTPPool(Connector(timeouts, "client.example", client_tls), clock=clock)
-    yield SmtpSender(pool)
-    await pool.close_all()
+    async with sender_with(timeouts, clock, client_tls) as sender:
+        yield sender
 
 
 async def send(sender: SmtpSender, login: SmtpLogin, message: ComposedMail, *to: str) -> Outcome:

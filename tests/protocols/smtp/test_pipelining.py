@@ -7,12 +7,11 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from tests.protocols.smtp.sessions import sender_with
 
 from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.outcome import Deferred, Failed, Outcome, Sent
 from mail_proxy.smtp.compose import ComposedMail
-from mail_proxy.smtp.connection import Connector
-from mail_proxy.smtp.pool import SMTPPool
 from mail_proxy.smtp.sender import SmtpSender
 from mail_proxy.smtp.transaction import Timeouts
 from mail_proxy.testing.clock import FakeClock
@@ -42,9 +41,8 @@ SILENT = ("hang", "forget what was sent ahead")
 async def hasty(clock: FakeClock, client_tls: ssl.SSLContext) -> AsyncIterator[SmtpSender]:
     """A sender that waits for a reply half a second only."""
     timeouts = Timeouts(open=20, command=0.5, end_of_data=20, send=20)
-    pool = SMTPPool(Connector(timeouts, "client.example", client_tls), clock=clock)
-    yield SmtpSender(pool)
-    await pool.close_all()
+    async with sender_with(timeouts, clock, client_tls) as sender:
+        yield sender
 
 
 async def send(sender: SmtpSender, login: SmtpLogin, message: ComposedMail) -> Outcome:

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from tests.log_lines import lines
 
 from mail_proxy.kit.batching import Batcher
+from mail_proxy.telemetry.log import Action, begin_request, log
 
 
 class Flushes:
@@ -101,3 +103,17 @@ async def test_a_flush_that_returns_too_few_results_is_an_error_not_a_hang() -> 
 
     with pytest.raises(ValueError, match="0 results for 1 items"):
         await asyncio.wait_for(Batcher("test", short, 10).submit(1), 5)
+
+
+async def test_a_batch_of_many_callers_is_not_logged_under_the_first_ones_request(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def flush(items: Sequence[int]) -> Sequence[int]:
+        log(Action.CLOCK_MENDED, rows=len(items))
+        return items
+
+    batcher = Batcher("test", flush, 10)
+    begin_request("r")
+    await batcher.submit(1)
+    log(Action.CLOCK_MENDED, rows=2)
+    assert lines(caplog, "clock.mended") == [{"rows": 1}, {"request_id": "r", "rows": 2}]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests.log_lines import lines
 
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.wakeup import Wakeup
@@ -73,8 +74,14 @@ async def test_a_worker_survives_whatever_its_step_raises(
         await again.wait()
     assert worker.alive
     await worker.stop()
-    (record,) = caplog.records
-    assert (record.exc_info is None) is isinstance(error, DatabaseUnavailable)
+    expected: dict[str, object] = {"loop": "test", "reason": "gone"}
+    if isinstance(error, ValueError):
+        (told,) = lines(caplog, "loop.failed")
+        assert "test_loops.py" in told.pop("trace")
+        expected = {"loop": "test", "seconds": 0.5, "error": "ValueError"}
+    else:
+        (told,) = lines(caplog, "loop.waits")
+    assert told == expected
 
 
 async def test_jobs_run_one_at_a_time_for_each_key_and_do_not_share_their_errors() -> None:

@@ -1,0 +1,61 @@
+"""Sessions with servers on loopback, for tests."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from mail_proxy.domain.account import SmtpLogin
+from mail_proxy.domain.outcome import AccountTrouble
+from mail_proxy.kit.clock import Clock
+from mail_proxy.smtp.compose import ComposedMail
+from mail_proxy.smtp.connection import Connector, PooledConnection
+from mail_proxy.smtp.pool import SMTPPool
+from mail_proxy.smtp.sender import SmtpSender
+from mail_proxy.smtp.transaction import Timeouts
+from mail_proxy.testing.smtp_server import ScriptedSmtpServer
+
+Logins = Callable[..., SmtpLogin]
+Messages = Callable[..., ComposedMail]
+ANN, BOB, EVE = "ann@example.org", "bob@example.org", "eve@example.org"
+FROM = "shop@example.com"
+#: Long enough for any loaded machine, for waits that must not end.
+PATIENT = Timeouts(open=20, command=20, end_of_data=20, send=20)
+HASTY = Timeouts(open=0.2, command=0.05, end_of_data=0.05, send=20)
+
+
+@asynccontextmanager
+async def session(login: SmtpLogin, timeouts: Timeouts = PATIENT, tls: Any = None) -> Any:
+    connection = await Connector(timeouts, "client.example", tls).open(login)
+    assert isinstance(connection, PooledConnection), connection
+    try:
+        yield connection
+    finally:
+        await connection.quit(5)
+
+
+@asynccontextmanager
+async def sender_with(timeouts: Timeouts, clock: Clock, tls: ssl.SSLContext) -> Any:
+    pool = SMTPPool(Connector(timeouts, "client.example", tls), clock=clock)
+    yield SmtpSender(pool)
+    await pool.close_all()
+
+
+async def trouble(login: SmtpLogin, tls: ssl.SSLContext | None = None) -> AccountTrouble:
+    result = await Connector(HASTY, "client.example", tls).open(login)
+    assert isinstance(result, AccountTrouble)
+    return result
+
+
+def verbs(server: ScriptedSmtpServer) -> list[str]:
+    return [line.split(" ")[0] for _, line in server.commands]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
