@@ -57,7 +57,7 @@ def retention(bench: Bench) -> list[Figure]:
             )
         ),
         Figure("rounds in which it was through before the drain", early),
-        Figure("drain, ratio", statistics.median(ratios), "", Bound(">=", 0.8), runs=ratios),
+        Figure("drain, ratio", statistics.median(ratios), "", Bound(">=", 0.75), runs=ratios),
     ]
 
 
