@@ -6,15 +6,26 @@ A setting is read from the command line, else the environment (``GMP_<NAME>``), 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from mail_proxy.domain.retry import RetryStrategy
+from mail_proxy.domain.web_url import check_web_url
 from mail_proxy.errors import ConfigError
 
 PREFIX = "GMP_"
@@ -37,14 +48,24 @@ _ALIASES = {
     "memory_max_mb": ("CACHE_MEMORY_MAX_MB",),
     "disk_max_mb": ("CACHE_DISK_MAX_MB",),
 }
+_LOGIN_IN_URL = re.compile(r"//.*@", re.DOTALL)
 _NOT_SETTINGS = {"HOME", "CONFIG_FILE", "INSTANCE", "TENANT"}
 
+
+def _web_url(url: str) -> str:
+    check_web_url(url)
+    return url
+
+
+WebUrl = Annotated[str, AfterValidator(_web_url)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True
+    )
 
 
 class TimingConfig(_Group):
@@ -162,7 +183,7 @@ class CacheConfig(_Group):
 class ClientSyncConfig(_Group):
     """Where reports go for tenants that have no URL of their own."""
 
-    url: str | None = Field(None, description="Whole URL, called with POST.")
+    url: WebUrl | None = Field(None, description="Whole URL, called with POST.")
     user: str | None = Field(None, description="User for HTTP basic authentication.")
     password: SecretStr | None = Field(None, description="Password for HTTP basic.")
     token: SecretStr | None = Field(None, description="Bearer token, instead of user and password.")
@@ -193,7 +214,7 @@ class ProxyConfig(_Group):
         description="A log line for each message that is queued, sent, deferred, given up, "
         "reported.",
     )
-    attachment_base_url: str | None = Field(
+    attachment_base_url: WebUrl | None = Field(
         None, description="Attachment endpoint for tenants without a URL."
     )
     timing: TimingConfig = Field(default_factory=TimingConfig)
@@ -203,10 +224,12 @@ class ProxyConfig(_Group):
     cache: CacheConfig = Field(default_factory=CacheConfig)
     client_sync: ClientSyncConfig = Field(default_factory=ClientSyncConfig)
 
-    @field_validator("log_level", mode="before")
+    @field_validator("log_level", "log_format", mode="before")
     @classmethod
-    def _upper(cls, value: Any) -> Any:
-        return value.upper() if isinstance(value, str) else value
+    def _in_any_case(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, str):
+            return value
+        return value.upper() if info.field_name == "log_level" else value.lower()
 
     @property
     def least_level(self) -> str:
@@ -299,14 +322,17 @@ def load_config(
 
 def _from_environment(known: Mapping[str, Setting], environ: Mapping[str, str]) -> dict[str, str]:
     by_variable = {v: s.dotted for s in known.values() for v in s.variables}
-    found = {}
+    found: dict[str, str] = {}
     for variable, value in environ.items():
         if not variable.startswith(PREFIX) or variable[len(PREFIX) :] in _NOT_SETTINGS:
             continue
         if variable not in by_variable:
             raise ConfigError(f"{variable}: no such setting in the environment")
         if value != "":
-            found[by_variable[variable]] = value
+            dotted = by_variable[variable]
+            if found.setdefault(dotted, value) != value:
+                names = " and ".join(known[dotted].variables)
+                raise ConfigError(f"{names} are the same setting and have different values")
     return found
 
 
@@ -334,6 +360,10 @@ def _build(values: Mapping[str, Any], known: Mapping[str, Setting]) -> ProxyConf
     for dotted, value in values.items():
         group, _, inner = dotted.rpartition(".")
         (tree.setdefault(group, {}) if group else tree)[inner] = value
+    scheme, found, _ = str(tree.get("db_path", "")).partition("://")
+    if found and scheme not in ("sqlite", "postgres", "postgresql"):
+        allowed = "a path, sqlite:///path, postgresql://"
+        raise ConfigError(f"db_path (GMP_DB_PATH) = {scheme}:...: allowed: {allowed}")
     try:
         return ProxyConfig.model_validate(tree)
     except ValidationError as error:
@@ -345,5 +375,6 @@ def _explain(error: Any, known: Mapping[str, Setting]) -> str:
     setting = known.get(".".join(parts[:2])) or known.get(parts[0])
     variable = f" ({setting.variables[0]})" if setting else ""
     secret = any(word in parts[-1] for word in ("token", "password"))
-    value = "********" if secret else repr(error["input"])
-    return f"{'.'.join(parts)}{variable} = {value}: {error['msg']}"
+    value = "********" if secret else _LOGIN_IN_URL.sub("//********@", repr(error["input"]))
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{'.'.join(parts)}{variable} = {value}: {message}"

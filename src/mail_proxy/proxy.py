@@ -6,7 +6,7 @@ import asyncio
 import time
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from mail_proxy.config import ProxyConfig, QueueConfig
 from mail_proxy.delivery.clock_guard import ClockGuard
@@ -17,11 +17,13 @@ from mail_proxy.domain.tenant import DEFAULT_TENANT
 from mail_proxy.errors import DatabaseUnavailable, EncryptionKeyChanged
 from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.kit.ids import uuid7
-from mail_proxy.operations.access import Authenticator, Caller
+from mail_proxy.operations.access import Authenticator
 from mail_proxy.operations.account_test import AccountTest
 from mail_proxy.operations.command_log import CommandLog
+from mail_proxy.operations.commands import Commands
 from mail_proxy.operations.intake import Intake
 from mail_proxy.operations.keys import find_key
+from mail_proxy.operations.monitoring import Monitoring
 from mail_proxy.operations.operation import Door, Signals
 from mail_proxy.operations.pending import PendingCounts
 from mail_proxy.operations.refusals import Refusals
@@ -70,6 +72,9 @@ class MailProxy:
         self.refusals = Refusals(db, tables, clock)
         self.door = Door(db, tables, self._directory, config, self._signals, clock, self.refusals)
         self.pending = PendingCounts(self.door)
+        self._monitoring = Monitoring(
+            db, tables, self._directory, self.pending, self.metrics, clock
+        )
         self.intake = Intake(
             db,
             tables,
@@ -81,11 +86,19 @@ class MailProxy:
         )
         self.command_log = CommandLog(self.door, db, tables)
         self.upkeep = Upkeep(self.door, db, tables, self._signals, clock)
+        self._commands = Commands(self.door, self.intake, self.upkeep, lambda: self.queue)
         self._pool = connection_pool(config, clock)
         self.account_test = AccountTest(self.door, self._directory, SmtpSender(self._pool))
         name = uuid7()
         self._reporter = ClientReporter(
-            db, tables, self._directory, config, clock, name, report_delivery_callable
+            db,
+            tables,
+            self._directory,
+            config,
+            clock,
+            name,
+            self.metrics,
+            report_delivery_callable,
         )
         self._delivery = self._delivering(key)
         self._notices = Notices(db, name, self._heard)
@@ -124,6 +137,17 @@ class MailProxy:
             await proxy._start()
             unless_started.pop_all()
         return proxy
+
+    async def handle_command(
+        self, command: str, payload: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Do what the API does, as its administrator: ``addMessages``, ``listAccounts``, ...
+
+        ``payload`` has the fields of the API's body and query; the answer is the API's, also for
+        what is wrong with the call: ``{"ok": False, "error", "detail"}``. Raises
+        DatabaseUnavailable; then the call may be repeated.
+        """
+        return await self._commands.run(command, payload or {})
 
     async def __aenter__(self) -> Self:
         return self
@@ -187,22 +211,13 @@ class MailProxy:
             return "the database does not answer"
         except EncryptionKeyChanged as error:
             return error.message
-        if self._delivers and not self._delivery.alive:
-            return "the dispatcher does not run"
-        return None
+        if not self._delivers:
+            return "the dispatcher is switched off (scheduler_active)"
+        return None if self._delivery.alive else "the dispatcher does not run"
 
     async def metrics_text(self) -> bytes:
         """The Prometheus exposition text."""
-        try:
-            self.metrics.pending.set(await self.pending.of(Caller(None)))
-            accounts = (await self._directory.current()).accounts.values()
-            troubled = await self._db.read(self._tables.health.troubled)
-            self.metrics.announce((a.tenant_id, a.id, a.pk not in troubled) for a in accounts)
-        except DatabaseUnavailable:
-            # A scrape must say what this process knows when the database is away.
-            self.metrics.pending.set(float("nan"))
-        # Of ten thousand accounts it is megabytes: others must not wait for it.
-        return await asyncio.to_thread(self.metrics.text)
+        return await self._monitoring.text()
 
     @property
     def _delivers(self) -> bool:

@@ -11,7 +11,8 @@ from tests.docs.pages import ROOT
 from mail_proxy.config import settings
 from mail_proxy.telemetry.actions import Action, Fields
 from mail_proxy.telemetry.metrics import MailMetrics
-from reference_pages import RENDERERS, errors, fill, metrics, rest
+from mail_proxy.telemetry.series import ALL
+from reference_pages import RENDERERS, errors, fill, rest
 from reference_pages.settings import unused
 
 
@@ -65,16 +66,19 @@ def test_every_error_is_there() -> None:
         assert f"| `{error.__name__}` | `{error.code}` | {error.http_status} |" in text
 
 
-def test_every_series_is_there() -> None:
+def test_every_series_is_there_with_all_that_is_known_of_it() -> None:
     text = page("metrics")
-    proxys = MailMetrics()
-    proxys.announce([("a tenant", "an account", True)])
-    types = [line.split()[2] for line in proxys.text().decode().splitlines() if "# TYPE" in line]
-    names = [name for name in types if not name.endswith("_created")]
-    assert "gmp_sent_total" in names
-    assert [name for name, *_ in metrics.series()] == names
-    for name in names:
-        assert f"| `{name}` |" in text
+    lines = MailMetrics().text().decode().splitlines()
+    scraped = [tuple(line.split()[2:]) for line in lines if line.startswith("# TYPE")]
+    assert ("gmp_sent_total", "counter") in scraped
+    assert [(series.name, series.kind) for series in ALL] == scraped
+    for series in ALL:
+        labels = ", ".join(f"`{label}`" for label in series.labels) or "none"
+        row = f"| `{series.name}` | {series.kind} | {series.unit} | {labels} | {series.help} |"
+        assert row in text
+    for series in ALL:
+        bounds = ", ".join(f"{bound:g}" for bound in series.buckets)
+        assert not bounds or f"| `{series.name}` | {bounds} |" in text
 
 
 def test_every_log_line_is_there_with_its_level_fields_and_meaning() -> None:

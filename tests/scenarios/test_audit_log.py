@@ -42,6 +42,9 @@ def test_an_export_makes_the_instance_anew(mail_proxy: CommandLine, tmp_path: Pa
     words = mail_proxy("old", "log", "-n", "2").stdout.splitlines()
     assert ["POST /account" in words[0], "POST /commands/add-messages" in words[1]] == [True, True]
 
+    newest = mail_proxy("old", "log", "--json", "-n", "1").stdout
+    assert newest == stopped.stdout.splitlines(keepends=True)[-1]
+
     file = tmp_path / "export"
     file.write_text(stopped.stdout)
     start(mail_proxy, "new")

@@ -46,6 +46,18 @@ def test_an_instance_in_the_background_from_first_start_to_deletion(
     assert not instance.folder.exists()
 
 
+def test_an_instance_with_its_dispatcher_switched_off_starts_and_says_so(
+    mail_proxy: CommandLine,
+) -> None:
+    off = {"GMP_SCHEDULER_ACTIVE": "false"}
+    started = mail_proxy("start", "dev", "--background", "--port", "0", **off)
+    assert started.returncode == 0, started.stderr
+    assert "the dispatcher is switched off" in started.stderr
+    shown = json.loads(mail_proxy("status", "dev", "--json").stdout)
+    assert (shown["state"], shown["ready"]) == ("running", False)
+    assert "switched off" in shown["reason"]
+
+
 def test_the_first_step_that_start_shows_works_when_it_is_copied(mail_proxy: CommandLine) -> None:
     started = mail_proxy("start", "dev", "--background", "--port", "0")
     [line] = re.findall(r"curl .*", started.stderr)
@@ -128,6 +140,15 @@ def test_a_wrong_setting_stops_the_start(
     assert refused.returncode == 2
     [line] = refused.stderr.splitlines()
     assert f"{setting} ({variable}) = {value!r}: Input should be" in line
+    assert not mail_proxy.instance("dev").folder.exists()
+
+
+def test_a_database_that_is_none_leaves_no_half_instance(mail_proxy: CommandLine) -> None:
+    refused = mail_proxy("start", "dev", "--database-url", "mysql://ann:hunter2@host/mail")
+    assert refused.returncode == 2
+    [line] = refused.stderr.splitlines()
+    assert "db_path" in line
+    assert "hunter2" not in line
     assert not mail_proxy.instance("dev").folder.exists()
 
 

@@ -16,7 +16,7 @@ from mail_proxy.cli.process import Running
 
 @pytest.fixture
 def running(mail_proxy: CommandLine) -> Iterator[Running]:
-    impatient = {"GMP_REQUEST_TIMEOUT": "1", "GMP_SCHEDULER_ACTIVE": "false"}
+    impatient = {"GMP_REQUEST_TIMEOUT": "1"}
     done = mail_proxy("start", "dev", "--port", "0", "--background", **impatient)
     assert done.returncode == 0, done.stderr
     yield mail_proxy.ready("dev")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mail_proxy.config import ProxyConfig, load_config, settings
+from mail_proxy.config import ClientSyncConfig, ProxyConfig, load_config, settings
 from mail_proxy.errors import ConfigError
 
 
@@ -89,6 +89,10 @@ def test_every_documented_variable_reaches_its_setting(
         ("GMP_RETRY_DELAYS", "0", ["GMP_RETRY_DELAYS", "greater than 0"]),
         ("GMP_DEBUG", "perhaps", ["GMP_DEBUG", "perhaps", "boolean"]),
         ("GMP_LEASE_SECONDS", "1", ["GMP_LEASE_SECONDS", "1", "5"]),
+        ("GMP_DB_PATH", "mysql://ann:pw@x/y", ["db_path (GMP_DB_PATH) = mysql:", "postgresql://"]),
+        ("GMP_CLIENT_SYNC_URL", "ftp://x", ["GMP_CLIENT_SYNC_URL", "'ftp://x': must", "https://"]),
+        ("GMP_CLIENT_SYNC_URL", "http://", ["GMP_CLIENT_SYNC_URL", "must"]),
+        ("GMP_ATTACHMENT_BASE_URL", "nowhere", ["GMP_ATTACHMENT_BASE_URL", "'nowhere'"]),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(
@@ -161,3 +165,24 @@ def test_every_setting_is_described_and_has_a_variable_of_its_own() -> None:
 )
 def test_a_database_is_a_path_or_a_url(given: str, url: str) -> None:
     assert ProxyConfig(db_path=given).database_url == url
+
+
+def test_two_names_of_one_setting_must_not_contradict_each_other() -> None:
+    same = {"GMP_DB_PATH": "a.db", "GMP_DATABASE_URL": "a.db"}
+    assert load_config(environ=same).config.db_path == "a.db"
+    with pytest.raises(ConfigError, match="GMP_DB_PATH and GMP_DATABASE_URL"):
+        load_config(environ={**same, "GMP_DATABASE_URL": "b.db"})
+
+
+def test_a_login_in_a_url_is_refused_and_not_shown() -> None:
+    with pytest.raises(ConfigError, match="must not hold user or password") as caught:
+        load_config(environ={"GMP_CLIENT_SYNC_URL": "https://ann:hunter2@app.example/x"})
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(ValueError, match="must not hold user or password") as raised:
+        ClientSyncConfig(url="https://ann:hunter2@app.example/x")
+    assert "hunter2" not in str(raised.value)
+
+
+def test_the_forms_of_the_log_are_known_in_any_case() -> None:
+    config = load_config(environ={"GMP_LOG_LEVEL": "debug", "GMP_LOG_FORMAT": "JSON"}).config
+    assert (config.log_level, config.log_format) == ("DEBUG", "json")

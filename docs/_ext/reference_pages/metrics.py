@@ -1,27 +1,33 @@
-"""The metrics, from ``mail_proxy.telemetry.metrics``."""
+"""The metrics, from ``mail_proxy.telemetry.series``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from mail_proxy.telemetry.metrics import MailMetrics
+from mail_proxy.telemetry.series import ALL
 from reference_pages.markdown import code, table
 
 
 def render() -> str:
     rows = [
-        (code(name), kind, ", ".join(map(code, labels)) or "none", text)
-        for name, kind, labels, text in series()
+        (
+            code(series.name),
+            series.kind,
+            series.unit,
+            ", ".join(map(code, series.labels)) or "none",
+            series.help,
+        )
+        for series in ALL
     ]
-    return table(["Series", "Kind", "Labels", "Meaning"], rows)
-
-
-def series() -> Iterator[tuple[str, str, list[str], str]]:
-    """Name, kind, labels and help of each series that a scrape shows."""
-    metrics = MailMetrics()
-    metrics.announce([("tenant", "account", True)])
-    for family in metrics.registry.collect():
-        samples = [s for s in family.samples if not s.name.endswith("_created")]
-        for name in dict.fromkeys(s.name for s in samples):
-            labels = next(sorted(s.labels) for s in samples if s.name == name)
-            yield name, family.type, labels, family.documentation
+    buckets = [
+        (code(series.name), ", ".join(f"{bound:g}" for bound in series.buckets))
+        for series in ALL
+        if series.buckets
+    ]
+    return "\n\n".join(
+        (
+            table(["Series", "Type", "Unit", "Labels", "Meaning"], rows),
+            "## Buckets",
+            "Upper bounds in seconds, beside `+Inf`. A histogram has the series `_bucket` (with "
+            "the label `le`), `_count` and `_sum`.",
+            table(["Histogram", "Upper bounds"], buckets),
+        )
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -48,14 +49,15 @@ def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
         description="Durable mail queue between applications and SMTP servers.",
         lifespan=lifespan,
         redirect_slashes=False,
+        generate_unique_id_function=openapi.operation_id,
     )
-    errors.install(app)
     for module in _MODULES:
         app.include_router(module.router)
     routes = [r for m in _MODULES for r in m.router.routes if isinstance(r, Route)]
+    errors.install(app, routes)
     busiest = next(route for route in routes if route.endpoint is messages.add)
     app.add_middleware(Express, route=busiest, run=messages.take_in)
-    app.add_middleware(Edge, bounds=lambda: _bounds(app))
+    app.add_middleware(Edge, bounds=lambda: _bounds(app), observe=partial(_observe, app))
     openapi.install(app, routes, messages.EXTRA_MODELS)
     return app
 
@@ -66,3 +68,9 @@ def _bounds(app: FastAPI) -> Bounds | None:
         return None
     most = int(proxy.queue.max_body_mb * _MEGABYTE)
     return Bounds(most, proxy.config.timing.request_timeout)
+
+
+def _observe(app: FastAPI, route: str, method: str, status: str, seconds: float) -> None:
+    proxy: MailProxy | None = getattr(app.state, "proxy", None)
+    if proxy is not None:
+        proxy.metrics.http.of(route, method, status).observe(seconds)

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes
 
+import orjson
 from fastapi import Depends, Path, Query, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
@@ -23,6 +24,7 @@ from mail_proxy.wire.fields import Identifier, printable
 _token_header = APIKeyHeader(
     name="X-API-Token", auto_error=False, description="The admin token, or a tenant's key."
 )
+_NO_BODY = "this call takes no body"
 _bearer = HTTPBearer(auto_error=False, description="The same tokens.")
 
 
@@ -81,6 +83,8 @@ class Route(APIRoute):
 
         async def checked(request: Request) -> Response:
             await self.admit(request)
+            if not self._takes_body:
+                await _refuse_body(request)
             return await handle(request)
 
         return checked
@@ -93,6 +97,10 @@ class Route(APIRoute):
             request.state.caller = await _identify(request, endpoint, is_admins)
         if request.scope["query_string"]:
             _refuse_unknown(request, self._known)
+
+    @cached_property
+    def _takes_body(self) -> bool:
+        return self.body_field is not None or "requestBody" in (self.openapi_extra or {})
 
     @cached_property
     def _known(self) -> set[str]:
@@ -163,6 +171,20 @@ def _refuse_unknown(request: Request, known: set[str]) -> None:
             {"field": n, "message": "unknown query parameter", "value": None} for n in unknown
         ]
         raise Malformed(f"{unknown[0][:100]}: unknown query parameter", detail)
+
+
+async def _refuse_body(request: Request) -> None:
+    """A batch that is named in a body nobody reads would be taken for the whole tenant."""
+    body = (await request.body()).strip()
+    if body in (b"", b"{}", b"null"):
+        return
+    try:
+        given = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        given = None
+    names = [printable(name)[:100] for name in given] if isinstance(given, dict) else ["body"]
+    detail = [{"field": n, "message": _NO_BODY, "value": None} for n in names]
+    raise Malformed(f"{names[0]}: {_NO_BODY}", detail)
 
 
 def _decoded(segment: str) -> str:

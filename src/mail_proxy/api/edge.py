@@ -14,6 +14,7 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mail_proxy.api.deps import Route
 from mail_proxy.telemetry.log import Action, begin_request, log
 
 _ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -21,6 +22,13 @@ _ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 MOST_HEADER_BYTES = 65_536
 _MOST_HEADERS = 100
 _ALIVE = "/health"
+#: Pages of the framework's.
+_PAGES = ("/docs", "/redoc", "/openapi.json")
+#: Whatever else somebody sends must not become a series.
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_UNKNOWN = "unknown"
+#: Is told route, method, status and seconds of a request.
+Observe = Callable[[str, str, str, float], None]
 
 
 @dataclass(frozen=True)
@@ -42,9 +50,10 @@ class _Refused(HTTPException):
 class Edge:
     """ASGI middleware. ``bounds`` gives None while the service does not run."""
 
-    def __init__(self, app: ASGIApp, bounds: Callable[[], Bounds | None]) -> None:
+    def __init__(self, app: ASGIApp, bounds: Callable[[], Bounds | None], observe: Observe) -> None:
         self._app = app
         self._bounds = bounds
+        self._observe = observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -54,17 +63,22 @@ class Edge:
         request_id = given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex.encode()
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         status: int | None = None
+        method: str = scope["method"]
+        is_head = method == "HEAD"  # as GET, but for the body (RFC 9110, 9.3.2)
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+            elif is_head:
+                message = {**message, "body": b""}
             await send(message)
 
         begin_request(request_id.decode())
         begun = time.perf_counter()
-        scope = {**scope, "path": _canonical_path(scope)}
+        asked = "GET" if is_head else method
+        scope = {**scope, "method": asked, "path": _canonical_path(scope)}
         try:
             bounded = self._admit(scope, receive)
             await self._app(scope, bounded, send_with_id)
@@ -72,7 +86,10 @@ class Edge:
             if status is None:
                 await _refuse(send_with_id, error)
         finally:
-            _tell(scope, status or 500, time.perf_counter() - begun)
+            seconds = time.perf_counter() - begun
+            label = method if method in _METHODS else _UNKNOWN
+            self._observe(_route_of(scope), label, str(status or 500), seconds)
+            _tell(scope, method, status or 500, seconds)
 
     def _admit(self, scope: Scope, receive: Receive) -> Receive:
         bounds = self._bounds()
@@ -92,6 +109,15 @@ class Edge:
         if announced.isdigit() and int(announced) > bounds.body_bytes:
             raise _body_too_large(bounds)
         return _bounded(receive, bounds)
+
+
+def _route_of(scope: Scope) -> str:
+    """The template that the path has matched; what was asked for is the caller's choice."""
+    route = scope.get("route")
+    if isinstance(route, Route):
+        return route.path_format
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path if path in _PAGES else _UNKNOWN
 
 
 def _canonical_path(scope: Scope) -> str:
@@ -132,11 +158,11 @@ def _body_too_large(bounds: Bounds) -> _Refused:
     return _Refused(413, f"the body is larger than {bounds.body_bytes} bytes")
 
 
-def _tell(scope: Scope, status: int, seconds: float) -> None:
+def _tell(scope: Scope, method: str, status: int, seconds: float) -> None:
     route, caller = scope.get("route"), scope["state"].get("caller")
     log(
         Action.REQUEST_ANSWERED,
-        method=scope["method"],
+        method=method,
         # What is in the place of a name may be a secret.
         route=getattr(route, "path_format", None),
         status=status,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import orjson
@@ -11,23 +12,26 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from mail_proxy.errors import DatabaseUnavailable, MailProxyError, TooManyRequests
 from mail_proxy.telemetry.log import Action, log
-from mail_proxy.wire.fields import field_name, printable
+from mail_proxy.wire.fields import NO_OBJECT, body_error, field_name, printable
 
 _LONGEST_SHOWN_VALUE = 200
 # Also with blanks or slashes in it: rather too much is hidden than a password shown.
 _LOGIN_IN_URL = re.compile(r"//.*@", re.DOTALL)
+_NO_OBJECT = ("missing", "model_attributes_type", "model_type")
+_JSON_HEADER = "Content-Type: application/json"
 _SECRET_WORDS = ("password", "token", "secret", "auth", "key", "config")
 
 
-def install(app: FastAPI) -> None:
-    """Register the handlers."""
+def install(app: FastAPI, routes: Sequence[Route]) -> None:
+    """Register the handlers; ``routes`` are those that a 405 tells of."""
     app.add_exception_handler(MailProxyError, known)
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(ValidationError, malformed)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(HTTPException, partial(_http, routes))
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -52,7 +56,10 @@ async def known(request: Request, error: Exception) -> Response:
     if error.http_status >= 500:
         log(Action.REQUEST_FAILED, exception=error)
         return answer(500, "internal error")
-    return answer(error.http_status, error.message, error.detail)
+    response = answer(error.http_status, error.message, error.detail)
+    if error.http_status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 11.6.1
+    return response
 
 
 async def malformed(request: Request, error: Exception) -> Response:
@@ -67,6 +74,12 @@ def _field_error(error: Any) -> dict[str, Any]:
     location = [str(part) for part in error["loc"] if part not in ("body", "query", "path")]
     field = printable(field_name(location)) or "body"
     message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "json_invalid":
+        place = f"{error['ctx']['error']} at character {error['loc'][-1]}"
+        return body_error(f"is not JSON: {place}")
+    if not location and error["type"] in _NO_OBJECT:
+        is_json = not isinstance(error["input"], bytes)
+        return body_error(NO_OBJECT if is_json else f"{NO_OBJECT}, with {_JSON_HEADER}")
     if error["type"] == "extra_forbidden":
         # The value may be a secret under a mistyped name.
         return {"field": field, "message": "unknown field", "value": None}
@@ -87,13 +100,20 @@ def _value(location: Sequence[str], value: Any) -> Any:
     return value if shown else None
 
 
-async def _http(request: Request, error: Exception) -> Response:
+async def _http(routes: Sequence[Route], request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 400:
         # FastAPI's word for a body that it could not even decode.
-        return answer(422, "the body is not JSON in UTF-8")
+        detail = body_error("is not JSON in UTF-8")
+        return answer(422, f"body: {detail['message']}", [detail])
     response = answer(error.status_code, str(error.detail).lower())
     response.headers.update(error.headers or {})
+    if error.status_code == 405:
+        # The framework names what its first route of the path takes; there may be several.
+        here = [r for r in routes if r.matches(request.scope)[0] is not Match.NONE]
+        methods = {method for route in here for method in route.methods or ()}
+        methods |= {"HEAD"} if "GET" in methods else set()
+        response.headers["Allow"] = ", ".join(sorted(methods)) or response.headers["Allow"]
     return response
 
 

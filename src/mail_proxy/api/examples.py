@@ -257,3 +257,27 @@ EXAMPLES: dict[str, Any] = {
     },
     "TenantsOut": {**_ANSWER, "tenants": [_TENANT]},
 }
+
+#: Of query parameters.
+PARAMETERS: dict[str, Any] = {
+    "account_id": "smtp",
+    "active_only": True,
+    "batch_code": "spring",
+    "cursor": _MESSAGE_PK,
+    "endpoint": "POST /account",
+    "id": "order-1",
+    "limit": 50,
+    "offset": 0,
+    "q": "ann@example.org",
+    "since_ts": _NOW,
+    "status": "error",
+    "tenant_id": "acme",
+    "until_ts": _NOW + 3600,
+}
+#: Of the ``id`` in a path, by what the path begins with.
+PATH_IDS: dict[str, Any] = {
+    "account": "smtp",
+    "command-log": 17,
+    "messages": "order-1",
+    "tenant": "acme",
+}

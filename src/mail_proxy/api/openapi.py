@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from mail_proxy.api.deps import Route, Token
-from mail_proxy.api.examples import EXAMPLES
+from mail_proxy.api.examples import EXAMPLES, PARAMETERS, PATH_IDS
 
 Json = dict[str, Any]
 _SCHEMAS = "#/components/schemas/"
@@ -76,6 +78,11 @@ def install(app: FastAPI, routes: Iterable[Route], models: Iterable[type[BaseMod
     app.openapi = openapi  # type: ignore[method-assign]
 
 
+def operation_id(route: APIRoute) -> str:
+    """The name of a route's function in the clients that are generated from the document."""
+    return "_".join([*map(str, route.tags), route.name]).replace(" ", "_")
+
+
 def _complete_schemas(document: Json, models: Iterable[type[BaseModel]]) -> None:
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
@@ -93,6 +100,10 @@ def _complete_schemas(document: Json, models: Iterable[type[BaseModel]]) -> None
 
 def _complete(operation: Json, route: Route, path: str, method: str) -> None:
     operation["x-token"] = str(route.token)
+    operation["summary"] = re.split(r"[.;](?:\s|$)", operation["description"], maxsplit=1)[0]
+    for parameter in operation.get("parameters", ()):
+        of_whom = path.split("/")[1] if parameter["in"] == "path" else ""
+        parameter["example"] = PATH_IDS.get(of_whom) or PARAMETERS[parameter["name"]]
     answers = operation["responses"]
     answers.pop("422", None)
     for status in sorted(_possible(operation, route, path, method)):

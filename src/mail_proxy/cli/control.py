@@ -37,8 +37,9 @@ class StillRunning(MailProxyError):
     code = "still_running"
 
 
-def launch(instance: Instance, serve: Callable[[], None]) -> Running:
-    """Run ``serve`` in a process of its own, and wait until the service is ready.
+def launch(instance: Instance, serve: Callable[[], None], delivers: bool) -> Running:
+    """Run ``serve`` in a process of its own, and wait until the service is ready, or where it
+    never ``delivers``, until it answers.
 
     Raises NotReady with the end of the log when the process died instead.
     """
@@ -51,13 +52,13 @@ def launch(instance: Instance, serve: Callable[[], None]) -> Running:
         serve()
         sys.exit(0)
     with waiting(f"Starting {instance.name}"):
-        return _await_ready(instance, pid, log_from)
+        return _await_ready(instance, pid, log_from, "/ready" if delivers else "/health")
 
 
-def why_not_ready(running: Running) -> str:
-    """Empty when the service is ready to work."""
+def why_not_ready(running: Running, path: str = "/ready") -> str:
+    """Empty when the service is ready to work, by what it says at ``path``."""
     try:
-        answer = _get(running, "/ready", None)
+        answer = _get(running, path, None)
         return "" if answer.status_code == httpx.codes.OK else _error_text(answer)
     except httpx.HTTPError as error:
         return f"no answer from {running.url}: {error}"
@@ -93,7 +94,7 @@ def kill(instance: Instance, running: Running) -> None:
         raise StillRunning(f"{instance.name} (pid {running.pid}) cannot be killed")
 
 
-def _await_ready(instance: Instance, pid: int, log_from: int) -> Running:
+def _await_ready(instance: Instance, pid: int, log_from: int, path: str) -> Running:
     end = time.monotonic() + READY_SECONDS
     reason = "it has not opened its port"
     while time.monotonic() < end:
@@ -101,7 +102,7 @@ def _await_ready(instance: Instance, pid: int, log_from: int) -> Running:
             raise NotReady(f"{instance.name} did not start\n{_tail(instance.log_file, log_from)}")
         running = instance.find_running()
         if running is not None and running.pid == pid:
-            reason = why_not_ready(running)
+            reason = why_not_ready(running, path)
             if not reason:
                 return running
         time.sleep(_POLL_SECONDS)

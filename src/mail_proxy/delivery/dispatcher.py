@@ -9,6 +9,7 @@ from functools import partial
 from mail_proxy.config import ProxyConfig
 from mail_proxy.delivery import activity
 from mail_proxy.delivery.claiming import Capacity, Claim, Claimer
+from mail_proxy.delivery.counting import OutcomeCounts
 from mail_proxy.delivery.lane import Lane
 from mail_proxy.delivery.lease import Lease
 from mail_proxy.delivery.limiter import RateLimiter
@@ -32,7 +33,6 @@ from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.queue import ClaimedMessage, StateChange
 from mail_proxy.telemetry.log import Action, log
-from mail_proxy.telemetry.metrics import MailMetrics
 
 _MOST_CLAIMED = 2000
 _MOST_CLAIMED_BYTES = 100_000_000
@@ -52,7 +52,7 @@ class Dispatcher:
         directory: Directory,
         pipeline: Pipeline,
         config: ProxyConfig,
-        metrics: MailMetrics,
+        counts: OutcomeCounts,
         clock: Clock,
         events_added: Callable[[], None],
     ) -> None:
@@ -61,14 +61,9 @@ class Dispatcher:
         self._directory = directory
         self._pipeline = pipeline
         self._config = config
-        self._metrics = metrics
+        self._counts = counts
         self._clock = clock
         self._tells_outcomes = config.log_delivery_activity
-        self._counters = {
-            MessageState.SENT: metrics.sent,
-            MessageState.ERROR: metrics.errors,
-            MessageState.DEFERRED: metrics.deferred,
-        }
         self._settlement = Settlement(config.retry_strategy, config.retry.on_uncertain)
         limiter = RateLimiter(tables.rate_use, directory)
         self._recorder = OutcomeRecorder(db, tables.queue, limiter, self._recorded)
@@ -205,7 +200,7 @@ class Dispatcher:
     def _take_over(self, snapshot: Snapshot, claim: Claim) -> None:
         for pk in {*claim.limited, *(m.account_pk for m in claim.rejected)}:
             account = snapshot.accounts[pk]
-            self._metrics.rate_limited.labels(account.tenant_id, account.id).inc()
+            self._counts.limited(pk, account.tenant_id)
         now = self._clock.now()
         self._limited_until = {pk: t for pk, t in self._limited_until.items() if t > now}
         self._limited_until.update(claim.limited)
@@ -345,8 +340,8 @@ class Dispatcher:
         cutoff = now - self._settlement.longest_wait_seconds
         if row["since_at"] <= cutoff:
             overdue = (account.pk, trouble.reason, cutoff, now, _OVERDUE_AT_ONCE)
-            while await self._recorder.insist(self._tables.ended.overdue, *overdue):
-                continue
+            while ended := await self._recorder.insist(self._tables.ended.overdue, *overdue):
+                self._counts.given_up(account.pk, account.tenant_id, ended)
 
     def _pause_account(
         self,
@@ -363,14 +358,13 @@ class Dispatcher:
         return self._tables.health.trouble(connection, account.pk, trouble.reason, now, probe=probe)
 
     async def _record(self, message: ClaimedMessage, change: StateChange) -> None:
-        account = self._directory.snapshot.accounts.get(message.account_pk)
-        account_id = account.id if account else ""
-        self._counters[change.state].labels(message.tenant_id, account_id).inc()
         if self._tells_outcomes:
-            activity.tell_outcome(account_id, message, change)
+            account = self._directory.snapshot.accounts.get(message.account_pk)
+            activity.tell_outcome(account.id if account else "", message, change)
         await self._recorder.record(change)
 
     def _recorded(self, changes: Sequence[StateChange]) -> None:
+        self._counts.count(changes)
         self._events_added()
         if any(change.state == MessageState.DEFERRED for change in changes):
             self._bell.ring()  # the next attempt may be the first thing that is due

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection
 
 from mail_proxy.config import ProxyConfig
+from mail_proxy.delivery.counting import OutcomeCounts
 from mail_proxy.delivery.dispatcher import Dispatcher
 from mail_proxy.delivery.pipeline import Pipeline
 from mail_proxy.kit.clock import Clock
@@ -13,11 +14,11 @@ from mail_proxy.kit.worker import Worker
 from mail_proxy.smtp.connection import Connector
 from mail_proxy.smtp.pool import SMTPPool
 from mail_proxy.smtp.sender import SmtpSender
-from mail_proxy.smtp.transaction import Timeouts
+from mail_proxy.smtp.transaction import Observe, Timeouts, observe_nothing
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.tables import Tables
-from mail_proxy.telemetry.metrics import MailMetrics
+from mail_proxy.telemetry.metrics import MailMetrics, SmtpTimes
 
 _REAP_SECONDS = 10.0
 
@@ -37,10 +38,19 @@ class DeliveryEngine:
     ) -> None:
         """``events_added`` is called after each commit of outcomes."""
         self._clock = clock
-        self._pool = connection_pool(config, clock)
+        self._events_added = events_added
+        self._smtp_times = SmtpTimes(metrics)
+        self._pool = connection_pool(config, clock, self._smtp_times.add)
         pipeline = Pipeline(SmtpSender(self._pool), clock)
         self._dispatcher = Dispatcher(
-            db, tables, directory, pipeline, config, metrics, clock, events_added
+            db,
+            tables,
+            directory,
+            pipeline,
+            config,
+            OutcomeCounts(metrics, directory),
+            clock,
+            self._outcomes_written,
         )
         self._reaper = Worker("smtp.reaper", self._reap)
 
@@ -72,12 +82,18 @@ class DeliveryEngine:
         await self._reaper.stop()
         await self._pool.close_all()
 
+    def _outcomes_written(self) -> None:
+        self._smtp_times.flush()
+        self._events_added()
+
     async def _reap(self) -> None:
         await asyncio.sleep(_REAP_SECONDS)
         await self._pool.reap(self._clock.monotonic())
 
 
-def connection_pool(config: ProxyConfig, clock: Clock) -> SMTPPool:
+def connection_pool(
+    config: ProxyConfig, clock: Clock, observe: Observe = observe_nothing
+) -> SMTPPool:
     """A pool with the timeouts of the settings; nothing is opened yet."""
     longest = config.timing.send_timeout
     usual = Timeouts()
@@ -87,4 +103,4 @@ def connection_pool(config: ProxyConfig, clock: Clock) -> SMTPPool:
         end_of_data=longest,
         send=longest,
     )
-    return SMTPPool(Connector(timeouts), clock=clock)
+    return SMTPPool(Connector(timeouts, observe=observe), clock=clock)

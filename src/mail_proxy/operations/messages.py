@@ -84,7 +84,7 @@ def events(context: Context, request: WhichMessage) -> EventsOut:
             EventOut(
                 event_type=e["event_type"],
                 event_ts=round(e["event_at"], 3),
-                event_data=e["data"] or {},
+                event_data=_told(e["data"] or {}),
                 reported_ts=_whole(e["reported_at"]),
             )
             for e in found
@@ -110,6 +110,11 @@ def delete(context: Context, request: Ids) -> DeletedOut:
         unauthorized=[i for i in gone if i in foreign],
         in_progress=[i for i in rest if i in sending],
     )
+
+
+def _told(data: dict[str, Any]) -> dict[str, Any]:
+    """What is stored of an event, with its times as they are reported."""
+    return {k: _whole(v) if k.endswith("_ts") else v for k, v in data.items()}
 
 
 def _detail(context: Context, message_id: str) -> Row:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from mail_proxy.config import ProxyConfig, QueueConfig
-from mail_proxy.errors import Forbidden, NotFound
+from mail_proxy.errors import ConstraintViolated, Forbidden, NotFound
 from mail_proxy.kit.clock import Clock
 from mail_proxy.operations.access import Caller
 from mail_proxy.operations.audit import audit_row, masked
@@ -116,7 +116,7 @@ class Door:
             run = partial(
                 self._transact, operation=operation, caller=caller, request=request, tenant_id=about
             )
-            answer, after = await (self._db.write if operation.mutates else self._db.read)(run)
+            answer, after = await (self._write if operation.mutates else self._db.read)(run)
         except Forbidden as error:
             target = tenant_id or caller.tenant_id
             await self._refusals.note(caller, error, operation.name, target, masked(request))
@@ -124,6 +124,13 @@ class Door:
         for ring in after:
             ring()
         return answer
+
+    async def _write(self, run: Callable[[Connection], Answer]) -> Answer:
+        try:
+            return await self._db.write(run)
+        except ConstraintViolated:
+            # Another process was faster, and what it wrote is seen now.
+            return await self._db.write(run)
 
     async def _about(
         self, operation: Operation[Any, Any], caller: Caller, tenant_id: str | None

@@ -20,6 +20,7 @@ class WhichBatch:
 @operation("suspend", mutates=True)
 def suspend(context: Context, request: WhichBatch) -> SuspensionOut:
     """Stop sending; what is in flight is finished, the rest keeps its times."""
+    request = _named(request)
     context.tables.suspensions.suspend(context.connection, context.tenant_id, request.batch_code)
     return _answer(context, request)
 
@@ -27,6 +28,7 @@ def suspend(context: Context, request: WhichBatch) -> SuspensionOut:
 @operation("activate", mutates=True)
 def activate(context: Context, request: WhichBatch) -> SuspensionOut:
     """Resume a batch, or everything that was suspended."""
+    request = _named(request)
     suspensions, tenant_id = context.tables.suspensions, context.tenant_id
     if request.batch_code is None:
         suspensions.delete(context.connection, tenant_id=tenant_id)
@@ -38,6 +40,11 @@ def activate(context: Context, request: WhichBatch) -> SuspensionOut:
             raise Conflict("the whole tenant is suspended; activate it without batch_code first")
         suspensions.delete(context.connection, tenant_id=tenant_id, batch_code=request.batch_code)
     return _answer(context, request)
+
+
+def _named(request: WhichBatch) -> WhichBatch:
+    """``*`` is everything here too, as it is in ``suspended_batches``."""
+    return WhichBatch(None) if request.batch_code == EVERYTHING else request
 
 
 def _answer(context: Context, request: WhichBatch) -> SuspensionOut:

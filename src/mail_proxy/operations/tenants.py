@@ -29,6 +29,8 @@ from mail_proxy.wire.tenants import (
 
 #: So many messages go together with their tenant.
 _FEW = 500
+#: What may have been the reason why calls to the tenant's application failed.
+_OF_CALLS = frozenset({"client_base_url", "client_sync_path", "client_auth", "signing_secret"})
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,9 @@ def _change(context: Context, tenant_id: str, request: TenantFields) -> TenantOu
     with context.tables.tenants.record(context.connection, id=tenant_id) as row:
         row.update(_columns(context, request, row))
         row["updated_at"] = context.now
+    if request.model_fields_set & _OF_CALLS:
+        context.tables.tenant_sync.end_back_off(context.connection, context.now, tenant_id)
+        context.after_commit.append(context.signals.events_added)
     return _shown(context, context.tables.tenants.get(context.connection, id=tenant_id))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from mail_proxy.domain.tenant import Tenant
@@ -18,10 +18,13 @@ from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.events import PendingEvent
 from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.wire.reports import SyncAnswer, report_entry, report_payload
 from mail_proxy.wire.sync_log import CallOutcome
 
 _MOST_IDS_IN_LOG = 20
+
+LatestTenant = Callable[[str], Awaitable[Tenant | None]]
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,13 @@ class Conversation:
     """
 
     def __init__(
-        self, db: SqlDb, tables: Tables, clock: Clock, channel: ReportChannel, terms: Terms
+        self,
+        db: SqlDb,
+        tables: Tables,
+        clock: Clock,
+        channel: ReportChannel,
+        terms: Terms,
+        metrics: MailMetrics,
     ) -> None:
         self._db = db
         self._sync = tables.tenant_sync
@@ -58,21 +67,25 @@ class Conversation:
         self._clock = clock
         self._channel = channel
         self._terms = terms
+        self._metrics = metrics
 
-    async def hold(self, tenant: Tenant, stopping: asyncio.Event) -> bool:
+    async def hold(self, tenant: Tenant, latest: LatestTenant, stopping: asyncio.Event) -> bool:
         """Call ``tenant`` if it is due and nobody else does; False when it was not called.
 
         Goes on after a full batch, and where the answer or somebody else asked for the next
-        call at once, until ``stopping`` is set.
+        call at once, until ``stopping`` is set; each call goes to the ``latest`` address.
         """
         owner, now = self._terms.owner, self._clock.now()
         sync = await self._db.write(self._sync.claim, tenant.id, owner, now, self._lease(now))
         called = False
         while sync is not None:
+            if called:
+                tenant = await latest(tenant.id) or tenant
             now = self._clock.now()
             most = self._terms.batch_size
             events = await self._db.read(self._events.unreported, tenant.id, now, most)
-            if stopping.is_set() or not is_due(sync, now, bool(events), tenant.active):
+            is_ready = self._channel.reaches(tenant) and not stopping.is_set()
+            if not is_ready or not is_due(sync, now, bool(events), tenant.active):
                 await self._db.write(self._sync.release, owner, tenant.id)
                 break
             report = Report(call_id(events), now, _payload(tenant.id, events))
@@ -82,6 +95,7 @@ class Conversation:
             called = True
             self._tell(tenant.id, events, call.answer)
             logged = {"at": now, "seconds": seconds, **_logged(tenant.id, events, call)}
+            self._metrics.sync_calls.of(tenant.id, logged["outcome"]).inc()
             sync = await self._db.write(self._record, sync, events, call.answer, logged)
         return called
 

@@ -23,6 +23,7 @@ from mail_proxy.sql import SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.tables import Tables
 from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.metrics import MailMetrics
 
 _CALL_SECONDS = 30.0
 _POLL_SECONDS = 1.0
@@ -55,6 +56,7 @@ class ClientReporter:
         config: ProxyConfig,
         clock: Clock,
         instance_id: str,
+        metrics: MailMetrics,
         report_delivery_callable: ReportCallable | None = None,
         *,
         call_seconds: float = _CALL_SECONDS,
@@ -72,6 +74,7 @@ class ClientReporter:
         self._directory = directory
         self._config = config
         self._clock = clock
+        self._metrics = metrics
         self._callable = report_delivery_callable
         self._call_seconds = call_seconds
         self._most_calls = most_calls
@@ -188,10 +191,15 @@ class ClientReporter:
                 self._calls.start(tenant.id, partial(self._call, tenant, self._channel))
 
     async def _call(self, tenant: Tenant, channel: ReportChannel) -> None:
-        conversation = Conversation(self._db, self._tables, self._clock, channel, self._terms)
-        if await conversation.hold(tenant, self._stopping):
+        conversation = Conversation(
+            self._db, self._tables, self._clock, channel, self._terms, self._metrics
+        )
+        if await conversation.hold(tenant, self._latest, self._stopping):
             # What happened during the call found the tenant busy.
             self.new_events()
+
+    async def _latest(self, tenant_id: str) -> Tenant | None:
+        return (await self._directory.current()).tenants.get(tenant_id)
 
     async def _release_dead(self) -> None:
         """Call at once those whose caller was killed, instead of waiting for its claim to end."""

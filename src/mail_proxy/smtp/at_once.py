@@ -27,6 +27,8 @@ class AtOnce(Transaction):
     says on the way. So all replies are read before any is judged, and without the last one the
     outcome is uncertain, unless those before it rule the message out."""
 
+    _phase = "data"
+
     async def _converse(self, commands: list[bytes], message: ComposedMail) -> Outcome | Stale:
         data = message.data if message.data.endswith(b"\r\n") else message.data + b"\r\n"
         self._protocol.expect(len(commands) + 1)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 
 from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.outcome import AccountTrouble, Outcome
 from mail_proxy.smtp.at_once import AtOnce
 from mail_proxy.smtp.capabilities import Capabilities
 from mail_proxy.smtp.compose import ComposedMail
-from mail_proxy.smtp.dial import Dial, default_local_hostname, default_tls_context
+from mail_proxy.smtp.dial import Dial, Step, default_local_hostname, default_tls_context
 from mail_proxy.smtp.distrust import Distrust
 from mail_proxy.smtp.masking import mask_of
 from mail_proxy.smtp.protocol import BrokenConnectionError, SmtpProtocol
-from mail_proxy.smtp.transaction import Stale, Timeouts, Transaction
+from mail_proxy.smtp.transaction import Observe, Stale, Timeouts, Transaction, observe_nothing
+from mail_proxy.telemetry.series import SmtpPhase
 
 #: A server that takes longer than this to forget a message is not worth keeping.
 _RESET_SECONDS = 5.0
@@ -36,6 +38,7 @@ class PooledConnection:
 
     __slots__ = (
         "_capabilities",
+        "_observe",
         "_protocol",
         "_timeouts",
         "distrust",
@@ -53,6 +56,7 @@ class PooledConnection:
         protocol: SmtpProtocol,
         capabilities: Capabilities,
         timeouts: Timeouts,
+        observe: Observe = observe_nothing,
     ) -> None:
         self.login = login
         self.transactions = 0
@@ -64,6 +68,7 @@ class PooledConnection:
         self._protocol = protocol
         self._capabilities = capabilities
         self._timeouts = timeouts
+        self._observe = observe
 
     @property
     def is_open(self) -> bool:
@@ -84,7 +89,9 @@ class PooledConnection:
             return refusal
         usable = self._usable()
         kind = AtOnce if self._may_go_at_once(usable, message) else Transaction
-        transaction = kind(self._protocol, usable, self._timeouts, is_reused=is_reused)
+        transaction = kind(
+            self._protocol, usable, self._timeouts, is_reused=is_reused, observe=self._observe
+        )
         is_done = False
         try:
             outcome = await transaction.run(mail_from, recipients, message)
@@ -146,11 +153,13 @@ class PooledConnection:
 @dataclass(frozen=True, slots=True)
 class Connector:
     """How sessions are opened. ``local_hostname`` is what EHLO says. ``tls_context`` replaces the
-    system's for accounts with ``verify_cert``, for servers with certificates of a private CA."""
+    system's for accounts with ``verify_cert``, for servers with certificates of a private CA.
+    ``observe`` is told how long everything took."""
 
     timeouts: Timeouts = field(default_factory=Timeouts)
     local_hostname: str = field(default_factory=default_local_hostname)
     tls_context: ssl.SSLContext | None = None
+    observe: Observe = observe_nothing
 
     def dial(self, login: SmtpLogin) -> Dial:
         context = self.tls_context if login.verify_cert else None
@@ -163,8 +172,16 @@ class Connector:
 
     async def open(self, login: SmtpLogin) -> PooledConnection | AccountTrouble:
         dial = self.dial(login)
-        for step in (dial.connect, dial.secure, dial.log_in):
+        steps: tuple[tuple[SmtpPhase, Step], ...] = (
+            ("connect", dial.connect),
+            ("tls", dial.secure),
+            ("login", dial.log_in),
+        )
+        for phase, step in steps:
+            began = perf_counter()
             result = await step()
+            if dial.has_asked:
+                self.observe(phase, perf_counter() - began)
             if isinstance(result, AccountTrouble):
                 return result
         return self.take_over(login, dial)
@@ -173,5 +190,9 @@ class Connector:
         """The session of a ``dial`` whose every step has succeeded."""
         transport, capabilities = dial.hand_over()
         return PooledConnection(
-            login, SmtpProtocol(transport, mask_of(login)), capabilities, self.timeouts
+            login,
+            SmtpProtocol(transport, mask_of(login)),
+            capabilities,
+            self.timeouts,
+            self.observe,
         )

@@ -7,7 +7,7 @@ import ipaddress
 import re
 import socket
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import cache
 from typing import cast
 
@@ -31,6 +31,8 @@ _STAGE_OF_CAUSE: tuple[tuple[type[Exception], str], ...] = (
     (aiosmtplib.SMTPServerDisconnected, "greeting"),
     (aiosmtplib.SMTPTimeoutError, "greeting"),
 )
+
+Step = Callable[[], Coroutine[None, None, str | AccountTrouble]]
 
 
 @cache
@@ -62,7 +64,8 @@ class Dial:
     ``connect``, ``secure``, ``log_in``, ``hand_over``.
 
     A step gives a line on what it did, or the ``AccountTrouble`` that it met. After trouble, or
-    when it is cancelled, the connection is closed.
+    when it is cancelled, the connection is closed. ``has_asked``: the last step had something to
+    ask the server for.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Dial:
     ) -> None:
         self._login = login
         self._mask = mask_of(login)
+        self.has_asked = False
         self._stage = Stage.GREETING
         self._implicit_tls = login.tls is TlsMode.SSL or (
             login.tls is TlsMode.AUTO and login.port == _IMPLICIT_TLS_PORT
@@ -109,6 +113,7 @@ class Dial:
         self._client.close()
 
     async def _connect(self) -> str:
+        self.has_asked = True
         greeting = await self._client.connect()
         await self._say_hello()
         return one_line(greeting.message)
@@ -131,6 +136,7 @@ class Dial:
             return "clear text"
         if mode is TlsMode.AUTO and not self._client.supports_extension("starttls"):
             return "clear text: the server does not offer STARTTLS"
+        self.has_asked = True
         await self._client.starttls()
         # RFC 3207 section 4.2: what the server said in the clear is forgotten.
         await self._say_hello()
@@ -153,11 +159,12 @@ class Dial:
             return "no log-in"
         if not (self._is_encrypted() or may_log_in_unencrypted(self._login.tls, self._peer())):
             raise aiosmtplib.SMTPException("TLS is not to be had: the password is not sent")
+        self.has_asked = True
         await self._client.login(self._login.user, self._login.password or "")
         return f"logged in as {self._login.user}"
 
     async def _step(self, step: Coroutine[None, None, str]) -> str | AccountTrouble:
-        is_done = False
+        is_done = self.has_asked = False
         try:
             detail = await step
             is_done = True

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 
 from mail_proxy.domain.outcome import (
     Deferred,
@@ -28,6 +29,7 @@ from mail_proxy.smtp.replies import (
     unanswered,
     verdict,
 )
+from mail_proxy.telemetry.series import SmtpPhase
 
 _DATA = b"DATA\r\n"
 #: Answers to RCPT that are about the session and not about the recipient.
@@ -35,6 +37,12 @@ _SESSION_VERDICTS = (Verdict.ACCOUNT, Verdict.UNEXPECTED)
 #: Octets handed to the transport at once: large enough to be cheap, small enough to notice in
 #: time that the server has refused or stopped reading.
 _CHUNK_OCTETS = 65536
+#: Is told how many seconds an exchange took.
+Observe = Callable[[SmtpPhase, float], None]
+
+
+def observe_nothing(phase: SmtpPhase, seconds: float) -> None:
+    """For sessions that nobody watches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,8 @@ class Transaction:
     that the next transaction may follow; if not, it needs RSET, unless it ``is_over``.
     ``broke_over`` is the extension that the server may not be up to after all."""
 
+    _phase: SmtpPhase = "mail"
+
     def __init__(
         self,
         protocol: SmtpProtocol,
@@ -72,6 +82,7 @@ class Transaction:
         timeouts: Timeouts,
         *,
         is_reused: bool,
+        observe: Observe = observe_nothing,
     ) -> None:
         self.is_settled = False
         self.is_over = False
@@ -80,6 +91,8 @@ class Transaction:
         self._capabilities = capabilities
         self._timeouts = timeouts
         self._is_reused = is_reused
+        self._observe = observe
+        self._phase_began = perf_counter()
         self._deadline = protocol.time() + timeouts.send
         self._stage = Stage.MAIL
         self._is_answered = False
@@ -94,13 +107,20 @@ class Transaction:
         commands = [self._mail_command(mail_from, recipients, message)]
         commands += [b"RCPT TO:<%b>\r\n" % address.encode() for address in recipients]
         try:
-            return await self._converse(commands, message)
+            outcome = await self._converse(commands, message)
         except BrokenConnectionError as error:
-            return self._broken(str(error))
+            outcome = self._broken(str(error))
         except asyncio.CancelledError:
             if self._stage is Stage.END_OF_DATA:
                 raise CancelledAfterEndOfData from None
             raise
+        self._phase_ends()
+        return outcome
+
+    def _phase_ends(self) -> None:
+        now = perf_counter()
+        self._observe(self._phase, now - self._phase_began)
+        self._phase_began = now
 
     async def _converse(self, commands: list[bytes], message: ComposedMail) -> Outcome | Stale:
         """``commands`` are MAIL and the RCPTs."""
@@ -135,6 +155,8 @@ class Transaction:
         if verdict(Stage.DATA, reply) is not Verdict.ACCEPTED:
             self._refuse_disorder(reply)
             return self._message_refused(Stage.DATA, reply)
+        self._phase_ends()
+        self._phase = "data"
         reply = await self._body(message.data)
         if verdict(Stage.END_OF_DATA, reply) is not Verdict.ACCEPTED:
             return self._message_refused(Stage.END_OF_DATA, reply)

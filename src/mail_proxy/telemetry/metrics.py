@@ -1,80 +1,142 @@
-"""Prometheus series of one process, and of those that deliver for it."""
+"""Prometheus metrics of one process, and of those that deliver for it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import cached_property
+import math
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    disable_created_metrics,
-    generate_latest,
-)
-from prometheus_client.metrics_core import Metric
-from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.registry import Collector
+import orjson
+from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.values import MultiProcessValue, MutexValue
 
-# One more series for each counter, which no documented query uses.
-disable_created_metrics()  # type: ignore[no-untyped-call]
+from mail_proxy.telemetry import series
+from mail_proxy.telemetry.families import Distribution, Family, NewValue, Number, Value
+from mail_proxy.telemetry.series import SMTP_PHASES, Series, SmtpPhase
+
 _MOST_ZEROS = 1000
-_ACCOUNT = ("tenant_id", "account_id")
+
+
+class AccountState(NamedTuple):
+    """How an account is just now."""
+
+    tenant_id: str
+    account_id: str
+    up: bool = True
+    oldest_pending_seconds: float = 0.0
+
+
+class AccountMetrics(NamedTuple):
+    """The counters of one account, looked up once."""
+
+    sent: Number
+    errors: Number
+    deferred: Number
+    rate_limited: Number
+    delivery: Distribution
 
 
 class MailMetrics:
-    """The documented series, in a registry of their own."""
+    """The documented series. What happens is counted on the event loop's thread alone; ``announce``
+    and ``text`` may run on another."""
 
     _folder: TemporaryDirectory[str] | None = None
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.sent = self._counter("gmp_sent_total", "Messages that a server has accepted.")
-        self.errors = self._counter("gmp_errors_total", "Messages that were given up.")
-        self.deferred = self._counter("gmp_deferred_total", "Attempts that will be repeated.")
-        self.rate_limited = self._counter(
-            "gmp_rate_limited_total", "Times that a queue was found at its rate limit."
-        )
-        self.pending = Gauge(
-            "gmp_pending_messages", "Messages that are not finished.", registry=self.registry
-        )
-        self.account_up = Gauge(
-            "gmp_account_up",
-            "1: the account can be used; 0: it is paused because of trouble.",
-            _ACCOUNT,
-            registry=self.registry,
-        )
+    def __init__(self, new_value: NewValue | None = None) -> None:
+        """``new_value`` is where values are kept: in memory, if not told otherwise."""
+        self._new_value = new_value or partial(_value, MutexValue)
+        self._families: list[Family[Number] | Family[Distribution]] = []
+        self.build_info = self._numbers(series.BUILD_INFO)
+        self.sent = self._numbers(series.SENT)
+        self.errors = self._numbers(series.ERRORS)
+        self.deferred = self._numbers(series.DEFERRED)
+        self.rate_limited = self._numbers(series.RATE_LIMITED)
+        self.delivery = self._distributions(series.DELIVERY)
+        self.account_up = self._numbers(series.ACCOUNT_UP)
+        self.pending = self._numbers(series.PENDING)
+        self.queue = self._numbers(series.QUEUE)
+        self.oldest_pending = self._numbers(series.OLDEST_PENDING)
+        self.sync_calls = self._numbers(series.SYNC_CALLS)
+        self.smtp = self._distributions(series.SMTP)
+        self.http = self._distributions(series.HTTP)
+        for phase in SMTP_PHASES:
+            self.smtp.of(phase)
+        self._accounts: dict[tuple[str, str], AccountMetrics] = {}
+        self._announced: set[tuple[str, str]] = set()
+        self._rendering = threading.Lock()
+        self._places: dict[str, tuple[Number | Distribution, str]] = {}
 
-        self._announced: dict[tuple[str, str], bool] = {}
+    @classmethod
+    def for_a_worker(cls) -> MailMetrics:
+        """Kept in the folder that ``PROMETHEUS_MULTIPROC_DIR`` names, for the parent to read."""
+        values = MultiProcessValue()  # type: ignore[no-untyped-call]
+        return cls(partial(_value, values))
 
-    def _counter(self, name: str, description: str) -> Counter:
-        return Counter(name, description, _ACCOUNT, registry=self.registry)
+    def of_account(self, tenant_id: str, account_id: str) -> AccountMetrics:
+        labels = (tenant_id, account_id)
+        found = self._accounts.get(labels)
+        if found is None:
+            found = AccountMetrics(
+                sent=self.sent.of(*labels),
+                errors=self.errors.of(*labels),
+                deferred=self.deferred.of(*labels),
+                rate_limited=self.rate_limited.of(*labels),
+                delivery=self.delivery.of(*labels),
+            )
+            self._accounts[labels] = found
+        return found
 
-    def announce(self, accounts: Iterable[tuple[str, str, bool]]) -> None:
-        """Make the series of (tenant, account, up) exist before something happens to them.
+    def _numbers(self, what: Series) -> Family[Number]:
+        family = Family(what, Number, self._new_value)
+        self._families.append(family)
+        return family
 
-        With more than a thousand accounts the counters come with their first event: tens of
-        thousands of zeros would take a scrape seconds.
+    def _distributions(self, what: Series) -> Family[Distribution]:
+        family = Family(what, Distribution, self._new_value)
+        self._families.append(family)
+        return family
+
+    def announce(
+        self, accounts: Iterable[AccountState], sync_calls: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """Tell how accounts are, and make the series exist before something happens to them: those
+        of these accounts, and of calls (tenant, outcome).
+
+        With more than a thousand accounts the counters come with their first event: hundreds of
+        thousands of zeros would make a scrape megabytes.
         """
-        now = {(tenant_id, account_id): up for tenant_id, account_id, up in accounts}
-        counters = (self.sent, self.errors, self.deferred, self.rate_limited)
-        for labels in self._announced.keys() - now.keys():
-            self.account_up.remove(*labels)  # removed accounts are neither up nor down
-        for labels, up in now.items():
-            if self._announced.get(labels) == up:
-                continue
-            self.account_up.labels(*labels).set(up)
-            for counter in counters if len(now) <= _MOST_ZEROS else ():
-                counter.labels(*labels)
-        self._announced = now
+        now = {(state.tenant_id, state.account_id): state for state in accounts}
+        with self._rendering:
+            for labels in self._announced - now.keys():
+                # Removed accounts are neither up nor down.
+                self.account_up.remove(*labels)
+                self.oldest_pending.remove(*labels)
+            for labels, state in now.items():
+                self.account_up.of(*labels).set(state.up)
+                self.oldest_pending.of(*labels).set(state.oldest_pending_seconds)
+            self._announced = set(now)
+            if len(now) <= _MOST_ZEROS:
+                for labels in now:
+                    self.of_account(*labels)
+                for call in sync_calls:
+                    self.sync_calls.of(*call)
+
+    def backlog_unknown(self) -> None:
+        """The database is away."""
+        for family in (self.pending, self.queue, self.oldest_pending):
+            for number in family.children():
+                number.set(math.nan)
 
     def text(self) -> bytes:
-        """The Prometheus exposition text."""
-        if self._folder is None:
-            return generate_latest(self.registry)
-        return generate_latest(_Sum(self.registry, self.of_workers))
+        """In the Prometheus exposition format."""
+        with self._rendering:
+            if self._folder is not None:
+                self._read_workers(Path(self._folder.name))
+            return "".join(line for family in self._families for line in family.text()).encode()
 
     @cached_property
     def of_workers(self) -> Path:
@@ -90,26 +152,44 @@ class MailMetrics:
         if self._folder is not None:
             self._folder.cleanup()
 
+    def _read_workers(self, folder: Path) -> None:
+        for family in self._families:
+            for child in family.children():
+                child.forget_others()
+        for file in folder.glob("*.db"):
+            if file.stat().st_size == 0:
+                continue  # just being made
+            for key, value, _, _ in MmapedDict.read_all_values_from_file(str(file)):  # type: ignore[no-untyped-call]
+                place = self._places.get(key) or self._place(key)
+                place[0].add_others(place[1], value)
 
-class _Sum(Collector):
-    """Our series, with what other processes have counted added."""
+    def _place(self, key: str) -> tuple[Number | Distribution, str]:
+        """Whose value a worker keeps under this key, and which part of it."""
+        name, part, labels, _ = orjson.loads(key)
+        family = next(family for family in self._families if family.series.name == name)
+        child = family.of(*(labels[label] for label in family.series.labels))
+        self._places[key] = (child, part)
+        return child, part
 
-    def __init__(self, registry: CollectorRegistry, folder: Path) -> None:
-        self._ours = registry
-        self._theirs = MultiProcessCollector(None, str(folder))  # type: ignore[no-untyped-call]
 
-    def collect(self) -> Iterator[Metric]:
-        counted = {
-            (sample.name, *sorted(sample.labels.items())): sample
-            for family in self._theirs.collect()  # type: ignore[no-untyped-call]
-            for sample in family.samples
-            if family.type in ("counter", "histogram")
-        }
-        for family in self._ours.collect():
-            samples = []
-            for sample in family.samples:
-                other = counted.pop((sample.name, *sorted(sample.labels.items())), None)
-                more = other.value if other is not None else 0.0
-                samples.append(sample._replace(value=sample.value + more))
-            family.samples = samples
-            yield family
+class SmtpTimes:
+    """Keeps how long exchanges took until ``flush``, so that one costs next to nothing."""
+
+    def __init__(self, metrics: MailMetrics) -> None:
+        self._kept: dict[SmtpPhase, list[float]] = {phase: [] for phase in SMTP_PHASES}
+        self._distributions = {phase: metrics.smtp.of(phase) for phase in SMTP_PHASES}
+
+    def add(self, phase: SmtpPhase, seconds: float) -> None:
+        self._kept[phase].append(seconds)
+
+    def flush(self) -> None:
+        """Pass on what was added."""
+        for phase, kept in self._kept.items():
+            if kept:
+                self._distributions[phase].observe_all(kept)
+                kept.clear()
+
+
+def _value(kind: Callable[..., Value], series: Series, part: str, labels: Sequence[str]) -> Value:
+    # "counter" is the name of the file; which kind it really is, the family knows.
+    return kind("counter", series.name, part, series.labels, labels, "")

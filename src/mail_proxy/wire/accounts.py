@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from mail_proxy.domain.account import TlsMode
 from mail_proxy.wire.addresses import parse_mailbox
-from mail_proxy.wire.fields import Answer, Count, Identifier, Name, Request
+from mail_proxy.wire.fields import Answer, Count, Identifier, Name, NotBool, Request
 from mail_proxy.wire.secrets import MASK
 
-Port = Annotated[int, Field(ge=1, le=65535)]
+Port = Annotated[int, NotBool, Field(ge=1, le=65535)]
 Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^\s/@\x00-\x1f]+$")]
 _IMPLICIT_TLS_PORT = 465
 
@@ -34,13 +34,13 @@ class AccountIn(Request):
     allow_insecure_auth: bool | None = Field(
         None, description="Allow a password in the clear to a host that is not loopback."
     )
-    ttl: Annotated[int, Field(ge=1, le=86_400)] | None = Field(
+    ttl: Annotated[int, NotBool, Field(ge=1, le=86_400)] | None = Field(
         None, description="Longest life of a connection, seconds; default 300."
     )
-    batch_size: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+    batch_size: Annotated[int, NotBool, Field(ge=1, le=100_000)] | None = Field(
         None, description="Messages over one connection."
     )
-    max_connections: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+    max_connections: Annotated[int, NotBool, Field(ge=1, le=1000)] | None = Field(
         None, description="Most connections at once, per process."
     )
     limit_per_minute: Count | None = Field(None, description="0: no limit.")
@@ -56,13 +56,19 @@ class AccountIn(Request):
     imap_password: Name | None = Field(None, description="Write-only; default: `password`.")
     imap_folder: Name | None = Field(None, description="Default INBOX.")
 
-    @model_validator(mode="after")
-    def _checked(self) -> AccountIn:
-        if self.from_address:
-            parse_mailbox(self.from_address)
-        if self.tls is not None and (self.use_tls is not None or self.use_ssl is not None):
-            raise ValueError("tls: cannot be given together with use_tls or use_ssl")
-        return self
+    @field_validator("from_address")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value:
+            parse_mailbox(value)
+        return value
+
+    @field_validator("use_tls", "use_ssl")
+    @classmethod
+    def _instead_of_tls(cls, value: bool | None, info: ValidationInfo) -> bool | None:
+        if value is not None and info.data.get("tls") is not None:
+            raise ValueError("cannot be given together with tls")
+        return value
 
     def columns(self, port: int) -> dict[str, Any]:
         """The given fields by column name; ``port`` is the one that the account will have."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mail_proxy.wire.fields import Answer, Request
+from mail_proxy.wire.fields import Answer, Request, Seconds
 
 
 class CommandOut(BaseModel):
@@ -42,9 +42,9 @@ class CommandAnswer(Answer):
 class PurgeLog(Request):
     """Body of `POST /command-log/purge`."""
 
-    older_than_seconds: (
-        Annotated[float, Field(ge=0, le=10_000_000_000, allow_inf_nan=False)] | None
-    ) = Field(None, description="Age in seconds; default: audit_retention_days.")
+    older_than_seconds: Seconds | None = Field(
+        None, description="Age in seconds; default: audit_retention_days."
+    )
 
 
 class PurgedOut(Answer):

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from mail_proxy.config import PRIORITY_NAMES
 
 _BRANCH = re.compile(r"(?:list|function-after)\[|constrained-str$")
+NO_OBJECT = "must be a JSON object"
 _FORBIDDEN = re.compile(r"[\r\n\0]")
 
 
@@ -23,6 +24,12 @@ def _one_line(value: str) -> str:
 def _no_nul(value: str) -> str:
     if "\0" in value:
         raise ValueError("must not contain NUL")
+    return value
+
+
+def _no_truth_value(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
     return value
 
 
@@ -44,8 +51,11 @@ Priority = Annotated[
         {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 3}, {"enum": list(PRIORITY_NAMES)}]}
     ),
 ]
-Timestamp = Annotated[float, Field(ge=0, le=253_402_300_799, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0, le=2_147_483_647)]
+#: pydantic takes true for 1.
+NotBool = BeforeValidator(_no_truth_value)
+Timestamp = Annotated[float, NotBool, Field(ge=0, le=253_402_300_799, allow_inf_nan=False)]
+Count = Annotated[int, NotBool, Field(ge=0, le=2_147_483_647)]
+Seconds = Annotated[float, NotBool, Field(ge=0, le=10_000_000_000, allow_inf_nan=False)]
 
 
 def field_name(location: Sequence[str | int]) -> str:
@@ -56,6 +66,11 @@ def field_name(location: Sequence[str | int]) -> str:
 def printable(text: str) -> str:
     """Without lone surrogates, which JSON can bring in but no answer can carry."""
     return text.encode(errors="replace").decode()
+
+
+def body_error(message: str) -> dict[str, Any]:
+    """A detail of Malformed about a body as a whole; its value may be anything, so not shown."""
+    return {"field": "body", "message": message, "value": None}
 
 
 class Request(BaseModel):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from mail_proxy.wire.fields import Answer, Name, Priority, Request
+from mail_proxy.wire.fields import Answer, Name, NotBool, Priority, Request, Seconds
 
 
 class RuntimeSettings(Request):
@@ -18,17 +18,17 @@ class RuntimeSettings(Request):
     default_priority: Priority | None = Field(
         None, description="Where a message gives none: 0-3, immediate, high, medium, low."
     )
-    max_enqueue_batch: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+    max_enqueue_batch: Annotated[int, NotBool, Field(ge=1, le=100_000)] | None = Field(
         None, description="Most messages in one add-messages call."
     )
     # The least one still lets the call in that sets it right again.
-    max_body_mb: Annotated[float, Field(ge=0.1, le=1024)] | None = Field(
+    max_body_mb: Annotated[float, NotBool, Field(ge=0.1, le=1024)] | None = Field(
         None, description="Largest request body, MB (10^6 bytes)."
     )
-    report_retention_seconds: (
-        Annotated[float, Field(ge=0, le=10_000_000_000, allow_inf_nan=False)] | None
-    ) = Field(None, description="Finished messages go this long after their last report.")
-    audit_retention_days: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+    report_retention_seconds: Seconds | None = Field(
+        None, description="Finished messages go this long after their last report."
+    )
+    audit_retention_days: Annotated[int, NotBool, Field(ge=1, le=100_000)] | None = Field(
         None, description="Entries of the audit log go after this many days."
     )
 

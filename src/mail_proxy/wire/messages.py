@@ -7,19 +7,29 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from mail_proxy.domain.mail import OWN_HEADER_PREFIXES, OWN_HEADERS, Address, Mail
 from mail_proxy.errors import Malformed, TooLarge
 from mail_proxy.wire.addresses import parse_mailbox, parse_mailboxes
 from mail_proxy.wire.fields import (
+    NO_OBJECT,
     Answer,
     Identifier,
     OneLine,
     Priority,
     Request,
+    Seconds,
     Text,
     Timestamp,
+    body_error,
     field_name,
 )
 
@@ -27,6 +37,9 @@ _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
 _MESSAGE_ID = re.compile(r"<[^<>\s@]+@[^<>\s@]+>")
 _MOST_RECIPIENTS = 1000
 Recipients = list[OneLine] | OneLine
+PageSize = Annotated[int, Field(ge=1, le=1000)]
+SearchText = Annotated[OneLine, Field(max_length=255)]
+Cursor = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 
 
 class MessageIn(Request):
@@ -61,10 +74,15 @@ class MessageIn(Request):
         default_factory=list, description="Not available in this version: must be empty."
     )
 
-    @field_validator("to", "cc", "bcc", "reply_to", mode="before")
+    @field_validator(
+        *("to", "cc", "bcc", "reply_to", "body", "content_type", "headers", "attachments"),
+        mode="before",
+    )
     @classmethod
-    def _absent(cls, value: Any) -> Any:
-        return [] if value is None else value
+    def _absent(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is not None or info.field_name is None:
+            return value
+        return cls.model_fields[info.field_name].get_default(call_default_factory=True)
 
     @field_validator("headers")
     @classmethod
@@ -169,7 +187,8 @@ def parse_batch(body: bytes | dict[str, Any], most: int) -> ParsedBatch:
     if len(messages) > most:
         raise TooLarge(f"{len(messages)} messages in one call; allowed: {most}")
     rest = AddMessages.model_validate({**record, "messages": []})
-    return ParsedBatch([_parse(m) for m in messages], rest.default_priority)
+    parsed = [_parse(place, record) for place, record in enumerate(messages)]
+    return ParsedBatch(parsed, rest.default_priority)
 
 
 def read_object(body: bytes | dict[str, Any]) -> dict[str, Any]:
@@ -179,27 +198,33 @@ def read_object(body: bytes | dict[str, Any]) -> dict[str, Any]:
     try:
         record = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise Malformed(f"the body is not JSON: {error.msg} at character {error.pos}") from None
+        message = f"is not JSON: {error.msg} at character {error.pos}"
+        raise Malformed(f"body: {message}", [body_error(message)]) from None
     if not isinstance(record, dict):
-        raise Malformed("the body must be a JSON object")
+        raise Malformed(f"body: {NO_OBJECT}", [body_error(NO_OBJECT)])
     return record
 
 
-def _parse(record: Any) -> MessageIn | Rejection:
+def _parse(place: int, record: Any) -> MessageIn | Rejection:
     try:
         return MessageIn.model_validate(record)
     except ValidationError as error:
         id_ = record.get("id") if isinstance(record, dict) else None
-        return Rejection(id_ if isinstance(id_, str) else None, explain(error))
+        if isinstance(id_, str):
+            return Rejection(id_, explain(error))
+        return Rejection(None, explain(error, "messages", place))
 
 
-def explain(error: ValidationError) -> str:
-    """What is wrong, in one line that names the field and never repeats a long value."""
+def explain(error: ValidationError, *inside: str | int) -> str:
+    """What is wrong, in one line that names the field and never repeats a long value; ``inside``
+    is where the object stands."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    field = field_name(first["loc"])
+    field = field_name((*inside, *first["loc"]))
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = "unknown field"
+    if first["type"] == "model_type":
+        message = NO_OBJECT
     return f"{field}: {message}" if field else message
 
 
@@ -262,7 +287,7 @@ class RetriedOut(Answer):
 class CleanupMessages(Request):
     """Body of ``POST /commands/cleanup-messages``."""
 
-    older_than_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+    older_than_seconds: Seconds | None = Field(
         None, description="Since the last report; default: the retention."
     )
 

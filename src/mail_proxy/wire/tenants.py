@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import orjson
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from mail_proxy.domain.tenant import signing_key
-from mail_proxy.wire.fields import Answer, Count, Name, Request, Timestamp
+from mail_proxy.domain.web_url import check_web_url
+from mail_proxy.wire.fields import Answer, Count, Name, Request, Seconds, Timestamp
 from mail_proxy.wire.secrets import MASK
 
 TenantId = Annotated[
     str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 ]
 Path = Annotated[str, Field(max_length=1000, pattern=r"^/[^\s\x00-\x1f]*$")]
-Retention = Annotated[float, Field(ge=0, le=10_000_000_000, allow_inf_nan=False)]
 _LARGEST_CONFIG = 16_384
-_WEB_URL = re.compile(r"https?://[^\s\x00-\x1f\x7f]+")
 #: What a tenant key cannot change of its own tenant.
 ADMIN_FIELDS = frozenset({"active", "rate_limits", "retention_seconds", "large_file_config"})
-
-
-def _check_base(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError("is not a URL") from None
-    if not host:
-        raise ValueError("must name a host")
-    if "@" in parts.netloc:
-        raise ValueError("must not hold user or password: client_auth is for them")
-    if "?" in url or "#" in url:
-        raise ValueError("must not hold ? or #: the path comes after it")
 
 
 class ClientAuthIn(Request):
@@ -85,7 +68,7 @@ class TenantFields(Request):
     large_file_config: dict[str, Any] | None = Field(
         None, description="What becomes of large attachments; secrets come back as ********."
     )
-    retention_seconds: Retention | None = Field(
+    retention_seconds: Seconds | None = Field(
         None, description="Finished messages go this long after their last report."
     )
     signing_secret: Annotated[str, Field(max_length=100)] | None = Field(
@@ -98,10 +81,10 @@ class TenantFields(Request):
     @field_validator("client_base_url")
     @classmethod
     def _web_url(cls, value: str | None) -> str | None:
-        if value is not None and not _WEB_URL.fullmatch(value):
-            raise ValueError("must start with http:// or https:// and hold no blanks")
         if value is not None:
-            _check_base(value)
+            check_web_url(value)
+            if "?" in value or "#" in value:
+                raise ValueError("must not hold ? or #: the path comes after it")
         return value
 
     @field_validator("signing_secret")

@@ -72,7 +72,7 @@ async def _deliver(
         tables,
         directory,
         orders.config,
-        MailMetrics(),
+        MailMetrics.for_a_worker(),
         SystemClock(),
         lambda: writer.write(EVENTS_ADDED),
     )

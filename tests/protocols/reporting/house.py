@@ -12,6 +12,7 @@ from mail_proxy.sql import SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
+from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.testing.builders import add_event, add_messages, add_tenant
 from mail_proxy.testing.clock import FakeClock
 from mail_proxy.testing.sync_endpoint import ReportCall, SyncEndpoint
@@ -82,6 +83,7 @@ class House:
             config,
             self.clock,
             name,
+            MailMetrics(),
             deliver,
             call_seconds=call_seconds,
             poll_seconds=poll_seconds,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from tests.protocols.rest.client import ONE_DATABASE, Client
+from tests.protocols.rest.client import ONE_DATABASE, Client, serving
 
 from mail_proxy.config import ProxyConfig
 from mail_proxy.sql import Connection, SqlDb
@@ -181,11 +182,15 @@ async def test_the_clear_text_rule_counts_for_later_changes_too(idle: Client) ->
         ({"id": "x", "host": "a", "port": 0}, "port"),
         ({"id": "x", "host": "a", "port": 10**30}, "port"),
         ({"id": "x", "host": "a", "tls": "maybe"}, "tls"),
-        ({"id": "x", "host": "a", "tls": "ssl", "use_ssl": True}, "body"),
+        ({"id": "x", "host": "a", "tls": "ssl", "use_ssl": True}, "use_ssl"),
         ({"id": "x", "host": "a", "ttl": -1}, "ttl"),
         ({"id": "x", "host": "a", "limit_per_hour": -1}, "limit_per_hour"),
         ({"id": "x", "host": "a", "limit_behavior": "wait"}, "limit_behavior"),
-        ({"id": "x", "host": "a", "from_address": "nobody"}, "body"),
+        ({"id": "x", "host": "a", "from_address": "nobody"}, "from_address"),
+        ({"id": "x", "host": "a", "port": True}, "port"),
+        ({"id": "x", "host": "a", "ttl": True}, "ttl"),
+        ({"id": "x", "host": "a", "limit_per_day": True}, "limit_per_day"),
+        ({"id": "x", "host": "a", "max_connections": True}, "max_connections"),
         ({"id": "x", "host": "a", "pasword": "hunter22"}, "pasword"),
         ({"id": "x", "host": "a", "password": ["hunter22"]}, "password"),
         ({"id": "x", "host": "a", "password": "hunter22\n"}, "password"),
@@ -254,3 +259,16 @@ async def stored(config: ProxyConfig, table: str, column: str) -> list[Any]:
     values = await db.read(work)
     await db.close()
     return values
+
+
+async def test_two_processes_that_make_the_same_account_and_tenant_make_one(
+    idle: Client, config: ProxyConfig
+) -> None:
+    async with serving(config.model_copy(update={"scheduler_active": False})) as other:
+        for path, body in (("/account", {"host": "a.example"}), ("/tenant", {"name": "A"})):
+            bodies = [{"id": f"n{n}", **body} for n in range(10)]
+            calls = [client("POST", path, b) for b in bodies for client in (idle, other)]
+            answers = await asyncio.gather(*calls)
+            assert {a.status_code for a in answers} == {200}
+    keys = [a.json()["api_key"] for a in answers]
+    assert sum(key is not None for key in keys) == 10

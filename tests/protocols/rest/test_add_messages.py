@@ -61,7 +61,7 @@ async def test_a_call_without_one_usable_message_is_400_with_all_reasons(idle: C
 @pytest.mark.parametrize(
     ("record", "field"),
     [
-        (without("id"), "id"),
+        (without("id"), "messages.0.id"),
         (without("from"), "from"),
         (without("subject"), "subject"),
         (mail(id=""), "id"),
@@ -97,16 +97,17 @@ async def test_a_call_without_one_usable_message_is_400_with_all_reasons(idle: C
         (mail(headers={"": "a"}), "headers"),
         (mail(headers={"X-A": 1}), "headers.X-A"),
         (mail(surprise=1), "surprise"),
-        ("text", ""),
-        (None, ""),
-        ([], ""),
+        (mail(deferred_ts=True), "deferred_ts"),
+        ("text", "messages.0"),
+        (None, "messages.0"),
+        ([], "messages.0"),
     ],
 )
 async def test_what_is_wrong_with_a_message_is_said_by_field(
     idle: Client, record: Any, field: str
 ) -> None:
     reason = await rejection(idle, record)
-    assert reason.startswith(f"{field}: " if field else "Input should be")
+    assert reason.startswith(f"{field}: ")
 
 
 @ONE_DATABASE
@@ -136,12 +137,26 @@ async def test_headers_that_the_proxy_writes_itself_are_refused(idle: Client, na
         {"message_id": "no-angles@example.net"},
         {"headers": {"X-Note": "Grüße", "Sender": "a@example.org"}},
         {"attachments": []},
+        {"body": None, "body_html": None, "content_type": None, "headers": None},
+        {"attachments": None, "cc": None, "reply_to": None, "batch_code": None},
         {"body_html": "<p>", "content_type": "plain"},
     ],
 )
 async def test_what_is_unusual_but_right_is_taken(idle: Client, fields: dict[str, Any]) -> None:
     answer = await idle.ok("POST", PATH, {"messages": [mail(**fields)]})
     assert answer == {"ok": True, "queued": 1, "rejected": []}
+
+
+@ONE_DATABASE
+async def test_what_bears_no_readable_id_is_named_by_its_place(idle: Client) -> None:
+    records = [mail(), mail(id=7), "text", without("id"), mail("last", to=[])]
+    answer = await idle.ok("POST", PATH, {"messages": records})
+    assert [(r["id"], r["reason"].partition(" ")[0]) for r in answer["rejected"]] == [
+        (None, "messages.1.id:"),
+        (None, "messages.2:"),
+        (None, "messages.3.id:"),
+        ("last", "to,"),
+    ]
 
 
 async def test_the_same_id_replaces_what_waits(idle: Client) -> None:

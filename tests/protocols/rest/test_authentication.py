@@ -52,8 +52,8 @@ async def test_no_route_but_the_public_ones_answers_without_a_token(
 
 @ONE_DATABASE
 @pytest.mark.parametrize("path", ["/health", "/ready", "/metrics", "/openapi.json", "/docs"])
-async def test_the_public_routes_need_no_token(idle: Client, path: str) -> None:
-    assert (await idle.http.get(path)).status_code == 200
+async def test_the_public_routes_need_no_token(client: Client, path: str) -> None:
+    assert (await client.http.get(path)).status_code == 200
 
 
 @ONE_DATABASE

@@ -81,9 +81,10 @@ async def test_a_query_parameter_that_nobody_knows_is_named(
 
 @ONE_DATABASE
 async def test_a_stranger_learns_nothing_of_queries_and_bodies(idle: Client) -> None:
-    for path in ("/messages?nonsense=1", "/account"):
+    for path in ("/account", "/commands/suspend"):
         response = await idle.http.post(path, content=b"{nonsense")
-        assert response.status_code in (401, 405)
+        assert response.status_code == 401
+        assert response.headers["WWW-Authenticate"] == "Bearer"
     assert (await idle.http.get("/messages?nonsense=1")).status_code == 401
 
 
@@ -140,3 +141,92 @@ async def test_mounted_below_a_path_it_is_the_same(config: ProxyConfig) -> None:
         found = await client.ok("GET", "/mail%20service/account/a%2Fb")
         assert found["account"]["id"] == "a/b"
         assert (await client.http.get("/mail%20service/health")).status_code == 200
+
+
+@ONE_DATABASE
+async def test_head_is_answered_as_get_is_but_without_the_body(idle: Client) -> None:
+    for path in ("/health", "/ready", "/metrics", "/messages", "/nowhere", "/messages/none"):
+        shown = await idle.http.get(path, headers=TOKEN)
+        head = await idle.http.head(path, headers=TOKEN)
+        assert (head.status_code, head.content) == (shown.status_code, b"")
+        assert head.headers["Content-Type"] == shown.headers["Content-Type"]
+        assert head.headers["X-Request-ID"]
+    assert (await idle.http.head("/account", headers=TOKEN)).status_code == 405
+
+
+@ONE_DATABASE
+async def test_405_names_all_that_the_path_allows(idle: Client) -> None:
+    for path, allowed in (
+        ("/tenant/default", "DELETE, GET, HEAD, PUT"),
+        ("/messages", "GET, HEAD"),
+        ("/account", "POST"),
+        ("/commands/add-messages", "POST"),
+    ):
+        for method in ("PATCH", "OPTIONS"):
+            response = await idle(method, path)
+            assert (response.status_code, response.headers["Allow"]) == (405, allowed)
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/commands/suspend"),
+        ("POST", "/commands/activate"),
+        ("POST", "/commands/run-now"),
+        ("DELETE", "/account/smtp"),
+        ("DELETE", "/tenant/acme/api-key"),
+        ("GET", "/messages"),
+    ],
+)
+async def test_a_body_that_nobody_would_read_is_refused(
+    idle: Client, method: str, path: str
+) -> None:
+    key = await idle.tenant("acme")
+    response = await idle(method, path, {"batch_code": "june", "tenant_id": "acme"})
+    assert response.status_code == 422
+    assert [d["field"] for d in response.json()["detail"]] == ["batch_code", "tenant_id"]
+    assert response.json()["error"] == "batch_code: this call takes no body"
+    form = await idle.http.request(method, path, content=b"batch_code=june", headers=TOKEN)
+    assert form.status_code == 422
+    assert (await idle.ok("GET", "/tenant/default"))["tenant"]["suspended_batches"] == []
+    assert (await idle.ok("GET", "/accounts", token=key))["accounts"] == []
+    assert len((await idle.ok("GET", "/accounts?tenant_id=default"))["accounts"]) == 1
+
+
+@ONE_DATABASE
+async def test_an_empty_body_is_no_body(idle: Client) -> None:
+    for body in (b"", b"{}", b" null\n"):
+        answer = await idle.http.post("/commands/run-now", content=body, headers=TOKEN)
+        assert answer.status_code == 200
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize("path", ["/account", "/commands/add-messages", "/tenant"])
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"id": ', "body: is not JSON: "),
+        (b"[1]", "body: must be a JSON object"),
+        (b"null", "body: must be a JSON object"),
+        (b"\xff", "body: is not JSON"),
+    ],
+)
+async def test_what_is_wrong_with_a_body_is_said_in_words(
+    idle: Client, path: str, body: bytes, words: str
+) -> None:
+    headers = {**TOKEN, "Content-Type": "application/json"}
+    response = await idle.http.post(path, content=body, headers=headers)
+    answer = response.json()
+    assert response.status_code == 422
+    assert answer["error"].startswith(words)
+    (detail,) = answer["detail"]
+    assert (detail["field"], detail["value"]) == ("body", None)
+    assert answer["error"] == f"body: {detail['message']}"
+
+
+@ONE_DATABASE
+async def test_a_body_that_is_not_sent_as_json_is_told_how(idle: Client) -> None:
+    response = await idle.http.post("/account", content=b'{"id": "a"}', headers=TOKEN)
+    assert response.status_code == 422
+    assert "Content-Type: application/json" in response.json()["error"]

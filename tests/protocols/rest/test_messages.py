@@ -90,6 +90,19 @@ async def test_the_story_of_a_message_is_told_oldest_first(
     assert shown["deferred_ts"] is None
 
 
+async def test_the_time_of_the_next_attempt_is_in_whole_seconds(
+    client: Client, smtp: ScriptedSmtpServer
+) -> None:
+    smtp.on_recipient("busy@example.net", "450 4.2.1 later")
+    await client.account(smtp)
+    await add(client, {"id": "m1", "to": "busy@example.net"})
+    await client.in_state("deferred", "m1")
+    _, deferred = await client.events("m1")
+    retry_ts = deferred["event_data"]["retry_ts"]
+    assert isinstance(retry_ts, int)
+    assert retry_ts == (await client.message("m1"))["deferred_ts"]
+
+
 async def test_filters_narrow_the_listing_and_can_be_combined(idle: Client) -> None:
     await idle.ok("POST", "/account", {"id": "two", "host": "127.0.0.1"})
     one = {"account_id": "smtp"}

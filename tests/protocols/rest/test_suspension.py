@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
-from tests.protocols.rest.client import Client
+from tests.protocols.rest.client import Client, serving
 
+from mail_proxy.config import ProxyConfig
 from mail_proxy.testing.smtp_server import AcceptedMail, ScriptedSmtpServer
 
 
@@ -69,3 +71,25 @@ async def test_it_ends_with_its_account_and_is_retried_on_none(
     await client.account(smtp)
     answer = await client.ok("POST", "/commands/retry-messages", {"ids": ["m"]})
     assert answer["requeued"] == 0
+
+
+async def test_a_star_is_everything_as_it_is_in_the_answers(idle: Client) -> None:
+    await idle.add("a", batch_code="spring")
+    await idle.add("b")
+    everything = {"ok": True, "tenant_id": "default", "batch_code": None, "pending_messages": 2}
+    answer = await idle.ok("POST", "/commands/suspend?batch_code=*")
+    assert answer == {**everything, "suspended_batches": ["*"]}
+    assert (await idle("POST", "/commands/activate?batch_code=spring")).status_code == 409
+    answer = await idle.ok("POST", "/commands/activate?batch_code=*")
+    assert answer == {**everything, "suspended_batches": []}
+
+
+async def test_calls_to_two_processes_at_the_same_time_all_succeed(
+    idle: Client, config: ProxyConfig
+) -> None:
+    async with serving(config.model_copy(update={"scheduler_active": False})) as other:
+        for what in ("suspend", "suspend", "activate"):
+            paths = [f"/commands/{what}?batch_code=b{n}" for n in range(10)]
+            calls = [client("POST", path) for path in paths for client in (idle, other)]
+            answers = await asyncio.gather(*calls)
+            assert {a.status_code for a in answers} == {200}

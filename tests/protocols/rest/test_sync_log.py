@@ -9,6 +9,7 @@ import pytest
 from standardwebhooks import WebhookVerificationError
 from tests.protocols.rest.client import ONE_DATABASE, Client
 
+from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 from mail_proxy.testing.sync_endpoint import Reply, ReportCall, SyncEndpoint
 
 FIRST = "whsec_" + "Zmlyc3Qgc2VjcmV0IG9mIDMyIGJ5dGVzISEhISEhISE="
@@ -114,3 +115,48 @@ async def test_how_many_calls_are_shown_is_bounded(idle: Client) -> None:
         assert response.status_code == 422
         assert response.json()["detail"][0]["field"] == "limit"
     assert (await idle("GET", "/tenant/nobody/sync-log")).status_code == 404
+
+
+async def test_a_corrected_address_is_called_at_once(
+    client: Client, smtp: ScriptedSmtpServer, endpoint: SyncEndpoint
+) -> None:
+    await client.account(smtp)
+    await client.ok("PUT", "/tenant/default", {"client_base_url": "http://127.0.0.1:1"})
+    await client.add("m")
+    async with asyncio.timeout(10):
+        while not (await client.ok("GET", "/tenant/default/sync-log"))["calls"]:
+            await asyncio.sleep(0.01)
+    await client.ok("PUT", "/tenant/default", {"client_base_url": endpoint.url})
+    await endpoint.wait_for_report("m", timeout=3)  # the first back-off takes longer
+
+
+async def test_a_change_that_is_not_about_calls_leaves_the_back_off(
+    client: Client, smtp: ScriptedSmtpServer, endpoint: SyncEndpoint
+) -> None:
+    endpoint.default = Reply(status=500)
+    await client.account(smtp)
+    await client.ok("PUT", "/tenant/default", {"client_base_url": endpoint.url})
+    await client.add("m")
+    await endpoint.wait_for(1)
+    for name in ("a", "b", "c"):
+        await client.ok("PUT", "/tenant/default", {"name": name})
+    await client.add("n")
+    await client.in_state("sent", "n")
+    assert len(endpoint.calls) == 1
+
+
+async def test_a_change_during_a_call_counts_for_the_call_that_follows_it(
+    client: Client, endpoint: SyncEndpoint
+) -> None:
+    answered = asyncio.Event()
+    endpoint.script(Reply({"queued": 1}, after=answered))
+    await client.ok("PUT", "/tenant/default", {"client_base_url": endpoint.url})
+    await endpoint.wait_for(1)
+    async with SyncEndpoint() as new:
+        auth = {"method": "bearer", "token": "new"}
+        fields = {"client_base_url": new.url, "client_auth": auth}
+        await client.ok("PUT", "/tenant/default", fields)
+        answered.set()
+        (call,) = await new.wait_for(1)
+    assert call.headers["authorization"] == "Bearer new"
+    assert len(endpoint.calls) == 1

@@ -47,9 +47,13 @@ def test_every_object_and_field_is_described_and_has_an_example(name: str) -> No
     ("label", "operation"), list(operations()), ids=lambda value: str(value)[:40]
 )
 def test_every_route_is_described_with_its_errors(label: str, operation: Json) -> None:
-    assert operation["description"]
-    assert [p["name"] for p in operation.get("parameters", []) if not p.get("description")] == []
+    assert operation["description"].startswith(operation["summary"])
+    for parameter in operation.get("parameters", []):
+        assert parameter["description"]
+        schema = {"components": document()["components"], **parameter["schema"]}
+        jsonschema_rs.validator_for(schema).validate(parameter["example"])
     answers = operation["responses"]
+    assert list(answers["200"]["content"])
     errors = {status for status in answers if int(status) >= 400}
     assert "422" in errors
     for status in errors:
@@ -61,6 +65,27 @@ def test_every_route_is_described_with_its_errors(label: str, operation: Json) -
         assert {"401", "403", "429", "503"} <= errors
     if "requestBody" in operation:
         assert {"408", "413"} <= errors
+
+
+def test_names_are_short_and_each_stands_for_one_route() -> None:
+    names = [operation["operationId"] for _, operation in operations()]
+    assert len(set(names)) == len(names)
+    assert {"messages_add", "accounts_save", "tenants_make_key", "audit_log_export"} <= set(names)
+    assert max(map(len, names)) <= 30
+    summaries = [operation["summary"] for _, operation in operations()]
+    assert len(set(summaries)) == len(summaries)
+    assert max(map(len, summaries)) <= 88
+
+
+def test_both_ways_to_send_a_token_are_told() -> None:
+    schemes = document()["components"]["securitySchemes"]
+    assert {(s["type"], s.get("name") or s["scheme"]) for s in schemes.values()} == {
+        ("apiKey", "X-API-Token"),
+        ("http", "bearer"),
+    }
+    for _, operation in operations():
+        needed = [set(one) for one in operation.get("security", [])]
+        assert needed == ([] if operation["x-token"] == "none" else [{n} for n in schemes])
 
 
 def test_nothing_is_left_of_the_frameworks_own_errors() -> None:

@@ -19,8 +19,8 @@ async def get(service: Service, caller: Admin) -> InstanceAnswer:
 
 @router.put("/instance")
 async def update(service: Service, caller: Admin, body: InstanceIn) -> InstanceAnswer:
-    """Change the given fields only. Settings that are set here are stronger than those of the
-    start, for all processes, until they are set to null."""
+    """Change the given fields of the instance only. Settings that are set here are stronger than
+    those of the start, for all processes, until they are set to null."""
     answer = await service.door.call(operations.update, caller, body)
     await service.follow_settings()
     return answer

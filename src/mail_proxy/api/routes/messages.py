@@ -11,19 +11,22 @@ from mail_proxy.domain.message import MessageState
 from mail_proxy.operations import messages as operations
 from mail_proxy.operations.access import Caller
 from mail_proxy.proxy import MailProxy
-from mail_proxy.wire.fields import Identifier, OneLine
+from mail_proxy.wire.fields import Identifier
 from mail_proxy.wire.messages import (
     AddMessages,
     AddMessagesOut,
     CleanedOut,
     CleanupMessages,
+    Cursor,
     DeletedOut,
     EventsOut,
     Ids,
     MessageAnswer,
     MessagesOut,
+    PageSize,
     RetriedOut,
     RetryMessages,
+    SearchText,
     parse_batch,
 )
 
@@ -94,19 +97,14 @@ async def list_messages(
     batch_code: Annotated[Identifier | None, Query(description="Only of this batch.")] = None,
     id: Annotated[Identifier | None, Query(description="Only this one.")] = None,
     q: Annotated[
-        OneLine | None,
+        SearchText | None,
         Query(
-            max_length=255,
             description="Part of a recipient's address or of the subject.",
         ),
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=1000, description="Most messages in the answer.")] = 100,
+    limit: Annotated[PageSize, Query(description="Most messages in the answer.")] = 100,
     cursor: Annotated[
-        str | None,
-        Query(
-            pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
-            description="The `next_cursor` of the page before.",
-        ),
+        Cursor | None, Query(description="The `next_cursor` of the page before.")
     ] = None,
 ) -> MessagesOut:
     """Messages, newest first.
@@ -134,6 +132,6 @@ async def events(
 async def get(
     service: Service, caller: AnyCaller, id: PathId, tenant_id: TenantQuery = None
 ) -> MessageAnswer:
-    """One message."""
+    """One message as it is now."""
     request = operations.WhichMessage(id)
     return await service.door.call(operations.get, caller, request, tenant_id)

@@ -29,7 +29,11 @@ async def ready(service: Service) -> Any:
     return Done() if reason is None else answer(503, reason, retry_after=5)
 
 
-@router.get("/metrics", response_class=Response)
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 async def metrics(service: Service) -> Response:
     """Prometheus text."""
     return Response(await service.metrics_text(), media_type=CONTENT_TYPE_LATEST)

@@ -55,7 +55,7 @@ async def get(service: Service, caller: AnyCaller, id: PathId) -> TenantAnswer:
 async def update(
     service: Service, caller: AnyCaller, id: PathId, body: TenantFields
 ) -> TenantAnswer:
-    """Change the given fields only."""
+    """Change the given fields of a tenant only."""
     return await service.door.call(operations.update, caller, body, id)
 
 

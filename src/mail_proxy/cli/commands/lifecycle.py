@@ -128,10 +128,13 @@ def restart(
 
 
 def _start_in_background(instance: Instance, command_line: Mapping[str, Any], reload: bool) -> None:
+    delivers = instance.load_config(command_line, os.environ).config.scheduler_active
     running = control.launch(
-        instance, lambda: _serve(instance, command_line, reload, lambda _: None)
+        instance, lambda: _serve(instance, command_line, reload, lambda _: None), delivers
     )
     _announce(instance, running)
+    if not delivers:
+        talk("[yellow]the dispatcher is switched off (scheduler_active): nothing is sent[/]")
     talk(f"  stop    mail-proxy stop {instance.name}")
 
 

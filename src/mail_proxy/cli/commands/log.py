@@ -19,6 +19,7 @@ from mail_proxy.errors import MailProxyError, Malformed
 
 _POLL_SECONDS = 1.0
 _PAGE = 1000
+_SHOWN = 50
 #: By far most of a log, and never done again: a mail is not sent twice.
 _BULK = "messages.add"
 
@@ -29,11 +30,19 @@ def log(
         bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")
     ] = False,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", min=0, max=_PAGE, help="How many of the newest.")
-    ] = 50,
+        int | None,
+        typer.Option(
+            "--limit",
+            "-n",
+            min=0,
+            max=_PAGE,
+            help="How many of the newest.",
+            show_default=f"{_SHOWN}; with --json all",
+        ),
+    ] = None,
     json_lines: Annotated[
         bool,
-        typer.Option("--json", help="Print all entries as JSON lines: an export."),
+        typer.Option("--json", help="Print JSON lines; without --limit all: an export."),
     ] = False,
     replay: Annotated[
         Path | None,
@@ -51,21 +60,22 @@ def log(
             raise Malformed("--replay does not go with --follow or --json")
         asyncio.run(_replay(instance, replay))
     else:
-        asyncio.run(_show(instance, None if json_lines else limit, follow))
+        most = _SHOWN if limit is None and not json_lines else limit
+        asyncio.run(_show(instance, most, follow, json_lines))
 
 
-async def _show(instance: Instance, limit: int | None, follow: bool) -> None:
+async def _show(instance: Instance, limit: int | None, follow: bool, as_json: bool) -> None:
     if follow and instance.find_running() is None:
         raise MailProxyError(f"{instance.name} is not running, so nothing will come")
     async with connected(instance) as connection:
         last: dict[str, Any] | None = None
         async for entry in _past(connection, limit):
-            _print(entry, limit is None)
+            _print(entry, as_json)
             last = entry
         while follow:
             await asyncio.sleep(_POLL_SECONDS)
             async for entry in _after(connection, last):
-                _print(entry, limit is None)
+                _print(entry, as_json)
                 last = entry
 
 

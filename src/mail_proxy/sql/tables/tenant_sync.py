@@ -98,6 +98,15 @@ class TenantSyncTable(Table):
             statement = statement.values(next_due_at=now, quiet_until=None)
         connection.execute(statement)
 
+    def end_back_off(self, connection: Connection, now: float, tenant_id: str) -> None:
+        """Call a tenant now whose last calls failed; nothing changes for others."""
+        c = self.schema.c
+        connection.execute(
+            update(self.schema)
+            .where(c.tenant_id == tenant_id, c.failures > 0)
+            .values(next_due_at=now, failures=0)
+        )
+
     def messages_arrived(
         self, connection: Connection, now: float, tenant_ids: Sequence[str]
     ) -> None:
