@@ -84,6 +84,8 @@ async def test_a_claim_reads_no_more_than_it_takes(
         await db.write(tables.messages.add, few)
     await db.write(_finished_but, waited)
     await db.write(tables.messages.add, [new(accounts[0], f"m{i}") for i in range(500)])
+    await db.write(tables.instance.ensure, "test", NOW)
+    await db.write(tables.suspensions.suspend, "t", "another batch")
     for plan in await plans(db, tables.queue.due, accounts[:3], priority, NOW, 50, scans=True):
         assert "Sort" not in plan, plan
         assert "TEMP B-TREE" not in plan, plan

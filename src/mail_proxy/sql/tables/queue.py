@@ -20,9 +20,10 @@ _WAITING = "state IN ('pending', 'deferred')"
 #: index; what was suspended just now is found there and left out by ``_NOT_SUSPENDED``.
 _READY = f"{_WAITING} AND NOT held"
 _CANDIDATE_READY = f"candidate.{_WAITING} AND NOT candidate.held"
+#: Not NOT EXISTS: PostgreSQL would expect such a join to leave nothing, and read the whole table.
 _NOT_SUSPENDED = (
-    "NOT EXISTS (SELECT 1 FROM suspension WHERE suspension.tenant_id = candidate.tenant_id "
-    "AND suspension.batch_code IN ('*', candidate.batch_code))"
+    "coalesce((SELECT false FROM suspension WHERE suspension.tenant_id = candidate.tenant_id "
+    "AND suspension.batch_code IN ('*', candidate.batch_code) LIMIT 1), true)"
 )
 _CLAIMED_COLUMNS = (
     "message.pk, message.tenant_id, message.id, message.account_pk, message.priority, "
