@@ -117,7 +117,7 @@ class Upkeep:
         """Do it, and then count what it touches."""
         answer = await self._door.call(operation, caller, request, tenant_id)
         touched = await self._db.read(
-            self._tables.messages.count_waiting, answer.tenant_id, request.batch_code
+            self._tables.messages.count_waiting, answer.tenant_id, answer.batch_code
         )
         return answer.model_copy(update={"pending_messages": touched})
 
