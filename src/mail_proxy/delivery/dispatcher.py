@@ -36,6 +36,8 @@ from mail_proxy.telemetry.log import Action, log
 
 _MOST_CLAIMED = 2000
 _MOST_CLAIMED_BYTES = 100_000_000
+#: Messages that end in one transaction because their account has been away for too long.
+_OVERDUE_AT_ONCE = 500
 #: After ``shutdown_timeout``, for the outcomes of what was broken off.
 _LAST_WRITES_SECONDS = 5.0
 
@@ -323,20 +325,23 @@ class Dispatcher:
     ) -> None:
         now = self._clock.now()
         probe, lane.probing = lane.probing, False
-        paused = await self._recorder.insist(self._pause_account, account, trouble, now, probe)
+        row = await self._recorder.insist(self._pause_account, account, trouble, now, probe)
         messages = (message, *lane.drop_waiting())
-        if paused is None:
+        if row is None:
             await self._recorder.insist(self._tables.queue.release, messages)
             self.wake()
             return
-        row, given_up = paused
-        self._counts.given_up(account.pk, account.tenant_id, given_up)
         activity.tell_paused(account, trouble, row["retry_at"] - now)
         for waiting in messages:
             change = self._settlement.wait_for_account(
                 waiting, trouble, row["retry_at"], row["since_at"], now
             )
             await self._record(waiting, change)
+        cutoff = now - self._settlement.longest_wait_seconds
+        if row["since_at"] <= cutoff:
+            overdue = (account.pk, trouble.reason, cutoff, now, _OVERDUE_AT_ONCE)
+            while ended := await self._recorder.insist(self._tables.ended.overdue, *overdue):
+                self._counts.given_up(account.pk, account.tenant_id, ended)
 
     def _pause_account(
         self,
@@ -345,22 +350,12 @@ class Dispatcher:
         trouble: AccountTrouble,
         now: float,
         probe: bool,
-    ) -> tuple[Row, int] | None:
-        """The account's health, and how many messages have waited too long for it.
-
-        None where it was saved since: then it gets a new chance.
-        """
+    ) -> Row | None:
+        """The account's health, or None where it was saved since: then it gets a new chance."""
         saved = self._tables.accounts.find(connection, tenant_id=account.tenant_id, pk=account.pk)
         if saved is None or saved["version"] != account.login.version:
             return None
-        row = self._tables.health.trouble(connection, account.pk, trouble.reason, now, probe=probe)
-        cutoff = now - self._settlement.longest_wait_seconds
-        given_up = 0
-        if row["since_at"] <= cutoff:
-            given_up = self._tables.queue.fail_overdue(
-                connection, account.pk, trouble.reason, cutoff, now
-            )
-        return row, given_up
+        return self._tables.health.trouble(connection, account.pk, trouble.reason, now, probe=probe)
 
     async def _record(self, message: ClaimedMessage, change: StateChange) -> None:
         if self._tells_outcomes:
