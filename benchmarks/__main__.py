@@ -51,8 +51,10 @@ _COUNTS = {
     "big-tenants": "tenants of the big one",
     "big-accounts": "accounts of the big one",
     "big-senders": "accounts with waiting messages, in both",
-    "big-drain": "messages of its drain; at most the small one's",
+    "big-drain": "messages of one of its drains; six times as many have to wait in the small one",
     "big-calls": "calls of each kind; the table shows medians",
+    "removed": "old messages that retention removes",
+    "upkeep-messages": "waiting messages of the tenant in upkeep; a fifth as many have failed",
     "seed": "of the random moments",
     "repeat": "runs of each measurement; the table shows medians",
 }

@@ -44,12 +44,14 @@ class Options:
     hang_messages: int = 10_000
     big_waiting: int = 1_000_000
     big_finished: int = 5_000_000
-    big_small: int = 10_000
+    big_small: int = 60_000
     big_tenants: int = 1_000
     big_accounts: int = 10_000
     big_senders: int = 10
-    big_drain: int = 8_000
+    big_drain: int = 10_000
     big_calls: int = 11
+    removed: int = 500_000
+    upkeep_messages: int = 1_000_000
     stall_seconds: float = 120
     pg_bin: Path | None = None
     #: Whether the software of a peer may be installed where it is missing.

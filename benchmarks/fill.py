@@ -21,6 +21,8 @@ _DAY = 86_400.0
 #: Finished messages are this old at most; those beyond the proxy's week are given apart.
 _HISTORY_SECONDS = 6 * _DAY
 _EXPIRED_SECONDS = 8 * _DAY
+#: Made by ``make_batches``.
+ONE_BATCH, FAILED_BATCH = "one-batch", "failed-batch"
 _FILLED = ("message", "message_payload", "message_event")
 
 
@@ -112,6 +114,14 @@ def make_due(database: str, seconds: float) -> None:
         target.run(f"UPDATE message SET due_at = due_at - {seconds} WHERE state = 'pending'")
 
 
+def make_batches(database: str) -> None:
+    """Put all that waits into one batch; what is finished has failed, in another."""
+    with _opened(database) as target:
+        target.run(f"UPDATE message SET batch_code = '{ONE_BATCH}' WHERE state = 'pending'")
+        failed = f"batch_code = '{FAILED_BATCH}', state = 'error'"
+        target.run(f"UPDATE message SET {failed} WHERE state = 'sent'")
+
+
 @contextlib.contextmanager
 def _opened(database: str) -> Iterator[_Database]:
     if not database.startswith("postgresql://"):
@@ -148,7 +158,8 @@ class _Filling:
         created = f"{finished_since} + (i - {first}) * {history}"
         self._messages(first, end, "sent", created, size.accounts)
         created = f"{self._now - 3600} + (i - {end}) * 0.001"
-        self._messages(end, end + size.waiting, "pending", created, size.senders)
+        senders = min(size.senders, size.accounts)
+        self._messages(end, end + size.waiting, "pending", created, senders)
         for statement in indexes.values():
             self._target.run(statement)
 

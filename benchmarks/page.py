@@ -22,6 +22,7 @@ _PAGES = [
 _PLACE = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 _PEERS = ("postfix", "postfix-tuned", "haraka", "bullmq", "celery")
 _COSTS = ("stages", "growth", "writes")
+_LONG = ("retention", "upkeep")
 _SECONDS_PER_HOUR = 3600
 _MILLIONS_PER_HOUR = (1, 10, 100)
 
@@ -69,7 +70,7 @@ def machine(runs: Runs) -> str:
 def proxy(runs: Runs) -> str:
     rows = []
     for (scenario, database), result in runs.results.items():
-        if scenario in _PEERS or scenario in _COSTS or scenario == "reference":
+        if scenario in (*_PEERS, *_COSTS, *_LONG, "reference"):
             continue
         where = "PostgreSQL" if database == "postgresql" else "SQLite"
         label = f"`{scenario}`, {where}" if scenario in ("end-to-end", "drain") else f"`{scenario}`"
@@ -135,6 +136,23 @@ def writes(runs: Runs) -> str:
     return _table([*header, "the proxy's CPU, us", "rows in detail"], rows)
 
 
+def long_queues(runs: Runs) -> str:
+    rows = []
+    for scenario in _LONG:
+        both = [runs.figures(scenario, database) for database in ("sqlite", "postgresql")]
+        for name in dict.fromkeys(name for figures in both for name in figures):
+            found = [figures.get(name) for figures in both]
+            rows.append([f"`{scenario}`", name, *(_with_note(figure) for figure in found)])
+    return _table(["", "", "SQLite", "PostgreSQL"], rows)
+
+
+def _with_note(figure: dict[str, Any] | None) -> str:
+    if figure is None:
+        return ""
+    note = f" ({figure['note']})" if figure["note"].startswith("p99") else ""
+    return f"{_value(figure)} {figure['unit']}".strip() + note
+
+
 def hourly(runs: Runs) -> str:
     """What follows from the costs for so many messages an hour."""
     figures = runs.figures("writes")
@@ -188,7 +206,8 @@ def _table(header: Row, rows: list[Row]) -> str:
 
 
 _TABLES: dict[str, Callable[[Runs], str]] = {
-    table.__name__: table for table in (machine, proxy, peers, stages, growth, writes, hourly)
+    table.__name__: table
+    for table in (machine, proxy, peers, stages, growth, writes, long_queues, hourly)
 }
 
 

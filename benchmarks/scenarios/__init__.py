@@ -19,6 +19,7 @@ from benchmarks.scenarios.memory import memory
 from benchmarks.scenarios.rate_limit import rate_limit
 from benchmarks.scenarios.report_crash import report_crash
 from benchmarks.scenarios.reports import reports
+from benchmarks.scenarios.retention import retention, upkeep
 from benchmarks.scenarios.stages import stages
 from benchmarks.scenarios.throughput import end_to_end, exactly_once, reference
 from benchmarks.scenarios.workers import workers
@@ -51,6 +52,12 @@ SCENARIOS = {
     "hang": Scenario(hang, "throughput beside an account that hangs", repeats_itself=True),
     "big": Scenario(
         big, "a million waiting, five finished, 10 000 accounts against few", by_default=False
+    ),
+    "retention": Scenario(
+        retention, "drain rate and latency while old messages are removed", by_default=False
+    ),
+    "upkeep": Scenario(
+        upkeep, "latency while another tenant's million is changed or removed", by_default=False
     ),
     "two-dispatchers": Scenario(two_dispatchers, "two proxies on one PostgreSQL"),
     "rate-limit": Scenario(

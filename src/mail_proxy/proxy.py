@@ -87,7 +87,7 @@ class MailProxy:
             tells_messages=config.log_delivery_activity,
         )
         self.command_log = CommandLog(self.door, db, tables)
-        self.upkeep = Upkeep(self.door, db, tables, self._signals)
+        self.upkeep = Upkeep(self.door, db, tables, self._signals, clock)
         self._commands = Commands(self.door, self.intake, self.upkeep, lambda: self.queue)
         self._pool = connection_pool(config, clock)
         self.account_test = AccountTest(self.door, self._directory, SmtpSender(self._pool))

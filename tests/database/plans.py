@@ -10,11 +10,13 @@ from sqlalchemy import Connection, event
 from mail_proxy.sql import SqlDb
 
 
-async def plans(db: SqlDb, work: Callable[..., Any], *arguments: Any) -> list[str]:
+async def plans(
+    db: SqlDb, work: Callable[..., Any], *arguments: Any, scans: bool = False
+) -> list[str]:
     """Run ``work`` and return the plan of each statement.
 
-    PostgreSQL is told to avoid whole-table scans where it can, because tests have too few rows
-    for it to care: what is scanned all the same has no index that fits.
+    Without ``scans`` PostgreSQL is told to avoid whole-table scans where it can, because tests
+    have too few rows for it to care: what is scanned all the same has no index that fits.
     """
     asked: list[tuple[str, Any]] = []
 
@@ -30,8 +32,8 @@ async def plans(db: SqlDb, work: Callable[..., Any], *arguments: Any) -> list[st
                 _lines(connection, f"EXPLAIN QUERY PLAN {statement}", values, 3)
                 for statement, values in asked
             ]
-        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
-        connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
+        if not scans:
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         return [_lines(connection, f"EXPLAIN {s}", values, 0) for s, values in asked]
 
     return await db.write(explain)

@@ -202,15 +202,15 @@ async def test_it_ends_with_its_account(house: House, db: SqlDb, tables: Tables)
     await house.add("m")
     await house.suspend()
     await house.add("loose", batch=None)
-    fail = tables.queue.fail_waiting_of_account
-    assert await db.write(fail, house.account, "account deleted", NOW) == 2
+    fail = tables.ended.of_account
+    assert await db.write(fail, house.account, "account deleted", NOW, 10) == 2
     for id_ in ("m", "loose"):
         row = await db.read(tables.messages.detail, "t", id_)
         assert (row["state"], row["error"]) == ("error", "account deleted")
     assert await house.held() == ["x"]
     events = await db.read(tables.events.unreported, "t", NOW, 10)
     assert sorted(e.message_id for e in events) == ["loose", "m"]
-    for plan in await plans(db, fail, house.account, "account deleted", NOW):
+    for plan in await plans(db, fail, house.account, "account deleted", NOW, 10):
         assert not whole_scans(plan), plan
 
 

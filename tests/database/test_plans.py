@@ -10,7 +10,7 @@ from tests.database.plans import plans, whole_scans
 from tests.database.test_queue import NOW, claim, make_account, new, register
 
 from mail_proxy.domain.limits import RateLimit
-from mail_proxy.sql import SqlDb, schema
+from mail_proxy.sql import Connection, SqlDb, schema
 from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables, listing
 from mail_proxy.sql.tables.listing import MessageFilter
@@ -71,6 +71,37 @@ async def test_claims_and_what_they_look_at(db: SqlDb, tables: Tables, account: 
     )
 
 
+@pytest.mark.parametrize("priority", [0, 2])
+@pytest.mark.parametrize("waited", [0, 5])
+async def test_a_claim_reads_no_more_than_it_takes(
+    db: SqlDb, tables: Tables, priority: int, waited: int
+) -> None:
+    """It comes in order from an index, also by statistics of a time when ``waited`` messages, or
+    none, waited for each account: there may be a million now."""
+    accounts = [await make_account(db, tables, account=f"a{i}") for i in range(100)]
+    for account in accounts:
+        few = [new(account, f"{account}{i}", priority=priority) for i in range(waited + 10)]
+        await db.write(tables.messages.add, few)
+    await db.write(_finished_but, waited)
+    await db.write(tables.messages.add, [new(accounts[0], f"m{i}") for i in range(500)])
+    await db.write(tables.instance.ensure, "test", NOW)
+    await db.write(tables.suspensions.suspend, "t", "another batch")
+    for plan in await plans(db, tables.queue.due, accounts[:3], priority, NOW, 50, scans=True):
+        assert "Sort" not in plan, plan
+        assert "TEMP B-TREE" not in plan, plan
+
+
+def _finished_but(connection: Connection, waited: int) -> None:
+    """All but ``waited`` messages of each account; then look at what there is."""
+    statement = (
+        "UPDATE message SET state = 'sent' WHERE pk NOT IN (SELECT pk FROM (SELECT pk, "
+        "row_number() OVER (PARTITION BY account_pk ORDER BY pk) AS place FROM message) AS placed "
+        f"WHERE place <= {waited})"
+    )
+    connection.exec_driver_sql(statement)
+    connection.exec_driver_sql("ANALYZE message")
+
+
 async def test_leases(db: SqlDb, tables: Tables, account: str) -> None:
     me = await register(db, tables)
     for work in (tables.queue.hand_back, tables.queue.rescue):
@@ -86,7 +117,11 @@ async def test_removals(db: SqlDb, tables: Tables, account: str) -> None:
     work: list[tuple[Callable[..., Any], list[Any]]] = [
         (tables.messages.elsewhere, ["u", ["m1"]]),
         (tables.messages.remove_waiting_or_done, ["t", ["m1"]]),
-        (tables.queue.fail_orphans, ["gone", NOW]),
+        (tables.ended.of_account, [account, "gone", NOW, 10]),
+        (tables.ended.overdue, [account, "gone", NOW, NOW, 10]),
+        (tables.ended.orphaned, []),
+        (tables.messages.places, ["t", ("error", account), 10]),
+        (tables.messages.remove, [[account]]),
         (tables.messages.remove_of_tenant, ["t"]),
     ]
     for remove, arguments in work:

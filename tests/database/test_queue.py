@@ -266,20 +266,3 @@ async def test_listing_filters_and_pages(db: SqlDb, tables: Tables) -> None:
         found = await db.read(listing.page, wanted, 10, None)
         assert [r["id"] for r in found.rows] == ids
         assert found.next_pk is None
-
-
-async def test_a_search_stops_after_some_messages_and_goes_on_from_there(
-    db: SqlDb, tables: Tables
-) -> None:
-    account = await make_account(db, tables)
-    for start in (0, 1000, 2000, 3000, 4000, 5000):
-        await db.write(tables.messages.add, [new(account, f"m{start + i}") for i in range(1000)])
-    wanted = MessageFilter("t", text="nobody@nowhere")
-    first = await db.read(listing.page, wanted, 10, None)
-    assert first.rows == []
-    assert first.next_pk is not None
-    assert await db.read(listing.page, wanted, 10, first.next_pk) == listing.Page([], None)
-    everything = MessageFilter("t", text="hello")
-    page = await db.read(listing.page, everything, 10, None)
-    assert [r["id"] for r in page.rows] == [f"m{5999 - i}" for i in range(10)]
-    assert page.next_pk == page.rows[-1]["pk"]

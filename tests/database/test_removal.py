@@ -28,8 +28,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def retention(db: SqlDb, tables: Tables, clock: FakeClock) -> Retention:
-    removal = Removal(db, shortest_pause_seconds=0)
-    return Retention(db, tables, QueueConfig, clock, removal)
+    return Retention(db, tables, QueueConfig, clock)
 
 
 class Story:
@@ -151,7 +150,7 @@ async def test_the_walk_meets_old_reports_only_and_each_of_them_once(
     await story.happened(kept, "deferred", NOW - 10)
     await story.happened(await story.messages("later"), "sent", NOW - 1)
     await story.happened(await story.messages("never"), "sent", None)
-    removal = Removal(db, shortest_pause_seconds=0)
+    removal = Removal(db)
     met = await db.read(removal.old_reports, "t", NOW - 5, Position(), 10)
     assert [report.message_pk for report in met] == kept
     assert not any(report.is_over for report in met)

@@ -37,6 +37,8 @@ from mail_proxy.telemetry.log import Action, log
 
 _MOST_CLAIMED = 2000
 _MOST_CLAIMED_BYTES = 100_000_000
+#: Messages that end in one transaction because their account has been away for too long.
+_OVERDUE_AT_ONCE = 500
 #: After ``shutdown_timeout``, for the outcomes of what was broken off.
 _LAST_WRITES_SECONDS = 5.0
 
@@ -66,8 +68,7 @@ class Dispatcher:
         self._settlement = Settlement(config.retry_strategy, config.retry.on_uncertain)
         limiter = RateLimiter(tables.rate_use, directory)
         self._recorder = OutcomeRecorder(db, tables.queue, limiter, self._recorded)
-        longest_wait = self._settlement.longest_wait_seconds
-        self._health = AccountHealth(tables, self._recorder, longest_wait)
+        self._health = AccountHealth(tables, self._recorder)
         self._events_added = events_added
         self._lease = Lease(db, tables.queue, limiter, clock, config.timing.lease_seconds)
         self._claimer = Claimer(tables)
@@ -359,20 +360,23 @@ class Dispatcher:
     ) -> None:
         now = self._clock.now()
         probe, lane.probing = lane.probing, False
-        paused = await self._health.pause(account, trouble, now, probe=probe)
+        row = await self._health.pause(account, trouble, now, probe=probe)
         messages = (message, *lane.drop_waiting())
-        if paused is None:
+        if row is None:
             await self._recorder.insist(self._tables.queue.release, messages)
             self.wake()
             return
-        row, given_up = paused
-        self._counts.given_up(account.pk, account.tenant_id, given_up)
         activity.tell_paused(account, trouble, row["retry_at"] - now)
         for waiting in messages:
             change = self._settlement.wait_for_account(
                 waiting, trouble, row["retry_at"], row["since_at"], now
             )
             await self._record(waiting, change)
+        cutoff = now - self._settlement.longest_wait_seconds
+        if row["since_at"] <= cutoff:
+            overdue = (account.pk, trouble.reason, cutoff, now, _OVERDUE_AT_ONCE)
+            while ended := await self._recorder.insist(self._tables.ended.overdue, *overdue):
+                self._counts.given_up(account.pk, account.tenant_id, ended)
 
     async def _record(self, message: ClaimedMessage, change: StateChange) -> None:
         if self._tells_outcomes:

@@ -14,13 +14,9 @@ from mail_proxy.telemetry.log import Action, log
 class AccountHealth:
     """What deliveries tell of their accounts, written down however long that takes."""
 
-    def __init__(
-        self, tables: Tables, recorder: OutcomeRecorder, longest_wait_seconds: float
-    ) -> None:
-        """No message waits longer than ``longest_wait_seconds`` for an account in trouble."""
+    def __init__(self, tables: Tables, recorder: OutcomeRecorder) -> None:
         self._tables = tables
         self._recorder = recorder
-        self._longest_wait_seconds = longest_wait_seconds
 
     async def heal(self, account: Account) -> None:
         """Its server has answered about a message."""
@@ -29,11 +25,8 @@ class AccountHealth:
 
     async def pause(
         self, account: Account, trouble: AccountTrouble, now: float, *, probe: bool
-    ) -> tuple[Row, int] | None:
-        """The account's health, and how many messages have waited too long for it.
-
-        None where it was saved since: then it gets a new chance.
-        """
+    ) -> Row | None:
+        """The account's health, or None where it was saved since: then it gets a new chance."""
         return await self._recorder.insist(self._pause, account, trouble, now, probe)
 
     def _pause(
@@ -43,15 +36,8 @@ class AccountHealth:
         trouble: AccountTrouble,
         now: float,
         probe: bool,
-    ) -> tuple[Row, int] | None:
+    ) -> Row | None:
         saved = self._tables.accounts.find(connection, tenant_id=account.tenant_id, pk=account.pk)
         if saved is None or saved["version"] != account.login.version:
             return None
-        row = self._tables.health.trouble(connection, account.pk, trouble.reason, now, probe=probe)
-        cutoff = now - self._longest_wait_seconds
-        given_up = 0
-        if row["since_at"] <= cutoff:
-            given_up = self._tables.queue.fail_overdue(
-                connection, account.pk, trouble.reason, cutoff, now
-            )
-        return row, given_up
+        return self._tables.health.trouble(connection, account.pk, trouble.reason, now, probe=probe)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from mail_proxy.kit.wakeup import Wakeup
 from mail_proxy.kit.worker import Worker
 from mail_proxy.sql import Connection, SqlDb
+from mail_proxy.sql.slices import MOST_ROWS, Slices
 from mail_proxy.sql.tables.holding import Batch, HeldMessages
 
-_SLICE = 2000
 _POLL_SECONDS = 5.0
 
 
@@ -22,10 +22,11 @@ class SuspensionSweep:
         messages: HeldMessages,
         released: Callable[[], None],
         *,
-        slice_size: int = _SLICE,
+        slice_size: int = MOST_ROWS,
         poll_seconds: float = _POLL_SECONDS,
     ) -> None:
-        """``released`` is called after messages were put back into the queue.
+        """``released`` is called after messages were put back into the queue. ``slice_size`` is
+        the most that are moved at once.
 
         ``poll_seconds`` is how often new messages of suspended batches are looked for, and what
         other processes left.
@@ -33,7 +34,7 @@ class SuspensionSweep:
         self._db = db
         self._messages = messages
         self._released = released
-        self._slice_size = slice_size
+        self._slices = Slices(db, most=slice_size)
         self._poll_seconds = poll_seconds
         self._bell = Wakeup()
         self._worker = Worker("suspension", self._step)
@@ -71,9 +72,10 @@ class SuspensionSweep:
         """One slice of each batch; returns the batches that may have more."""
         rest = []
         for batch in batches:
-            count = await self._db.write(move, batch, self._slice_size)
+            size = self._slices.size
+            count = await self._slices.one(move, batch, size)
             if count:
                 moved()
-            if count == self._slice_size:
+            if count == size:
                 rest.append(batch)
         return rest

@@ -12,7 +12,9 @@ from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.worker import Worker
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.removal import Position, Removal
+from mail_proxy.sql.slices import Slices
 from mail_proxy.sql.tables import Tables
+from mail_proxy.sql.tables.ending import EndedMessages
 from mail_proxy.telemetry.log import Action, log
 
 _MINUTE = 60.0
@@ -41,13 +43,12 @@ class Retention:
         tables: Tables,
         config: Callable[[], QueueConfig],
         clock: Clock,
-        removal: Removal | None = None,
     ) -> None:
         self._tables = tables
         self._config = config
         self._clock = clock
         self._db = db
-        self._removal = removal or Removal(db)
+        self._removal = Removal(db)
         self._passed: dict[str, Position] = {}
         self._passed_since = clock.monotonic()
         self.duties = (
@@ -96,12 +97,16 @@ class Retention:
         def remove(connection: Connection, most: int) -> int:
             return self._tables.command_log.remove_oldest(connection, before, most)
 
-        return await self._removal.rows(remove)
+        return await Slices(self._db).all(remove)
 
     async def end_orphans(self) -> int:
         """Messages that came to wait for an account while it was being removed."""
-        now = self._clock.now()
-        return await self._db.write(self._tables.queue.fail_orphans, "account deleted", now)
+        ended, now = self._tables.ended, self._clock.now()
+        orphaned = await self._db.read(ended.orphaned)
+        slices = Slices(self._db)
+        return sum(
+            [await slices.all(partial(_end, ended, account_pk, now)) for account_pk in orphaned]
+        )
 
     async def remove_rate_counters(self) -> int:
         """Counters that burden no rate limit any more."""
@@ -112,3 +117,9 @@ class Retention:
         rows = await duty.work()
         if rows:
             log(Action.RETENTION_DONE, duty=duty.name, rows=rows)
+
+
+def _end(
+    ended: EndedMessages, account_pk: str, now: float, connection: Connection, most: int
+) -> int:
+    return ended.of_account(connection, account_pk, "account deleted", now, most)

@@ -19,8 +19,10 @@ from mail_proxy.wire.accounts import (
     AccountsOut,
 )
 from mail_proxy.wire.secrets import MASK
-from mail_proxy.wire.tenants import Done
 
+#: Why messages of a removed account end.
+DELETED = "account deleted"
+_ENDED_AT_ONCE = 500
 _DEFAULTS: dict[str, Any] = {
     "port": 587,
     "tls": TlsMode.AUTO.value,
@@ -99,17 +101,21 @@ def get(context: Context, request: WhichAccount) -> AccountAnswer:
 
 
 @operation("accounts.delete", mutates=True)
-def delete(context: Context, request: WhichAccount) -> Done:
-    """Remove an account; what waits for it ends in error and is reported."""
+def delete(context: Context, request: WhichAccount) -> str | None:
+    """Remove an account; the first messages that wait for it end in error and are reported.
+
+    Returns its pk where more of them may be left.
+    """
     identity = _identity(_living(context, request.id))
     with context.tables.accounts.record(context.connection, **identity, deleted_at=None) as row:
         row.update(deleted_at=context.now, is_default=False, version=row["version"] + 1)
         row.update(password=None, imap_password=None)
-    context.tables.queue.fail_waiting_of_account(
-        context.connection, identity["pk"], "account deleted", context.now
+    pk: str = identity["pk"]
+    ended = context.tables.ended.of_account(
+        context.connection, pk, DELETED, context.now, _ENDED_AT_ONCE
     )
     context.after_commit += [context.signals.directory_changed, context.signals.events_added]
-    return Done()
+    return pk if ended == _ENDED_AT_ONCE else None
 
 
 def _living(context: Context, account_id: str) -> Row:

@@ -12,7 +12,7 @@ from mail_proxy.errors import NotFound
 from mail_proxy.operations.access import Caller
 from mail_proxy.operations.operation import Context, Door, operation
 from mail_proxy.sql import Connection, SqlDb
-from mail_proxy.sql.removal import Removal
+from mail_proxy.sql.slices import Slices
 from mail_proxy.sql.table import EVERY_TENANT, Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.command_log import LogFilter
@@ -93,7 +93,7 @@ class CommandLog:
     def __init__(self, door: Door, db: SqlDb, tables: Tables) -> None:
         self._door = door
         self._tables = tables
-        self._removal = Removal(db)
+        self._db = db
 
     async def export(self, caller: Caller, wanted: LogFilter) -> AsyncIterator[bytes]:
         """JSON lines, oldest first, a page of them in each piece.
@@ -116,7 +116,7 @@ class CommandLog:
     async def purge(self, caller: Caller, request: PurgeLog) -> PurgedOut:
         """Remove old entries; the entry about this call stays."""
         before = await self._door.call(purge, caller, request)
-        removed = await self._removal.rows(partial(self._remove, before))
+        removed = await Slices(self._db).all(partial(self._remove, before))
         return PurgedOut(removed=removed)
 
     def _remove(self, before: float, connection: Connection, most: int) -> int:

@@ -81,11 +81,13 @@ class Commands:
 
     async def _suspend(self, payload: Json) -> BaseModel:
         tenant_id, batch = _batch(payload)
-        return await self._door.call(suspension.suspend, _CALLER, batch, tenant_id)
+        suspend = suspension.suspend
+        return await self._upkeep.suspend_or_activate(suspend, _CALLER, batch, tenant_id)
 
     async def _activate(self, payload: Json) -> BaseModel:
         tenant_id, batch = _batch(payload)
-        return await self._door.call(suspension.activate, _CALLER, batch, tenant_id)
+        activate = suspension.activate
+        return await self._upkeep.suspend_or_activate(activate, _CALLER, batch, tenant_id)
 
     async def _add_messages(self, payload: Json) -> BaseModel:
         batch = parse_batch(payload, self._queue().max_enqueue_batch)
@@ -117,7 +119,7 @@ class Commands:
     async def _delete_account(self, payload: Json) -> BaseModel:
         tenant_id, rest = _tenant_and_rest(payload)
         which = accounts.WhichAccount(_id(rest))
-        return await self._door.call(accounts.delete, _CALLER, which, tenant_id)
+        return await self._upkeep.delete_account(_CALLER, which, tenant_id)
 
     async def _add_tenant(self, payload: Json) -> BaseModel:
         return await self._door.call(tenants.save, _CALLER, TenantIn.model_validate(payload))
@@ -135,7 +137,7 @@ class Commands:
         return await self._door.call(tenants.update, _CALLER, fields, tenant_id)
 
     async def _delete_tenant(self, payload: Json) -> BaseModel:
-        return await self._door.call(tenants.delete, _CALLER, tenants.ForTenant(_id(payload)))
+        return await self._upkeep.delete_tenant(_CALLER, tenants.ForTenant(_id(payload)))
 
     async def _sync_status(self, payload: Json) -> BaseModel:
         wire.Nothing.model_validate(payload)

@@ -27,6 +27,8 @@ from mail_proxy.wire.tenants import (
     TenantsOut,
 )
 
+#: So many messages go together with their tenant.
+_FEW = 500
 #: What may have been the reason why calls to the tenant's application failed.
 _OF_CALLS = frozenset({"client_base_url", "client_sync_path", "client_auth", "signing_secret"})
 
@@ -103,16 +105,24 @@ def sync_status(context: Context, request: None) -> SyncStatusOut:
 
 
 @operation("tenants.delete", admin_only=True, mutates=True)
-def delete(context: Context, request: ForTenant) -> Done:
-    """Remove a tenant with all its data."""
+def delete(context: Context, request: ForTenant) -> bool:
+    """Remove a tenant with all its data; or, with many messages, switch it off before that.
+
+    Returns whether it is gone.
+    """
     context.about = request.id
     if request.id == DEFAULT_TENANT:
         raise Conflict("the tenant default cannot be removed")
-    context.tables.messages.remove_of_tenant(context.connection, request.id)
-    if context.tables.tenants.delete(context.connection, id=request.id) == 0:
-        raise NotFound("no such tenant")
+    tables, connection = context.tables, context.connection
+    is_small = len(tables.messages.places(connection, request.id, None, _FEW)) < _FEW
+    if is_small:
+        tables.messages.remove_of_tenant(connection, request.id)
+        if tables.tenants.delete(connection, id=request.id) == 0:
+            raise NotFound("no such tenant")
+    else:
+        tables.tenants.update(connection, {"id": request.id}, {"active": False})
     context.after_commit.append(context.signals.directory_changed)
-    return Done()
+    return is_small
 
 
 @operation("tenants.make_key", admin_only=True, mutates=True)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mail_proxy.errors import Malformed
+from mail_proxy.kit.clock import Clock
+from mail_proxy.operations import accounts, tenants
 from mail_proxy.operations.access import Caller
-from mail_proxy.operations.operation import Context, Door, Signals, operation
-from mail_proxy.sql import SqlDb
+from mail_proxy.operations.accounts import WhichAccount
+from mail_proxy.operations.operation import Context, Door, Operation, Signals, operation
+from mail_proxy.operations.suspension import WhichBatch
+from mail_proxy.operations.tenants import ForTenant
+from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.removal import Removal
+from mail_proxy.sql.slices import Slices
 from mail_proxy.sql.tables import Tables
 from mail_proxy.wire.messages import CleanedOut, CleanupMessages, RetriedOut, RetryMessages
-
-_SLICE = 1000
+from mail_proxy.wire.suspension import SuspensionOut
+from mail_proxy.wire.tenants import Done
 
 
 @dataclass(frozen=True)
@@ -62,16 +68,19 @@ def cleanup(context: Context, request: CleanupMessages) -> _Cleanup:
 
 
 class Upkeep:
-    """``messages.retry`` and ``messages.cleanup``.
+    """What any number of messages are part of.
 
-    Both can be asked again after an error in the middle: what is done stays done.
+    All of it can be asked again after an error in the middle: what is done stays done.
     """
 
-    def __init__(self, door: Door, db: SqlDb, tables: Tables, signals: Signals) -> None:
+    def __init__(
+        self, door: Door, db: SqlDb, tables: Tables, signals: Signals, clock: Clock
+    ) -> None:
         self._door = door
         self._db = db
         self._tables = tables
         self._signals = signals
+        self._clock = clock
         self._removal = Removal(db)
 
     async def retry(
@@ -82,10 +91,12 @@ class Upkeep:
         Raises Malformed unless exactly one of ``ids`` and ``batch_code`` is given.
         """
         order = await self._door.call(retry, caller, request, tenant_id)
-        requeued = 0
-        async for pks in self._slices(order):
-            requeued += await self._db.write(self._tables.failed.retry, pks, order.now)
+        slices = Slices(self._db)
+        requeued, after = 0, None
+        while pks := await self._to_retry(order, after, slices.size):
+            requeued += await slices.one(self._tables.failed.retry, pks, order.now)
             self._signals.messages_due()
+            after = pks[-1]
         return RetriedOut(requeued=requeued)
 
     async def cleanup(
@@ -96,12 +107,52 @@ class Upkeep:
         removed, _ = await self._removal.messages(order.tenant_id, order.before)
         return CleanedOut(removed=removed)
 
-    async def _slices(self, order: _Retry) -> AsyncIterator[Sequence[str]]:
+    async def suspend_or_activate(
+        self,
+        operation: Operation[WhichBatch, SuspensionOut],
+        caller: Caller,
+        request: WhichBatch,
+        tenant_id: str | None,
+    ) -> SuspensionOut:
+        """Do it, and then count what it touches."""
+        answer = await self._door.call(operation, caller, request, tenant_id)
+        touched = await self._db.read(
+            self._tables.messages.count_waiting, answer.tenant_id, answer.batch_code
+        )
+        return answer.model_copy(update={"pending_messages": touched})
+
+    async def delete_account(
+        self, caller: Caller, request: WhichAccount, tenant_id: str | None
+    ) -> Done:
+        """Remove an account, and end all that waits for it; broken off, retention ends the rest."""
+        account_pk = await self._door.call(accounts.delete, caller, request, tenant_id)
+        if account_pk is not None:
+            now, ended = self._clock.now(), self._tables.ended
+
+            def end(connection: Connection, most: int) -> int:
+                return ended.of_account(connection, account_pk, accounts.DELETED, now, most)
+
+            await Slices(self._db).all(end)
+            self._signals.events_added()
+        return Done()
+
+    async def delete_tenant(self, caller: Caller, request: ForTenant) -> Done:
+        """Remove a tenant, its messages first; broken off, it stays and is switched off."""
+        if not await self._door.call(tenants.delete, caller, request):
+            messages, slices, after = self._tables.messages, Slices(self._db), None
+            while found := await self._db.read(messages.places, request.id, after, slices.size):
+                await slices.one(messages.remove, [pk for _, pk in found])
+                after = found[-1]
+            await self._db.write(self._remove_tenant, request.id)
+            self._signals.directory_changed()
+        return Done()
+
+    def _remove_tenant(self, connection: Connection, tenant_id: str) -> None:
+        self._tables.messages.remove_of_tenant(connection, tenant_id)
+        self._tables.tenants.delete(connection, id=tenant_id)
+
+    async def _to_retry(self, order: _Retry, after: str | None, limit: int) -> Sequence[str]:
         if order.batch_code is None:
-            for start in range(0, len(order.pks), _SLICE):
-                yield order.pks[start : start + _SLICE]
-            return
-        batch, after = (order.tenant_id, order.batch_code), None
-        while pks := await self._db.read(self._tables.failed.of_batch, *batch, after, _SLICE):
-            yield pks
-            after = pks[-1]
+            return [pk for pk in order.pks if after is None or pk > after][:limit]
+        batch = (order.tenant_id, order.batch_code)
+        return await self._db.read(self._tables.failed.of_batch, *batch, after, limit)

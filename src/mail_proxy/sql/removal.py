@@ -1,18 +1,17 @@
-"""Removing what is over and was told long ago, in slices that leave room for deliveries."""
+"""Removing messages that are over and were told long ago."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
 from mail_proxy.sql.db import SqlDb
+from mail_proxy.sql.slices import Slices
 
-_SLICE = 500
-_SHORTEST_PAUSE_SECONDS = 0.05
+#: Nobody waits for it; still above what one process delivers.
+_SHARE = 0.25
 _IS_OVER = (
     "(message.state IN ('sent', 'error') AND NOT EXISTS (SELECT 1 FROM message_event AS later "
     "WHERE later.message_pk = message.pk AND later.event_type <> 'queued' "
@@ -65,9 +64,8 @@ class Removal:
     given time; the last of those reports is where the walk finds it.
     """
 
-    def __init__(self, db: SqlDb, *, shortest_pause_seconds: float = _SHORTEST_PAUSE_SECONDS):
+    def __init__(self, db: SqlDb) -> None:
         self._db = db
-        self._shortest_pause = shortest_pause_seconds
 
     async def messages(
         self, tenant_id: str, before: float, after: Position | None = None
@@ -77,24 +75,17 @@ class Removal:
         Returns how many messages are gone, and how far the walk went.
         """
         removed, after = 0, after or Position()
+        slices = Slices(self._db, share=_SHARE)
         while True:
-            found = await self._db.read(self.old_reports, tenant_id, before, after, _SLICE)
+            size = slices.size
+            found = await self._db.read(self.old_reports, tenant_id, before, after, size)
             over = list(dict.fromkeys(r.message_pk for r in found if r.is_over))
             if over:
-                removed += await self._unhurried(self.remove, over, before)
+                removed += await slices.one(self.remove, over, before)
             if found:
                 after = found[-1].position
-            if len(found) < _SLICE:
+            if len(found) < size:
                 return removed, after
-
-    async def rows(self, remove: Callable[[Connection, int], int]) -> int:
-        """Call ``remove(connection, at_most)`` until nothing is left for it; returns how many."""
-        removed = 0
-        while True:
-            gone = await self._unhurried(remove, _SLICE)
-            removed += gone
-            if gone < _SLICE:
-                return removed
 
     async def tenants(self, now: float, usual_seconds: float) -> list[tuple[str, float]]:
         """Tenants with reports older than their retention, and the time that divides them."""
@@ -121,10 +112,3 @@ class Removal:
         """Remove those that are (still) over, with all that hangs on them; returns how many."""
         shape = (("pk", "uuid"), ("before", "double precision"))
         return len(self._db.execute_rows(connection, _REMOVE, shape, [(pk, before) for pk in pks]))
-
-    async def _unhurried(self, work: Callable[..., int], *arguments: object) -> int:
-        """One transaction, then a pause as long as it took: half of the time is for others."""
-        started = time.perf_counter()
-        done = await self._db.write(work, *arguments)
-        await asyncio.sleep(max(self._shortest_pause, time.perf_counter() - started))
-        return done

@@ -38,7 +38,8 @@ metadata = MetaData(
 _Serial = BigInteger().with_variant(Integer(), "sqlite")
 
 WAITING = text("state IN ('pending', 'deferred') AND NOT held")
-#: To find accounts with messages of priority 0, however many others wait.
+#: To find accounts with messages of priority 0, however many others wait; and, in order, what
+#: ``ix_message_waiting`` has for priority 0: PostgreSQL may take the one for the other.
 URGENT = text("state IN ('pending', 'deferred') AND NOT held AND priority = 0")
 #: Scheduled or put off; the others were due when they came.
 LATER = text(
@@ -288,6 +289,8 @@ message = Table(
     Index(
         "ix_message_urgent",
         "account_pk",
+        "due_at",
+        "pk",
         sqlite_where=URGENT,
         postgresql_where=URGENT,
     ),

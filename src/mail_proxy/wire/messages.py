@@ -327,8 +327,9 @@ class MessageOut(BaseModel):
 
 
 class MessagesOut(Answer):
-    """A page, newest first. ``next_cursor`` is null on the last one; a page of a search (``q``)
-    may be short or empty and have a next one, because each looks into 5000 messages."""
+    """A page, newest first. ``next_cursor`` is null on the last one, and on that alone: a page of
+    a search (``q``), or of several filters at once, looks into 20000 messages at most, so that it
+    may be short, or empty, and have a next one."""
 
     messages: list[MessageOut] = Field(description="The page.")
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one.")

@@ -47,7 +47,7 @@ async def delete(
 ) -> Done:
     """Remove an account; its queued messages end in `error` and are reported."""
     request = operations.WhichAccount(id)
-    return await service.door.call(operations.delete, caller, request, tenant_id)
+    return await service.upkeep.delete_account(caller, request, tenant_id)
 
 
 @router.post("/account/{id}/test")

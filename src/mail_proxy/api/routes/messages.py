@@ -99,8 +99,7 @@ async def list_messages(
     q: Annotated[
         SearchText | None,
         Query(
-            description="Part of a recipient's address or of the subject; a page looks into 5000 "
-            "messages.",
+            description="Part of a recipient's address or of the subject.",
         ),
     ] = None,
     limit: Annotated[PageSize, Query(description="Most messages in the answer.")] = 100,
@@ -108,7 +107,12 @@ async def list_messages(
         Cursor | None, Query(description="The `next_cursor` of the page before.")
     ] = None,
 ) -> MessagesOut:
-    """Messages, newest first."""
+    """Messages, newest first.
+
+    A call looks into 20000 messages at most. One filter alone leads straight to its messages; with
+    `q`, or with several filters, a page may therefore be short or even empty before the last one.
+    Follow `next_cursor` until it is null: every hit comes once.
+    """
     request = operations.WhichMessages(
         active_only, status, account_id, batch_code, id, q, limit, cursor
     )

@@ -27,7 +27,7 @@ async def suspend(
 ) -> SuspensionOut:
     """Stop sending for the tenant, or for one batch. Suspending twice changes nothing."""
     request = operations.WhichBatch(batch_code)
-    return await service.door.call(operations.suspend, caller, request, tenant_id)
+    return await service.upkeep.suspend_or_activate(operations.suspend, caller, request, tenant_id)
 
 
 @router.post("/commands/activate")
@@ -39,4 +39,4 @@ async def activate(
 ) -> SuspensionOut:
     """Resume one batch, or without `batch_code` everything of the tenant."""
     request = operations.WhichBatch(batch_code)
-    return await service.door.call(operations.activate, caller, request, tenant_id)
+    return await service.upkeep.suspend_or_activate(operations.activate, caller, request, tenant_id)

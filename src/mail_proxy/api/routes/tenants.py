@@ -61,8 +61,12 @@ async def update(
 
 @router.delete("/tenant/{id}")
 async def delete(service: Service, caller: Admin, id: PathId) -> Done:
-    """Remove a tenant with all its data; `default` cannot be removed."""
-    return await service.door.call(operations.delete, caller, operations.ForTenant(id))
+    """Remove a tenant with all its data; `default` cannot be removed.
+
+    A tenant with many messages is switched off at once, and gone when this answers. Broken off
+    before that, it stays switched off; repeat the call then.
+    """
+    return await service.upkeep.delete_tenant(caller, operations.ForTenant(id))
 
 
 @router.post("/tenant/{id}/api-key")

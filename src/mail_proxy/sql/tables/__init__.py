@@ -8,6 +8,7 @@ from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.tables.account_health import AccountHealthTable
 from mail_proxy.sql.tables.accounts import AccountsTable
 from mail_proxy.sql.tables.command_log import CommandLogTable
+from mail_proxy.sql.tables.ending import EndedMessages
 from mail_proxy.sql.tables.events import MessageEventTable
 from mail_proxy.sql.tables.future_stamps import FutureStamps
 from mail_proxy.sql.tables.holding import HeldMessages
@@ -38,6 +39,7 @@ class Tables:
     held: HeldMessages
     failed: FailedMessages
     queue: MessageQueue
+    ended: EndedMessages
     events: MessageEventTable
     command_log: CommandLogTable
     future_stamps: FutureStamps
@@ -47,6 +49,7 @@ class Tables:
         """``key`` is the instance's encryption key, 32 bytes."""
         events = MessageEventTable(db, key)
         rate_use = RateUseTable(db)
+        queue = MessageQueue(db, events)
         return cls(
             instance=InstanceTable(key),
             tenants=TenantsTable(key),
@@ -59,7 +62,8 @@ class Tables:
             messages=MessagesTable(db, key),
             held=HeldMessages(db),
             failed=FailedMessages(db, events),
-            queue=MessageQueue(db, events),
+            queue=queue,
+            ended=EndedMessages(db, queue, events),
             events=events,
             command_log=CommandLogTable(db, key),
             future_stamps=FutureStamps(db, rate_use),

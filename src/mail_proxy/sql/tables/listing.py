@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, true, union_all
 
 from mail_proxy.domain.message import WAITING, MessageState
 from mail_proxy.sql import schema
 from mail_proxy.sql.table import Row
 
-#: Messages that one page of a text search looks into; there is no index for what they contain.
-_SEARCHED = 5000
+#: Messages that one page looks into where no index leads to the wanted ones alone: for a text, and
+#: for several filters at once.
+MOST_LOOKED_AT = 20_000
+#: Where a look finds too little, the next one is so many times as long.
+_GROWTH = 8
 _m, _payload, _account = schema.message.c, schema.message_payload.c, schema.account.c
 
 
@@ -39,7 +42,7 @@ class MessageFilter:
 @dataclass(frozen=True, slots=True)
 class Page:
     """``next_pk`` is where the next page begins, None behind the last one. A page of a text
-    search may be short, or empty, and have a next one all the same."""
+    search, or of several filters, may be short, or empty, and have a next one all the same."""
 
     rows: list[Row]
     next_pk: str | None
@@ -47,17 +50,22 @@ class Page:
 
 def page(connection: Connection, wanted: MessageFilter, limit: int, before_pk: str | None) -> Page:
     """Up to ``limit`` messages with account id and content, older than ``before_pk``."""
-    most = _SEARCHED if wanted.text else limit
-    pks = _newest(connection, wanted, most + 1, before_pk)
-    more = pks[most - 1] if len(pks) > most else None
-    statement = detail().where(_m.pk.in_(pks[:most]))
-    if wanted.text:
-        statement = statement.where(_contains(wanted.text)).limit(limit + 1)
-    found = connection.execute(statement.order_by(_m.pk.desc()))
-    rows: list[Row] = [dict(row._mapping) for row in found]
-    if len(rows) > limit:
-        return Page(rows[:limit], rows[limit - 1]["pk"])
-    return Page(rows, more)
+    pieces = _pieces(connection, wanted)
+    found: list[str] = []
+    looked_at, step, place = 0, limit + 1, before_pk
+    while pieces:
+        seen = _look(connection, pieces, wanted.text, step, place)
+        found += [pk for pk, fits in seen if fits]
+        looked_at += len(seen)
+        if len(found) > limit:
+            return Page(_rows(connection, found[:limit]), found[limit - 1])
+        if len(seen) < step:
+            break
+        place = seen[-1][0]
+        if looked_at >= MOST_LOOKED_AT:
+            return Page(_rows(connection, found), place)
+        step = min(step * _GROWTH, MOST_LOOKED_AT - looked_at)
+    return Page(_rows(connection, found), None)
 
 
 def detail() -> Select[Any]:
@@ -69,48 +77,63 @@ def detail() -> Select[Any]:
     )
 
 
-def _newest(
-    connection: Connection, wanted: MessageFilter, limit: int, before_pk: str | None
-) -> list[str]:
-    """The first pks of every piece of an index that holds wanted ones, merged."""
-    pieces = []
-    for piece in _pieces(connection, wanted):
-        if before_pk is not None:
-            piece = piece.where(_m.pk < before_pk)
-        newest = piece.order_by(_m.pk.desc()).limit(limit)
-        pieces.append(select(newest.subquery().c.pk))
-    if not pieces:
-        return []
-    found = union_all(*pieces).subquery()
-    merged = select(found.c.pk).order_by(found.c.pk.desc()).limit(limit)
-    return list(connection.execute(merged).scalars())
+def _rows(connection: Connection, pks: Sequence[str]) -> list[Row]:
+    found = connection.execute(detail().where(_m.pk.in_(pks)).order_by(_m.pk.desc()))
+    return [dict(row._mapping) for row in found]
+
+
+def _look(
+    connection: Connection,
+    pieces: Sequence[Select[Any]],
+    text: str | None,
+    limit: int,
+    before_pk: str | None,
+) -> list[tuple[str, bool]]:
+    """The newest pks of all pieces, merged, and whether each message is a wanted one."""
+    newest = []
+    for piece in pieces:
+        older = piece if before_pk is None else piece.where(_m.pk < before_pk)
+        each = older.order_by(_m.pk.desc()).limit(limit).subquery()
+        newest.append(select(each.c.pk, each.c.fits))
+    merged = union_all(*newest).subquery()
+    seen = select(merged).order_by(merged.c.pk.desc()).limit(limit).subquery()
+    fits: ColumnElement[bool] = seen.c.fits
+    if text is not None:
+        # Not EXISTS, for which PostgreSQL may read all there are at once.
+        contains = select(_contains(text)).where(_payload.pk == seen.c.pk).scalar_subquery()
+        fits = and_(fits, contains)
+    rows = connection.execute(select(seen.c.pk, fits).order_by(seen.c.pk.desc()))
+    return [(pk, bool(fits)) for pk, fits in rows]
 
 
 def _pieces(connection: Connection, wanted: MessageFilter) -> list[Select[Any]]:
-    """What to read of which index, so that no other messages than wanted ones are walked past;
-    several filters at once walk through the smallest piece."""
-    of_tenant = select(_m.pk).where(_m.tenant_id == wanted.tenant_id)
-    accounts: list[str] = []
-    if wanted.account_id is not None:
-        owned = select(_account.pk).where(
-            _account.tenant_id == wanted.tenant_id, _account.id == wanted.account_id
-        )
-        accounts = list(connection.execute(owned).scalars())
-    if wanted.id is not None:
-        pieces = [of_tenant.where(_m.id == wanted.id)]
-    elif wanted.batch_code is not None:
-        pieces = [of_tenant.where(_m.batch_code == wanted.batch_code)]
-    elif wanted.account_id is not None:
-        pieces = [select(_m.pk).where(_m.account_pk == pk) for pk in accounts]
-    else:
-        return [of_tenant.where(_m.state == state) for state in wanted.states]
-    # Written so that the index by state does not come into question.
-    rest: list[ColumnElement[bool]] = [_m.state.concat("").in_(wanted.states)]
+    """What to read of which index, with a column ``fits``. One filter alone has an index of its
+    own, so that all fits; of several, the piece of the smallest one is looked through."""
+    accounts = None if wanted.account_id is None else _accounts(connection, wanted)
+    conditions: list[ColumnElement[bool]] = []
+    if len(wanted.states) < len(MessageState):
+        conditions.append(_m.state.in_(wanted.states))
     if wanted.batch_code is not None:
-        rest.append(_m.batch_code == wanted.batch_code)
-    if wanted.account_id is not None:
-        rest.append(_m.account_pk.in_(accounts))
-    return [piece.where(*rest) for piece in pieces]
+        conditions.append(_m.batch_code == wanted.batch_code)
+    if accounts is not None:
+        conditions.append(_m.account_pk.in_(accounts))
+    looked_through = select(_m.pk, and_(true(), *conditions).label("fits"))
+    of_tenant = looked_through.where(_m.tenant_id == wanted.tenant_id)
+    if wanted.id is not None:
+        return [of_tenant.where(_m.id == wanted.id)]
+    if wanted.batch_code is not None:
+        return [of_tenant.where(_m.batch_code == wanted.batch_code)]
+    if accounts is not None:
+        return [looked_through.where(_m.account_pk == pk) for pk in accounts]
+    return [of_tenant.where(_m.state == state) for state in wanted.states]
+
+
+def _accounts(connection: Connection, wanted: MessageFilter) -> list[str]:
+    """With removed ones that had this id before."""
+    owned = select(_account.pk).where(
+        _account.tenant_id == wanted.tenant_id, _account.id == wanted.account_id
+    )
+    return list(connection.execute(owned).scalars())
 
 
 def _contains(text: str) -> ColumnElement[bool]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, delete, text
+from sqlalchemy import Connection, delete, select, text, tuple_
 
 from mail_proxy.domain.message import EventType, MessageState
 from mail_proxy.sql import schema
@@ -259,8 +259,32 @@ class MessagesTable(Table):
         values = {"tenant_id": tenant_id, "batch_code": batch_code}
         return int(connection.execute(statement, values).scalar_one())
 
+    def places(
+        self, connection: Connection, tenant_id: str, after: tuple[str, str] | None, limit: int
+    ) -> list[tuple[str, str]]:
+        """State and pk of the tenant's messages behind ``after``, in their order."""
+        m = self.schema.c
+        statement = select(m.state, m.pk).where(m.tenant_id == tenant_id)
+        if after is not None:
+            statement = statement.where(
+                tuple_(m.state, m.pk) > tuple_(*after, types=(m.state.type, m.pk.type))
+            )
+        rows = connection.execute(statement.order_by(m.state, m.pk).limit(limit))
+        return [(state, pk) for state, pk in rows]
+
+    def remove(self, connection: Connection, pks: Sequence[str]) -> int:
+        """Remove messages with all that hangs on them; returns how many."""
+        return len(
+            self._db.execute_rows(
+                connection,
+                "DELETE FROM message WHERE pk IN (SELECT pk FROM rows) RETURNING pk",
+                (("pk", "uuid"),),
+                [(pk,) for pk in pks],
+            )
+        )
+
     def remove_of_tenant(self, connection: Connection, tenant_id: str) -> None:
-        """Remove every message of a tenant with all that hangs on it."""
+        """Remove every message of a tenant with all that hangs on it, however long it takes."""
         connection.execute(delete(self.schema).where(self.schema.c.tenant_id == tenant_id))
 
 

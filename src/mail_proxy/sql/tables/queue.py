@@ -19,11 +19,11 @@ _WAITING = "state IN ('pending', 'deferred')"
 #: Stated as the partial index states it. What was suspended long ago is held, hence out of the
 #: index; what was suspended just now is found there and left out by ``_NOT_SUSPENDED``.
 _READY = f"{_WAITING} AND NOT held"
-_OF_ITS_TENANT = "tenant_id = (SELECT tenant_id FROM account WHERE account.pk = rows.account_pk)"
 _CANDIDATE_READY = f"candidate.{_WAITING} AND NOT candidate.held"
+#: Not NOT EXISTS: PostgreSQL would expect such a join to leave nothing, and read the whole table.
 _NOT_SUSPENDED = (
-    "NOT EXISTS (SELECT 1 FROM suspension WHERE suspension.tenant_id = candidate.tenant_id "
-    "AND suspension.batch_code IN ('*', candidate.batch_code))"
+    "coalesce((SELECT false FROM suspension WHERE suspension.tenant_id = candidate.tenant_id "
+    "AND suspension.batch_code IN ('*', candidate.batch_code) LIMIT 1), true)"
 )
 _CLAIMED_COLUMNS = (
     "message.pk, message.tenant_id, message.id, message.account_pk, message.priority, "
@@ -188,60 +188,6 @@ class MessageQueue:
         pks = {row[0] for row in written}
         self._events.append(connection, [c.event for c in changes if c.event and c.pk in pks])
         return pks
-
-    def fail_waiting_of_account(
-        self, connection: Connection, account_pk: str, reason: str, now: float
-    ) -> int:
-        """End every waiting message of an account in error, with its event."""
-        return self._fail(connection, account_pk, reason, now, now, "true")
-
-    def fail_overdue(
-        self, connection: Connection, account_pk: str, reason: str, cutoff: float, now: float
-    ) -> int:
-        """End those in error that wait for their account since ``cutoff`` (Unix seconds)."""
-        overdue = "NOT message.held AND message.due_at < rows.cutoff"
-        return self._fail(connection, account_pk, reason, cutoff, now, overdue)
-
-    def _fail(
-        self,
-        connection: Connection,
-        account_pk: str,
-        reason: str,
-        cutoff: float,
-        now: float,
-        which: str,
-    ) -> int:
-        ended: list[Any] = []
-        # One statement for each partial index; a condition over both would use none.
-        for where in (_READY, f"{_OF_ITS_TENANT} AND message.held"):
-            ended += self._db.execute_rows(
-                connection,
-                "UPDATE message SET state = 'error', held = false, error = rows.reason, "
-                "state_at = rows.now FROM rows WHERE message.account_pk = rows.account_pk "
-                f"AND message.{where} AND {which} RETURNING message.pk, message.tenant_id",
-                (
-                    ("account_pk", "uuid"),
-                    ("reason", "text"),
-                    ("cutoff", "double precision"),
-                    ("now", "double precision"),
-                ),
-                [(account_pk, reason, cutoff, now)],
-            )
-        data = {"error": reason, "code": None}
-        self._events.append(
-            connection, [NewEvent(pk, tenant_id, "error", now, data) for pk, tenant_id in ended]
-        )
-        return len(ended)
-
-    def fail_orphans(self, connection: Connection, reason: str, now: float) -> int:
-        """End what still waits for accounts that are gone, such as what was being sent then."""
-        a = schema.account.c
-        waiting = self.waiting_accounts(connection)
-        gone = select(a.pk).where(a.pk.in_(waiting), a.deleted_at.is_not(None))
-        return sum(
-            self.fail_waiting_of_account(connection, pk, reason, now)
-            for pk in connection.execute(gone).scalars().all()
-        )
 
     def register(
         self,

@@ -1,0 +1,113 @@
+"""Listings that have to look into messages: each call into so many at most, and none is lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.database.test_queue import NOW, make_account, new
+
+from mail_proxy.kit.ids import uuid7
+from mail_proxy.sql import SqlDb
+from mail_proxy.sql.tables import Tables, listing
+from mail_proxy.sql.tables.listing import MessageFilter
+
+MESSAGES = 400
+MOST = 60
+
+
+@pytest.fixture
+async def stored(db: SqlDb, tables: Tables, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Ids, oldest first: every ninth failed, half are of a batch, some of a removed account."""
+    monkeypatch.setattr(listing, "MOST_LOOKED_AT", MOST)
+    gone = await make_account(db, tables)
+    await db.write(tables.accounts.update, {"pk": gone, "tenant_id": "t"}, {"deleted_at": NOW})
+    account = await make_account(db, tables)
+    other = await make_account(db, tables, account="b")
+    accounts = [gone, account, account, other]
+    messages = [
+        new(accounts[i % 4], f"m{i}", batch="spring" if i % 2 else None) for i in range(MESSAGES)
+    ]
+    await db.write(tables.messages.add, messages)
+    for message in messages[::9]:
+        row = {"pk": message.pk, "tenant_id": "t"}
+        await db.write(tables.messages.update, row, {"state": "error"})
+    return [message.id for message in messages]
+
+
+def _fits(wanted: dict[str, Any], number: int) -> bool:
+    state = "error" if number % 9 == 0 else "pending"
+    account = "b" if number % 4 == 3 else "a"
+    batch = "spring" if number % 2 else None
+    return (
+        wanted.get("state", state) == state
+        and wanted.get("account_id", account) == account
+        and wanted.get("batch_code", batch) == batch
+        and (wanted.get("text") in (None, "hello"))
+        and not (wanted.get("active_only") and state == "error")
+    )
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"account_id": "a", "state": "error"},
+        {"account_id": "a", "active_only": True},
+        {"account_id": "a", "batch_code": "spring"},
+        {"account_id": "b", "batch_code": "spring", "state": "error"},
+        {"batch_code": "spring", "state": "error"},
+        {"text": "hello"},
+        {"text": "hello", "state": "error"},
+        {"text": "hello", "account_id": "a", "state": "error"},
+        {"text": "nobody"},
+        {"account_id": "a", "state": "sent"},
+    ],
+    ids=lambda wanted: "-".join(map(str, wanted.values())),
+)
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+async def test_following_the_cursor_shows_every_hit_once(
+    db: SqlDb, stored: list[str], wanted: dict[str, Any], limit: int
+) -> None:
+    shown: list[str] = []
+    cursor: str | None = None
+    while True:
+        page = await db.read(listing.page, MessageFilter("t", **wanted), limit, cursor)
+        assert len(page.rows) <= limit
+        shown += [row["id"] for row in page.rows]
+        cursor = page.next_pk
+        if cursor is None:
+            break
+    hits = [id_ for number, id_ in enumerate(stored) if _fits(wanted, number)]
+    assert shown == hits[::-1]
+
+
+async def test_a_page_without_hits_says_where_to_go_on(db: SqlDb, stored: list[str]) -> None:
+    for wanted in (
+        MessageFilter("t", text="nobody"),
+        MessageFilter("t", account_id="a", state="sent"),
+    ):
+        pages, cursor = 1, None
+        while True:
+            page = await db.read(listing.page, wanted, 10, cursor)
+            assert page.rows == []
+            if page.next_pk is None:
+                break
+            assert cursor is None or page.next_pk < cursor
+            pages, cursor = pages + 1, page.next_pk
+        looked_through = MESSAGES if wanted.text else MESSAGES * 3 // 4
+        assert pages >= looked_through // MOST
+
+
+async def test_one_filter_alone_always_fills_its_page(db: SqlDb, stored: list[str]) -> None:
+    for wanted in (
+        MessageFilter("t"),
+        MessageFilter("t", state="pending"),
+        MessageFilter("t", account_id="a"),
+        MessageFilter("t", batch_code="spring"),
+    ):
+        page = await db.read(listing.page, wanted, 100, None)
+        assert len(page.rows) == 100
+        assert page.next_pk == page.rows[-1]["pk"]
+    assert await db.read(listing.page, MessageFilter("t", id=uuid7()), 10, None) == listing.Page(
+        [], None
+    )
