@@ -42,6 +42,8 @@ from mail_proxy.wire.service import Status, program_version
 from mail_proxy.workers.link import Orders
 from mail_proxy.workers.supervisor import WorkerProcesses
 
+#: For calls to applications, where the mail servers have taken all of ``shutdown_timeout``.
+_LAST_CALLS_SECONDS = 1.0
 #: Notices to the other hosts.
 _MESSAGES_DUE, _DIRECTORY_CHANGED, _RUN_NOW = "messages", "directory", "run-now:"
 
@@ -134,6 +136,7 @@ class MailProxy:
             tables = Tables.of(db, key)
             await asyncio.to_thread(_prepare, db, tables, config, key, clock.now())
             proxy = cls(config, db, tables, key, clock, report_delivery_callable)
+            unless_started.push_async_callback(proxy.stop)
             await proxy._start()
             unless_started.pop_all()
         return proxy
@@ -169,6 +172,7 @@ class MailProxy:
             return
         self._stopped = True
         log(Action.PROXY_STOPPING)
+        ends_at = time.monotonic() + self.config.timing.shutdown_timeout
         await self._notices.stop()
         await self.intake.drained()
         if self._delivers:
@@ -176,7 +180,7 @@ class MailProxy:
             await self._retention.stop()
             await self._sweep.stop()
             await self._delivery.stop()
-        await self._reporter.stop()
+        await self._reporter.stop(max(_LAST_CALLS_SECONDS, ends_at - time.monotonic()))
         await self._pool.close_all()
         await self._db.close()
         self.metrics.close()

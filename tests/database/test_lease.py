@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from tests.relay import locked
 
 from mail_proxy.config import ConcurrencyConfig
 from mail_proxy.delivery.lease import Lease
@@ -132,3 +135,21 @@ async def test_a_longer_lease_of_another_dispatcher_is_respected(
         pass_time([patient, hasty], 5)
     pass_time([patient, hasty], 5)
     assert await hasty.lease.keep() == 2
+
+
+async def test_a_renewal_that_comes_too_late_does_not_bring_it_back(
+    db: SqlDb, tables: Tables, account: str, database_url: str
+) -> None:
+    """What was broken off when it ran out would stay claimed for good."""
+    host = Host(db, tables, "only")
+    await host.lease.keep()
+    assert await claimed_by(db, tables, account, host) == 2
+    pass_time([host], SECONDS / 2)
+    async with locked(database_url, "dispatcher"):
+        renewing = asyncio.create_task(host.lease.keep())
+        await asyncio.sleep(0)
+        pass_time([host], SECONDS / 3)
+    await renewing
+    assert not host.lease.valid
+    assert await host.lease.keep(anew=True) == 2
+    assert host.lease.valid

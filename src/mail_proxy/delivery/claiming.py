@@ -12,6 +12,7 @@ from mail_proxy.delivery.shares import Shares
 from mail_proxy.domain.account import Account
 from mail_proxy.domain.limits import RateLimit
 from mail_proxy.domain.message import Priority
+from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Snapshot
 from mail_proxy.sql.table import Row
@@ -83,18 +84,29 @@ class Claimer:
         self._seen_until = 0.0
         #: Of each tenant with too many accounts for one round, where the next one begins.
         self._places: dict[str, int] = {}
+        self._tried: list[ClaimedMessage] = []
+        #: Whether these are claimed nobody knows: the answer to the commit was lost.
+        self._unsure: list[ClaimedMessage] = []
 
     async def next(
         self, db: SqlDb, dispatcher_id: str, snapshot: Snapshot, capacity: Capacity, now: float
     ) -> Claim:
         """``claim`` in a transaction of its own, where ``lookout`` says that it may pay."""
+        if self._unsure:
+            await db.write(self._tables.queue.release, self._unsure)
+            self._unsure = []
         look = self.lookout.begin()
         claim: Claim | None = None
         try:
             claim = await db.write(self.claim, dispatcher_id, snapshot, capacity, now, look)
+        except DatabaseUnavailable:
+            self._unsure = self._tried
+            raise
         finally:
             if claim is None or claim.version != snapshot.version:
                 self.lookout.tell_all()
+        # Not before the commit: the transaction may run more than once.
+        self._seen_until = now
         self.lookout.end(look, claim.full - claim.limited.keys(), claim.look_seconds)
         return claim
 
@@ -108,6 +120,7 @@ class Claimer:
         look: Look = EVERYWHERE,
     ) -> Claim:
         """Claim what may be sent now. Nothing is claimed on an outdated ``snapshot``."""
+        self._tried = []
         claim = Claim(directory_version(connection))
         if claim.version != snapshot.version:
             return claim
@@ -127,6 +140,7 @@ class Claimer:
         claimed = [*claim.messages, *claim.rejected]
         if claimed:
             self._tables.queue.claim(connection, dispatcher_id, claimed)
+            self._tried = claimed
         return claim
 
     def _found(self, connection: Connection, look: Look, now: float) -> tuple[set[str], set[str]]:
@@ -138,7 +152,6 @@ class Claimer:
         else:
             came_due = queue.came_due(connection, self._seen_until, now, _MOST_ACCOUNTS)
             found = {*look.accounts, *came_due, *urgent}
-        self._seen_until = now
         return found, urgent
 
     def _in_turn(self, accounts: Sequence[Account], urgent: Set[str]) -> list[Account]:

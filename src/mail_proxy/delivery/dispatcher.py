@@ -10,6 +10,7 @@ from mail_proxy.config import ProxyConfig
 from mail_proxy.delivery import activity
 from mail_proxy.delivery.claiming import Capacity, Claim, Claimer
 from mail_proxy.delivery.counting import OutcomeCounts
+from mail_proxy.delivery.health import AccountHealth
 from mail_proxy.delivery.lane import Lane
 from mail_proxy.delivery.lease import Lease
 from mail_proxy.delivery.limiter import RateLimiter
@@ -26,10 +27,10 @@ from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.wakeup import Wakeup
 from mail_proxy.kit.worker import Worker, caught
+from mail_proxy.smtp.sender import Withdrawn
 from mail_proxy.smtp.transaction import CancelledAfterEndOfData
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory, Snapshot
-from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.queue import ClaimedMessage, StateChange
 from mail_proxy.telemetry.log import Action, log
@@ -67,6 +68,7 @@ class Dispatcher:
         self._settlement = Settlement(config.retry_strategy, config.retry.on_uncertain)
         limiter = RateLimiter(tables.rate_use, directory)
         self._recorder = OutcomeRecorder(db, tables.queue, limiter, self._recorded)
+        self._health = AccountHealth(tables, self._recorder)
         self._events_added = events_added
         self._lease = Lease(db, tables.queue, limiter, clock, config.timing.lease_seconds)
         self._claimer = Claimer(tables)
@@ -79,7 +81,11 @@ class Dispatcher:
         self._idle: float | None = None if config.test_mode else 0.0
         self._bell = Wakeup()
         self._lease_bell = Wakeup()
-        self._workers = (Worker("dispatcher", self._step), Worker("lease", self._keep_lease))
+        self._workers = (
+            Worker("dispatcher", self._step),
+            Worker("lease", self._keep_lease),
+            Worker("lease.watch", self._watch_lease),
+        )
 
     @property
     def alive(self) -> bool:
@@ -115,7 +121,7 @@ class Dispatcher:
 
     async def stop(self) -> None:
         """Finish what is in flight within ``shutdown_timeout``, hand back the rest."""
-        dispatching, leasing = self._workers
+        dispatching, *leasing = self._workers
         await dispatching.stop()
         lanes = list(self._lanes.values())
         for lane in lanes:
@@ -126,7 +132,8 @@ class Dispatcher:
         except TimeoutError:
             log(Action.DISPATCHER_CUT_SHORT)
             await self._cut_short(lanes)
-        await leasing.stop()  # not before: what is in flight has to stay ours
+        for worker in leasing:
+            await worker.stop()  # not before: what is in flight has to stay ours
         try:
             await self._lease.give_up()
         except DatabaseUnavailable as error:
@@ -151,14 +158,22 @@ class Dispatcher:
         await self._lease_bell.wait(self._lease.next_step_seconds)
         is_lost = not self._lease.valid
         if is_lost:
-            # Others may take over: what is being sent just now must not arrive twice.
-            lanes = list(self._lanes.values())
-            for lane in lanes:
-                lane.drop_waiting()
-                lane.cancel()
-            await self._finished(lanes)
+            self._break_off()
+            await self._finished(list(self._lanes.values()))
         if await self._lease.keep(anew=is_lost) and not self._config.test_mode:
             self.wake()
+
+    async def _watch_lease(self) -> None:
+        """Beside ``_keep_lease``, which may be waiting for the database when the lease ends."""
+        await asyncio.sleep(self._lease.next_step_seconds)
+        if not self._lease.valid:
+            self._break_off()
+
+    def _break_off(self) -> None:
+        """Others may take over: what is being sent just now must not arrive twice."""
+        for lane in self._lanes.values():
+            lane.drop_waiting()
+            lane.cancel()
 
     async def _step(self) -> None:
         if await self._bell.wait(self._idle) or not self._config.test_mode:
@@ -277,25 +292,43 @@ class Dispatcher:
             await self._record(message, self._settlement.settle(message, failed, self._clock.now()))
 
     async def _deliver(self, lane: Lane, message: ClaimedMessage) -> None:
-        now = self._clock.now()
-        if not self._lease.valid or message.claimed_by != self._lease.dispatcher_id:
-            return  # others may send it now
-        if message.expires_at is not None and message.expires_at <= now:
-            await self._record(message, self._settlement.give_up(message, "expired", now))
-            return
         account = lane.account
         outcome = await self._attempt(account, message)
-        if outcome is not None:
+        if isinstance(outcome, Withdrawn):
+            await self._withdraw(message)
+        elif outcome is not None:
             await self._finish(lane, account, message, outcome)
 
-    async def _attempt(self, account: Account, message: ClaimedMessage) -> Outcome | None:
+    def _may_begin(self, message: ClaimedMessage) -> bool:
+        """Asked at the last moment: opening a session may take minutes."""
+        if not self._is_ours(message) or message.has_expired(self._clock.now()):
+            return False
+        tenant = self._directory.snapshot.tenants.get(message.tenant_id)
+        return tenant is not None and not _stands_still(tenant, message)
+
+    def _is_ours(self, message: ClaimedMessage) -> bool:
+        return self._lease.valid and message.claimed_by == self._lease.dispatcher_id
+
+    async def _withdraw(self, message: ClaimedMessage) -> None:
+        now = self._clock.now()
+        if not self._is_ours(message):
+            return  # others may send it now
+        if message.has_expired(now):
+            await self._record(message, self._settlement.give_up(message, "expired", now))
+        else:
+            await self._recorder.insist(self._tables.queue.release, [message])
+
+    async def _attempt(
+        self, account: Account, message: ClaimedMessage
+    ) -> Outcome | Withdrawn | None:
         """None: it was not sent, and goes back to the queue with all that is claimed."""
+        may_begin = partial(self._may_begin, message)
         try:
             slot = await self._slots.acquire(account.tenant_id, account.pk)
             try:
-                if not self._lease.valid:
-                    return None
-                return await self._pipeline.deliver(account, message)
+                if not may_begin():
+                    return Withdrawn()
+                return await self._pipeline.deliver(account, message, may_begin)
             finally:
                 self._slots.release(slot)
         except CancelledAfterEndOfData:
@@ -312,20 +345,22 @@ class Dispatcher:
                 await self._account_trouble(lane, account, message, outcome)
             return
         lane.worked()
+        now = self._clock.now()
+        # First of all: whatever goes wrong below must not cost the mail a second copy.
+        await self._record(message, self._settlement.settle(message, outcome, now))
         if lane.probing:
             lane.probing = False
-            await self._recorder.insist(self._tables.health.heal, lane.account.pk)
-            log(Action.ACCOUNT_HEALED, tenant_id=account.tenant_id, account_id=account.id)
+            fault = await caught(self._health.heal(account))
+            if fault is not None:
+                activity.tell_fault(account.id, message, fault)
             self.wake()
-        now = self._clock.now()
-        await self._record(message, self._settlement.settle(message, outcome, now))
 
     async def _account_trouble(
         self, lane: Lane, account: Account, message: ClaimedMessage, trouble: AccountTrouble
     ) -> None:
         now = self._clock.now()
         probe, lane.probing = lane.probing, False
-        row = await self._recorder.insist(self._pause_account, account, trouble, now, probe)
+        row = await self._health.pause(account, trouble, now, probe=probe)
         messages = (message, *lane.drop_waiting())
         if row is None:
             await self._recorder.insist(self._tables.queue.release, messages)
@@ -342,20 +377,6 @@ class Dispatcher:
             overdue = (account.pk, trouble.reason, cutoff, now, _OVERDUE_AT_ONCE)
             while ended := await self._recorder.insist(self._tables.ended.overdue, *overdue):
                 self._counts.given_up(account.pk, account.tenant_id, ended)
-
-    def _pause_account(
-        self,
-        connection: Connection,
-        account: Account,
-        trouble: AccountTrouble,
-        now: float,
-        probe: bool,
-    ) -> Row | None:
-        """The account's health, or None where it was saved since: then it gets a new chance."""
-        saved = self._tables.accounts.find(connection, tenant_id=account.tenant_id, pk=account.pk)
-        if saved is None or saved["version"] != account.login.version:
-            return None
-        return self._tables.health.trouble(connection, account.pk, trouble.reason, now, probe=probe)
 
     async def _record(self, message: ClaimedMessage, change: StateChange) -> None:
         if self._tells_outcomes:

@@ -144,6 +144,9 @@ class Lane:
         finally:
             # At once, so that of two that are one too many only one goes.
             self._workers.discard(asyncio.current_task())
+            if self.runs_low and not self._asked:
+                # What did not fit beside the message in hand may do so now.
+                self._ask()
 
     def _adapt(self, since: float) -> None:
         if self.runs_low:

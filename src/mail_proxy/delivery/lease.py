@@ -55,13 +55,21 @@ class Lease:
     async def keep(self, *, anew: bool = False) -> int:
         """Take or prolong the lease and give back what nobody sends any more; returns how many.
 
-        After a loss it comes back under a new id: what was claimed before belongs to others.
-        ``anew``: it has not been valid for a while and everything was broken off, so that all
-        that is still claimed is given back too.
+        Where others have taken it away, or it has run out meanwhile, it is not ``valid`` then.
+        ``anew``: it was not valid, and everything was broken off. It comes back under a new id:
+        what was claimed before belongs to others, and what is still claimed is given back too.
         """
         asked = self._clock.monotonic()
-        rescued = await self._db.write(self._keep, self._clock.now(), asked, anew)
-        self._valid_until = asked + self._seconds * (1 - _SAFETY)
+        kept = await self._db.write(self._keep, self._clock.now(), asked, anew)
+        if kept is None:
+            self._valid_until = 0.0
+            return 0
+        if anew:
+            log(Action.LEASE_LOST, dispatcher_id=self.dispatcher_id)
+        # Whoever has seen that it was over has broken off what only ``anew`` gives back.
+        is_too_late = bool(self.dispatcher_id) and not anew and not self.valid
+        self.dispatcher_id, rescued = kept
+        self._valid_until = 0.0 if is_too_late else asked + self._seconds * (1 - _SAFETY)
         if rescued:
             log(Action.LEASE_RESCUED, messages=rescued)
         return rescued
@@ -69,31 +77,34 @@ class Lease:
     async def give_up(self) -> int:
         """Hand back everything that is claimed and not sent; returns how many."""
         self._valid_until = 0.0
+        if not self.dispatcher_id:
+            return 0
         return await self._db.write(self._queue.hand_back, self.dispatcher_id)
 
-    def _keep(self, connection: Connection, now: float, asked: float, anew: bool) -> int:
-        until = now + self._seconds
-        left = self._queue.hand_back(connection, self.dispatcher_id) if anew else 0
-        if anew or not (
-            self.dispatcher_id and self._queue.renew(connection, self.dispatcher_id, until)
-        ):
-            if self.dispatcher_id:
-                log(Action.LEASE_LOST, dispatcher_id=self.dispatcher_id)
-            fresh = uuid7()
-            self._queue.register(connection, fresh, self._host, os.getpid(), now, until)
-            self.dispatcher_id = fresh
-        rescued = self._queue.rescue(connection, self._dead(connection, now, asked))
+    def _keep(
+        self, connection: Connection, now: float, asked: float, anew: bool
+    ) -> tuple[str, int] | None:
+        """The id under which it holds now, and how many messages were given back."""
+        own, until, left = self.dispatcher_id, now + self._seconds, 0
+        if anew:
+            left = self._queue.hand_back(connection, own)
+        if anew or not own:
+            own = uuid7()
+            self._queue.register(connection, own, self._host, os.getpid(), now, until)
+        elif not self._queue.renew(connection, own, until):
+            return None
+        rescued = self._queue.rescue(connection, self._dead(connection, own, now, asked))
         # Nobody knows which of them a server has accepted already; limits are never exceeded.
         self._limiter.count(connection, [(account, tenant, now) for account, tenant in rescued])
-        return left + len(rescued)
+        return own, left + len(rescued)
 
-    def _dead(self, connection: Connection, now: float, asked: float) -> list[str]:
+    def _dead(self, connection: Connection, own: str, now: float, asked: float) -> list[str]:
         """Dispatchers whose process has ended, and those that were silent for a whole lease.
 
         How long they are silent is measured here, with a clock that does not jump: the wall
         clocks of two hosts may differ, and one that is set must not cost a living one its lease.
         """
-        others = [o for o in self._queue.dispatchers(connection) if o.id != self.dispatcher_id]
+        others = [o for o in self._queue.dispatchers(connection) if o.id != own]
         heard = {
             other.id: (other.lease_until, asked + _patience(other.lease_until - now, self._seconds))
             for other in others

@@ -110,11 +110,11 @@ class ClientReporter:
             if self._poll_seconds is not None:
                 self._wake()
 
-    async def stop(self) -> None:
-        """Let the calls in flight end within ``shutdown_timeout``, then break them off.
+    async def stop(self, seconds: float | None = None) -> None:
+        """Let the calls in flight end within ``seconds``, then break them off.
 
-        What a broken-off call told is told again by the next process. Stopping twice changes
-        nothing.
+        None: ``shutdown_timeout``. What a broken-off call told is told again by the next process.
+        Stopping twice changes nothing.
         """
         channel, self._channel = self._channel, None
         if channel is None:
@@ -124,7 +124,7 @@ class ClientReporter:
             self._soon.cancel()
             self._soon = None
         await self._worker.stop()
-        await self._calls.stop(self._config.timing.shutdown_timeout)
+        await self._calls.stop(self._config.timing.shutdown_timeout if seconds is None else seconds)
         await channel.close()
         try:
             await self._db.write(self._sync.release, self._terms.owner)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from mail_proxy.domain.account import SmtpLogin
@@ -26,6 +27,15 @@ class ProbeStep(NamedTuple):
     ms: float
 
 
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """The server was told nothing of the message, because it was not to be sent any more."""
+
+
+def _always() -> bool:
+    return True
+
+
 class SmtpSender:
     """Sends through the pool. What servers and networks do comes back as a value."""
 
@@ -38,16 +48,19 @@ class SmtpSender:
         mail_from: str,
         recipients: Sequence[str],
         message: ComposedMail,
-    ) -> Outcome:
+        may_begin: Callable[[], bool] = _always,
+    ) -> Outcome | Withdrawn:
         """One attempt. ``mail_from`` may be empty (a bounce), ``recipients`` may not.
 
+        ``may_begin`` is asked when a session is there, which may take minutes to open.
         A session that the server has ended meanwhile is replaced without anybody noticing.
         Cancelled, it closes its session; ``CancelledAfterEndOfData`` says that the message may
         have been taken.
         """
-        outcome = await self._attempt(login, mail_from, recipients, message, fresh=False)
+        given = (login, mail_from, recipients, message, may_begin)
+        outcome = await self._attempt(*given, fresh=False)
         if isinstance(outcome, Stale):
-            outcome = await self._attempt(login, mail_from, recipients, message, fresh=True)
+            outcome = await self._attempt(*given, fresh=True)
         assert not isinstance(outcome, Stale), "only a reused session can be stale"
         return outcome
 
@@ -57,13 +70,16 @@ class SmtpSender:
         mail_from: str,
         recipients: Sequence[str],
         message: ComposedMail,
+        may_begin: Callable[[], bool],
         *,
         fresh: bool,
-    ) -> Outcome | Stale:
+    ) -> Outcome | Stale | Withdrawn:
         connection = await self._pool.acquire(login, fresh=fresh)
         if isinstance(connection, AccountTrouble):
             return connection
         try:
+            if not may_begin():
+                return Withdrawn()
             return await connection.transact(mail_from, recipients, message)
         finally:
             self._pool.release(connection)

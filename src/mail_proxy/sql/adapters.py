@@ -205,8 +205,14 @@ class PostgresAdapter:
     _PLANNER = "-c enable_bitmapscan=off -c jit=off"
     _SCHEMA_LOCK = 7_302_646_113
     _CHANNEL = "mail_proxy"
-    #: connection_exception, insufficient_resources, operator_intervention, and read-only replicas.
-    _PASSING = ("08", "53", "57", "25006")
+    #: connection_exception, transaction_rollback, insufficient_resources, lock_not_available,
+    #: operator_intervention, system_error, and read-only replicas.
+    _PASSING = ("08", "40", "53", "55P03", "57", "58", "25006")
+    #: The last one is for what holds locks and has stopped, or its host has: nobody else gets on.
+    _TIMEOUTS = (
+        "-c statement_timeout=120000 -c lock_timeout=30000 "
+        "-c idle_in_transaction_session_timeout=60000"
+    )
     #: serialization_failure, deadlock_detected.
     _RETRYABLE = ("40001", "40P01")
 
@@ -223,9 +229,10 @@ class PostgresAdapter:
         return nullcontext()
 
     def engines(self) -> tuple[Engine, Engine]:
-        return self._engine(self.writers), self._engine(self.readers)
+        reading = self._engine(self.readers, isolation_level="REPEATABLE READ")
+        return self._engine(self.writers), reading
 
-    def _engine(self, connections: int) -> Engine:
+    def _engine(self, connections: int, **more: Any) -> Engine:
         engine = create_engine(
             self._url,
             hide_parameters=True,
@@ -235,9 +242,10 @@ class PostgresAdapter:
             connect_args={
                 "connect_timeout": 10,
                 "application_name": "mail-proxy",
-                "options": f"-c statement_timeout=120000 -c lock_timeout=30000 {self._PLANNER}",
+                "options": f"{self._TIMEOUTS} {self._PLANNER}",
                 "keepalives_idle": 30,
             },
+            **more,
         )
 
         @event.listens_for(engine, "connect")
@@ -291,6 +299,9 @@ class PostgresAdapter:
             raise DatabaseUnavailable("the connection for notices was lost") from error
 
     def lock_schema(self, connection: Connection) -> None:
+        # Of a large table an index takes its time, and so does whoever migrates already.
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (self._SCHEMA_LOCK,))
 
 

@@ -43,9 +43,15 @@ class GroupWriter:
         self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._is_open = True
+        self._is_closed = False
 
     async def run(self, work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        """What ``work`` returns, once it is durable. Cancelling does not undo it."""
+        """What ``work`` returns, once it is durable. Cancelling does not undo it.
+
+        Raises RuntimeError after ``close``, as an executor does.
+        """
+        if self._is_closed:
+            raise RuntimeError("the database is closed")
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="db-write", daemon=True)
             self._thread.start()
@@ -56,7 +62,8 @@ class GroupWriter:
         return await future
 
     def close(self) -> None:
-        """Finish what was ordered; blocks until then."""
+        """Finish what was ordered; blocks until then. Twice does no harm."""
+        self._is_closed = True
         if self._thread is not None:
             self._orders.put(None)
             self._thread.join()

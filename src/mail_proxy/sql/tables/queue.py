@@ -56,6 +56,10 @@ class ClaimedMessage:
     content: str = ""
     claimed_by: str = ""
 
+    def has_expired(self, now: float) -> bool:
+        """Whether it must not be sent at ``now`` (Unix seconds) any more."""
+        return self.expires_at is not None and self.expires_at <= now
+
 
 @dataclass(slots=True)
 class StateChange:
@@ -227,7 +231,13 @@ class MessageQueue:
         return [(row.account_pk, row.tenant_id) for row in result]
 
     def release(self, connection: Connection, messages: Sequence[ClaimedMessage]) -> None:
-        """Give back messages that were claimed and not begun, as they were."""
+        """Give back messages that were claimed and not begun, as they were.
+
+        Also where nobody knows whether the claim was committed: one that just is, is waited for.
+        """
+        m = schema.message.c
+        named = select(m.pk).where(m.pk.in_([message.pk for message in messages]))
+        connection.execute(named.order_by(m.pk).with_for_update())
         self._db.execute_rows(
             connection,
             "UPDATE message SET claimed_by = NULL, "

@@ -1,0 +1,51 @@
+"""A claim whose transaction had to run twice, as a deadlock or a neighbour's error makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.database.test_queue import new, register
+
+from mail_proxy.config import ConcurrencyConfig
+from mail_proxy.delivery.claiming import Capacity, Claimer
+from mail_proxy.delivery.shares import Shares
+from mail_proxy.sql import Connection, SqlDb
+from mail_proxy.sql.directory import Directory
+from mail_proxy.sql.tables import Tables
+from mail_proxy.testing.builders import add_tenant
+
+START = 1_800_000_000.0
+
+
+class Unlucky(SqlDb):
+    """Each transaction runs, is rolled back, and runs again."""
+
+    async def write(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        def twice(connection: Connection) -> Any:
+            with connection.begin_nested() as first:
+                work(connection, *arguments)
+                first.rollback()
+            return work(connection, *arguments)
+
+        return await super().write(twice)
+
+
+async def test_what_came_due_is_found_the_second_time_too(
+    db: SqlDb, tables: Tables, database_url: str
+) -> None:
+    await db.write(tables.instance.ensure, "test", START)
+    account = await add_tenant(db, tables, "t")
+    dispatcher = await register(db, tables)
+    await db.write(tables.messages.add, [new(account, "m", due=START + 10)])
+    snapshot = await Directory(db, tables, ConcurrencyConfig()).current()
+    capacity = Capacity({}, Shares(100), Shares(10**6), {})
+    claimer = Claimer(tables)
+    unlucky = Unlucky(database_url)
+    try:
+        for now, found in ((START, []), (START + 11, ["m"])):
+            claim = await claimer.next(unlucky, dispatcher, snapshot, capacity, now)
+            assert [message.id for message in claim.messages] == found
+            claimer.lookout.rest(1000)
+    finally:
+        await unlucky.close()

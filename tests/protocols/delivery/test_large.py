@@ -1,0 +1,21 @@
+"""Mails of which a process takes only a few in hand at once."""
+
+from __future__ import annotations
+
+from tests.protocols.delivery.conftest import Settings
+from tests.running import mail, running
+
+from mail_proxy.testing.smtp_server import ScriptedSmtpServer
+
+_MEGABYTE_OF_LINES = ("x" * 70 + "\r\n") * (10**6 // 72)
+
+
+async def test_the_next_ones_follow_at_once(config: Settings, server: ScriptedSmtpServer) -> None:
+    ids = ["m1", "m2", "m3"]
+    async with running(config(scheduler_active=False)) as post:
+        await post.account(server)
+        for id_ in ids:
+            await post.add(mail(id_, body=26 * _MEGABYTE_OF_LINES))
+    async with running(config()) as post:
+        await post.reports.sent(*ids)
+    assert len(server.accepted) == 3
