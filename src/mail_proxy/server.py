@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from fastapi import FastAPI
 
 from mail_proxy.api.app import build_app
 from mail_proxy.config import ProxyConfig, load_config
-from mail_proxy.sql.db import SWITCH_INTERVAL_SECONDS
+from mail_proxy.kit.runtime import prepare_process
 from mail_proxy.telemetry.logging import configure_logging
 
 
@@ -22,7 +21,7 @@ def create_app(config: ProxyConfig | None = None) -> FastAPI:
 
     def load() -> ProxyConfig:
         loaded = config or _from_environment()
-        sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+        prepare_process()
         configure_logging(loaded.least_level, loaded.log_format)
         return loaded
 

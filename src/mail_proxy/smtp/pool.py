@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Iterable
+from collections import OrderedDict, deque
+from collections.abc import Collection, Iterable
 
 from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.outcome import AccountTrouble
@@ -15,6 +15,8 @@ from mail_proxy.smtp.distrust import Distrust
 #: Servers drop silent clients after minutes; keeping one longer than this rarely pays.
 _MAX_IDLE_SECONDS = 30.0
 _QUIT_SECONDS = 2.0
+#: Over all accounts: sessions that nobody uses take descriptors from those that work.
+_MOST_IDLE = 200
 
 
 class _Account:
@@ -76,8 +78,8 @@ class SMTPPool:
     between accounts. The session used last is used next, so that the others can grow old.
 
     A session ends after ``ttl_seconds``, after ``batch_size`` messages, when the account was
-    saved (``version``) or after 30 idle seconds; the owner calls ``reap`` for those that nobody
-    asks for.
+    saved (``version``), after 30 idle seconds, or as the one that lay idle longest of more than
+    ``most_idle``; the owner calls ``reap`` for those that nobody asks for.
     """
 
     def __init__(
@@ -85,8 +87,12 @@ class SMTPPool:
         connector: Connector | None = None,
         *,
         clock: Clock | None = None,
+        most_idle: int = _MOST_IDLE,
     ) -> None:
         self.connector = connector or Connector()
+        self._most_idle = most_idle
+        #: The idle ones of all accounts, longest idle first.
+        self._idle: OrderedDict[PooledConnection, _Account] = OrderedDict()
         self._clock = clock or SystemClock()
         self._accounts: dict[str, _Account] = {}
         self._distrust = Distrust(self._clock)
@@ -126,7 +132,10 @@ class SMTPPool:
         else:
             connection.idle_since = now
             account.idle.append(connection)
+            self._idle[connection] = account
             account.wake_one()
+            if len(self._idle) > self._most_idle:
+                self._end_longest_idle()
 
     async def reap(self, now: float) -> None:
         """End the idle sessions that will not be used again, and forget accounts without any.
@@ -136,8 +145,7 @@ class SMTPPool:
         unfit: list[PooledConnection] = []
         for pk, account in list(self._accounts.items()):
             ended = [idle for idle in account.idle if account.is_unfit(idle, now)]
-            account.idle = [idle for idle in account.idle if idle not in ended]
-            account.forget(len(ended))
+            self._forget_idle(account, ended)
             unfit += ended
             if not account.open and not account.callers:
                 del self._accounts[pk]
@@ -150,8 +158,8 @@ class SMTPPool:
             return
         for connection in account.in_use:
             connection.retired = True
-        idle, account.idle = account.idle, []
-        account.forget(len(idle))
+        idle = list(account.idle)
+        self._forget_idle(account, idle)
         await _quit(idle)
 
     async def close_all(self) -> None:
@@ -162,12 +170,24 @@ class SMTPPool:
         now = self._clock.monotonic()
         while account.idle:
             connection = account.idle.pop()
+            del self._idle[connection]
             if not fresh and not account.is_unfit(connection, now):
                 connection.idle_seconds = now - connection.idle_since
                 return connection
             connection.hang_up(_QUIT_SECONDS)
             account.forget()
         return None
+
+    def _end_longest_idle(self) -> None:
+        connection, account = next(iter(self._idle.items()))
+        self._forget_idle(account, [connection])
+        connection.hang_up(_QUIT_SECONDS)
+
+    def _forget_idle(self, account: _Account, ended: Collection[PooledConnection]) -> None:
+        account.idle = [idle for idle in account.idle if idle not in ended]
+        for connection in ended:
+            del self._idle[connection]
+        account.forget(len(ended))
 
     async def _open(self, account: _Account, login: SmtpLogin) -> PooledConnection | AccountTrouble:
         account.open += 1

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.engine import URL, make_url
@@ -213,6 +213,14 @@ class PostgresAdapter:
         "-c statement_timeout=120000 -c lock_timeout=30000 "
         "-c idle_in_transaction_session_timeout=60000"
     )
+    #: A host that vanishes without a word is given up after a minute, not after a quarter of an
+    #: hour. Milliseconds for what was sent, seconds and tries for what is waited for.
+    _SILENCE: ClassVar[dict[str, Any]] = {
+        "tcp_user_timeout": 60_000,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+    }
     #: serialization_failure, deadlock_detected.
     _RETRYABLE = ("40001", "40P01")
 
@@ -243,7 +251,7 @@ class PostgresAdapter:
                 "connect_timeout": 10,
                 "application_name": "mail-proxy",
                 "options": f"{self._TIMEOUTS} {self._PLANNER}",
-                "keepalives_idle": 30,
+                **self._SILENCE,
             },
             **more,
         )
@@ -289,7 +297,7 @@ class PostgresAdapter:
         url = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
         try:
             connection = await psycopg.AsyncConnection.connect(
-                url, autocommit=True, connect_timeout=10, keepalives_idle=30
+                url, autocommit=True, connect_timeout=10, **self._SILENCE
             )
             async with connection:
                 await connection.execute(f"LISTEN {self._CHANNEL}")

@@ -21,11 +21,7 @@ from mail_proxy.sql.writer import GroupWriter
 
 Result = TypeVar("Result")
 _ATTEMPTS = 5
-#: For ``sys.setswitchinterval``. Database threads and the event loop share the interpreter lock.
-#: With CPython's default of 5 ms a busy loop starves the threads (a commit of 1000 rows took
-#: seconds; with 0.1 ms, 30 ms).
-SWITCH_INTERVAL_SECONDS = 0.0001
-__all__ = ["SWITCH_INTERVAL_SECONDS", "Connection", "SqlDb"]
+__all__ = ["Connection", "SqlDb"]
 
 
 class SqlDb:

@@ -13,8 +13,8 @@ import uvloop
 from mail_proxy.delivery.engine import DeliveryEngine
 from mail_proxy.errors import MailProxyError
 from mail_proxy.kit.clock import SystemClock
+from mail_proxy.kit.runtime import prepare_process
 from mail_proxy.sql import SqlDb
-from mail_proxy.sql.db import SWITCH_INTERVAL_SECONDS
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.tables import Tables
 from mail_proxy.telemetry.log import Action, log
@@ -37,7 +37,7 @@ def main() -> None:
     """Deliver until the parent goes, or a signal comes."""
     # Ctrl-C in a terminal reaches every process; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    prepare_process()
     with socket.socket(fileno=int(sys.argv[1])) as link:
         sys.exit(uvloop.run(_serve(link)))
 

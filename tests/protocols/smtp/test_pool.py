@@ -235,6 +235,23 @@ async def test_reap(
     assert server.commands[-1] == (1, "QUIT")
 
 
+async def test_of_too_many_idle_sessions_the_longest_idle_ends(
+    server: ScriptedSmtpServer, login: Logins, message: Messages, clock: FakeClock
+) -> None:
+    pool = SMTPPool(clock=clock, most_idle=2)
+    accounts = [login(server.port, account_pk=f"account-{number}") for number in range(3)]
+    first, second, third = [await use(pool, account, message()) for account in accounts]
+    await first.wait_closed()
+    assert second.is_open
+    assert await use(pool, accounts[1], message()) is second
+    again = await use(pool, accounts[0], message())
+    assert again is not first
+    await third.wait_closed()
+    assert await use(pool, accounts[1], message()) is second
+    assert [line for _, line in server.commands].count("QUIT") == 2
+    await pool.close_all()
+
+
 async def test_close_account(pool: SMTPPool, server: ScriptedSmtpServer, login: Logins) -> None:
     other = await take(pool, login(server.port, account_pk="account-2"))
     idle, busy = await take(pool, login(server.port)), await take(pool, login(server.port))
