@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
 import pytest
 from tests.database.plans import plans, whole_scans
 from tests.database.test_queue import NOW, change, claim, make_account, new, register
@@ -265,3 +268,24 @@ async def test_looking_and_moving_goes_by_index(house: House, db: SqlDb, tables:
         assert not whole_scans(plan), plan
         assert "Sort" not in plan
         assert "TEMP B-TREE" not in plan
+
+
+async def test_what_is_moved_just_now_ends_with_its_account_all_the_same(house: House) -> None:
+    await house.add("1", "2", "3")
+    await house.db.write(house.tables.suspensions.suspend, "t", "spring")
+    loop, has_held, may_commit = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def hold(connection: Connection) -> None:
+        assert house.tables.held.hold(connection, SPRING, 10) == 3
+        loop.call_soon_threadsafe(has_held.set)
+        may_commit.wait(20)
+
+    holding = asyncio.create_task(house.db.write(hold))
+    await has_held.wait()
+    end = house.tables.ended.of_account
+    ending = asyncio.create_task(house.db.write(end, house.account, "account deleted", NOW, 10))
+    await asyncio.wait({ending}, timeout=0.3)
+    may_commit.set()
+    await holding
+    assert await ending == 3
+    assert await house.held() == []

@@ -48,11 +48,13 @@ class Adapter(Protocol):
         """
         ...
 
-    def first_of_each(self, table: str, where: str, order_by: str, limit: int) -> str:
+    def first_of_each(
+        self, table: str, where: str, order_by: str, limit: int, *, waits: bool = False
+    ) -> str:
         """FROM clause: for each of ``rows`` the first ``limit`` rows of ``table``, locked.
 
         ``where`` and ``order_by`` call the candidate ``candidate``; rows that another
-        transaction holds are skipped, not waited for. ``table`` must have the key ``pk``.
+        transaction holds are skipped, or ``waits`` for them. ``table`` must have the key ``pk``.
         """
         ...
 
@@ -168,7 +170,9 @@ class SqliteAdapter:
             yield f"rows({names}) AS (VALUES {values})", flat
             start += size
 
-    def first_of_each(self, table: str, where: str, order_by: str, limit: int) -> str:
+    def first_of_each(
+        self, table: str, where: str, order_by: str, limit: int, *, waits: bool = False
+    ) -> str:
         # The writing connection is alone, so there is nobody to lock against.
         return (
             f"FROM rows CROSS JOIN {table} ON {table}.pk IN (SELECT candidate.pk "
@@ -271,10 +275,13 @@ class PostgresAdapter:
         if columns:
             yield f"rows({names}) AS (SELECT * FROM unnest({arrays}))", columns
 
-    def first_of_each(self, table: str, where: str, order_by: str, limit: int) -> str:
+    def first_of_each(
+        self, table: str, where: str, order_by: str, limit: int, *, waits: bool = False
+    ) -> str:
+        lock = "FOR UPDATE" if waits else "FOR UPDATE SKIP LOCKED"
         return (
             f"FROM rows CROSS JOIN LATERAL (SELECT candidate.* FROM {table} AS candidate "
-            f"WHERE {where} ORDER BY {order_by} LIMIT {limit} FOR UPDATE SKIP LOCKED) AS {table}"
+            f"WHERE {where} ORDER BY {order_by} LIMIT {limit} {lock}) AS {table}"
         )
 
     def is_passing(self, error: exc.DBAPIError) -> bool:

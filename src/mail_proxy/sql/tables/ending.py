@@ -38,7 +38,9 @@ class EndedMessages:
     ) -> int:
         """What waits for an account; returns how many."""
         ended = 0
-        for where, order_by in ((_READY, _READY_ORDER), (_HELD, _HELD_ORDER)):
+        ready, held = (_READY, _READY_ORDER), (_HELD, _HELD_ORDER)
+        # Ready ones twice: what is being released meanwhile is neither at the first two looks.
+        for where, order_by in (ready, held, ready):
             found = self._first(connection, where, order_by, account_pk, now, limit - ended)
             ended += self._end(connection, found, reason, now)
         return ended
@@ -73,7 +75,7 @@ class EndedMessages:
         cutoff: float,
         limit: int,
     ) -> list[str]:
-        source = self._db.adapter.first_of_each("message", where, order_by, limit)
+        source = self._db.adapter.first_of_each("message", where, order_by, limit, waits=True)
         rows = self._db.execute_rows(
             connection,
             f"SELECT message.pk {source}",
