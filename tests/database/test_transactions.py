@@ -11,12 +11,8 @@ from tests.database.test_shared_commits import insert, names
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.sql import Connection, SqlDb
 
-
-@pytest.fixture
-def postgresql(db: SqlDb) -> SqlDb:
-    if db.adapter.name != "postgresql":
-        pytest.skip("SQLite has no such thing")
-    return db
+#: Of what SQLite has nothing like.
+POSTGRESQL = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
 async def test_a_read_sees_one_state_from_its_first_statement_to_its_last(db: SqlDb) -> None:
@@ -39,9 +35,9 @@ async def test_a_read_sees_one_state_from_its_first_statement_to_its_last(db: Sq
     assert await names(db) == {"t"}
 
 
-async def test_waiting_in_vain_for_a_lock_is_trouble_that_may_pass(postgresql: SqlDb) -> None:
+@POSTGRESQL
+async def test_waiting_in_vain_for_a_lock_is_trouble_that_may_pass(db: SqlDb) -> None:
     """An outcome that cannot be written for that has to be kept, not given up."""
-    db = postgresql
     loop, has_begun, is_over = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
 
     def hold(connection: Connection) -> None:
@@ -63,19 +59,21 @@ async def test_waiting_in_vain_for_a_lock_is_trouble_that_may_pass(postgresql: S
         await holding
 
 
+@POSTGRESQL
 @pytest.mark.parametrize("state", ["40001", "40P01", "58030"])
 async def test_errors_of_the_server_that_come_and_go_are_trouble_that_may_pass(
-    postgresql: SqlDb, state: str
+    db: SqlDb, state: str
 ) -> None:
     def fail(connection: Connection) -> None:
         connection.exec_driver_sql(f"DO $$BEGIN RAISE 'no' USING ERRCODE = '{state}'; END$$")
 
     with pytest.raises(DatabaseUnavailable):
-        await postgresql.write(fail)
+        await db.write(fail)
 
 
+@POSTGRESQL
 async def test_who_stops_in_the_middle_of_a_transaction_does_not_keep_its_locks(
-    postgresql: SqlDb,
+    db: SqlDb,
 ) -> None:
     def idle_seconds(connection: Connection) -> int:
         name = "idle_in_transaction_session_timeout"
@@ -84,18 +82,19 @@ async def test_who_stops_in_the_middle_of_a_transaction_does_not_keep_its_locks(
         )
         return int(found.scalar_one())
 
-    assert 0 < await postgresql.write(idle_seconds) <= 120
+    assert 0 < await db.write(idle_seconds) <= 120
 
 
-async def test_a_migration_may_take_its_time(postgresql: SqlDb) -> None:
+@POSTGRESQL
+async def test_a_migration_may_take_its_time(db: SqlDb) -> None:
     """An index on a large table needs minutes, and so long others have to wait for it."""
 
     def limits(connection: Connection) -> list[str]:
-        postgresql.adapter.lock_schema(connection)
+        db.adapter.lock_schema(connection)
         names = ("statement_timeout", "lock_timeout")
         return [connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in names]
 
-    assert await postgresql.write(limits) == ["0", "0"]
+    assert await db.write(limits) == ["0", "0"]
 
 
 async def test_nobody_waits_for_a_database_that_is_closed(db: SqlDb) -> None:
