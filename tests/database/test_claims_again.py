@@ -1,15 +1,17 @@
-"""A claim whose transaction had to run twice, as a deadlock or a neighbour's error makes it."""
+"""Claims after one that ran twice, as a deadlock makes it, or that could not run at all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from tests.database.test_queue import new, register
 
 from mail_proxy.config import ConcurrencyConfig
 from mail_proxy.delivery.claiming import Capacity, Claimer
 from mail_proxy.delivery.shares import Shares
+from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.tables import Tables
@@ -31,6 +33,13 @@ class Unlucky(SqlDb):
         return await super().write(twice)
 
 
+class Away(SqlDb):
+    """A database to which no connection is to be had."""
+
+    async def write(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        raise DatabaseUnavailable("no connection")
+
+
 async def test_what_came_due_is_found_the_second_time_too(
     db: SqlDb, tables: Tables, database_url: str
 ) -> None:
@@ -49,3 +58,25 @@ async def test_what_came_due_is_found_the_second_time_too(
             claimer.lookout.rest(1000)
     finally:
         await unlucky.close()
+
+
+async def test_what_was_claimed_before_an_outage_is_not_claimed_again_after_it(
+    db: SqlDb, tables: Tables, database_url: str
+) -> None:
+    """It is being sent."""
+    await db.write(tables.instance.ensure, "test", START)
+    account = await add_tenant(db, tables, "t")
+    dispatcher = await register(db, tables)
+    await db.write(tables.messages.add, [new(account, "m", due=START)])
+    snapshot = await Directory(db, tables, ConcurrencyConfig()).current()
+    capacity = Capacity({}, Shares(100), Shares(10**6), {})
+    claimer, away = Claimer(tables), Away(database_url)
+    try:
+        claim = await claimer.next(db, dispatcher, snapshot, capacity, START + 1)
+        assert [message.id for message in claim.messages] == ["m"]
+        with pytest.raises(DatabaseUnavailable):
+            await claimer.next(away, dispatcher, snapshot, capacity, START + 2)
+        again = await claimer.next(db, dispatcher, snapshot, capacity, START + 3)
+        assert again.messages == []
+    finally:
+        await away.close()

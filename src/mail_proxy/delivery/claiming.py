@@ -97,6 +97,8 @@ class Claimer:
             self._unsure = []
         look = self.lookout.begin()
         claim: Claim | None = None
+        # Those of the last claim are being sent; a transaction that does not even begin is sure.
+        self._tried = []
         try:
             claim = await db.write(self.claim, dispatcher_id, snapshot, capacity, now, look)
         except DatabaseUnavailable:
