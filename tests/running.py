@@ -12,7 +12,7 @@ from typing import Any
 from mail_proxy import MailProxy, ProxyConfig
 from mail_proxy.kit.clock import Clock
 from mail_proxy.operations import accounts, messages, service, tenants
-from mail_proxy.operations.access import Caller
+from mail_proxy.operations.callers import Caller
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 from mail_proxy.wire.accounts import AccountIn
 from mail_proxy.wire.messages import AddMessagesOut, EventOut, Ids, MessageOut, parse_batch
@@ -99,7 +99,7 @@ class Post:
         return saved.pk
 
     async def remove_account(self, id_: str = "smtp") -> None:
-        await self.proxy.door.call(accounts.delete, _ADMIN, accounts.WhichAccount(id_))
+        await self.proxy.door.call(accounts.delete, _ADMIN, accounts.AccountRef(id_))
 
     async def tenant(self, id_: str, **fields: Any) -> str | None:
         """Save a tenant; returns its key when it is new."""
@@ -117,11 +117,11 @@ class Post:
         await self.proxy.door.call(service.run_now, _ADMIN, None)
 
     async def message(self, id_: str, tenant: str | None = None) -> MessageOut:
-        which = messages.WhichMessage(id_)
+        which = messages.MessageRef(id_)
         return (await self.proxy.door.call(messages.get, _ADMIN, which, tenant)).message
 
     async def events(self, id_: str, tenant: str | None = None) -> list[EventOut]:
-        which = messages.WhichMessage(id_)
+        which = messages.MessageRef(id_)
         return (await self.proxy.door.call(messages.events, _ADMIN, which, tenant)).events
 
     async def in_state(self, id_: str, status: str, tenant: str | None = None) -> MessageOut:

@@ -25,7 +25,7 @@ _STAGES = {
     "mail_proxy/smtp/compose": "compose",
     "mail_proxy/smtp/headers": "compose",
     "mail_proxy/smtp/": "SMTP",
-    "mail_proxy/delivery/outcomes": "outcome",
+    "mail_proxy/delivery/settlement": "outcome",
     "mail_proxy/delivery/recorder": "outcome",
     "mail_proxy/delivery/pipeline": "SMTP",
     "mail_proxy/delivery/": "claim",

@@ -9,24 +9,24 @@ from types import TracebackType
 from typing import Any, Self
 
 from mail_proxy.config import ProxyConfig, QueueConfig
-from mail_proxy.delivery.clock_guard import ClockGuard
 from mail_proxy.delivery.engine import DeliveryEngine, connection_pool
-from mail_proxy.delivery.holding import SuspensionSweep
-from mail_proxy.delivery.retention import Retention
 from mail_proxy.domain.tenant import DEFAULT_TENANT
 from mail_proxy.errors import DatabaseUnavailable, EncryptionKeyChanged
 from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.kit.ids import uuid7
-from mail_proxy.operations.access import Authenticator
+from mail_proxy.maintenance.clock import ClockWatch
+from mail_proxy.maintenance.retention import Retention
+from mail_proxy.maintenance.suspension import SuspensionSweep
 from mail_proxy.operations.account_test import AccountTest
+from mail_proxy.operations.audit_refusals import AuditedRefusals
+from mail_proxy.operations.cached_counts import PendingCounts
+from mail_proxy.operations.callers import Authenticator
 from mail_proxy.operations.command_log import CommandLog
-from mail_proxy.operations.commands import Commands
+from mail_proxy.operations.handle_command import Commands
 from mail_proxy.operations.intake import Intake
 from mail_proxy.operations.keys import find_key
 from mail_proxy.operations.monitoring import Monitoring
 from mail_proxy.operations.operation import Door, Signals
-from mail_proxy.operations.pending import PendingCounts
-from mail_proxy.operations.refusals import Refusals
 from mail_proxy.operations.upkeep import Upkeep
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
@@ -34,17 +34,17 @@ from mail_proxy.smtp.sender import SmtpSender
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.migrations import upgrade
-from mail_proxy.sql.notices import Notices
+from mail_proxy.sql.pg_notify import HostSignals
 from mail_proxy.sql.tables import Tables
 from mail_proxy.telemetry.log import Action, log
 from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.wire.service import Status, program_version
-from mail_proxy.workers.link import Orders
+from mail_proxy.workers.pipe import WorkerConfig
 from mail_proxy.workers.supervisor import WorkerProcesses
 
 #: For calls to applications, where the mail servers have taken all of ``shutdown_timeout``.
 _LAST_CALLS_SECONDS = 1.0
-#: Notices to the other hosts.
+#: HostSignals to the other hosts.
 _MESSAGES_DUE, _DIRECTORY_CHANGED, _RUN_NOW = "messages", "directory", "run-now:"
 
 
@@ -71,7 +71,7 @@ class MailProxy:
         token = config.api_token.get_secret_value() if config.api_token else None
         self.authenticator = Authenticator(token, self._directory, clock)
         self._signals = Signals()
-        self.refusals = Refusals(db, tables, clock)
+        self.refusals = AuditedRefusals(db, tables, clock)
         self.door = Door(db, tables, self._directory, config, self._signals, clock, self.refusals)
         self.pending = PendingCounts(self.door)
         self._monitoring = Monitoring(
@@ -84,7 +84,7 @@ class MailProxy:
             self._signals,
             clock,
             self.refusals,
-            tells_messages=config.log_delivery_activity,
+            logs_messages=config.log_delivery_activity,
         )
         self.command_log = CommandLog(self.door, db, tables)
         self.upkeep = Upkeep(self.door, db, tables, self._signals, clock)
@@ -103,12 +103,12 @@ class MailProxy:
             report_delivery_callable,
         )
         self._delivery = self._delivering(key)
-        self._notices = Notices(db, name, self._heard)
-        self._sweep = SuspensionSweep(db, tables.held, self._messages_due)
+        self._notices = HostSignals(db, name, self._heard)
+        self._sweep = SuspensionSweep(db, tables.suspended, self._messages_due)
         self._retention = Retention(db, tables, lambda: self.queue, clock)
-        self._clock_guard = ClockGuard(
+        self._clock_guard = ClockWatch(
             db,
-            tables.future_stamps,
+            tables.clock_repair,
             clock,
             config.timing.sync_interval,
             self._delivery.clock_set_back,
@@ -248,7 +248,7 @@ class MailProxy:
         count, told = self.config.concurrency.workers, self._reporter.new_events
         if count:
             folder = self.metrics.of_workers
-            return WorkerProcesses(Orders(self.config, key), count, folder, told)
+            return WorkerProcesses(WorkerConfig(self.config, key), count, folder, told)
         return DeliveryEngine(
             self._db,
             self._tables,

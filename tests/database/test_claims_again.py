@@ -10,7 +10,7 @@ from tests.database.test_queue import new, register
 
 from mail_proxy.config import ConcurrencyConfig
 from mail_proxy.delivery.claiming import Capacity, Claimer
-from mail_proxy.delivery.shares import Shares
+from mail_proxy.delivery.fair_budget import FairBudget
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory
@@ -48,7 +48,7 @@ async def test_what_came_due_is_found_the_second_time_too(
     dispatcher = await register(db, tables)
     await db.write(tables.messages.add, [new(account, "m", due=START + 10)])
     snapshot = await Directory(db, tables, ConcurrencyConfig()).current()
-    capacity = Capacity({}, Shares(100), Shares(10**6), {})
+    capacity = Capacity({}, FairBudget(100), FairBudget(10**6), {})
     claimer = Claimer(tables)
     unlucky = Unlucky(database_url)
     try:
@@ -69,7 +69,7 @@ async def test_what_was_claimed_before_an_outage_is_not_claimed_again_after_it(
     dispatcher = await register(db, tables)
     await db.write(tables.messages.add, [new(account, "m", due=START)])
     snapshot = await Directory(db, tables, ConcurrencyConfig()).current()
-    capacity = Capacity({}, Shares(100), Shares(10**6), {})
+    capacity = Capacity({}, FairBudget(100), FairBudget(10**6), {})
     claimer, away = Claimer(tables), Away(database_url)
     try:
         claim = await claimer.next(db, dispatcher, snapshot, capacity, START + 1)

@@ -9,8 +9,9 @@ from tests.database.test_queue import NOW, make_account, new
 
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.sql import SqlDb
-from mail_proxy.sql.tables import Tables, listing
-from mail_proxy.sql.tables.listing import MessageFilter
+from mail_proxy.sql.messages import listing
+from mail_proxy.sql.messages.listing import MessageFilter
+from mail_proxy.sql.tables import Tables
 
 MESSAGES = 400
 MOST = 60

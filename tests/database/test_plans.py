@@ -11,9 +11,10 @@ from tests.database.test_queue import NOW, claim, make_account, new, register
 
 from mail_proxy.domain.limits import RateLimit
 from mail_proxy.sql import Connection, SqlDb, schema
+from mail_proxy.sql.messages import listing
+from mail_proxy.sql.messages.listing import MessageFilter
 from mail_proxy.sql.table import EVERY_TENANT
-from mail_proxy.sql.tables import Tables, listing
-from mail_proxy.sql.tables.listing import MessageFilter
+from mail_proxy.sql.tables import Tables
 
 #: Small, whatever the queue: what is being sent, and the first entry of a sorted index.
 _BOUNDED = ("ix_message_sending",)
@@ -117,9 +118,9 @@ async def test_removals(db: SqlDb, tables: Tables, account: str) -> None:
     work: list[tuple[Callable[..., Any], list[Any]]] = [
         (tables.messages.elsewhere, ["u", ["m1"]]),
         (tables.messages.remove_waiting_or_done, ["t", ["m1"]]),
-        (tables.ended.of_account, [account, "gone", NOW, 10]),
-        (tables.ended.overdue, [account, "gone", NOW, NOW, 10]),
-        (tables.ended.orphaned, []),
+        (tables.given_up.of_account, [account, "gone", NOW, 10]),
+        (tables.given_up.overdue, [account, "gone", NOW, NOW, 10]),
+        (tables.given_up.orphaned, []),
         (tables.messages.places, ["t", ("error", account), 10]),
         (tables.messages.remove, [[account]]),
         (tables.messages.remove_of_tenant, ["t"]),

@@ -10,17 +10,17 @@ from tests.database.test_queue import new, register
 
 from mail_proxy.config import ConcurrencyConfig
 from mail_proxy.delivery.claiming import Capacity, Claim, Claimer
+from mail_proxy.delivery.fair_budget import FairBudget
 from mail_proxy.delivery.limiter import RateLimiter
-from mail_proxy.delivery.outcomes import Settlement
-from mail_proxy.delivery.shares import Shares
+from mail_proxy.delivery.settlement import Settlement
 from mail_proxy.domain.limits import DAY, HOUR, MINUTE, WIDTHS
 from mail_proxy.domain.outcome import Deferred, Failed, Outcome, Sent
 from mail_proxy.domain.retry import RetryStrategy
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory
+from mail_proxy.sql.messages.queue import ClaimedMessage
 from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables
-from mail_proxy.sql.tables.queue import ClaimedMessage
 from mail_proxy.testing.builders import add_tenant
 
 START = 1_800_000_000.0
@@ -39,8 +39,8 @@ class Sending:
         snapshot = await self.directory.current()
         capacity = Capacity(
             rooms=dict.fromkeys(snapshot.accounts, room),
-            messages=Shares(10_000),
-            octets=Shares(10**9),
+            messages=FairBudget(10_000),
+            octets=FairBudget(10**9),
             limited_until={},
         )
         claimer = Claimer(self.tables)

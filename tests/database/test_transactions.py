@@ -6,7 +6,7 @@ import asyncio
 import threading
 
 import pytest
-from tests.database.test_shared_commits import insert, names
+from tests.database.test_group_commit import insert, names
 
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.sql import Connection, SqlDb

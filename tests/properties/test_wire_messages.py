@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mail_proxy.errors import Malformed, TooLarge
 from mail_proxy.smtp.compose import compose
-from mail_proxy.sql.mail_codec import dump_mail, load_mail
+from mail_proxy.sql.messages.mail_codec import dump_mail, load_mail
 from mail_proxy.wire.messages import MessageIn, Rejection, parse_batch
 
 TEXT = st.text(max_size=40)

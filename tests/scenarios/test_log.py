@@ -83,7 +83,7 @@ async def test_a_message_and_its_request_through_the_log(
     ]
     for line in (line for line in found if "error" in line):
         assert line["error"].startswith("JSONDecodeError")
-        assert "sql/mail_codec.py" in line["trace"]
+        assert "sql/messages/mail_codec.py" in line["trace"]
     assert {"proxy.started", "proxy.stopped", "report.sent"} <= {x["action"] for x in found}
 
 

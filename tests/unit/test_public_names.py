@@ -72,7 +72,7 @@ def test_the_public_names_are_these_and_all_are_there(module: str, names: list[s
         ("telemetry.metrics", "MailMetrics"),
         ("sql.tables.tenants", "TenantsTable"),
         ("sql.tables.accounts", "AccountsTable"),
-        ("sql.tables.messages", "MessagesTable"),
+        ("sql.messages.insert", "MessagesTable"),
         ("sql.tables.events", "MessageEventTable"),
         ("sql.tables.instance", "InstanceTable"),
         ("sql.tables.command_log", "CommandLogTable"),

@@ -10,8 +10,8 @@ from fastapi import FastAPI
 
 from mail_proxy.api import errors, openapi
 from mail_proxy.api.deps import Route
-from mail_proxy.api.edge import Bounds, Edge
-from mail_proxy.api.express import Express
+from mail_proxy.api.fast_path import FastPath
+from mail_proxy.api.request_bounds import Bounds, RequestBounds
 from mail_proxy.api.routes import (
     accounts,
     command_log,
@@ -56,8 +56,8 @@ def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
     routes = [r for m in _MODULES for r in m.router.routes if isinstance(r, Route)]
     errors.install(app, routes)
     busiest = next(route for route in routes if route.endpoint is messages.add)
-    app.add_middleware(Express, route=busiest, run=messages.take_in)
-    app.add_middleware(Edge, bounds=lambda: _bounds(app), observe=partial(_observe, app))
+    app.add_middleware(FastPath, route=busiest, run=messages.take_in)
+    app.add_middleware(RequestBounds, bounds=lambda: _bounds(app), observe=partial(_observe, app))
     openapi.install(app, routes, messages.EXTRA_MODELS)
     return app
 

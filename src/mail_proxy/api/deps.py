@@ -17,7 +17,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BeforeValidator
 
 from mail_proxy.errors import Forbidden, Malformed, Unauthorized
-from mail_proxy.operations.access import Caller, InactiveTenant, Stranger
+from mail_proxy.operations.callers import Caller, InactiveTenant, Stranger
 from mail_proxy.proxy import MailProxy
 from mail_proxy.wire.fields import Identifier, printable
 

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from mail_proxy.api.edge import MOST_HEADER_BYTES
+from mail_proxy.api.request_bounds import MOST_HEADER_BYTES
 from mail_proxy.telemetry.log import Action, log
 
 

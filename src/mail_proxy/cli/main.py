@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from mail_proxy.cli import instance_first
+from mail_proxy.cli import instance_commands
 from mail_proxy.cli.commands import demo, instances, lifecycle
 from mail_proxy.cli.output import complain
 from mail_proxy.errors import MailProxyError
@@ -42,11 +42,11 @@ app.command()(demo.demo)
 def main() -> None:
     """Run the command that sys.argv names, and exit with its code."""
     try:
-        instance = instance_first.chosen(sys.argv[1:], os.environ)
+        instance = instance_commands.chosen(sys.argv[1:], os.environ)
         if instance is None:
             app()
         else:
-            instance_first.run(instance, sys.argv[2:])
+            instance_commands.run(instance, sys.argv[2:])
     except MailProxyError as error:
         complain(error.message)
         sys.exit(error.exit_code)

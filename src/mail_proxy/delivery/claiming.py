@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from mail_proxy.delivery.lookout import EVERYWHERE, Look, Lookout
-from mail_proxy.delivery.shares import Shares
+from mail_proxy.delivery.due_accounts import ALL_ACCOUNTS, DueAccounts, Scan
+from mail_proxy.delivery.fair_budget import FairBudget
 from mail_proxy.domain.account import Account
 from mail_proxy.domain.limits import RateLimit
 from mail_proxy.domain.message import Priority
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Snapshot
+from mail_proxy.sql.messages.queue import ClaimedMessage
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.instance import directory_version
-from mail_proxy.sql.tables.queue import ClaimedMessage
 from mail_proxy.sql.tables.rate_use import Use
 
 #: What an account that is new to this process takes at first.
@@ -43,8 +43,8 @@ class Capacity:
     """
 
     rooms: Mapping[str, int]
-    messages: Shares
-    octets: Shares
+    messages: FairBudget
+    octets: FairBudget
     limited_until: Mapping[str, float]
 
     @property
@@ -79,7 +79,7 @@ class Claimer:
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
-        self.lookout = Lookout()
+        self.lookout = DueAccounts()
         self._turn = 0
         self._seen_until = 0.0
         #: Of each tenant with too many accounts for one round, where the next one begins.
@@ -119,7 +119,7 @@ class Claimer:
         snapshot: Snapshot,
         capacity: Capacity,
         now: float,
-        look: Look = EVERYWHERE,
+        look: Scan = ALL_ACCOUNTS,
     ) -> Claim:
         """Claim what may be sent now. Nothing is claimed on an outdated ``snapshot``."""
         self._tried = []
@@ -145,7 +145,7 @@ class Claimer:
             self._tried = claimed
         return claim
 
-    def _found(self, connection: Connection, look: Look, now: float) -> tuple[set[str], set[str]]:
+    def _found(self, connection: Connection, look: Scan, now: float) -> tuple[set[str], set[str]]:
         """Accounts that may have something due, and among them those with priority 0."""
         queue = self._tables.queue
         urgent = set(queue.urgent_accounts(connection))

@@ -7,18 +7,18 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from mail_proxy.config import ProxyConfig
-from mail_proxy.delivery import activity
+from mail_proxy.delivery import outcome_log
 from mail_proxy.delivery.claiming import Capacity, Claim, Claimer
-from mail_proxy.delivery.counting import OutcomeCounts
+from mail_proxy.delivery.fair_budget import FairBudget
+from mail_proxy.delivery.fair_semaphore import FairSemaphore
 from mail_proxy.delivery.health import AccountHealth
 from mail_proxy.delivery.lane import Lane
 from mail_proxy.delivery.lease import Lease
 from mail_proxy.delivery.limiter import RateLimiter
-from mail_proxy.delivery.outcomes import Settlement
+from mail_proxy.delivery.outcome_metrics import OutcomeMetrics
 from mail_proxy.delivery.pipeline import Pipeline
 from mail_proxy.delivery.recorder import OutcomeRecorder
-from mail_proxy.delivery.shares import Shares
-from mail_proxy.delivery.slots import FairSlots
+from mail_proxy.delivery.settlement import Settlement
 from mail_proxy.domain.account import Account
 from mail_proxy.domain.message import MessageState
 from mail_proxy.domain.outcome import AccountTrouble, Deferred, Outcome, Uncertain
@@ -26,13 +26,13 @@ from mail_proxy.domain.tenant import Tenant
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.wakeup import Wakeup
-from mail_proxy.kit.worker import Worker, caught
+from mail_proxy.kit.worker import Worker, as_value
 from mail_proxy.smtp.sender import Withdrawn
 from mail_proxy.smtp.transaction import CancelledAfterEndOfData
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory, Snapshot
+from mail_proxy.sql.messages.queue import ClaimedMessage, StateChange
 from mail_proxy.sql.tables import Tables
-from mail_proxy.sql.tables.queue import ClaimedMessage, StateChange
 from mail_proxy.telemetry.log import Action, log
 
 _MOST_CLAIMED = 2000
@@ -53,7 +53,7 @@ class Dispatcher:
         directory: Directory,
         pipeline: Pipeline,
         config: ProxyConfig,
-        counts: OutcomeCounts,
+        counts: OutcomeMetrics,
         clock: Clock,
         events_added: Callable[[], None],
     ) -> None:
@@ -64,7 +64,7 @@ class Dispatcher:
         self._config = config
         self._counts = counts
         self._clock = clock
-        self._tells_outcomes = config.log_delivery_activity
+        self._logs_outcomes = config.log_delivery_activity
         self._settlement = Settlement(config.retry_strategy, config.retry.on_uncertain)
         limiter = RateLimiter(tables.rate_use, directory)
         self._recorder = OutcomeRecorder(db, tables.queue, limiter, self._recorded)
@@ -73,7 +73,7 @@ class Dispatcher:
         self._lease = Lease(db, tables.queue, limiter, clock, config.timing.lease_seconds)
         self._claimer = Claimer(tables)
         self._lanes: dict[str, Lane] = {}
-        self._slots = FairSlots(config.concurrency.max_concurrent_sends)
+        self._slots = FairSemaphore(config.concurrency.max_concurrent_sends)
         self._limited_until: dict[str, float] = {}
         #: Version of the directory that the lanes follow.
         self._known = -1
@@ -227,7 +227,7 @@ class Dispatcher:
             lane.supplied(may_have_more=pk in claim.full and pk not in claim.limited)
 
     def _capacity(self) -> Capacity:
-        messages, octets = Shares(_MOST_CLAIMED), Shares(_MOST_CLAIMED_BYTES)
+        messages, octets = FairBudget(_MOST_CLAIMED), FairBudget(_MOST_CLAIMED_BYTES)
         for pk, lane in self._lanes.items():
             messages.take(pk, lane.account.tenant_id, lane.load)
             octets.take(pk, lane.account.tenant_id, lane.size)
@@ -274,9 +274,9 @@ class Dispatcher:
                     del self._lanes[pk]
                 continue
             lane.account = account
-            stopped = lane.drop_waiting(partial(_stands_still, snapshot.tenants[account.tenant_id]))
+            stopped = lane.drop_waiting(partial(_is_suspended, snapshot.tenants[account.tenant_id]))
             if stopped:
-                await self._recorder.insist(self._tables.queue.release, stopped)
+                await self._recorder.write_until_done(self._tables.queue.release, stopped)
 
     async def _end_lane(self, lane: Lane) -> None:
         now = self._clock.now()
@@ -284,10 +284,10 @@ class Dispatcher:
             await self._record(message, self._settlement.give_up(message, "account deleted", now))
 
     async def _send(self, lane: Lane, message: ClaimedMessage) -> None:
-        fault = await caught(self._deliver(lane, message))
+        fault = await as_value(self._deliver(lane, message))
         if fault is not None:
             # A fault of ours must neither lose the message nor keep it claimed for good.
-            activity.tell_fault(lane.account.id, message, fault)
+            outcome_log.log_fault(lane.account.id, message, fault)
             failed = Deferred("internal error")
             await self._record(message, self._settlement.settle(message, failed, self._clock.now()))
 
@@ -304,7 +304,7 @@ class Dispatcher:
         if not self._is_ours(message) or message.has_expired(self._clock.now()):
             return False
         tenant = self._directory.snapshot.tenants.get(message.tenant_id)
-        return tenant is not None and not _stands_still(tenant, message)
+        return tenant is not None and not _is_suspended(tenant, message)
 
     def _is_ours(self, message: ClaimedMessage) -> bool:
         return self._lease.valid and message.claimed_by == self._lease.dispatcher_id
@@ -316,7 +316,7 @@ class Dispatcher:
         if message.has_expired(now):
             await self._record(message, self._settlement.give_up(message, "expired", now))
         else:
-            await self._recorder.insist(self._tables.queue.release, [message])
+            await self._recorder.write_until_done(self._tables.queue.release, [message])
 
     async def _attempt(
         self, account: Account, message: ClaimedMessage
@@ -350,9 +350,9 @@ class Dispatcher:
         await self._record(message, self._settlement.settle(message, outcome, now))
         if lane.probing:
             lane.probing = False
-            fault = await caught(self._health.heal(account))
+            fault = await as_value(self._health.heal(account))
             if fault is not None:
-                activity.tell_fault(account.id, message, fault)
+                outcome_log.log_fault(account.id, message, fault)
             self.wake()
 
     async def _account_trouble(
@@ -363,10 +363,10 @@ class Dispatcher:
         row = await self._health.pause(account, trouble, now, probe=probe)
         messages = (message, *lane.drop_waiting())
         if row is None:
-            await self._recorder.insist(self._tables.queue.release, messages)
+            await self._recorder.write_until_done(self._tables.queue.release, messages)
             self.wake()
             return
-        activity.tell_paused(account, trouble, row["retry_at"] - now)
+        outcome_log.log_paused(account, trouble, row["retry_at"] - now)
         for waiting in messages:
             change = self._settlement.wait_for_account(
                 waiting, trouble, row["retry_at"], row["since_at"], now
@@ -375,13 +375,15 @@ class Dispatcher:
         cutoff = now - self._settlement.longest_wait_seconds
         if row["since_at"] <= cutoff:
             overdue = (account.pk, trouble.reason, cutoff, now, _OVERDUE_AT_ONCE)
-            while ended := await self._recorder.insist(self._tables.ended.overdue, *overdue):
+            while ended := await self._recorder.write_until_done(
+                self._tables.given_up.overdue, *overdue
+            ):
                 self._counts.given_up(account.pk, account.tenant_id, ended)
 
     async def _record(self, message: ClaimedMessage, change: StateChange) -> None:
-        if self._tells_outcomes:
+        if self._logs_outcomes:
             account = self._directory.snapshot.accounts.get(message.account_pk)
-            activity.tell_outcome(account.id if account else "", message, change)
+            outcome_log.log_outcome(account.id if account else "", message, change)
         await self._recorder.record(change)
 
     def _recorded(self, changes: Sequence[StateChange]) -> None:
@@ -391,5 +393,5 @@ class Dispatcher:
             self._bell.ring()  # the next attempt may be the first thing that is due
 
 
-def _stands_still(tenant: Tenant, message: ClaimedMessage) -> bool:
+def _is_suspended(tenant: Tenant, message: ClaimedMessage) -> bool:
     return not tenant.sends(message.batch_code)

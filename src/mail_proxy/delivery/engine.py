@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Collection
 
 from mail_proxy.config import ProxyConfig
-from mail_proxy.delivery.counting import OutcomeCounts
 from mail_proxy.delivery.dispatcher import Dispatcher
+from mail_proxy.delivery.outcome_metrics import OutcomeMetrics
 from mail_proxy.delivery.pipeline import Pipeline
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.worker import Worker
@@ -48,7 +48,7 @@ class DeliveryEngine:
             directory,
             pipeline,
             config,
-            OutcomeCounts(metrics, directory),
+            OutcomeMetrics(metrics, directory),
             clock,
             self._outcomes_written,
         )

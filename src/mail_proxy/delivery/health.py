@@ -20,14 +20,14 @@ class AccountHealth:
 
     async def heal(self, account: Account) -> None:
         """Its server has answered about a message."""
-        await self._recorder.insist(self._tables.health.heal, account.pk)
+        await self._recorder.write_until_done(self._tables.health.heal, account.pk)
         log(Action.ACCOUNT_HEALED, tenant_id=account.tenant_id, account_id=account.id)
 
     async def pause(
         self, account: Account, trouble: AccountTrouble, now: float, *, probe: bool
     ) -> Row | None:
         """The account's health, or None where it was saved since: then it gets a new chance."""
-        return await self._recorder.insist(self._pause, account, trouble, now, probe)
+        return await self._recorder.write_until_done(self._pause, account, trouble, now, probe)
 
     def _pause(
         self,

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from mail_proxy.domain.account import Account
 from mail_proxy.kit.clock import Clock
-from mail_proxy.sql.tables.queue import ClaimedMessage
+from mail_proxy.sql.messages.queue import ClaimedMessage
 
 _SMALLEST_CAPACITY = 20
 _LARGEST_CAPACITY = 500
@@ -33,16 +33,16 @@ class Lane:
         self,
         account: Account,
         send: Callable[[Lane, ClaimedMessage], Awaitable[None]],
-        hungry: Callable[[], None],
+        on_low: Callable[[], None],
         clock: Clock,
     ) -> None:
-        """``send`` delivers and records one message; ``hungry`` is called when more fits."""
+        """``send`` delivers and records one message; ``on_low`` is called when more fits."""
         self.account = account
         self.capacity = _SMALLEST_CAPACITY
         self.may_have_more = True
         self.probing = False
         self._send = send
-        self._hungry = hungry
+        self._hungry = on_low
         self._clock = clock
         self._waiting: list[tuple[int, float, str, float, ClaimedMessage]] = []
         self._workers: set[asyncio.Task[None]] = set()

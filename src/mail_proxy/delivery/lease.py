@@ -10,7 +10,7 @@ from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.kit.liveness import lives, process_space
 from mail_proxy.sql import Connection, SqlDb
-from mail_proxy.sql.tables.queue import MessageQueue
+from mail_proxy.sql.messages.queue import MessageQueue
 from mail_proxy.telemetry.log import Action, log
 
 #: Stop sending this share of the lease before others may take over.

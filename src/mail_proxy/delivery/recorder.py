@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 from mail_proxy.delivery.limiter import RateLimiter
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.batching import Batcher
-from mail_proxy.kit.worker import caught
+from mail_proxy.kit.worker import as_value
 from mail_proxy.sql import Connection, SqlDb
-from mail_proxy.sql.tables.queue import MessageQueue, StateChange
+from mail_proxy.sql.messages.queue import MessageQueue, StateChange
 from mail_proxy.telemetry.log import Action, log
 
 Result = TypeVar("Result")
@@ -56,7 +56,7 @@ class OutcomeRecorder:
             self._recorded([change for change in changes if change.pk in pks])
         return [change.pk in pks for change in changes]
 
-    async def insist(self, work: Callable[..., Result], *arguments: Any) -> Result:
+    async def write_until_done(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """``SqlDb.write`` that waits until the database is there again."""
         while True:
             try:
@@ -68,7 +68,7 @@ class OutcomeRecorder:
 
     async def _write(self, changes: Sequence[StateChange]) -> set[str]:
         """Write all that can be written; one that cannot does not take the others along."""
-        result = await caught(self.insist(self._record, changes))
+        result = await as_value(self.write_until_done(self._record, changes))
         if isinstance(result, set):
             return result
         if len(changes) == 1:

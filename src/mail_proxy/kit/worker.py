@@ -102,7 +102,7 @@ class Jobs:
             log(Action.JOB_FAILED, exception=error, loop=self.name, job=key)
 
 
-async def caught(work: Awaitable[Result]) -> Result | Exception:
+async def as_value(work: Awaitable[Result]) -> Result | Exception:
     """What ``work`` returns, or the error it raises as a value: for code that users hand in."""
     try:
         return await work

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mail_proxy.errors import NotFound
-from mail_proxy.operations.access import Caller
-from mail_proxy.operations.accounts import WhichAccount
+from mail_proxy.operations.accounts import AccountRef
+from mail_proxy.operations.callers import Caller
 from mail_proxy.operations.operation import Context, Door, operation
 from mail_proxy.smtp.sender import SmtpSender
 from mail_proxy.sql.directory import Directory
@@ -12,7 +12,7 @@ from mail_proxy.wire.accounts import AccountTestOut, AccountTestStep
 
 
 @operation("accounts.test", mutates=True)
-def permit(context: Context, request: WhichAccount) -> str:
+def permit(context: Context, request: AccountRef) -> str:
     """Permission to try an account; its pk. Changes nothing, but is worth a row in the audit log:
     the server at the other end sees a log-in."""
     accounts = context.tables.accounts
@@ -31,7 +31,7 @@ class AccountTest:
         self._sender = sender
 
     async def run(
-        self, caller: Caller, request: WhichAccount, tenant_id: str | None
+        self, caller: Caller, request: AccountRef, tenant_id: str | None
     ) -> AccountTestOut:
         """Try the account on a connection of its own, half a minute at most."""
         pk = await self._door.call(permit, caller, request, tenant_id)

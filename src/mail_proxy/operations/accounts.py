@@ -36,7 +36,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class WhichAccount:
+class AccountRef:
     """An account of the tenant that the call is about."""
 
     id: str
@@ -93,7 +93,7 @@ def list_accounts(context: Context, request: None) -> AccountsOut:
 
 
 @operation("accounts.get")
-def get(context: Context, request: WhichAccount) -> AccountAnswer:
+def get(context: Context, request: AccountRef) -> AccountAnswer:
     """One account, secrets masked."""
     row = _living(context, request.id)
     troubled = context.tables.health.of_tenant(context.connection, context.tenant_id)
@@ -101,7 +101,7 @@ def get(context: Context, request: WhichAccount) -> AccountAnswer:
 
 
 @operation("accounts.delete", mutates=True)
-def delete(context: Context, request: WhichAccount) -> str | None:
+def delete(context: Context, request: AccountRef) -> str | None:
     """Remove an account; the first messages that wait for it end in error and are reported.
 
     Returns its pk where more of them may be left.
@@ -111,7 +111,7 @@ def delete(context: Context, request: WhichAccount) -> str | None:
         row.update(deleted_at=context.now, is_default=False, version=row["version"] + 1)
         row.update(password=None, imap_password=None)
     pk: str = identity["pk"]
-    ended = context.tables.ended.of_account(
+    ended = context.tables.given_up.of_account(
         context.connection, pk, DELETED, context.now, _ENDED_AT_ONCE
     )
     context.after_commit += [context.signals.directory_changed, context.signals.events_added]

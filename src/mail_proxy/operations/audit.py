@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mail_proxy.operations.access import Caller
+from mail_proxy.operations.callers import Caller
 from mail_proxy.sql.table import Row
 from mail_proxy.wire.secrets import MASK, masked_config
 

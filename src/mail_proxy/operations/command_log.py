@@ -9,10 +9,10 @@ from functools import partial
 import orjson
 
 from mail_proxy.errors import NotFound
-from mail_proxy.operations.access import Caller
+from mail_proxy.operations.callers import Caller
 from mail_proxy.operations.operation import Context, Door, operation
 from mail_proxy.sql import Connection, SqlDb
-from mail_proxy.sql.slices import Slices
+from mail_proxy.sql.chunks import ChunkedWork
 from mail_proxy.sql.table import EVERY_TENANT, Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.command_log import LogFilter
@@ -29,7 +29,7 @@ _PAGE = 500
 
 
 @dataclass(frozen=True)
-class WhichCommands:
+class LogPage:
     """Entries newest first; ``limit`` is 1-1000."""
 
     wanted: LogFilter
@@ -38,7 +38,7 @@ class WhichCommands:
 
 
 @dataclass(frozen=True)
-class WhichCommand:
+class LogEntryRef:
     """One entry."""
 
     id: int
@@ -53,7 +53,7 @@ class NextCommands:
 
 
 @operation("command_log.list", admin_only=True)
-def list_commands(context: Context, request: WhichCommands) -> CommandsOut:
+def list_commands(context: Context, request: LogPage) -> CommandsOut:
     """A page, newest first."""
     log = context.tables.command_log
     rows = log.newest(context.connection, request.wanted, request.limit, request.offset)
@@ -61,7 +61,7 @@ def list_commands(context: Context, request: WhichCommands) -> CommandsOut:
 
 
 @operation("command_log.get", admin_only=True)
-def get(context: Context, request: WhichCommand) -> CommandAnswer:
+def get(context: Context, request: LogEntryRef) -> CommandAnswer:
     """One entry."""
     log = context.tables.command_log
     row = log.find(context.connection, tenant_id=EVERY_TENANT, id=request.id)
@@ -116,7 +116,7 @@ class CommandLog:
     async def purge(self, caller: Caller, request: PurgeLog) -> PurgedOut:
         """Remove old entries; the entry about this call stays."""
         before = await self._door.call(purge, caller, request)
-        removed = await Slices(self._db).all(partial(self._remove, before))
+        removed = await ChunkedWork(self._db).all(partial(self._remove, before))
         return PurgedOut(removed=removed)
 
     def _remove(self, before: float, connection: Connection, most: int) -> int:

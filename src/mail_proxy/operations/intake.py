@@ -12,17 +12,17 @@ from mail_proxy.errors import Conflict, ConstraintViolated, Forbidden, Malformed
 from mail_proxy.kit.batching import Batcher
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.ids import uuid7
-from mail_proxy.operations.access import Caller
 from mail_proxy.operations.audit import audit_row
+from mail_proxy.operations.audit_refusals import AuditedRefusals
+from mail_proxy.operations.callers import Caller
 from mail_proxy.operations.operation import Signals
-from mail_proxy.operations.refusals import Refusals
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory, Snapshot
-from mail_proxy.sql.mail_codec import dump_mail
+from mail_proxy.sql.messages.insert import NewMessage, Stored
+from mail_proxy.sql.messages.mail_codec import dump_mail
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.instance import directory_version
-from mail_proxy.sql.tables.messages import NewMessage, Stored
 from mail_proxy.telemetry.log import Action, log
 from mail_proxy.wire.messages import (
     AddMessagesOut,
@@ -74,12 +74,12 @@ class Intake:
         directory: Directory,
         signals: Signals,
         clock: Clock,
-        refusals: Refusals,
+        refusals: AuditedRefusals,
         *,
-        tells_messages: bool = False,
+        logs_messages: bool = False,
     ) -> None:
-        """``tells_messages``: each one that is stored gets a line in the log."""
-        self._tells_messages = tells_messages
+        """``logs_messages``: each one that is stored gets a line in the log."""
+        self._logs_messages = logs_messages
         self._db = db
         self._tables = tables
         self._directory = directory
@@ -157,7 +157,7 @@ class Intake:
             except (_Stale, ConstraintViolated):
                 continue  # an account or tenant went away in between; look again
             self._signals.messages_added(*_reached(calls, rows))
-            if self._tells_messages:
+            if self._logs_messages:
                 _tell_queued(calls, rows, stored, snapshot)
             return [
                 _answer(call, of_call, results)

@@ -8,12 +8,12 @@ from typing import Any
 from mail_proxy.domain.mail import Address
 from mail_proxy.domain.message import WAITING, MessageState
 from mail_proxy.errors import NotFound
-from mail_proxy.operations.holdups import Holdup, holdups
 from mail_proxy.operations.operation import Context, operation
-from mail_proxy.sql.mail_codec import load_mail
+from mail_proxy.operations.wait_reasons import WaitReason, wait_reasons
+from mail_proxy.sql.messages import listing
+from mail_proxy.sql.messages.listing import MessageFilter
+from mail_proxy.sql.messages.mail_codec import load_mail
 from mail_proxy.sql.table import Row
-from mail_proxy.sql.tables import listing
-from mail_proxy.sql.tables.listing import MessageFilter
 from mail_proxy.wire.messages import (
     DeletedOut,
     EventOut,
@@ -26,7 +26,7 @@ from mail_proxy.wire.messages import (
 
 
 @dataclass(frozen=True)
-class WhichMessages:
+class ListMessages:
     """``limit`` is 1-1000; ``cursor`` is the ``next_cursor`` of the page before."""
 
     active_only: bool = False
@@ -40,14 +40,14 @@ class WhichMessages:
 
 
 @dataclass(frozen=True)
-class WhichMessage:
+class MessageRef:
     """A message by the client's own identifier."""
 
     id: str
 
 
 @operation("messages.list")
-def list_messages(context: Context, request: WhichMessages) -> MessagesOut:
+def list_messages(context: Context, request: ListMessages) -> MessagesOut:
     """A page of messages, newest first."""
     wanted = MessageFilter(
         tenant_id=context.tenant_id,
@@ -59,7 +59,9 @@ def list_messages(context: Context, request: WhichMessages) -> MessagesOut:
         text=request.q,
     )
     found = listing.page(context.connection, wanted, request.limit, request.cursor)
-    held_up = holdups(context, (row["account_pk"] for row in found.rows if row["state"] in WAITING))
+    held_up = wait_reasons(
+        context, (row["account_pk"] for row in found.rows if row["state"] in WAITING)
+    )
     return MessagesOut(
         messages=[_shown(row, held_up.get(row["account_pk"])) for row in found.rows],
         next_cursor=found.next_pk,
@@ -67,15 +69,15 @@ def list_messages(context: Context, request: WhichMessages) -> MessagesOut:
 
 
 @operation("messages.get")
-def get(context: Context, request: WhichMessage) -> MessageAnswer:
+def get(context: Context, request: MessageRef) -> MessageAnswer:
     """One message."""
     row = _detail(context, request.id)
-    held_up = holdups(context, [row["account_pk"]]) if row["state"] in WAITING else {}
+    held_up = wait_reasons(context, [row["account_pk"]]) if row["state"] in WAITING else {}
     return MessageAnswer(message=_shown(row, held_up.get(row["account_pk"])))
 
 
 @operation("messages.events")
-def events(context: Context, request: WhichMessage) -> EventsOut:
+def events(context: Context, request: MessageRef) -> EventsOut:
     """What happened to a message, oldest first."""
     row = _detail(context, request.id)
     found = context.tables.events.of_message(context.connection, context.tenant_id, row["pk"])
@@ -124,7 +126,7 @@ def _detail(context: Context, message_id: str) -> Row:
     return row
 
 
-def _shown(row: Row, holdup: Holdup | None) -> MessageOut:
+def _shown(row: Row, holdup: WaitReason | None) -> MessageOut:
     mail = load_mail(row["content"])
     state = row["state"]
     ended = {MessageState.SENT: "sent_ts", MessageState.ERROR: "error_ts"}.get(state)

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from mail_proxy.domain.message import Priority
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.clock import Clock
-from mail_proxy.operations.access import Caller
-from mail_proxy.operations.pending import Figures, PendingCounts
+from mail_proxy.operations.cached_counts import CostCache, PendingCounts
+from mail_proxy.operations.callers import Caller
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory, Snapshot
+from mail_proxy.sql.messages.counts import Backlog, backlog
 from mail_proxy.sql.tables import Tables
-from mail_proxy.sql.tables.backlog import Backlog, backlog
 from mail_proxy.sql.tables.instance import directory_version
 from mail_proxy.telemetry.metrics import AccountState, MailMetrics
 from mail_proxy.wire.service import program_version
@@ -43,7 +43,7 @@ class Monitoring:
         self._pending = pending
         self._metrics = metrics
         self._clock = clock
-        self._backlogs = Figures(self._find_backlog, _OLDEST_BACKLOG_SECONDS)
+        self._backlogs = CostCache(self._find_backlog, _OLDEST_BACKLOG_SECONDS)
         build = (program_version(), platform.python_version(), db.adapter.name)
         metrics.build_info.of(*build).set(1)
         metrics.pending.of()

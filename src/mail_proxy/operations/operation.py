@@ -10,9 +10,9 @@ from typing import Any, Generic, TypeVar
 from mail_proxy.config import ProxyConfig, QueueConfig
 from mail_proxy.errors import ConstraintViolated, Forbidden, NotFound
 from mail_proxy.kit.clock import Clock
-from mail_proxy.operations.access import Caller
 from mail_proxy.operations.audit import audit_row, masked
-from mail_proxy.operations.refusals import Refusals
+from mail_proxy.operations.audit_refusals import AuditedRefusals
+from mail_proxy.operations.callers import Caller
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.tables import Tables
@@ -89,7 +89,7 @@ class Door:
         config: ProxyConfig,
         signals: Signals,
         clock: Clock,
-        refusals: Refusals,
+        refusals: AuditedRefusals,
     ) -> None:
         self._db = db
         self._tables = tables

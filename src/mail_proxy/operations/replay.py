@@ -46,14 +46,14 @@ _REPEATED: dict[str, tuple[Operation[Any, Any], _Reader]] = {
     tenants.update.name: (tenants.update, TenantFields.model_validate),
     tenants.delete.name: (tenants.delete, lambda payload: tenants.ForTenant(payload["id"])),
     accounts.save.name: (accounts.save, AccountIn.model_validate),
-    accounts.delete.name: (accounts.delete, lambda payload: accounts.WhichAccount(payload["id"])),
+    accounts.delete.name: (accounts.delete, lambda payload: accounts.AccountRef(payload["id"])),
     suspension.suspend.name: (
         suspension.suspend,
-        lambda payload: suspension.WhichBatch(payload["batch_code"]),
+        lambda payload: suspension.BatchRef(payload["batch_code"]),
     ),
     suspension.activate.name: (
         suspension.activate,
-        lambda payload: suspension.WhichBatch(payload["batch_code"]),
+        lambda payload: suspension.BatchRef(payload["batch_code"]),
     ),
     instance.update.name: (instance.update, InstanceIn.model_validate),
 }

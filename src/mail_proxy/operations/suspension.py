@@ -11,14 +11,14 @@ from mail_proxy.wire.suspension import SuspensionOut
 
 
 @dataclass(frozen=True)
-class WhichBatch:
+class BatchRef:
     """``batch_code`` None means everything of the tenant."""
 
     batch_code: str | None
 
 
 @operation("suspend", mutates=True)
-def suspend(context: Context, request: WhichBatch) -> SuspensionOut:
+def suspend(context: Context, request: BatchRef) -> SuspensionOut:
     """Stop sending; what is in flight is finished, the rest keeps its times."""
     request = _named(request)
     context.tables.suspensions.suspend(context.connection, context.tenant_id, request.batch_code)
@@ -26,7 +26,7 @@ def suspend(context: Context, request: WhichBatch) -> SuspensionOut:
 
 
 @operation("activate", mutates=True)
-def activate(context: Context, request: WhichBatch) -> SuspensionOut:
+def activate(context: Context, request: BatchRef) -> SuspensionOut:
     """Resume a batch, or everything that was suspended."""
     request = _named(request)
     suspensions, tenant_id = context.tables.suspensions, context.tenant_id
@@ -42,12 +42,12 @@ def activate(context: Context, request: WhichBatch) -> SuspensionOut:
     return _answer(context, request)
 
 
-def _named(request: WhichBatch) -> WhichBatch:
+def _named(request: BatchRef) -> BatchRef:
     """``*`` is everything here too, as it is in ``suspended_batches``."""
-    return WhichBatch(None) if request.batch_code == EVERYTHING else request
+    return BatchRef(None) if request.batch_code == EVERYTHING else request
 
 
-def _answer(context: Context, request: WhichBatch) -> SuspensionOut:
+def _answer(context: Context, request: BatchRef) -> SuspensionOut:
     """Without the count, which would keep others from writing for too long."""
     context.after_commit.append(context.signals.directory_changed)
     return SuspensionOut(

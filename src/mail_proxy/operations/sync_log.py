@@ -9,14 +9,14 @@ from mail_proxy.wire.sync_log import SyncCallOut, SyncLogOut
 
 
 @dataclass(frozen=True)
-class WhichCalls:
+class CallFilter:
     """The newest ``limit`` of them, 1-100."""
 
     limit: int = 100
 
 
 @operation("sync_log.list")
-def list_calls(context: Context, request: WhichCalls) -> SyncLogOut:
+def list_calls(context: Context, request: CallFilter) -> SyncLogOut:
     """The tenant's last calls."""
     log = context.tables.sync_log
     rows = log.last(context.connection, context.tenant_id, request.limit)

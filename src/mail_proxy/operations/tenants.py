@@ -34,7 +34,7 @@ _OF_CALLS = frozenset({"client_base_url", "client_sync_path", "client_auth", "si
 
 
 @dataclass(frozen=True)
-class WhichTenants:
+class TenantFilter:
     """``active_only`` leaves out those that are switched off."""
 
     active_only: bool = False
@@ -83,7 +83,7 @@ def get(context: Context, request: None) -> TenantAnswer:
 
 
 @operation("tenants.list", admin_only=True)
-def list_tenants(context: Context, request: WhichTenants) -> TenantsOut:
+def list_tenants(context: Context, request: TenantFilter) -> TenantsOut:
     """All tenants in the order of their ids."""
     tenants = context.tables.tenants
     where = {"active": True} if request.active_only else {}

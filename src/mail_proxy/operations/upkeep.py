@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from mail_proxy.errors import Malformed
 from mail_proxy.kit.clock import Clock
 from mail_proxy.operations import accounts, tenants
-from mail_proxy.operations.access import Caller
-from mail_proxy.operations.accounts import WhichAccount
+from mail_proxy.operations.accounts import AccountRef
+from mail_proxy.operations.callers import Caller
 from mail_proxy.operations.operation import Context, Door, Operation, Signals, operation
-from mail_proxy.operations.suspension import WhichBatch
+from mail_proxy.operations.suspension import BatchRef
 from mail_proxy.operations.tenants import ForTenant
 from mail_proxy.sql import Connection, SqlDb
-from mail_proxy.sql.removal import Removal
-from mail_proxy.sql.slices import Slices
+from mail_proxy.sql.chunks import ChunkedWork
+from mail_proxy.sql.messages.purge import Removal
 from mail_proxy.sql.tables import Tables
 from mail_proxy.wire.messages import CleanedOut, CleanupMessages, RetriedOut, RetryMessages
 from mail_proxy.wire.suspension import SuspensionOut
@@ -50,7 +50,7 @@ def retry(context: Context, request: RetryMessages) -> _Retry:
             {"field": name, "message": message, "value": None} for name in ("ids", "batch_code")
         ]
         raise Malformed(f"ids, batch_code: exactly one is needed, {len(given)} given", detail)
-    pks = context.tables.failed.named(context.connection, context.tenant_id, request.ids or [])
+    pks = context.tables.retried.named(context.connection, context.tenant_id, request.ids or [])
     return _Retry(context.tenant_id, request.batch_code, pks, context.now)
 
 
@@ -91,10 +91,10 @@ class Upkeep:
         Raises Malformed unless exactly one of ``ids`` and ``batch_code`` is given.
         """
         order = await self._door.call(retry, caller, request, tenant_id)
-        slices = Slices(self._db)
+        slices = ChunkedWork(self._db)
         requeued, after = 0, None
         while pks := await self._to_retry(order, after, slices.size):
-            requeued += await slices.one(self._tables.failed.retry, pks, order.now)
+            requeued += await slices.one(self._tables.retried.retry, pks, order.now)
             self._signals.messages_due()
             after = pks[-1]
         return RetriedOut(requeued=requeued)
@@ -109,9 +109,9 @@ class Upkeep:
 
     async def suspend_or_activate(
         self,
-        operation: Operation[WhichBatch, SuspensionOut],
+        operation: Operation[BatchRef, SuspensionOut],
         caller: Caller,
-        request: WhichBatch,
+        request: BatchRef,
         tenant_id: str | None,
     ) -> SuspensionOut:
         """Do it, and then count what it touches."""
@@ -122,24 +122,24 @@ class Upkeep:
         return answer.model_copy(update={"pending_messages": touched})
 
     async def delete_account(
-        self, caller: Caller, request: WhichAccount, tenant_id: str | None
+        self, caller: Caller, request: AccountRef, tenant_id: str | None
     ) -> Done:
         """Remove an account, and end all that waits for it; broken off, retention ends the rest."""
         account_pk = await self._door.call(accounts.delete, caller, request, tenant_id)
         if account_pk is not None:
-            now, ended = self._clock.now(), self._tables.ended
+            now, ended = self._clock.now(), self._tables.given_up
 
             def end(connection: Connection, most: int) -> int:
                 return ended.of_account(connection, account_pk, accounts.DELETED, now, most)
 
-            await Slices(self._db).all(end)
+            await ChunkedWork(self._db).all(end)
             self._signals.events_added()
         return Done()
 
     async def delete_tenant(self, caller: Caller, request: ForTenant) -> Done:
         """Remove a tenant, its messages first; broken off, it stays and is switched off."""
         if not await self._door.call(tenants.delete, caller, request):
-            messages, slices, after = self._tables.messages, Slices(self._db), None
+            messages, slices, after = self._tables.messages, ChunkedWork(self._db), None
             while found := await self._db.read(messages.places, request.id, after, slices.size):
                 await slices.one(messages.remove, [pk for _, pk in found])
                 after = found[-1]
@@ -155,4 +155,4 @@ class Upkeep:
         if order.batch_code is None:
             return [pk for pk in order.pks if after is None or pk > after][:limit]
         batch = (order.tenant_id, order.batch_code)
-        return await self._db.read(self._tables.failed.of_batch, *batch, after, limit)
+        return await self._db.read(self._tables.retried.of_batch, *batch, after, limit)

@@ -31,7 +31,7 @@ LatestTenant = Callable[[str], Awaitable[Tenant | None]]
 class Terms:
     """``claim_seconds`` must outlast a call and the transactions around it.
 
-    ``chance`` gives random numbers from 0 to 1. ``tells_messages``: each one that is acknowledged
+    ``chance`` gives random numbers from 0 to 1. ``logs_messages``: each one that is acknowledged
     gets a line in the log.
     """
 
@@ -40,7 +40,7 @@ class Terms:
     interval_seconds: float
     batch_size: int
     chance: Callable[[], float] = random.random
-    tells_messages: bool = False
+    logs_messages: bool = False
 
 
 class Conversation:
@@ -123,7 +123,7 @@ class Conversation:
             known = [e.message_id for e in events if e.message_id in missing]
             ids = list(dict.fromkeys(known))[:_MOST_IDS_IN_LOG]
             log(Action.REPORT_NOT_FOUND, tenant_id=tenant_id, count=len(missing), ids=ids)
-        if self._terms.tells_messages:
+        if self._terms.logs_messages:
             for event in (e for e in events if e.message_id not in refused):
                 _tell_reported(tenant_id, event)
 

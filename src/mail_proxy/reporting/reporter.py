@@ -85,7 +85,7 @@ class ClientReporter:
             claim_seconds=call_seconds + _CLAIM_MARGIN_SECONDS,
             interval_seconds=config.timing.sync_interval,
             batch_size=config.queue.report_batch_size,
-            tells_messages=config.log_delivery_activity,
+            logs_messages=config.log_delivery_activity,
         )
         self._channel: ReportChannel | None = None
         self._worker = Worker("reporting", self._round)

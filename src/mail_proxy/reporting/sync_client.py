@@ -15,7 +15,7 @@ import orjson
 
 from mail_proxy.config import ClientSyncConfig
 from mail_proxy.domain.tenant import ClientAuth, Tenant
-from mail_proxy.kit.worker import caught
+from mail_proxy.kit.worker import as_value
 from mail_proxy.reporting.signing import signature_headers
 from mail_proxy.telemetry.log import Action, log
 from mail_proxy.wire.reports import SyncAnswer, read_answer
@@ -143,7 +143,7 @@ class SyncClient:
                 if len(answer) > _LARGEST_ANSWER_BYTES:
                     failed = CallFailed(CallOutcome.BAD_ANSWER, "the answer is larger than 1 MB")
                     return Call(failed, status, len(body), len(answer))
-        return Call(judge(read_answer(bytes(answer))), status, len(body), len(answer))
+        return Call(check_answer(read_answer(bytes(answer))), status, len(body), len(answer))
 
 
 class CallableChannel:
@@ -159,14 +159,14 @@ class CallableChannel:
         return True
 
     async def call(self, tenant: Tenant, report: Report) -> Call:
-        answer = await caught(self._within_time(report.payload))
+        answer = await as_value(self._within_time(report.payload))
         if isinstance(answer, TimeoutError):
             return Call(_failure(answer, self._call_seconds))
         if isinstance(answer, Exception):
             log(Action.REPORT_RAISED, exception=answer, tenant_id=tenant.id)
             reason = f"the callable raised {type(answer).__name__}"
             return Call(CallFailed(CallOutcome.RAISED, reason))
-        return Call(judge(read_answer(answer)))
+        return Call(check_answer(read_answer(answer)))
 
     async def close(self) -> None:
         """Nothing is held open."""
@@ -192,7 +192,7 @@ def request_headers(auth: ClientAuth) -> dict[bytes, bytes]:
     return headers
 
 
-def judge(answer: SyncAnswer | None) -> SyncAnswer | CallFailed:
+def check_answer(answer: SyncAnswer | None) -> SyncAnswer | CallFailed:
     """Only an answer that acknowledges is passed on."""
     if answer is None:
         return CallFailed(CallOutcome.BAD_ANSWER, "the answer is not a JSON object")

@@ -9,11 +9,11 @@ from time import perf_counter
 
 from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.outcome import AccountTrouble, Outcome
-from mail_proxy.smtp.at_once import AtOnce
+from mail_proxy.smtp.bdat import BdatTransaction
 from mail_proxy.smtp.capabilities import Capabilities
 from mail_proxy.smtp.compose import ComposedMail
-from mail_proxy.smtp.dial import Dial, Step, default_local_hostname, default_tls_context
-from mail_proxy.smtp.distrust import Distrust
+from mail_proxy.smtp.extension_backoff import ExtensionBackoff
+from mail_proxy.smtp.handshake import Handshake, Step, default_local_hostname, default_tls_context
 from mail_proxy.smtp.masking import mask_of
 from mail_proxy.smtp.protocol import BrokenConnectionError, SmtpProtocol
 from mail_proxy.smtp.transaction import Observe, Stale, Timeouts, Transaction, observe_nothing
@@ -64,7 +64,7 @@ class PooledConnection:
         self.idle_since = 0.0
         self.idle_seconds = 0.0
         self.retired = False
-        self.distrust: Distrust | None = None
+        self.distrust: ExtensionBackoff | None = None
         self._protocol = protocol
         self._capabilities = capabilities
         self._timeouts = timeouts
@@ -88,7 +88,7 @@ class PooledConnection:
         if refusal is not None:
             return refusal
         usable = self._usable()
-        kind = AtOnce if self._may_go_at_once(usable, message) else Transaction
+        kind = BdatTransaction if self._may_go_at_once(usable, message) else Transaction
         transaction = kind(
             self._protocol, usable, self._timeouts, is_reused=is_reused, observe=self._observe
         )
@@ -161,9 +161,9 @@ class Connector:
     tls_context: ssl.SSLContext | None = None
     observe: Observe = observe_nothing
 
-    def dial(self, login: SmtpLogin) -> Dial:
+    def dial(self, login: SmtpLogin) -> Handshake:
         context = self.tls_context if login.verify_cert else None
-        return Dial(
+        return Handshake(
             login,
             local_hostname=self.local_hostname,
             tls_context=context or default_tls_context(login.verify_cert),
@@ -180,13 +180,13 @@ class Connector:
         for phase, step in steps:
             began = perf_counter()
             result = await step()
-            if dial.has_asked:
+            if dial.used_network:
                 self.observe(phase, perf_counter() - began)
             if isinstance(result, AccountTrouble):
                 return result
         return self.take_over(login, dial)
 
-    def take_over(self, login: SmtpLogin, dial: Dial) -> PooledConnection:
+    def take_over(self, login: SmtpLogin, dial: Handshake) -> PooledConnection:
         """The session of a ``dial`` whose every step has succeeded."""
         transport, capabilities = dial.hand_over()
         return PooledConnection(

@@ -10,7 +10,7 @@ from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.outcome import AccountTrouble
 from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.smtp.connection import Connector, PooledConnection
-from mail_proxy.smtp.distrust import Distrust
+from mail_proxy.smtp.extension_backoff import ExtensionBackoff
 
 #: Servers drop silent clients after minutes; keeping one longer than this rarely pays.
 _MAX_IDLE_SECONDS = 30.0
@@ -95,7 +95,7 @@ class SMTPPool:
         self._idle: OrderedDict[PooledConnection, _Account] = OrderedDict()
         self._clock = clock or SystemClock()
         self._accounts: dict[str, _Account] = {}
-        self._distrust = Distrust(self._clock)
+        self._distrust = ExtensionBackoff(self._clock)
 
     async def acquire(
         self, login: SmtpLogin, *, fresh: bool = False

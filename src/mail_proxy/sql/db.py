@@ -17,7 +17,7 @@ from sqlalchemy import Connection, exc
 
 from mail_proxy.errors import ConstraintViolated, DatabaseUnavailable
 from mail_proxy.sql.adapters import Adapter, Shape, adapter_for
-from mail_proxy.sql.writer import GroupWriter
+from mail_proxy.sql.group_commit import GroupCommitter
 
 Result = TypeVar("Result")
 _ATTEMPTS = 5
@@ -32,7 +32,7 @@ class SqlDb:
         self.adapter: Adapter = adapter_for(url)
         self._writing, self._reading = self.adapter.engines()
         # With one writer at a time, what waits for it may as well share its commit.
-        self._group = GroupWriter(self.write_now) if self.adapter.writers == 1 else None
+        self._group = GroupCommitter(self.write_now) if self.adapter.writers == 1 else None
         self._writers = ThreadPoolExecutor(self.adapter.writers, "db-write")
         self._readers = ThreadPoolExecutor(self.adapter.readers, "db-read")
 

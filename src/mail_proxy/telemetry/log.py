@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import Any, Unpack
 
 from mail_proxy.telemetry.actions import Action, Fields
-from mail_proxy.telemetry.faults import described
+from mail_proxy.telemetry.exception_fields import described
 
 __all__ = ["Action", "Entry", "begin_request", "log", "without_logins"]
 

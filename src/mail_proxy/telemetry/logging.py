@@ -11,7 +11,7 @@ from typing import Any, Literal
 import orjson
 
 from mail_proxy.telemetry.actions import Action
-from mail_proxy.telemetry.faults import described
+from mail_proxy.telemetry.exception_fields import described
 from mail_proxy.telemetry.log import Entry, log
 
 _LONGEST_TEXT = 300

@@ -15,7 +15,7 @@ from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.values import MultiProcessValue, MutexValue
 
 from mail_proxy.telemetry import series
-from mail_proxy.telemetry.families import Distribution, Family, NewValue, Number, Value
+from mail_proxy.telemetry.exposition import Distribution, Family, NewValue, Number, Value
 from mail_proxy.telemetry.series import SMTP_PHASES, Series, SmtpPhase
 
 _MOST_ZEROS = 1000

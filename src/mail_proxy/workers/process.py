@@ -20,13 +20,13 @@ from mail_proxy.sql.tables import Tables
 from mail_proxy.telemetry.log import Action, log
 from mail_proxy.telemetry.logging import configure_logging
 from mail_proxy.telemetry.metrics import MailMetrics
-from mail_proxy.workers.link import (
+from mail_proxy.workers.pipe import (
     CLOCK_SET_BACK,
     DELIVERS,
     EVENTS_ADDED,
     STANDS_STILL,
     WAKE,
-    Orders,
+    WorkerConfig,
     next_messages,
 )
 
@@ -47,7 +47,7 @@ async def _serve(link: socket.socket) -> int:
     line = await reader.readline()
     if not line:
         return 0  # the parent has gone already
-    orders = Orders.of(line)
+    orders = WorkerConfig.of(line)
     configure_logging(orders.config.least_level, orders.config.log_format)
     db = SqlDb(orders.config.database_url)
     try:
@@ -62,7 +62,7 @@ async def _serve(link: socket.socket) -> int:
 
 
 async def _deliver(
-    orders: Orders, db: SqlDb, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    orders: WorkerConfig, db: SqlDb, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     tables = Tables.of(db, orders.key)
     directory = Directory(db, tables, orders.config.concurrency)

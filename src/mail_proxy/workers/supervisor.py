@@ -13,13 +13,13 @@ from pathlib import Path
 from mail_proxy.errors import WorkerEnded
 from mail_proxy.kit.worker import Worker
 from mail_proxy.telemetry.log import Action, log
-from mail_proxy.workers.link import (
+from mail_proxy.workers.pipe import (
     CLOCK_SET_BACK,
     DELIVERS,
     EVENTS_ADDED,
     STANDS_STILL,
     WAKE,
-    Orders,
+    WorkerConfig,
     next_messages,
 )
 
@@ -47,7 +47,11 @@ class WorkerProcesses:
     """Stands in for the dispatcher where that runs in processes of its own."""
 
     def __init__(
-        self, orders: Orders, count: int, metrics_folder: Path, events_added: Callable[[], None]
+        self,
+        orders: WorkerConfig,
+        count: int,
+        metrics_folder: Path,
+        events_added: Callable[[], None],
     ) -> None:
         """``metrics_folder`` is where the processes keep their counters.
 

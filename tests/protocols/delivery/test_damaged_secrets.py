@@ -14,7 +14,7 @@ from tests.running import KEY, Post, mail, running
 from mail_proxy import MailProxy
 from mail_proxy.errors import EncryptionError, EncryptionKeyChanged, Malformed
 from mail_proxy.operations import accounts, sync_log, tenants
-from mail_proxy.operations.access import Caller
+from mail_proxy.operations.callers import Caller
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.keys import reencrypt
 from mail_proxy.sql.tables.instance import bump_directory
@@ -39,7 +39,7 @@ async def damage(url: str, statement: str) -> None:
 
 
 async def shown_account(post: Post, id_: str) -> AccountOut:
-    which = accounts.WhichAccount(id_)
+    which = accounts.AccountRef(id_)
     return (await post.proxy.door.call(accounts.get, ADMIN, which)).account
 
 
@@ -48,7 +48,7 @@ async def shown_tenant(post: Post, id_: str) -> TenantOut:
 
 
 async def failed_call(post: Post, tenant_id: str) -> SyncCallOut:
-    which = sync_log.WhichCalls()
+    which = sync_log.CallFilter()
     async with asyncio.timeout(20):
         while True:
             answer = await post.proxy.door.call(sync_log.list_calls, ADMIN, which, tenant_id)

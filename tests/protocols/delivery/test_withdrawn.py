@@ -8,7 +8,7 @@ from tests.relay import relay_to
 from tests.running import Post, eventually, mail, running
 
 from mail_proxy.operations import suspension
-from mail_proxy.operations.access import Caller
+from mail_proxy.operations.callers import Caller
 from mail_proxy.testing.clock import JumpingClock
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 
@@ -65,5 +65,5 @@ async def test_an_inactive_tenant_sends_nothing_over_a_session_that_opens_late(
 
 
 async def call(post: Post, operation: object, batch_code: str | None) -> None:
-    which = suspension.WhichBatch(batch_code)
+    which = suspension.BatchRef(batch_code)
     await post.proxy.door.call(operation, Caller(None), which, "default")  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import pytest
 from tests.protocols.rest.client import Client
 
 from mail_proxy.operations import tenants
-from mail_proxy.operations.access import Caller
+from mail_proxy.operations.callers import Caller
 from mail_proxy.proxy import MailProxy
 
 #: More than go with the first transaction of a removal, and than one slice has at first.

@@ -9,7 +9,7 @@ from tests.log_lines import lines
 
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.wakeup import Wakeup
-from mail_proxy.kit.worker import Jobs, Worker, caught
+from mail_proxy.kit.worker import Jobs, Worker, as_value
 
 
 async def test_a_ring_before_the_wait_is_not_lost_and_counts_once() -> None:
@@ -116,6 +116,6 @@ async def test_caught_makes_an_error_a_value_but_lets_cancellation_through() -> 
         raise error
 
     error = ValueError()
-    assert await caught(fail(error)) is error
+    assert await as_value(fail(error)) is error
     with pytest.raises(asyncio.CancelledError):
-        await caught(fail(asyncio.CancelledError()))
+        await as_value(fail(asyncio.CancelledError()))

@@ -37,7 +37,7 @@ async def get(
     service: Service, caller: AnyCaller, id: PathId, tenant_id: TenantQuery = None
 ) -> AccountAnswer:
     """One account."""
-    request = operations.WhichAccount(id)
+    request = operations.AccountRef(id)
     return await service.door.call(operations.get, caller, request, tenant_id)
 
 
@@ -46,7 +46,7 @@ async def delete(
     service: Service, caller: AnyCaller, id: PathId, tenant_id: TenantQuery = None
 ) -> Done:
     """Remove an account; its queued messages end in `error` and are reported."""
-    request = operations.WhichAccount(id)
+    request = operations.AccountRef(id)
     return await service.upkeep.delete_account(caller, request, tenant_id)
 
 
@@ -55,5 +55,5 @@ async def test(
     service: Service, caller: AnyCaller, id: PathId, tenant_id: TenantQuery = None
 ) -> AccountTestOut:
     """Connect, TLS, log in, quit; takes half a minute at most."""
-    request = operations.WhichAccount(id)
+    request = operations.AccountRef(id)
     return await service.account_test.run(caller, request, tenant_id)

@@ -55,7 +55,7 @@ async def list_commands(
     ] = 0,
 ) -> CommandsOut:
     """Calls that changed something, failed log-ins and refused calls, newest first."""
-    request = operations.WhichCommands(wanted, limit, offset)
+    request = operations.LogPage(wanted, limit, offset)
     return await service.door.call(operations.list_commands, caller, request)
 
 
@@ -96,4 +96,4 @@ async def get(
     id: Annotated[int, Path(ge=0, le=2**63 - 1, description="Number of the entry.")],
 ) -> CommandAnswer:
     """One entry."""
-    return await service.door.call(operations.get, caller, operations.WhichCommand(id))
+    return await service.door.call(operations.get, caller, operations.LogEntryRef(id))

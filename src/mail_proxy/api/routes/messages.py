@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from mail_proxy.api.deps import AnyCaller, PathId, Route, Service, TenantQuery, running
 from mail_proxy.domain.message import MessageState
 from mail_proxy.operations import messages as operations
-from mail_proxy.operations.access import Caller
+from mail_proxy.operations.callers import Caller
 from mail_proxy.proxy import MailProxy
 from mail_proxy.wire.fields import Identifier
 from mail_proxy.wire.messages import (
@@ -113,7 +113,7 @@ async def list_messages(
     `q`, or with several filters, a page may therefore be short or even empty before the last one.
     Follow `next_cursor` until it is null: every hit comes once.
     """
-    request = operations.WhichMessages(
+    request = operations.ListMessages(
         active_only, status, account_id, batch_code, id, q, limit, cursor
     )
     return await service.door.call(operations.list_messages, caller, request, tenant_id)
@@ -124,7 +124,7 @@ async def events(
     service: Service, caller: AnyCaller, id: PathId, tenant_id: TenantQuery = None
 ) -> EventsOut:
     """What happened to a message, oldest first."""
-    request = operations.WhichMessage(id)
+    request = operations.MessageRef(id)
     return await service.door.call(operations.events, caller, request, tenant_id)
 
 
@@ -133,5 +133,5 @@ async def get(
     service: Service, caller: AnyCaller, id: PathId, tenant_id: TenantQuery = None
 ) -> MessageAnswer:
     """One message as it is now."""
-    request = operations.WhichMessage(id)
+    request = operations.MessageRef(id)
     return await service.door.call(operations.get, caller, request, tenant_id)

@@ -26,7 +26,7 @@ async def suspend(
     batch_code: BatchQuery = None,
 ) -> SuspensionOut:
     """Stop sending for the tenant, or for one batch. Suspending twice changes nothing."""
-    request = operations.WhichBatch(batch_code)
+    request = operations.BatchRef(batch_code)
     return await service.upkeep.suspend_or_activate(operations.suspend, caller, request, tenant_id)
 
 
@@ -38,5 +38,5 @@ async def activate(
     batch_code: BatchQuery = None,
 ) -> SuspensionOut:
     """Resume one batch, or without `batch_code` everything of the tenant."""
-    request = operations.WhichBatch(batch_code)
+    request = operations.BatchRef(batch_code)
     return await service.upkeep.suspend_or_activate(operations.activate, caller, request, tenant_id)

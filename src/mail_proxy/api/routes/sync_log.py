@@ -21,5 +21,5 @@ async def list_calls(
     limit: Annotated[int, Query(ge=1, le=100, description="How many calls.")] = 100,
 ) -> SyncLogOut:
     """The last calls to the tenant's application, the newest first; 100 are kept."""
-    request = operations.WhichCalls(limit)
+    request = operations.CallFilter(limit)
     return await service.door.call(operations.list_calls, caller, request, id)

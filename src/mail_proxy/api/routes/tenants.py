@@ -35,7 +35,7 @@ async def list_tenants(
     service: Service, caller: Admin, active_only: ActiveOnly = False
 ) -> TenantsOut:
     """All tenants."""
-    request = operations.WhichTenants(active_only)
+    request = operations.TenantFilter(active_only)
     return await service.door.call(operations.list_tenants, caller, request)
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mail_proxy.sql.clock_repair import ClockRepair
 from mail_proxy.sql.db import SqlDb
+from mail_proxy.sql.messages.give_up import GivenUpMessages
+from mail_proxy.sql.messages.insert import MessagesTable
+from mail_proxy.sql.messages.queue import MessageQueue
+from mail_proxy.sql.messages.retry import RetriedMessages
+from mail_proxy.sql.messages.suspended import SuspendedMessages
 from mail_proxy.sql.tables.account_health import AccountHealthTable
 from mail_proxy.sql.tables.accounts import AccountsTable
 from mail_proxy.sql.tables.command_log import CommandLogTable
-from mail_proxy.sql.tables.ending import EndedMessages
 from mail_proxy.sql.tables.events import MessageEventTable
-from mail_proxy.sql.tables.future_stamps import FutureStamps
-from mail_proxy.sql.tables.holding import HeldMessages
 from mail_proxy.sql.tables.instance import InstanceTable
-from mail_proxy.sql.tables.messages import MessagesTable
-from mail_proxy.sql.tables.queue import MessageQueue
 from mail_proxy.sql.tables.rate_use import RateUseTable
-from mail_proxy.sql.tables.requeue import FailedMessages
 from mail_proxy.sql.tables.suspensions import SuspensionsTable
 from mail_proxy.sql.tables.sync_log import SyncLogTable
 from mail_proxy.sql.tables.tenant_sync import TenantSyncTable
@@ -36,13 +36,13 @@ class Tables:
     health: AccountHealthTable
     rate_use: RateUseTable
     messages: MessagesTable
-    held: HeldMessages
-    failed: FailedMessages
+    suspended: SuspendedMessages
+    retried: RetriedMessages
     queue: MessageQueue
-    ended: EndedMessages
+    given_up: GivenUpMessages
     events: MessageEventTable
     command_log: CommandLogTable
-    future_stamps: FutureStamps
+    clock_repair: ClockRepair
 
     @classmethod
     def of(cls, db: SqlDb, key: bytes) -> Tables:
@@ -60,11 +60,11 @@ class Tables:
             health=AccountHealthTable(db),
             rate_use=rate_use,
             messages=MessagesTable(db, key),
-            held=HeldMessages(db),
-            failed=FailedMessages(db, events),
+            suspended=SuspendedMessages(db),
+            retried=RetriedMessages(db, events),
             queue=queue,
-            ended=EndedMessages(db, queue, events),
+            given_up=GivenUpMessages(db, queue, events),
             events=events,
             command_log=CommandLogTable(db, key),
-            future_stamps=FutureStamps(db, rate_use),
+            clock_repair=ClockRepair(db, rate_use),
         )

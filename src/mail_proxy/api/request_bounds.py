@@ -1,0 +1,183 @@
+"""What every request passes first: its id, its path, and the bounds on its size and time."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import quote, unquote_to_bytes
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mail_proxy.api.deps import Route
+from mail_proxy.telemetry.log import Action, begin_request, log
+
+_ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+#: As much as usual servers take for the whole head of a request.
+MOST_HEADER_BYTES = 65_536
+_MOST_HEADERS = 100
+_ALIVE = "/health"
+#: Pages of the framework's.
+_PAGES = ("/docs", "/redoc", "/openapi.json")
+#: Whatever else somebody sends must not become a series.
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_UNKNOWN = "unknown"
+#: Is told route, method, status and seconds of a request.
+Observe = Callable[[str, str, str, float], None]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Of a request's body: bytes, and seconds until it has arrived."""
+
+    body_bytes: int
+    body_seconds: float
+
+
+class _Refused(HTTPException):
+    """An HTTPException, because FastAPI makes a 400 of any other that ``receive`` raises."""
+
+    def __init__(self, status: int, error: str) -> None:
+        # The rest of the request is not read, so nothing can follow on this connection.
+        super().__init__(status, error, {"Connection": "close"})
+
+
+class RequestBounds:
+    """ASGI middleware. ``bounds`` gives None while the service does not run."""
+
+    def __init__(self, app: ASGIApp, bounds: Callable[[], Bounds | None], observe: Observe) -> None:
+        self._app = app
+        self._bounds = bounds
+        self._observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"")
+        request_id = given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex.encode()
+        scope.setdefault("state", {})["request_id"] = request_id.decode()
+        status: int | None = None
+        method: str = scope["method"]
+        is_head = method == "HEAD"  # as GET, but for the body (RFC 9110, 9.3.2)
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+            elif is_head:
+                message = {**message, "body": b""}
+            await send(message)
+
+        begin_request(request_id.decode())
+        begun = time.perf_counter()
+        asked = "GET" if is_head else method
+        scope = {**scope, "method": asked, "path": _canonical_path(scope)}
+        try:
+            bounded = self._admit(scope, receive)
+            await self._app(scope, bounded, send_with_id)
+        except _Refused as error:
+            if status is None:
+                await _refuse(send_with_id, error)
+        finally:
+            seconds = time.perf_counter() - begun
+            label = method if method in _METHODS else _UNKNOWN
+            self._observe(_route_of(scope), label, str(status or 500), seconds)
+            _tell(scope, method, status or 500, seconds)
+
+    def _admit(self, scope: Scope, receive: Receive) -> Receive:
+        bounds = self._bounds()
+        headers = scope["headers"]
+        if bounds is None:
+            if scope["path"] != scope.get("root_path", "") + _ALIVE:
+                raise _Refused(503, "the proxy is not running")
+            return receive
+        size = sum(len(name) + len(value) for name, value in headers)
+        if size > MOST_HEADER_BYTES or len(headers) > _MOST_HEADERS:
+            raise _Refused(
+                431,
+                f"{len(headers)} headers of {size} bytes; allowed: {_MOST_HEADERS}, and "
+                f"{MOST_HEADER_BYTES} bytes",
+            )
+        announced = next((v for k, v in headers if k == b"content-length"), b"0")
+        if announced.isdigit() and int(announced) > bounds.body_bytes:
+            raise _body_too_large(bounds)
+        return _bounded(receive, bounds)
+
+
+def _route_of(scope: Scope) -> str:
+    """The template that the path has matched; what was asked for is the caller's choice."""
+    route = scope.get("route")
+    if isinstance(route, Route):
+        return route.path_format
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path if path in _PAGES else _UNKNOWN
+
+
+def _canonical_path(scope: Scope) -> str:
+    """The path with its segments percent-encoded in one way: what is encoded as a slash must
+    not divide them. Segments of ``root_path`` are left decoded, as ASGI has it."""
+    root: str = scope.get("root_path", "")
+    raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    segments = raw.partition(b"?")[0].split(b"/")[1 + root.count("/") :]
+    return root + "".join(f"/{quote(unquote_to_bytes(segment), safe='')}" for segment in segments)
+
+
+def _bounded(receive: Receive, bounds: Bounds) -> Receive:
+    seen = 0
+    complete = False
+    deadline = asyncio.get_running_loop().time() + bounds.body_seconds
+
+    async def bounded() -> Message:
+        nonlocal seen, complete
+        if complete:
+            # What follows the body is the end of the connection, which may take its time.
+            return await receive()
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await receive()
+        except TimeoutError:
+            error = f"the body did not arrive within {bounds.body_seconds:g} s"
+            raise _Refused(408, error) from None
+        complete = not message.get("more_body", False)
+        seen += len(message.get("body", b""))
+        if seen > bounds.body_bytes:
+            raise _body_too_large(bounds)
+        return message
+
+    return bounded
+
+
+def _body_too_large(bounds: Bounds) -> _Refused:
+    return _Refused(413, f"the body is larger than {bounds.body_bytes} bytes")
+
+
+def _tell(scope: Scope, method: str, status: int, seconds: float) -> None:
+    route, caller = scope.get("route"), scope["state"].get("caller")
+    log(
+        Action.REQUEST_ANSWERED,
+        method=method,
+        # What is in the place of a name may be a secret.
+        route=getattr(route, "path_format", None),
+        status=status,
+        milliseconds=seconds * 1000,
+        actor=getattr(caller, "actor", None),
+        address=getattr(caller, "address", None),
+    )
+
+
+async def _refuse(send: Send, error: _Refused) -> None:
+    body = orjson.dumps({"ok": False, "error": error.detail, "detail": None})
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    headers.append((b"content-length", str(len(body)).encode()))
+    if error.status_code == 503:
+        headers.append((b"retry-after", b"1"))
+    start = {"type": "http.response.start", "status": error.status_code, "headers": headers}
+    await send(start)
+    await send({"type": "http.response.body", "body": body})

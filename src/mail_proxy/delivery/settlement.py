@@ -1,0 +1,221 @@
+"""What an attempt means for the message: the next state, the next attempt, the event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from mail_proxy.domain.message import EventType, MessageState
+from mail_proxy.domain.outcome import (
+    AccountTrouble,
+    Deferred,
+    Failed,
+    Outcome,
+    RecipientResult,
+    RecipientStatus,
+    Sent,
+    Uncertain,
+)
+from mail_proxy.domain.retry import RetryStrategy
+from mail_proxy.sql.messages.queue import ClaimedMessage, StateChange
+from mail_proxy.sql.tables.events import NewEvent
+
+_LONGEST_REASON = 1000
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """Turns outcomes into state changes. Pure: it neither sends nor stores."""
+
+    retry: RetryStrategy
+    on_uncertain: Literal["retry", "hold"] = "retry"
+
+    def settle(self, message: ClaimedMessage, outcome: Outcome, now: float) -> StateChange:
+        """The change for any outcome but AccountTrouble, which is the account's."""
+        change = self._settled(message, outcome, now)
+        change.attempted = True
+        return change
+
+    def _settled(self, message: ClaimedMessage, outcome: Outcome, now: float) -> StateChange:
+        match outcome:
+            case Sent():
+                return self._sent(message, outcome, now)
+            case Failed(reason, code, recipients):
+                return self._failed(message, reason, code, recipients, now)
+            case Uncertain(reason, recipients):
+                react = self._failed if self.on_uncertain == "hold" else self._deferred
+                return react(message, reason, None, recipients, now, uncertain=True)
+            case Deferred(reason, code, recipients):
+                return self._deferred(message, reason, code, recipients, now)
+            case AccountTrouble(_, reason, code):
+                return self._deferred(message, reason, code, (), now)
+
+    @property
+    def longest_wait_seconds(self) -> float:
+        """The whole retry schedule: nothing waits longer for an account in trouble."""
+        return self.retry.total_seconds
+
+    def wait_for_account(
+        self,
+        message: ClaimedMessage,
+        trouble: AccountTrouble,
+        retry_at: float,
+        since: float,
+        now: float,
+    ) -> StateChange:
+        """The account cannot be used since ``since``: the message keeps its attempts.
+
+        One that has waited so for longer than the whole retry schedule ends in error.
+        """
+        if now - max(message.due_at, since) > self.longest_wait_seconds:
+            return self._failed(message, trouble.reason, trouble.code, (), now)
+        data = {"retry_ts": retry_at, "deferred_reason": trouble.reason, "code": trouble.code}
+        # Due all the time: it is the account that makes it wait, and a saved account goes at once.
+        due_at = message.due_at
+        return self._waiting(message, trouble.reason, due_at, message.retries, data, now)
+
+    def give_up(self, message: ClaimedMessage, reason: str, now: float) -> StateChange:
+        """End a message in error without an attempt."""
+        return self._failed(message, reason, None, (), now)
+
+    def _sent(self, message: ClaimedMessage, outcome: Sent, now: float) -> StateChange:
+        results = _merged(message, outcome.recipients)
+        left = [r["address"] for r in results if r["status"] == RecipientStatus.DEFERRED]
+        delay = self.retry.delay_seconds(message.retries) if left else None
+        if left and delay is None:
+            results = [_given_up(r) for r in results]
+        refused = any(r["status"] != RecipientStatus.SENT for r in results)
+        data: dict[str, Any] = {"code": outcome.code, "response": outcome.response}
+        if refused or message.recipient_results:
+            data["recipients"] = results
+        event = _event(message, EventType.SENT, now, data)
+        again = left and delay is not None
+        return StateChange(
+            pk=message.pk,
+            claimed_by=message.claimed_by,
+            account_pk=message.account_pk,
+            tenant_id=message.tenant_id,
+            state=MessageState.DEFERRED if again else MessageState.SENT,
+            due_at=now + (delay or 0.0) if again else message.due_at,
+            retries=message.retries + bool(again),
+            state_at=now,
+            error=None,
+            recipients_left=left if again else None,
+            recipient_results=results if refused or message.recipient_results else None,
+            event=event,
+        )
+
+    def _deferred(
+        self,
+        message: ClaimedMessage,
+        reason: str,
+        code: int | None,
+        recipients: Sequence[RecipientResult],
+        now: float,
+        *,
+        uncertain: bool = False,
+    ) -> StateChange:
+        delay = self.retry.delay_seconds(message.retries)
+        if delay is None:
+            text = f"Max retries ({self.retry.max_retries}) exceeded: {reason}"
+            return self._failed(message, text, code, recipients, now, uncertain=uncertain)
+        retry_at = now + delay
+        data: dict[str, Any] = {"retry_ts": retry_at, "deferred_reason": reason, "code": code}
+        if uncertain:
+            data["uncertain"] = True
+        if recipients:
+            data["recipients"] = [_record(r) for r in recipients]
+        waiting = self._waiting(message, reason, retry_at, message.retries + 1, data, now)
+        if all(r.status is RecipientStatus.DEFERRED for r in recipients):
+            return waiting
+        # Who was refused for good is not asked again.
+        left = [r.address for r in recipients if r.status is RecipientStatus.DEFERRED]
+        results = _merged(message, recipients)
+        return replace(waiting, recipients_left=left, recipient_results=results)
+
+    def _waiting(
+        self,
+        message: ClaimedMessage,
+        reason: str,
+        due_at: float,
+        retries: int,
+        data: dict[str, Any],
+        now: float,
+    ) -> StateChange:
+        return StateChange(
+            pk=message.pk,
+            claimed_by=message.claimed_by,
+            account_pk=message.account_pk,
+            tenant_id=message.tenant_id,
+            state=MessageState.DEFERRED,
+            # What expires before its next attempt is told when it expires.
+            due_at=min(due_at, message.expires_at or due_at),
+            retries=retries,
+            state_at=now,
+            error=reason[:_LONGEST_REASON],
+            recipients_left=message.recipients_left,
+            recipient_results=message.recipient_results,
+            event=_event(message, EventType.DEFERRED, now, data),
+        )
+
+    def _failed(
+        self,
+        message: ClaimedMessage,
+        reason: str,
+        code: int | None,
+        recipients: Sequence[RecipientResult],
+        now: float,
+        *,
+        uncertain: bool = False,
+    ) -> StateChange:
+        results = [_given_up(r) for r in _merged(message, recipients)]
+        # Somebody got it in an earlier attempt: then the message as a whole was sent.
+        partly = any(r["status"] == RecipientStatus.SENT for r in results)
+        data: dict[str, Any] = {"code": code}
+        if uncertain:
+            data["uncertain"] = True
+        if results:
+            data["recipients"] = results
+        if not partly:
+            data["error"] = reason
+        return StateChange(
+            pk=message.pk,
+            claimed_by=message.claimed_by,
+            account_pk=message.account_pk,
+            tenant_id=message.tenant_id,
+            state=MessageState.SENT if partly else MessageState.ERROR,
+            due_at=message.due_at,
+            retries=message.retries,
+            state_at=now,
+            error=reason[:_LONGEST_REASON],
+            recipients_left=None,
+            recipient_results=results or None,
+            event=_event(message, EventType.SENT if partly else EventType.ERROR, now, data),
+        )
+
+
+def _merged(message: ClaimedMessage, recipients: Sequence[RecipientResult]) -> list[dict[str, Any]]:
+    """Each recipient's latest answer, those of earlier attempts first."""
+    results = {r["address"]: r for r in message.recipient_results or []}
+    results.update({r.address: _record(r) for r in recipients})
+    return list(results.values())
+
+
+def _record(result: RecipientResult) -> dict[str, Any]:
+    return {
+        "address": result.address,
+        "status": str(result.status),
+        "code": result.code,
+        "response": result.response,
+    }
+
+
+def _given_up(result: dict[str, Any]) -> dict[str, Any]:
+    if result["status"] == RecipientStatus.DEFERRED:
+        return {**result, "status": str(RecipientStatus.FAILED)}
+    return result
+
+
+def _event(message: ClaimedMessage, kind: EventType, now: float, data: dict[str, Any]) -> NewEvent:
+    return NewEvent(message.pk, message.tenant_id, kind, now, data)

@@ -1,0 +1,1 @@
+"""Duties of a running instance besides delivering: retention, suspension, clock repair."""

@@ -1,0 +1,125 @@
+"""What is kept for a time only is removed when that time is over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+from mail_proxy.config import QueueConfig
+from mail_proxy.kit.clock import Clock
+from mail_proxy.kit.worker import Worker
+from mail_proxy.sql import Connection, SqlDb
+from mail_proxy.sql.chunks import ChunkedWork
+from mail_proxy.sql.messages.give_up import GivenUpMessages
+from mail_proxy.sql.messages.purge import Position, Removal
+from mail_proxy.sql.tables import Tables
+from mail_proxy.telemetry.log import Action, log
+
+_MINUTE = 60.0
+_HOUR = 3600.0
+_DAY = 86_400.0
+#: What is reported may be committed this much later than its own time says, and by hosts whose
+#: clocks differ: so far back the walk begins again each time.
+_SETTLING_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Duty:
+    """Something to do regularly. ``work`` returns how many rows it dealt with."""
+
+    name: str
+    interval_seconds: float
+    work: Callable[[], Awaitable[int]]
+
+
+class Retention:
+    """A loop for each duty. Any number of processes may run it on one database."""
+
+    def __init__(
+        self,
+        db: SqlDb,
+        tables: Tables,
+        config: Callable[[], QueueConfig],
+        clock: Clock,
+    ) -> None:
+        self._tables = tables
+        self._config = config
+        self._clock = clock
+        self._db = db
+        self._removal = Removal(db)
+        self._passed: dict[str, Position] = {}
+        self._passed_since = clock.monotonic()
+        self.duties = (
+            Duty("messages", _MINUTE, self.remove_messages),
+            Duty("audit", _HOUR, self.remove_audit_rows),
+            Duty("orphans", _MINUTE, self.end_orphans),
+            Duty("rates", _HOUR, self.remove_rate_counters),
+        )
+        self._workers = [
+            Worker(f"retention.{duty.name}", partial(self._round, duty)) for duty in self.duties
+        ]
+
+    def start(self) -> None:
+        """Start the loops; needs a running event loop."""
+        for worker in self._workers:
+            worker.start()
+
+    async def stop(self) -> None:
+        """Stop after the slice in hand."""
+        for worker in self._workers:
+            await worker.stop()
+
+    async def remove_messages(self) -> int:
+        """Finished messages, so long after their last report as their tenant wants.
+
+        Where the walk has been, it does not go again: what it left there was not finished or
+        not wholly reported, and comes again with a later report. Once a day it starts anew all
+        the same, because clocks may be set back.
+        """
+        if self._clock.monotonic() - self._passed_since > _DAY:
+            self._passed.clear()
+            self._passed_since = self._clock.monotonic()
+        now, removed = self._clock.now(), 0
+        kept_seconds = self._config().report_retention_seconds
+        for tenant_id, before in await self._removal.tenants(now, kept_seconds):
+            after = self._passed.get(tenant_id)
+            gone, reached = await self._removal.messages(tenant_id, before, after)
+            self._passed[tenant_id] = min(reached, Position(now - _SETTLING_SECONDS))
+            removed += gone
+        return removed
+
+    async def remove_audit_rows(self) -> int:
+        """Rows of the audit log that are older than ``audit_retention_days``."""
+        before = self._clock.now() - self._config().audit_retention_days * _DAY
+
+        def remove(connection: Connection, most: int) -> int:
+            return self._tables.command_log.remove_oldest(connection, before, most)
+
+        return await ChunkedWork(self._db).all(remove)
+
+    async def end_orphans(self) -> int:
+        """Messages that came to wait for an account while it was being removed."""
+        ended, now = self._tables.given_up, self._clock.now()
+        orphaned = await self._db.read(ended.orphaned)
+        slices = ChunkedWork(self._db)
+        return sum(
+            [await slices.all(partial(_end, ended, account_pk, now)) for account_pk in orphaned]
+        )
+
+    async def remove_rate_counters(self) -> int:
+        """Counters that burden no rate limit any more."""
+        return await self._db.write(self._tables.rate_use.prune, self._clock.now())
+
+    async def _round(self, duty: Duty) -> None:
+        await asyncio.sleep(duty.interval_seconds)
+        rows = await duty.work()
+        if rows:
+            log(Action.RETENTION_DONE, duty=duty.name, rows=rows)
+
+
+def _end(
+    ended: GivenUpMessages, account_pk: str, now: float, connection: Connection, most: int
+) -> int:
+    return ended.of_account(connection, account_pk, "account deleted", now, most)

@@ -1,0 +1,63 @@
+"""Why messages that are due wait all the same, and until when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mail_proxy.domain.limits import RateLimit, limits
+from mail_proxy.operations.operation import Context
+from mail_proxy.sql.table import Row
+
+RATE_LIMIT = "rate_limit"
+
+
+@dataclass(frozen=True)
+class WaitReason:
+    """``until`` is in Unix seconds; ``reason`` is ``rate_limit`` or an account's trouble."""
+
+    until: float
+    reason: str
+
+
+def wait_reasons(context: Context, account_pks: Iterable[str]) -> dict[str, WaitReason]:
+    """The accounts among these (by pk) that send nothing just now.
+
+    It is worked out when it is asked for: a backlog behind a limit is never written to.
+    """
+    pks = sorted(set(account_pks))
+    found = _at_limit(context, pks)
+    for pk, row in context.tables.health.of_tenant(context.connection, context.tenant_id).items():
+        if pk in pks and row["retry_at"] > context.now:
+            found[pk] = WaitReason(row["retry_at"], row["last_error"])
+    return found
+
+
+def _at_limit(context: Context, pks: list[str]) -> dict[str, WaitReason]:
+    accounts = context.tables.accounts
+    if not pks:
+        return {}
+    among = accounts.columns["pk"].in_(pks)
+    rows = accounts.select(context.connection, among, tenant_id=context.tenant_id)
+    limited = {row["pk"]: _account_limits(row) for row in rows}
+    tenant = context.tables.tenants.get(context.connection, id=context.tenant_id)
+    rates = tenant["rate_limits"] or {}
+    of_tenant = limits(hour=rates.get("hourly"), day=rates.get("daily"))
+    of_accounts, of_tenants = context.tables.rate_use.of(
+        context.connection,
+        {pk: of_account for pk, of_account in limited.items() if of_account},
+        {tenant["id"]: of_tenant} if of_tenant else {},
+        context.now,
+        lock=False,
+    )
+    found = {}
+    for pk in pks:
+        uses = [of_accounts.get(pk), of_tenants.get(tenant["id"])]
+        moments = [u.admits_at(context.now) for u in uses if u and not u.allowance(context.now)]
+        if moments:
+            found[pk] = WaitReason(max(moments), RATE_LIMIT)
+    return found
+
+
+def _account_limits(row: Row) -> tuple[RateLimit, ...]:
+    return limits(row["limit_per_minute"], row["limit_per_hour"], row["limit_per_day"])

@@ -1,0 +1,1 @@
+"""Statements over the table ``message``: one module for each thing that happens to it."""
