@@ -44,9 +44,6 @@ _ALIASES = {
     "user": ("CLIENT_SYNC_USER",),
     "password": ("CLIENT_SYNC_PASSWORD",),
     "token": ("CLIENT_SYNC_TOKEN",),
-    "disk_dir": ("CACHE_DISK_DIR",),
-    "memory_max_mb": ("CACHE_MEMORY_MAX_MB",),
-    "disk_max_mb": ("CACHE_DISK_MAX_MB",),
 }
 _LOGIN_IN_URL = re.compile(r"//.*@", re.DOTALL)
 _NOT_SETTINGS = {"HOME", "CONFIG_FILE", "INSTANCE", "TENANT"}
@@ -95,9 +92,6 @@ class TimingConfig(_Group):
     )
     lease_seconds: Annotated[float, Field(ge=5, le=LONGEST_LEASE_SECONDS)] = Field(
         30.0, description="A dispatcher that is silent this long loses its messages, seconds."
-    )
-    pec_acceptance_timeout: PositiveSeconds = Field(
-        1800.0, description="No acceptance receipt after this time is reported, seconds."
     )
 
 
@@ -172,14 +166,6 @@ class RetryConfig(_Group):
         return tuple(value.split(",")) if isinstance(value, str) else value
 
 
-class CacheConfig(_Group):
-    """Cache of fetched attachments."""
-
-    disk_dir: Path | None = Field(None, description="Folder of the disk cache.")
-    memory_max_mb: Annotated[float, Field(ge=0)] = Field(50.0, description="Memory cache, MB.")
-    disk_max_mb: Annotated[float, Field(ge=0)] = Field(500.0, description="Disk cache, MB.")
-
-
 class ClientSyncConfig(_Group):
     """Where reports go for tenants that have no URL of their own."""
 
@@ -214,14 +200,10 @@ class ProxyConfig(_Group):
         description="A log line for each message that is queued, sent, deferred, given up, "
         "reported.",
     )
-    attachment_base_url: WebUrl | None = Field(
-        None, description="Attachment endpoint for tenants without a URL."
-    )
     timing: TimingConfig = Field(default_factory=TimingConfig)
     queue: QueueConfig = Field(default_factory=QueueConfig)
     concurrency: ConcurrencyConfig = Field(default_factory=ConcurrencyConfig)
     retry: RetryConfig = Field(default_factory=RetryConfig)
-    cache: CacheConfig = Field(default_factory=CacheConfig)
     client_sync: ClientSyncConfig = Field(default_factory=ClientSyncConfig)
 
     @field_validator("log_level", "log_format", mode="before")

@@ -10,24 +10,29 @@ from typing import Any, Self
 
 from mail_proxy.config import ProxyConfig, QueueConfig
 from mail_proxy.delivery.engine import DeliveryEngine, connection_pool
+from mail_proxy.domain.facts import (
+    DirectoryChanged,
+    EventsAdded,
+    MessagesAdded,
+    MessagesDue,
+    RunNow,
+)
 from mail_proxy.domain.tenant import DEFAULT_TENANT
-from mail_proxy.errors import DatabaseUnavailable, EncryptionKeyChanged
+from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.maintenance.clock import ClockWatch
 from mail_proxy.maintenance.retention import Retention
 from mail_proxy.maintenance.suspension import SuspensionSweep
-from mail_proxy.operations.account_test import AccountTest
 from mail_proxy.operations.audit_refusals import AuditedRefusals
 from mail_proxy.operations.cached_counts import PendingCounts
 from mail_proxy.operations.callers import Authenticator
-from mail_proxy.operations.command_log import CommandLog
+from mail_proxy.operations.door import Door
 from mail_proxy.operations.handle_command import Commands
-from mail_proxy.operations.intake import Intake
 from mail_proxy.operations.keys import find_key
 from mail_proxy.operations.monitoring import Monitoring
-from mail_proxy.operations.operation import Door, Signals
-from mail_proxy.operations.upkeep import Upkeep
+from mail_proxy.operations.parts import Parts
+from mail_proxy.operations.registry import OPERATIONS
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
 from mail_proxy.smtp.sender import SmtpSender
@@ -38,7 +43,6 @@ from mail_proxy.sql.pg_notify import HostSignals
 from mail_proxy.sql.tables import Tables
 from mail_proxy.telemetry.log import Action, log
 from mail_proxy.telemetry.metrics import MailMetrics
-from mail_proxy.wire.service import Status, program_version
 from mail_proxy.workers.pipe import WorkerConfig
 from mail_proxy.workers.supervisor import WorkerProcesses
 
@@ -64,33 +68,14 @@ class MailProxy:
         self._db = db
         self._tables = tables
         self._clock = clock
-        self._started = time.monotonic()
         self._stopped = False
         self.metrics = MailMetrics()
         self._directory = Directory(db, tables, config.concurrency, config.queue)
         token = config.api_token.get_secret_value() if config.api_token else None
         self.authenticator = Authenticator(token, self._directory, clock)
-        self._signals = Signals()
         self.refusals = AuditedRefusals(db, tables, clock)
-        self.door = Door(db, tables, self._directory, config, self._signals, clock, self.refusals)
-        self.pending = PendingCounts(self.door)
-        self._monitoring = Monitoring(
-            db, tables, self._directory, self.pending, self.metrics, clock
-        )
-        self.intake = Intake(
-            db,
-            tables,
-            self._directory,
-            self._signals,
-            clock,
-            self.refusals,
-            logs_messages=config.log_delivery_activity,
-        )
-        self.command_log = CommandLog(self.door, db, tables)
-        self.upkeep = Upkeep(self.door, db, tables, self._signals, clock)
-        self._commands = Commands(self.door, self.intake, self.upkeep, lambda: self.queue)
+        self._bus = Bus()
         self._pool = connection_pool(config, clock)
-        self.account_test = AccountTest(self.door, self._directory, SmtpSender(self._pool))
         name = uuid7()
         self._reporter = ClientReporter(
             db,
@@ -103,6 +88,21 @@ class MailProxy:
             report_delivery_callable,
         )
         self._delivery = self._delivering(key)
+        parts = Parts(
+            db=db,
+            tables=tables,
+            directory=self._directory,
+            config=config,
+            clock=clock,
+            bus=self._bus,
+            sender=SmtpSender(self._pool),
+            dispatcher=self._delivery,
+            pending=PendingCounts(db, tables),
+            started_at=clock.monotonic(),
+        )
+        self.door = Door(OPERATIONS, parts, self.refusals)
+        self.monitoring = Monitoring(parts, self.metrics)
+        self._commands = Commands(self.door)
         self._notices = HostSignals(db, name, self._heard)
         self._sweep = SuspensionSweep(db, tables.suspended, self._messages_due)
         self._retention = Retention(db, tables, lambda: self.queue, clock)
@@ -174,7 +174,7 @@ class MailProxy:
         log(Action.PROXY_STOPPING)
         ends_at = time.monotonic() + self.config.timing.shutdown_timeout
         await self._notices.stop()
-        await self.intake.drained()
+        await self.door.drained()
         if self._delivers:
             await self._clock_guard.stop()
             await self._retention.stop()
@@ -195,45 +195,17 @@ class MailProxy:
         """See what this or another process has changed, at once."""
         await self._directory.current()
 
-    def status(self, pending: int) -> Status:
-        """State of the instance; ``pending`` is the count to show."""
-        return Status(
-            active=self.config.scheduler_active,
-            scheduler_active=self._delivers and self._delivery.alive,
-            pending_messages=pending,
-            uptime_seconds=round(time.monotonic() - self._started, 3),
-            version=program_version(),
-            database=self._db.adapter.name,
-        )
-
-    async def not_ready_reason(self) -> str | None:
-        """Why the instance cannot do its work just now; None when it can."""
-        try:
-            async with asyncio.timeout(5):
-                await self._db.read(self._tables.instance.prove_key)
-        except (DatabaseUnavailable, TimeoutError):
-            return "the database does not answer"
-        except EncryptionKeyChanged as error:
-            return error.message
-        if not self._delivers:
-            return "the dispatcher is switched off (scheduler_active)"
-        return None if self._delivery.alive else "the dispatcher does not run"
-
-    async def metrics_text(self) -> bytes:
-        """The Prometheus exposition text."""
-        return await self._monitoring.text()
-
     @property
     def _delivers(self) -> bool:
         return self.config.scheduler_active
 
     async def _start(self) -> None:
         await self._directory.current()
-        self._signals.messages_added = self._messages_added
-        self._signals.events_added = self._reporter.new_events
-        self._signals.messages_due = self._messages_were_made_due
-        self._signals.directory_changed = self._directory_was_changed
-        self._signals.run_now = self._run_now
+        self._bus.subscribe(MessagesAdded, self._messages_added)
+        self._bus.subscribe(EventsAdded, lambda _: self._reporter.new_events())
+        self._bus.subscribe(MessagesDue, lambda _: self._messages_were_made_due())
+        self._bus.subscribe(DirectoryChanged, lambda _: self._directory_was_changed())
+        self._bus.subscribe(RunNow, self._run_now)
         if self._delivers:
             await self._delivery.start()
             await self._clock_guard.start()  # after the lease: what a dead process held is back
@@ -275,16 +247,16 @@ class MailProxy:
         self._directory_changed()
         self._notices.tell(_DIRECTORY_CHANGED)
 
-    def _messages_added(self, tenants: set[str], account_pks: set[str]) -> None:
+    def _messages_added(self, fact: MessagesAdded) -> None:
         if not self.config.test_mode:
-            self._delivery.messages_added(account_pks)
+            self._delivery.messages_added(fact.account_pks)
         self._notices.tell(_MESSAGES_DUE)
-        for tenant_id in tenants:
+        for tenant_id in fact.tenant_ids:
             self._reporter.messages_added(tenant_id)
 
-    def _run_now(self, tenant_id: str | None) -> None:
-        self._run_now_here(tenant_id)
-        self._notices.tell(_RUN_NOW + (tenant_id or ""))
+    def _run_now(self, fact: RunNow) -> None:
+        self._run_now_here(fact.tenant_id)
+        self._notices.tell(_RUN_NOW + (fact.tenant_id or ""))
 
     def _run_now_here(self, tenant_id: str | None) -> None:
         self._delivery.wake()

@@ -243,7 +243,6 @@ async def test_ids_of_another_tenant_are_not_found_for_a_key_and_unauthorized_fo
         {"active": True},
         {"rate_limits": {"hourly": 0}},
         {"retention_seconds": 1},
-        {"large_file_config": {}},
     ],
 )
 async def test_a_tenant_key_cannot_change_what_the_administrator_decides(
