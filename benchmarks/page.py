@@ -13,8 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.harness.sinks import REPOSITORY
+
 from benchmarks.report import number
-from benchmarks.sinks import REPOSITORY
 
 _PAGES = [
     REPOSITORY / "docs" / "explanation" / f"{name}.md" for name in ("performance", "capacity")
