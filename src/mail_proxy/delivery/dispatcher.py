@@ -1,4 +1,4 @@
-"""Claims due messages in a loop and hands them to the lanes, as long as its lease holds."""
+"""Claim due messages in a loop and hand them to the lanes, while the lease holds."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Dispatcher:
         self._bell.ring()
 
     def outcomes_recorded(self, fact: OutcomesRecorded) -> None:
-        """Work out the idle time again: a deferred message may be the next one that is due."""
+        """Work out the idle time again: a deferred message may be due next."""
         if any(change.state == MessageState.DEFERRED for change in fact.changes):
             self._bell.ring()
 
@@ -129,7 +129,7 @@ class Dispatcher:
             self.wake()
 
     async def _watch_lease(self) -> None:
-        """Break off when the lease ends, while ``_keep_lease`` may be waiting for the database."""
+        """Break off when the lease ends, even if ``_keep_lease`` waits for the database."""
         await asyncio.sleep(self._lease.next_step_seconds)
         if not self._lease.valid:
             self._lanes.break_off()

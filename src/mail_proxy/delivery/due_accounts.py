@@ -1,4 +1,4 @@
-"""Which accounts a claim looks at: those that may have a due message, not all that wait."""
+"""Choose the accounts that a claim looks at: those that may have a due message."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class DueAccounts:
         self._all = True
 
     def idle(self, seconds: float) -> None:
-        """Note that nothing is left to send; scan all accounts after ``seconds``, if cheap."""
+        """Note that nothing is left to send; scan all accounts in ``seconds``, if cheap."""
         self._due_at = self._monotonic() + seconds
 
     def begin(self) -> Scan:

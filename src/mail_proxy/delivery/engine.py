@@ -52,7 +52,7 @@ class DeliveryEngine:
         *,
         steps: FeatureSteps | None = None,
     ) -> None:
-        """``events_added`` is called after each commit of outcomes; ``steps`` are features'."""
+        """``events_added`` is called after each commit; ``steps`` are those of features."""
         self._clock = clock
         smtp_times = SmtpTimes(metrics)
         self._pool = connection_pool(config, clock, smtp_times.add)

@@ -17,6 +17,6 @@ class OutcomesRecorded:
 
 @dataclass(frozen=True, slots=True)
 class AccountUsable:
-    """A paused account may send again: its server answered, or its settings were saved."""
+    """A paused account may send again: its server answered, or it was saved."""
 
     account_pk: str

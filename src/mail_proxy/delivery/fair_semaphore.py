@@ -11,7 +11,7 @@ _Turns = deque[asyncio.Future[None]]
 
 
 class FairSemaphore:
-    """Bounds a process's concurrent SMTP transactions, fairly between tenants and accounts.
+    """Bounds a process's concurrent SMTP transactions, fairly between accounts.
 
     A plain semaphore serves waiters in order of arrival, so a tenant with a thousand waiting
     messages would delay another tenant's by a thousand transactions. Here a free slot goes to

@@ -1,4 +1,4 @@
-"""Pause an account whose server cannot be used, and heal it when the server answers again."""
+"""Pause an account whose server cannot be used; heal it when the server answers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class AccountHealth:
         trouble: AccountTrouble,
         now: float,
     ) -> None:
-        """Pause the account; ``message`` and all of the lane's waiting messages wait with it.
+        """Pause the account; ``message`` and the lane's waiting messages wait with it.
 
         An account that was saved after its session was opened is not paused: the new settings
         get a chance, and the messages go back to the queue.
@@ -92,7 +92,7 @@ class AccountHealth:
         now: float,
         probe: bool,
     ) -> Row | None:
-        """Return the account's health; None if the account was saved since the session's login."""
+        """Return the account's health; None if the account was saved since the login."""
         saved = self._tables.accounts.find(connection, tenant_id=account.tenant_id, pk=account.pk)
         if saved is None or saved["version"] != account.login.version:
             return None

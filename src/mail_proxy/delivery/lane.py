@@ -1,4 +1,4 @@
-"""One account's claimed messages in order of sending, and the tasks that send them."""
+"""One account's claimed messages in order, and the tasks that send them."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ class Lane:
 
     @property
     def size(self) -> int:
-        """Bytes (``ClaimedMessage.size``) of the messages that are claimed and not finished."""
+        """Bytes (``ClaimedMessage.size``) of messages that are claimed and not finished."""
         return self._size_in_hand + sum(entry[-1].size for entry in self._waiting)
 
     @property
     def runs_low(self) -> bool:
-        """Whether it is time to claim more: half of the capacity is free, and more may be due."""
+        """Whether to claim more: half of the capacity is free, and more may be due."""
         return self._may_have_more and len(self._waiting) <= self.capacity // 2
 
     def note_more(self) -> None:
@@ -81,7 +81,7 @@ class Lane:
         self._may_have_more = True
 
     def supplied(self, *, may_have_more: bool) -> None:
-        """Note the end of a round of claims; ``may_have_more`` says what it left in the queue."""
+        """Note the end of a round of claims, and whether it left messages in the queue."""
         self._may_have_more = may_have_more
         self._asked = False
 
@@ -104,7 +104,7 @@ class Lane:
             worker.add_done_callback(self._workers.discard)
 
     def take(self) -> ClaimedMessage | None:
-        """Take the next message to send; None if there is none or a worker is one too many.
+        """Take the next message to send; None if none waits or a worker is too many.
 
         Its bytes count as claimed until ``done`` is called with it.
         """

@@ -25,7 +25,7 @@ _MOST_CLAIMED_BYTES = 100_000_000
 
 
 class Lanes:
-    """Distributes claims to lanes, and ends lanes whose account or tenant may not send.
+    """Distributes claims to lanes, and ends lanes whose account may not send.
 
     It also knows which accounts are at a rate limit, and until when.
     """
@@ -39,7 +39,7 @@ class Lanes:
         clock: Clock,
         bell: Wakeup,
     ) -> None:
-        """``carry`` delivers and records one message. ``bell`` is rung when a lane runs low."""
+        """``carry`` delivers one message; ``bell`` is rung when a lane runs low."""
         self._carry = carry
         self._settlement = settlement
         self._recorder = recorder
@@ -131,7 +131,7 @@ class Lanes:
             lane.cancel()
 
     def break_off(self) -> None:
-        """Stop everything at once: another dispatcher may take over, and no mail may go twice."""
+        """Stop everything: another dispatcher may take over, and no mail may go twice."""
         for lane in self._lanes.values():
             lane.drop_waiting()
             lane.cancel()

@@ -56,7 +56,7 @@ class Lease:
         return min(self._seconds / 3, left) if left > 0 else self._seconds / 30
 
     async def keep(self, *, reacquire: bool = False) -> int:
-        """Take or renew the lease, and return the messages of dead dispatchers to the queue.
+        """Take or renew the lease; return messages of dead dispatchers to the queue.
 
         Returns how many. If another dispatcher has taken the lease away, or it ran out
         meanwhile, it is not ``valid`` afterwards.
@@ -127,5 +127,5 @@ class Lease:
 
 
 def _patience(announced: float, own: float) -> float:
-    """Return how long a sign of life holds: as announced, unless the clocks differ too much."""
+    """Return how long a sign of life holds: as announced, unless clocks differ much."""
     return announced if own < announced <= LONGEST_LEASE_SECONDS else own

@@ -11,7 +11,7 @@ from mail_proxy.sql.tables.rate_use import RateUseTable, account_subject, tenant
 
 
 class RateLimiter:
-    """Counts attempts when their outcomes are recorded; the claim works out what is left.
+    """Counts attempts when outcomes are recorded; the claim works out what is left.
 
     From its claim to its outcome, a message counts against its limits as one in flight, and
     from then on in a counter for the time of its outcome. So a window that begins at any
@@ -23,7 +23,7 @@ class RateLimiter:
         self._directory = directory
 
     def count(self, connection: Connection, attempts: Iterable[tuple[str, str, float]]) -> None:
-        """Count attempts as (account pk, tenant id, Unix seconds), in the caller's transaction."""
+        """Count attempts (account pk, tenant id, Unix seconds) in this transaction."""
         limits: dict[str, Sequence[RateLimit]] = {}
         uses: list[tuple[str, float]] = []
         snapshot = self._directory.snapshot

@@ -1,4 +1,4 @@
-"""The permission to send a claimed message, as this process knows it at the moment."""
+"""Permission to send a claimed message, as this process knows it now."""
 
 from __future__ import annotations
 

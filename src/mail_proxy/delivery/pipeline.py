@@ -52,7 +52,7 @@ FeatureSteps = Mapping[Slot, Sequence[Step]]
 
 
 def preparing_steps(clock: Clock, features: FeatureSteps) -> tuple[Step, ...]:
-    """Return the steps that make a mail ready to be sent, in order, before any SMTP slot."""
+    """Return the steps, in order, that prepare a mail before it takes an SMTP slot."""
 
     def slot(name: Slot) -> Sequence[Step]:
         return features.get(name, ())
@@ -86,7 +86,7 @@ def compose(clock: Clock, outgoing: Outgoing) -> Outcome | None:
 def prepare(
     steps: Sequence[Step], outgoing: Outgoing
 ) -> Outcome | Awaitable[Outcome | None] | None:
-    """Run ``steps`` up to the first outcome; an awaitable of the rest if a step has to wait.
+    """Run ``steps`` up to the first outcome; an awaitable if a step has to wait.
 
     Not a coroutine function, so that mails whose steps are all plain functions can be prepared
     where nothing may wait, as between two mails of one SMTP session.

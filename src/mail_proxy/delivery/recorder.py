@@ -1,4 +1,4 @@
-"""Group commit of outcomes: many state changes a transaction, and none is ever dropped."""
+"""Group commit of outcomes: many state changes a transaction, none dropped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RETRY_SECONDS = 1.0
 
 
 class OutcomeRecorder:
-    """Writes state changes in groups and publishes ``OutcomesRecorded`` after each commit."""
+    """Writes state changes in groups; publishes ``OutcomesRecorded`` after a commit."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class OutcomeRecorder:
         return [change.pk in pks for change in changes]
 
     async def _write(self, changes: Sequence[StateChange]) -> set[str]:
-        """Write all changes that can be written; one that cannot does not spoil the others."""
+        """Write all changes that can be written; a bad one does not spoil the others."""
         result = await as_value(self.write_until_done(self._record, changes))
         if isinstance(result, set):
             return result

@@ -1,4 +1,4 @@
-"""Turn the outcome of an attempt into the message's next state, due time and event."""
+"""Turn the outcome of an attempt into the next state, due time and event."""
 
 from __future__ import annotations
 
