@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from mail_proxy.api import errors, openapi
 from mail_proxy.api.deps import Route
+from mail_proxy.api.fast_path import FastPath
 from mail_proxy.api.request_bounds import Bounds, RequestBounds
 from mail_proxy.api.routes import (
     accounts,
@@ -26,8 +27,7 @@ from mail_proxy.proxy import MailProxy
 from mail_proxy.wire.service import program_version
 
 _MEGABYTE = 1_000_000
-#: The first one has the busiest route, which is found first.
-_MODULES = (messages, service, suspension, accounts, tenants, sync_log, instance, command_log)
+_MODULES = (service, messages, suspension, accounts, tenants, sync_log, instance, command_log)
 
 
 def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
@@ -53,11 +53,17 @@ def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
     )
     for module in _MODULES:
         app.include_router(module.router)
-    routes = [r for m in _MODULES for r in m.router.routes if isinstance(r, Route)]
-    errors.install(app, routes)
+    errors.install(app, routes())
+    busiest = next(route for route in routes() if route.endpoint is messages.add)
+    app.add_middleware(FastPath, route=busiest)
     app.add_middleware(RequestBounds, bounds=lambda: _bounds(app), observe=partial(_observe, app))
-    openapi.install(app, routes, messages.EXTRA_MODELS)
+    openapi.install(app, routes(), messages.EXTRA_MODELS)
     return app
+
+
+def routes() -> list[Route]:
+    """Return the routes of all modules, in the order in which they are matched."""
+    return [r for m in _MODULES for r in m.router.routes if isinstance(r, Route)]
 
 
 def _bounds(app: FastAPI) -> Bounds | None:

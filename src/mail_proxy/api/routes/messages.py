@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from mail_proxy.api.deps import Call, PathId, Route, TenantQuery
-from mail_proxy.api.fast_path import FastRoute
 from mail_proxy.domain.message import MessageState
 from mail_proxy.operations import intake
 from mail_proxy.operations import messages as operations
@@ -43,21 +42,13 @@ _ADD_BODY = {
 EXTRA_MODELS = (AddMessages,)
 
 
+@router.post("/commands/add-messages", openapi_extra=_ADD_BODY)
 async def add(call: Call, request: Request) -> AddMessagesOut:
     """Queue a batch. Each message is checked alone; queued messages are on disk at the answer."""
     # Straight from bytes: a model of the whole body would refuse good messages together with
     # bad ones, and take twice the time.
     batch = parse_batch(await request.body(), call.most_messages)
     return await call(intake.add, batch)
-
-
-router.add_api_route(
-    "/commands/add-messages",
-    add,
-    methods=["POST"],
-    openapi_extra=_ADD_BODY,
-    route_class_override=FastRoute,
-)
 
 
 @router.post("/commands/delete-messages")
