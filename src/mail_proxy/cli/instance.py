@@ -11,15 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mail_proxy.cli.commands import RESERVED_NAMES
 from mail_proxy.cli.process import PidFile, Running
 from mail_proxy.config import LoadedConfig, load_config, settings
 from mail_proxy.encryption import key_from_outside, make_key_file, new_token
 from mail_proxy.errors import Conflict, Malformed, NotFound
 
-#: First words of the command line, so that ``mail-proxy NAME ...`` can never mean two things.
-COMMAND_NAMES = frozenset(
-    ["current", "delete", "demo", "list", "restart", "start", "status", "stop", "use"]
-)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _HEADING = """\
 # Settings of the instance {name}. Lines that start with # show the defaults ("...": none).
@@ -155,12 +152,12 @@ class Instance:
 
 
 def is_name(name: str) -> bool:
-    return _NAME.fullmatch(name) is not None and name not in COMMAND_NAMES
+    return _NAME.fullmatch(name) is not None and name not in RESERVED_NAMES
 
 
 def check_name(name: str) -> None:
     """Raises Malformed that says what is allowed."""
-    if name in COMMAND_NAMES:
+    if name in RESERVED_NAMES:
         raise Malformed(f"{name!r} is a command, so it cannot name an instance")
     if not is_name(name):
         raise Malformed(
