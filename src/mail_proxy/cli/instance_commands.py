@@ -24,7 +24,7 @@ register(commands, INSTANCE_COMMANDS)
 
 
 def chosen(words: Sequence[str], environ: Mapping[str, str]) -> Instance | None:
-    """Return the instance that the first word names, or None if that word is a command.
+    """Return the instance that the first word names, or None for a command.
 
     Raises NotFound if the second word is a command about an instance and no instance has that name.
     """

@@ -1,4 +1,4 @@
-"""Entry point of the command line ``mail-proxy``; ``cli.commands`` lists the commands."""
+"""Entry point of the command line ``mail-proxy``. Commands: ``cli.commands``."""
 
 from __future__ import annotations
 

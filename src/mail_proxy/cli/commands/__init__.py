@@ -1,4 +1,4 @@
-"""The commands, one module per noun, and the one table in which each is registered."""
+"""The commands, one module per noun, and the table that registers them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RESERVED_NAMES = frozenset(COMMANDS) | {"current", "use"}
 
 
 def register(app: typer.Typer, table: Mapping[str, str]) -> None:
-    """Import the modules of ``table`` and add its commands and groups to ``app``, in order."""
+    """Add the commands and groups of ``table`` to ``app``, in order."""
     for word, target in table.items():
         module, _, name = target.partition(":")
         found = getattr(import_module(f"{__name__}.{module}"), name)
