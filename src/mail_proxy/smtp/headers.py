@@ -1,4 +1,4 @@
-"""Header lines of RFC 5322, with RFC 2047 encoded words where the text needs them.
+"""Header lines of RFC 5322, with RFC 2047 encoded words if the text needs them.
 
 Lines are folded at spaces before the 78th character if possible, and never exceed 998 octets. Every
 function raises ``ValueError`` with the header's name for text that would break the line (CR, LF,

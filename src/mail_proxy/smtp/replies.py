@@ -82,7 +82,7 @@ _ACCOUNT_STAGES = {
     Stage.AUTH: "auth",
 }
 _REFUSING_CLASS = {4: Verdict.TEMPORARY, 5: Verdict.PERMANENT}
-#: Codes with which a server refuses the session, whatever the command; the stage to report.
+#: Codes with which a server refuses the session after any command, and the stage to report.
 _ACCOUNT_CODES = {
     530: "auth",  # RFC 4954: authentication required; RFC 3207: STARTTLS first
     534: "auth",  # RFC 4954: mechanism too weak
