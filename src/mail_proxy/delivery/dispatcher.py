@@ -25,6 +25,7 @@ from mail_proxy.domain.outcome import AccountTrouble, Deferred, Outcome, Uncerta
 from mail_proxy.domain.tenant import Tenant
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.clock import Clock
+from mail_proxy.kit.service import seconds_until
 from mail_proxy.kit.wakeup import Wakeup
 from mail_proxy.kit.worker import Worker, as_value
 from mail_proxy.smtp.sender import Withdrawn
@@ -119,15 +120,15 @@ class Dispatcher:
         if not self._config.test_mode:
             self.wake()
 
-    async def stop(self) -> None:
-        """Finish what is in flight within ``shutdown_timeout``, hand back the rest."""
+    async def stop(self, deadline: float) -> None:
+        """Finish what is in flight by ``deadline``, hand back the rest."""
         dispatching, *leasing = self._workers
         await dispatching.stop()
         lanes = list(self._lanes.values())
         for lane in lanes:
             lane.drop_waiting()
         try:
-            async with asyncio.timeout(self._config.timing.shutdown_timeout):
+            async with asyncio.timeout(seconds_until(deadline)):
                 await self._finished(lanes)
         except TimeoutError:
             log(Action.DISPATCHER_CUT_SHORT)

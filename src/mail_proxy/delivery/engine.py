@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
 
 from mail_proxy.config import ProxyConfig
 from mail_proxy.delivery.dispatcher import Dispatcher
 from mail_proxy.delivery.outcome_metrics import OutcomeMetrics
 from mail_proxy.delivery.pipeline import Pipeline
+from mail_proxy.domain.facts import (
+    ClockSetBack,
+    DirectoryChanged,
+    EventsAdded,
+    MessagesAdded,
+    MessagesDue,
+    MessagesReleased,
+    RunNow,
+)
+from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.worker import Worker
 from mail_proxy.smtp.connection import Connector
@@ -24,7 +33,9 @@ _REAP_SECONDS = 10.0
 
 
 class DeliveryEngine:
-    """A dispatcher with the connections that it uses."""
+    """Service that delivers in this process: a dispatcher with the connections that it uses."""
+
+    name = "delivery"
 
     def __init__(
         self,
@@ -34,11 +45,10 @@ class DeliveryEngine:
         config: ProxyConfig,
         metrics: MailMetrics,
         clock: Clock,
-        events_added: Callable[[], None],
+        bus: Bus,
     ) -> None:
-        """``events_added`` is called after each commit of outcomes."""
         self._clock = clock
-        self._events_added = events_added
+        self._bus = bus
         self._smtp_times = SmtpTimes(metrics)
         self._pool = connection_pool(config, clock, self._smtp_times.add)
         pipeline = Pipeline(SmtpSender(self._pool), clock)
@@ -53,6 +63,7 @@ class DeliveryEngine:
             self._outcomes_written,
         )
         self._reaper = Worker("smtp.reaper", self._reap)
+        self._subscribe(test_mode=config.test_mode)
 
     @property
     def alive(self) -> bool:
@@ -64,27 +75,28 @@ class DeliveryEngine:
         await self._dispatcher.start()
         self._reaper.start()
 
-    def messages_added(self, account_pks: Collection[str]) -> None:
-        """These accounts have got messages."""
-        self._dispatcher.messages_added(account_pks)
-
-    def wake(self) -> None:
-        """There may be something due now."""
-        self._dispatcher.wake()
-
-    def clock_set_back(self) -> None:
-        """What is known of times to come holds no longer."""
-        self._dispatcher.clock_set_back()
-
-    async def stop(self) -> None:
-        """Finish what is in flight within ``shutdown_timeout``, hand back the rest."""
-        await self._dispatcher.stop()
+    async def stop(self, deadline: float) -> None:
+        """Finish what is in flight by ``deadline``, hand back the rest."""
+        await self._dispatcher.stop(deadline)
         await self._reaper.stop()
         await self._pool.close_all()
 
+    def _subscribe(self, *, test_mode: bool) -> None:
+        """In test mode only ``RunNow`` starts a round."""
+        dispatcher = self._dispatcher
+        self._bus.subscribe(RunNow, lambda _: dispatcher.wake())
+        self._bus.subscribe(ClockSetBack, lambda _: dispatcher.clock_set_back())
+        if test_mode:
+            return
+        self._bus.subscribe(
+            MessagesAdded, lambda added: dispatcher.messages_added(added.account_pks)
+        )
+        for kind in (MessagesDue, MessagesReleased, DirectoryChanged):
+            self._bus.subscribe(kind, lambda _: dispatcher.wake())
+
     def _outcomes_written(self) -> None:
         self._smtp_times.flush()
-        self._events_added()
+        self._bus.publish(EventsAdded())
 
     async def _reap(self) -> None:
         await asyncio.sleep(_REAP_SECONDS)
