@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.database.plans import plans, whole_scans
+from tests.harness.rows import add_event, add_messages, add_tenant
 
 from mail_proxy.config import ConcurrencyConfig
 from mail_proxy.maintenance.retention import Retention
@@ -14,7 +15,6 @@ from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.messages.purge import Position, Removal
 from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables
-from mail_proxy.testing.builders import add_event, add_messages, add_tenant
 from mail_proxy.testing.clock import FakeClock
 
 NOW = 1_800_000_000.0

@@ -1,13 +1,25 @@
-"""Everything that delivers in one process."""
+"""Build the parts that deliver in one process, and start and stop them."""
 
 from __future__ import annotations
 
 import asyncio
 
 from mail_proxy.config import ProxyConfig
+from mail_proxy.delivery.claiming import Claimer
+from mail_proxy.delivery.courier import Courier
 from mail_proxy.delivery.dispatcher import Dispatcher
+from mail_proxy.delivery.facts import AccountUsable, OutcomesRecorded
+from mail_proxy.delivery.fair_semaphore import FairSemaphore
+from mail_proxy.delivery.health import AccountHealth
+from mail_proxy.delivery.lanes import Lanes
+from mail_proxy.delivery.lease import Lease
+from mail_proxy.delivery.limiter import RateLimiter
+from mail_proxy.delivery.outcome_log import OutcomeLog
 from mail_proxy.delivery.outcome_metrics import OutcomeMetrics
-from mail_proxy.delivery.pipeline import Pipeline
+from mail_proxy.delivery.permit import SendPermit
+from mail_proxy.delivery.pipeline import FeatureSteps, Pipeline, preparing_steps
+from mail_proxy.delivery.recorder import OutcomeRecorder
+from mail_proxy.delivery.settlement import Settlement
 from mail_proxy.domain.facts import (
     ClockSetBack,
     DirectoryChanged,
@@ -17,8 +29,9 @@ from mail_proxy.domain.facts import (
     MessagesReleased,
     RunNow,
 )
-from mail_proxy.kit.bus import Bus
+from mail_proxy.kit.bus import Bus, Fact
 from mail_proxy.kit.clock import Clock
+from mail_proxy.kit.wakeup import Wakeup
 from mail_proxy.kit.worker import Worker
 from mail_proxy.smtp.connection import Connector
 from mail_proxy.smtp.pool import SMTPPool
@@ -33,7 +46,7 @@ _REAP_SECONDS = 10.0
 
 
 class DeliveryEngine:
-    """Service that delivers in this process: a dispatcher with the connections that it uses."""
+    """Service that delivers in this process: dispatcher, lanes, courier, recorder, SMTP pool."""
 
     name = "delivery"
 
@@ -46,28 +59,47 @@ class DeliveryEngine:
         metrics: MailMetrics,
         clock: Clock,
         bus: Bus,
+        *,
+        steps: FeatureSteps | None = None,
     ) -> None:
+        """``steps`` are the steps of features."""
         self._clock = clock
-        self._bus = bus
-        self._smtp_times = SmtpTimes(metrics)
-        self._pool = connection_pool(config, clock, self._smtp_times.add)
-        pipeline = Pipeline(SmtpSender(self._pool), clock)
-        self._dispatcher = Dispatcher(
-            db,
-            tables,
-            directory,
-            pipeline,
-            config,
-            OutcomeMetrics(metrics, directory),
-            clock,
-            self._outcomes_written,
-        )
+        smtp_times = SmtpTimes(metrics)
+        self._pool = connection_pool(config, clock, smtp_times.add)
         self._reaper = Worker("smtp.reaper", self._reap)
-        self._subscribe(test_mode=config.test_mode)
+        bell = Wakeup()
+        outcome_metrics = OutcomeMetrics(metrics, directory)
+        settlement = Settlement(config.retry_strategy, config.retry.on_uncertain)
+        limiter = RateLimiter(tables.rate_use, directory)
+        lease = Lease(db, tables.queue, limiter, clock, config.timing.lease_seconds)
+        outcome_log = OutcomeLog(directory, enabled=config.log_delivery_activity)
+        recorder = OutcomeRecorder(db, tables.queue, limiter, outcome_log, bus)
+        pipeline = Pipeline(
+            preparing_steps(clock, steps or {}),
+            FairSemaphore(config.concurrency.max_concurrent_sends),
+            SmtpSender(self._pool),
+        )
+        courier = Courier(
+            SendPermit(lease, directory, clock),
+            pipeline,
+            settlement,
+            recorder,
+            AccountHealth(tables, recorder, settlement, outcome_metrics, bus),
+            clock,
+        )
+        lanes = Lanes(courier.carry, settlement, recorder, outcome_metrics, clock, bell)
+        self._dispatcher = Dispatcher(
+            db, directory, lease, Claimer(tables), lanes, bell, config, clock
+        )
+        bus.subscribe(OutcomesRecorded, outcome_metrics.outcomes_recorded)
+        bus.subscribe(OutcomesRecorded, lambda _: smtp_times.flush())
+        bus.subscribe(OutcomesRecorded, lambda _: bus.publish(EventsAdded()))
+        bus.subscribe(OutcomesRecorded, self._dispatcher.outcomes_recorded)
+        self._wake_on_facts(bus, test_mode=config.test_mode)
 
     @property
     def alive(self) -> bool:
-        """Whether it runs and may send."""
+        """Whether the dispatcher runs and may send."""
         return self._dispatcher.alive
 
     async def start(self) -> None:
@@ -76,27 +108,21 @@ class DeliveryEngine:
         self._reaper.start()
 
     async def stop(self, deadline: float) -> None:
-        """Finish what is in flight by ``deadline``, hand back the rest."""
+        """Finish what is being sent by ``deadline`` and give the rest back."""
         await self._dispatcher.stop(deadline)
         await self._reaper.stop()
         await self._pool.close_all()
 
-    def _subscribe(self, *, test_mode: bool) -> None:
-        """In test mode only ``RunNow`` starts a round."""
+    def _wake_on_facts(self, bus: Bus, *, test_mode: bool) -> None:
+        """In test mode messages wait until ``RunNow``."""
         dispatcher = self._dispatcher
-        self._bus.subscribe(RunNow, lambda _: dispatcher.wake())
-        self._bus.subscribe(ClockSetBack, lambda _: dispatcher.clock_set_back())
-        if test_mode:
-            return
-        self._bus.subscribe(
-            MessagesAdded, lambda added: dispatcher.messages_added(added.account_pks)
-        )
-        for kind in (MessagesDue, MessagesReleased, DirectoryChanged):
-            self._bus.subscribe(kind, lambda _: dispatcher.wake())
-
-    def _outcomes_written(self) -> None:
-        self._smtp_times.flush()
-        self._bus.publish(EventsAdded())
+        bus.subscribe(ClockSetBack, lambda _: dispatcher.clock_set_back())
+        waking: list[type[Fact]] = [AccountUsable, RunNow]
+        if not test_mode:
+            waking += [MessagesDue, MessagesReleased, DirectoryChanged]
+            bus.subscribe(MessagesAdded, lambda fact: dispatcher.messages_added(fact.account_pks))
+        for kind in waking:
+            bus.subscribe(kind, lambda _: dispatcher.wake())
 
     async def _reap(self) -> None:
         await asyncio.sleep(_REAP_SECONDS)
@@ -106,7 +132,7 @@ class DeliveryEngine:
 def connection_pool(
     config: ProxyConfig, clock: Clock, observe: Observe = observe_nothing
 ) -> SMTPPool:
-    """A pool with the timeouts of the settings; nothing is opened yet."""
+    """Return an empty pool with the timeouts of the settings."""
     longest = config.timing.send_timeout
     usual = Timeouts()
     timeouts = Timeouts(
