@@ -191,8 +191,8 @@ async def test_two_reporters_make_one_call_at_a_time(house: House, endpoint: Syn
     assert len(endpoint.calls) == 1
     gate.set()
     await endpoint.wait_for_report("n")
-    await first.stop()
-    await second.stop()
+    await house.stop(first)
+    await house.stop(second)
     assert endpoint.most_busy == 1
     assert [i for call in ids(endpoint.calls) for i in call] == ["m", "n"]
 
