@@ -23,6 +23,7 @@ from mail_proxy.wire.messages import (
     MessageRef,
     parse_batch,
 )
+from mail_proxy.wire.service import Status
 from mail_proxy.wire.tenants import TenantIn
 
 KEY = bytes(range(32))
@@ -119,6 +120,9 @@ class Post:
 
     async def delete(self, *ids: str) -> Any:
         return await self.proxy.door.call(messages.delete, _ADMIN, Ids(ids=list(ids)))
+
+    async def status(self) -> Status:
+        return await self.proxy.door.call(service.status, _ADMIN, None)
 
     async def run_now(self) -> None:
         await self.proxy.door.call(service.run_now, _ADMIN, None)

@@ -8,6 +8,7 @@ from typing import Any
 
 from mail_proxy.config import QueueConfig
 from mail_proxy.errors import ConstraintViolated, Forbidden, NotFound
+from mail_proxy.kit.bus import Fact
 from mail_proxy.operations.audit import write_audit
 from mail_proxy.operations.audit_refusals import AuditedRefusals
 from mail_proxy.operations.callers import Caller
@@ -48,7 +49,7 @@ class Door:
         written to the audit log.
         """
         batch = self._batches.get(operation.name)
-        facts: Sequence[object] = ()
+        facts: Sequence[Fact] = ()
         try:
             if batch is not None:
                 order = await batch.call(caller, request)
@@ -73,7 +74,7 @@ class Door:
         caller: Caller,
         request: Any,
         tenant_id: str | None,
-    ) -> tuple[Any, list[object]]:
+    ) -> tuple[Any, list[Fact]]:
         about = await self._tenant_of(operation, caller, tenant_id)
         work = partial(self._transact, operation, caller, request, about)
         if not operation.mutates:
@@ -106,7 +107,7 @@ class Door:
         request: Any,
         tenant_id: str,
         connection: Connection,
-    ) -> tuple[Any, list[object]]:
+    ) -> tuple[Any, list[Fact]]:
         assert operation.run is not None
         context = Context(
             connection=connection,

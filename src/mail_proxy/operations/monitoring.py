@@ -62,7 +62,7 @@ class Monitoring:
             return "the database does not answer"
         except EncryptionKeyChanged as error:
             return error.message
-        if not self._parts.config.scheduler_active:
+        if self._parts.dispatcher is None:
             return "the dispatcher is switched off (scheduler_active)"
         return None if self._parts.dispatcher.alive else "the dispatcher does not run"
 

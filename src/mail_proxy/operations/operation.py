@@ -9,6 +9,7 @@ from types import NoneType
 from typing import Any, Generic, Protocol, TypeVar, get_type_hints, overload
 
 from mail_proxy.config import ProxyConfig, QueueConfig
+from mail_proxy.kit.bus import Fact
 from mail_proxy.operations.callers import Caller
 from mail_proxy.operations.parts import Parts
 from mail_proxy.sql import Connection
@@ -51,9 +52,9 @@ class Context:
     operations: Mapping[str, Operation[Any, Any]]
     about: str | None = None
     audited: Any = None
-    facts: list[object] = field(default_factory=list)
+    facts: list[Fact] = field(default_factory=list)
 
-    def publish(self, *facts: object) -> None:
+    def publish(self, *facts: Fact) -> None:
         """Publish facts on the bus once the transaction is committed."""
         self.facts += facts
 

@@ -25,7 +25,10 @@ class Alive(Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """What an operation may use outside its transaction. ``started_at`` is monotonic."""
+    """What an operation may use outside its transaction.
+
+    ``dispatcher`` is None if it is switched off. ``started_at`` is monotonic.
+    """
 
     db: SqlDb
     tables: Tables
@@ -34,6 +37,6 @@ class Parts:
     clock: Clock
     bus: Bus
     sender: SmtpSender
-    dispatcher: Alive
+    dispatcher: Alive | None
     pending: PendingCounts
     started_at: float

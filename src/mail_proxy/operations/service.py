@@ -11,10 +11,9 @@ from mail_proxy.wire.tenants import Done
 
 async def _state(parts: Parts, tenant_id: str | None) -> Status:
     """Return the state of the service, with a count that is up to 10 s old."""
-    is_active = parts.config.scheduler_active
     return Status(
-        active=is_active,
-        scheduler_active=is_active and parts.dispatcher.alive,
+        active=parts.config.scheduler_active,
+        scheduler_active=parts.dispatcher is not None and parts.dispatcher.alive,
         pending_messages=await parts.pending.of(tenant_id),
         uptime_seconds=round(parts.clock.monotonic() - parts.started_at, 3),
         version=program_version(),

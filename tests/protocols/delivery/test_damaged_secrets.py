@@ -169,13 +169,13 @@ async def test_another_process_that_replaces_the_key_stops_this_one_from_writing
         await post.account(server)
         await post.add(mail("m1"))
         await post.reports.sent("m1")
-        assert await post.proxy.not_ready_reason() is None
+        assert await post.proxy.monitoring.not_ready_reason() is None
         db = SqlDb(settings.database_url)
         await db.write(reencrypt, db, KEY, bytes(32), lambda done, total: None)
         await db.write(bump_directory)
         await db.close()
         with pytest.raises(EncryptionKeyChanged):
             await post.account(server, "late", **LOGIN)
-        assert "restart it with the new key" in str(await post.proxy.not_ready_reason())
+        assert "restart it with the new key" in str(await post.proxy.monitoring.not_ready_reason())
     with pytest.raises(EncryptionError, match="key is not the one"):
         await MailProxy.create(settings)
