@@ -53,6 +53,11 @@ class Monitoring:
         due = waiting.oldest_due_at
         return await asyncio.to_thread(self._rendered, snapshot, troubled, due)
 
+    @property
+    def delivers(self) -> bool:
+        """True if the dispatcher runs."""
+        return self._parts.dispatcher is not None and self._parts.dispatcher.alive
+
     async def not_ready_reason(self) -> str | None:
         """Return why the instance cannot do its work now; None if it can."""
         try:
@@ -64,7 +69,7 @@ class Monitoring:
             return error.message
         if self._parts.dispatcher is None:
             return "the dispatcher is switched off (scheduler_active)"
-        return None if self._parts.dispatcher.alive else "the dispatcher does not run"
+        return None if self.delivers else "the dispatcher does not run"
 
     def _accounts(self, connection: Connection) -> tuple[int, set[str]]:
         return directory_version(connection), set(self._parts.tables.health.troubled(connection))

@@ -6,7 +6,7 @@ import os
 import signal
 
 import pytest
-from tests.harness.running import delivering, mail, running
+from tests.harness.running import delivering, eventually, mail, running
 from tests.protocols.delivery.conftest import Settings
 
 from mail_proxy.testing.smtp_server import Act, ScriptedSmtpServer
@@ -50,9 +50,7 @@ async def test_one_that_is_killed_is_replaced_and_its_mail_is_sent(
         await server.wait_until(lambda: (1, "DATA") in server.commands)
         (pid,) = delivering()
         os.kill(pid, signal.SIGKILL)
-        async with asyncio.timeout(20):
-            while (await post.status()).scheduler_active:
-                await asyncio.sleep(0.01)
+        await eventually(lambda: not post.proxy.monitoring.delivers)
         assert await post.proxy.monitoring.not_ready_reason() == "the dispatcher does not run"
         await post.reports.sent("m1")
         assert delivering() != {pid}
