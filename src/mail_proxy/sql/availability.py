@@ -14,6 +14,8 @@ from mail_proxy.telemetry.log import Action, log
 #: most pages of a damaged file are whole. So a failure counts for a while.
 _TROUBLE_SECONDS = 5.0
 _DAMAGE_SECONDS = 300.0
+#: A successful write proves for so long that the database works.
+_PROVEN_SECONDS = 5.0
 #: Time without an end and a new begin in the log.
 _QUIET_SECONDS = 30.0
 
@@ -40,9 +42,17 @@ class Availability:
         error = self._error
         return None if error is None else error.summary
 
-    def is_proven(self, seconds: float) -> bool:
-        """Return True if there is no trouble and a write succeeded in the last ``seconds``."""
-        return self._error is None and self._monotonic() - self._written <= seconds
+    @property
+    def needs_proof(self) -> bool:
+        """True if no transaction has failed and none was written in the last seconds."""
+        now = self._monotonic()
+        return now >= self._until and now - self._written > _PROVEN_SECONDS
+
+    def raise_trouble(self) -> None:
+        """Raise the error with which transactions fail."""
+        error = self._error
+        if error is not None:
+            raise type(error)(error.message)
 
     @contextmanager
     def watching_write(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ import contextvars
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, exc
@@ -38,6 +39,7 @@ class SqlDb:
         self.adapter: Adapter = adapter_for(url, lock_seconds)
         self.availability = Availability()
         self._lock_seconds = lock_seconds
+        self._proof: asyncio.Task[None] | None = None
         self._writing, self._reading = self.adapter.engines()
         # With one writer at a time, what waits for it may as well share its commit.
         self._group = GroupCommitter(self.write_now) if self.adapter.writers == 1 else None
@@ -70,6 +72,22 @@ class SqlDb:
         """``read`` on the calling thread."""
         with self.availability.watching_read():
             return self._attempt(self._reading, work, arguments)
+
+    async def check(self) -> None:
+        """Raise DatabaseUnavailable if the database does not work as far as this process knows.
+
+        It writes only if it has neither failed nor written in the last seconds, and once for all
+        callers that wait.
+        """
+        if self.availability.needs_proof:
+            if self._proof is None or self._proof.done():
+                self._proof = asyncio.create_task(self._prove())
+            await asyncio.shield(self._proof)
+        self.availability.raise_trouble()
+
+    async def _prove(self) -> None:
+        with suppress(DatabaseUnavailable):  # ``availability`` has it
+            await self.write(self.adapter.prove_writable)
 
     async def close(self) -> None:
         """Finish what runs and close every connection."""
