@@ -113,6 +113,23 @@ class Action(Enum):
         "A request was answered with 503: the database is away",
         "reason",
     )
+    CONNECTIONS_SHED = (
+        "connections.shed",
+        WARNING,
+        "HTTP connections were closed or refused because there were too many",
+        *("count", "open", "most"),
+    )
+    SERVER_UNKNOWN = (
+        "server.unknown",
+        WARNING,
+        "This HTTP server is not uvicorn: it alone bounds size, time and number of connections",
+    )
+    DESCRIPTORS_SHORT = (
+        "descriptors.short",
+        WARNING,
+        "The process has hardly any file descriptors left; connections fail until there are more",
+        "most",
+    )
     REQUEST_FAILED = (
         "request.failed",
         ERROR,
@@ -300,6 +317,8 @@ class Fields(TypedDict, total=False):
     refused: Annotated[int, "How many of them the application did not take"]
     queued: Annotated[int, "How many messages the application has ready"]
     count: Annotated[int, "How many"]
+    open: Annotated[int, "How many are open"]
+    most: Annotated[int, "How many are allowed"]
     messages: Annotated[int, "How many messages"]
     rows: Annotated[int, "How many rows"]
     ids: Annotated[Sequence[str], "The first 20 of these messages"]
