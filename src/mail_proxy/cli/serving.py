@@ -169,7 +169,7 @@ def _uvicorn_config(app: Any, config: ProxyConfig, **more: Any) -> uvicorn.Confi
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http="auto" if more.get("reload") else BoundedHttp(HttpLimits.of(config)),  # type: ignore[arg-type]
+        http=BoundedHttp(HttpLimits.of(config)),  # type: ignore[arg-type]
         ws="none",
         interface="asgi3",
         lifespan="on",

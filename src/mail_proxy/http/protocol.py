@@ -82,12 +82,13 @@ class HttpProtocol(asyncio.Protocol):
             self._lingered_bytes += len(data)
             if self._lingered_bytes > limits.LINGER_BYTES:
                 self.abort()
-        elif self._waiting or self._reader.rest:
+            return
+        if self._waiting or self._reader.rest:
             self._reader.rest += data
         else:
             self._reader.feed(data)
-            if self._waiting:
-                self._pause_reading()
+        if self._waiting:
+            self._pause_reading()
 
     def pause_writing(self) -> None:
         """Give the client a limited time to read what was written."""
@@ -158,15 +159,14 @@ class HttpProtocol(asyncio.Protocol):
 
     def body_taken(self) -> None:
         """Go on reading: the application has taken the buffered body."""
-        if self._read_paused and not self._waiting:
+        if self._read_paused and not (self._waiting or self._reader.rest):
             self._resume_reading()
 
     def may_keep(self, exchange: Exchange) -> bool:
         """Return whether the rest of a request is small enough to be awaited after its answer."""
         left = exchange.body_left
-        return (
-            not exchange.expects_continue and left is not None and left <= limits.SMALL_REST_BYTES
-        )
+        is_small = left is not None and left <= limits.SMALL_REST_BYTES
+        return is_small and not exchange.expects_continue
 
     def answered(self, exchange: Exchange) -> None:
         """Go on with the next request, wait for the rest of this one, or close."""

@@ -127,7 +127,7 @@ class Action(Enum):
     DESCRIPTORS_SHORT = (
         "descriptors.short",
         WARNING,
-        "The process has hardly any file descriptors left; connections fail until there are more",
+        "Hardly any file descriptors are left; new connections fail until there are more",
         "most",
     )
     REQUEST_FAILED = (
