@@ -148,7 +148,7 @@ def _bounded(receive: Receive, bounds: Bounds) -> Receive:
             error = f"the body did not arrive within {bounds.body_seconds:g} s"
             raise _Refused(408, error) from None
         if message["type"] == "http.disconnect":
-            raise _Refused(400, "the connection ended before the body was complete")
+            raise _Refused(499, "the connection ended before the body was complete")
         complete = not message.get("more_body", False)
         seen += len(message.get("body", b""))
         if seen > bounds.body_bytes:
