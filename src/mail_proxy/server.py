@@ -9,7 +9,6 @@ from fastapi import FastAPI
 
 from mail_proxy.api.app import build_app
 from mail_proxy.config import ProxyConfig, load_config
-from mail_proxy.http.uvicorn_server import BringHttp
 from mail_proxy.kit.runtime import prepare_process
 from mail_proxy.telemetry.logging import configure_logging
 
@@ -26,9 +25,7 @@ def create_app(config: ProxyConfig | None = None) -> FastAPI:
         configure_logging(loaded.least_level, loaded.log_format)
         return loaded
 
-    app = build_app(load)
-    app.add_middleware(BringHttp, settings=lambda: app.state.proxy.config)
-    return app
+    return build_app(load)
 
 
 def _from_environment() -> ProxyConfig:

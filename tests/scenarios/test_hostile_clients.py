@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from tests.harness.command_line import CommandLine, wait_for
 from tests.harness.hostile import ATTACKS, Attacker, Watch
+from tests.harness.processes import free_port
 
 _TOKEN = "admin-token"
 _IMPATIENT = {"GMP_REQUEST_TIMEOUT": "1", "GMP_API_TOKEN": _TOKEN}
@@ -35,6 +36,10 @@ class Service:
     def log(self) -> str:
         return self.log_file.read_text()
 
+    def is_listening(self) -> bool | None:
+        with closing(socket.socket()) as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0 or None
+
 
 @contextmanager
 def under_mail_proxy(folder: Path, **environ: str) -> Iterator[Service]:
@@ -52,19 +57,17 @@ def under_uvicorn(folder: Path, **environ: str) -> Iterator[Service]:
     """``uvicorn mail_proxy.server:app``, as its documentation starts it"""
     log_file = folder / "log"
     settings = {**_IMPATIENT, "GMP_DB_PATH": str(folder / "mail.db"), **environ}
-    with socket.create_server(("127.0.0.1", 0)) as listener, log_file.open("wb") as log:
-        command = [sys.executable, "-m", "uvicorn", "mail_proxy.server:app", "--fd"]
+    port = free_port()
+    with log_file.open("wb") as log:
         process = subprocess.Popen(
-            [*command, str(listener.fileno())],
+            [sys.executable, "-m", "uvicorn", "mail_proxy.server:app", "--port", str(port)],
             env={k: v for k, v in os.environ.items() if not k.startswith("GMP_")} | settings,
-            pass_fds=[listener.fileno()],
             stderr=log,
             stdout=log,
         )
-        port = listener.getsockname()[1]
     service = Service(port, process.pid, log_file)
     try:
-        wait_for(lambda: "action=proxy.started" in service.log() or None)
+        wait_for(service.is_listening)
         yield service
     finally:
         process.terminate()

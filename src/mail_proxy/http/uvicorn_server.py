@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
 import httptools
+from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mail_proxy.config import ProxyConfig
@@ -120,33 +120,29 @@ class Server:
         connection.ended(exchange, failed=not task.cancelled())
 
 
-class BringHttp:
-    """ASGI middleware that brings ``BoundedHttp`` into a uvicorn that was started without it.
+class Application(FastAPI):
+    """A FastAPI application that brings ``BoundedHttp`` into a uvicorn started without it.
 
-    ``uvicorn mail_proxy.server:app`` gets the bounds of ``mail-proxy start`` that way. uvicorn
-    has no interface for an application that chooses its protocol; the configuration is reached
-    through the ``receive`` of the lifespan, before the first connection is accepted. Another
-    server keeps its own protocol, which is logged.
+    So ``uvicorn mail_proxy.server:app`` has the bounds of ``mail-proxy start``. uvicorn has no
+    interface for an application that chooses its protocol; its configuration is reached through
+    the ``receive`` of the lifespan, before the first connection is accepted. Another server keeps
+    its own protocol, which is logged. ``state.proxy`` holds the running proxy.
     """
-
-    def __init__(self, app: ASGIApp, settings: Callable[[], ProxyConfig]) -> None:
-        self._app = app
-        self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
-            await self._app(scope, receive, send)
+            await super().__call__(scope, receive, send)
             return
         watch = ProcessWatch()
 
         async def bring(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
-                _bring(receive, self._settings())
+                _bring(receive, self.state.proxy.config)
                 watch.start()
             await send(message)
 
         try:
-            await self._app(scope, receive, bring)
+            await super().__call__(scope, receive, bring)
         finally:
             await watch.stop()
 
