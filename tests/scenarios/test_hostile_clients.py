@@ -168,8 +168,9 @@ def test_attacks_hinder_no_other_client(running: Service) -> None:
         with closing(attacker), watch.during():
             attack(attacker)
         assert watch.most_bytes < watch.before_bytes + _MOST_GROWTH_BYTES, name
-        # A machine that is slow before the attack is slow during it.
-        assert watch.longest_seconds < _LONGEST_SECONDS + 10 * watch.quiet_seconds, name
+        # What else runs on the machine takes its share of the processors.
+        share = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+        assert watch.longest_seconds < _LONGEST_SECONDS * share, name
 
 
 @pytest.mark.parametrize(
