@@ -8,6 +8,7 @@ from mail_proxy.domain.account import LONGEST_PAUSE_SECONDS
 from mail_proxy.domain.limits import MINUTE, bucket_at
 from mail_proxy.sql import schema
 from mail_proxy.sql.db import SqlDb
+from mail_proxy.sql.tables.claims import LONGEST_CLAIM_SECONDS
 from mail_proxy.sql.tables.rate_use import RateUseTable
 
 #: The clocks of hosts that share a database may differ by so much.
@@ -73,7 +74,7 @@ class ClockRepair:
         ``sync_interval`` bounds what calls and reports wait for. Returns how many were changed.
         """
         changed = self._accounts(connection, now) + self._calls(connection, now + sync_interval)
-        changed += self._reports(connection, now + sync_interval)
+        changed += self._reports(connection, now + sync_interval) + self._claims(connection, now)
         return changed + self._rate_use(connection, now)
 
     def _accounts(self, connection: Connection, now: float) -> int:
@@ -93,6 +94,11 @@ class ClockRepair:
             connection.execute(calls.values(next_due_at=latest)).rowcount
             + connection.execute(claims.values(claimed_until=latest)).rowcount
         )
+
+    def _claims(self, connection: Connection, now: float) -> int:
+        latest = now + LONGEST_CLAIM_SECONDS
+        late = update(schema.claim).where(schema.claim.c.until > latest + _TOLERANCE_SECONDS)
+        return connection.execute(late.values(until=latest)).rowcount
 
     def _reports(self, connection: Connection, latest: float) -> int:
         tenants = connection.execute(select(schema.tenant.c.id)).scalars()

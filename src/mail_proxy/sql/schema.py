@@ -206,6 +206,14 @@ rate_use = Table(
     sqlite_with_rowid=False,
 )
 
+claim = Table(
+    "claim",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("until", Instant, nullable=False),
+)
+
 dispatcher = Table(
     "dispatcher",
     metadata,
