@@ -22,6 +22,7 @@ from sqlalchemy import (
     text,
 )
 
+from mail_proxy.domain.events import KINDS
 from mail_proxy.sql.types import Instant, Json, Pk, Sealed
 
 metadata = MetaData(
@@ -49,7 +50,9 @@ LATER = text(
 WAITING_OF_BATCH = text("state IN ('pending', 'deferred') AND NOT held AND batch_code IS NOT NULL")
 HELD = text("held")
 SENDING = text("state = 'sending'")
-UNREPORTED = "reported_at IS NULL AND event_type <> 'queued'"
+#: Events that are reported at all.
+IS_REPORT = " AND ".join(f"event_type <> '{kind.name}'" for kind in KINDS if not kind.reported)
+UNREPORTED = f"reported_at IS NULL AND {IS_REPORT}"
 #: Two indexes, so that finding what is new does not depend on how much was put off.
 FRESH = f"{UNREPORTED} AND report_after IS NULL"
 PUT_OFF = f"{UNREPORTED} AND report_after IS NOT NULL"
