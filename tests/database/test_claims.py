@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from mail_proxy.sql import SqlDb
+from mail_proxy.sql.schema import LONGEST_CLAIM_SECONDS
 from mail_proxy.sql.tables import Tables
-from mail_proxy.sql.tables.claims import LONGEST_CLAIM_SECONDS, SKEW_SECONDS
+from mail_proxy.sql.tables.claims import SKEW_SECONDS
 
 NOW = 1_800_000_000.0
 NAME = "mailbox:a"

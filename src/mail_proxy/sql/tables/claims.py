@@ -8,8 +8,6 @@ from mail_proxy.sql import schema
 
 #: The clocks of two hosts may differ by so much before an expired claim is taken over too early.
 SKEW_SECONDS = 15.0
-#: No claim is for longer. After a wall clock was set back, one that ends later is shortened.
-LONGEST_CLAIM_SECONDS = 3600.0
 _TAKE = text(
     "INSERT INTO claim (name, owner, until) VALUES (:name, :owner, :until) "
     "ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until "
@@ -56,6 +54,6 @@ class ClaimsTable:
 
 
 def _end(now: float, seconds: float) -> float:
-    if seconds > LONGEST_CLAIM_SECONDS:
-        raise ValueError(f"a claim lasts at most {LONGEST_CLAIM_SECONDS:g} seconds")
+    if seconds > schema.LONGEST_CLAIM_SECONDS:
+        raise ValueError(f"a claim lasts at most {schema.LONGEST_CLAIM_SECONDS:g} seconds")
     return now + seconds
