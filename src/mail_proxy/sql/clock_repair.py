@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import Connection, delete, func, select, text, update
 
 from mail_proxy.domain.account import LONGEST_PAUSE_SECONDS
 from mail_proxy.domain.limits import MINUTE, bucket_at
 from mail_proxy.sql import schema
 from mail_proxy.sql.db import SqlDb
-from mail_proxy.sql.tables.rate_use import RateUseTable
 from mail_proxy.sql.types import AFTER_CLOCK_SET_BACK, AtMost
+
+if TYPE_CHECKING:
+    from mail_proxy.sql.tables.rate_use import RateUseTable
 
 #: The clocks of hosts that share a database may differ by so much.
 _TOLERANCE_SECONDS = 5.0
