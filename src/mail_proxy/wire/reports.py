@@ -1,4 +1,4 @@
-"""JSON of the sync protocol: reports to a tenant's application, and its answers."""
+"""JSON shapes of report calls to a tenant's application, and of its answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 
 def report_payload(entries: Sequence[Json]) -> Json:
-    """Return the body of one call."""
+    """Return the body of one report call."""
     return {"delivery_report": list(entries)}
 
 
@@ -27,10 +27,10 @@ def report_entry(
     event_at: float,
     data: Mapping[str, Any],
 ) -> Json:
-    """Return the report of one event; ``event_at`` is in Unix seconds, ``data`` as stored.
+    """Return one event as it is reported; ``event_at`` is in Unix seconds.
 
-    An event of an unknown kind is reported as ``<type>_ts`` with its data, so that it never
-    blocks the events after it.
+    An event of an unknown kind is reported as ``<type>_ts`` with its data as stored, so
+    that it never blocks the events behind it.
     """
     kind = kind_of(event_type)
     fields = (kind.shape if kind else plain_shape)(event_type, event_at, data)
@@ -38,11 +38,11 @@ def report_entry(
 
 
 class SyncAnswer(BaseModel):
-    """Answer of an application to a call.
+    """The answer of an application to a report call.
 
-    A field that has not the documented form counts as missing: a report that arrived is not
-    sent again because of a slip beside it. Only ``ok: false`` refuses the reports. ``error``
-    is a number in the answers of older clients and means no ids then.
+    A field without the documented form counts as missing, so that a mistake in it does not make
+    the proxy send reports again. Only ``ok: false`` refuses the reports. Older clients send a
+    number as ``error``, which means no ids.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -77,9 +77,9 @@ class SyncAnswer(BaseModel):
 
 
 def read_answer(answer: bytes | Json | None) -> SyncAnswer | None:
-    """Return the answer from JSON text or from a callable; None if it is no JSON object.
+    """Read an answer from JSON text or from a callable; None if it is no JSON object.
 
-    A callable that returns None has accepted the reports.
+    A callable that returns None acknowledges the reports.
     """
     try:
         if isinstance(answer, bytes):
