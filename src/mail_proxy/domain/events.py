@@ -92,9 +92,9 @@ def _recipients(data: Mapping[str, Any]) -> Json:
 #: needs a migration.
 KINDS = (
     EventKind(EventType.QUEUED, "the message was queued", plain_shape, reported=False),
-    EventKind(EventType.SENT, "a server accepted it", _sent),
-    EventKind(EventType.DEFERRED, "it will be tried again", _deferred),
-    EventKind(EventType.ERROR, "it was given up", _error),
-    EventKind("bounce", "it came back", _bounce),
+    EventKind(EventType.SENT, "a mail server accepted the message", _sent),
+    EventKind(EventType.DEFERRED, "the message will be retried", _deferred),
+    EventKind(EventType.ERROR, "the message was given up", _error),
+    EventKind("bounce", "the message came back", _bounce),
     EventKind("pec_", "a receipt of certified mail arrived", _pec, is_prefix=True),
 )
