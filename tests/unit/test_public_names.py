@@ -73,7 +73,7 @@ def test_the_public_names_are_these_and_all_are_there(module: str, names: list[s
         ("sql.tables.tenants", "TenantsTable"),
         ("sql.tables.accounts", "AccountsTable"),
         ("sql.messages.insert", "MessagesTable"),
-        ("sql.tables.events", "MessageEventTable"),
+        ("sql.messages.events", "MessageEventTable"),
         ("sql.tables.instance", "InstanceTable"),
         ("sql.tables.command_log", "CommandLogTable"),
         ("server", "create_app app"),

@@ -15,7 +15,7 @@ from mail_proxy.operations.suspension import BatchRef
 from mail_proxy.operations.tenants import ForTenant
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.chunks import ChunkedWork
-from mail_proxy.sql.messages.purge import Removal
+from mail_proxy.sql.messages.purge import MessagePurge
 from mail_proxy.sql.tables import Tables
 from mail_proxy.wire.messages import CleanedOut, CleanupMessages, RetriedOut, RetryMessages
 from mail_proxy.wire.suspension import SuspensionOut
@@ -81,7 +81,7 @@ class Upkeep:
         self._tables = tables
         self._signals = signals
         self._clock = clock
-        self._removal = Removal(db)
+        self._removal = MessagePurge(db)
 
     async def retry(
         self, caller: Caller, request: RetryMessages, tenant_id: str | None

@@ -1,7 +1,7 @@
-"""Turns a mail into the octets of an RFC 5322 message, as they travel between DATA and the dot.
+"""Compose a mail into the octets of an RFC 5322 message, without dot stuffing.
 
-This is an exact writer for text, HTML and both; it costs a small fraction of the ``email``
-package, whose parser it is proven against. Line ends of the body (CRLF, bare LF and bare CR
+An exact writer for text, HTML and both. It costs a small fraction of the ``email`` package,
+and tests compare it with that package's parser. Line ends of the body (CRLF, bare LF and bare CR
 alike) become CRLF, and a body that is not empty ends with one.
 """
 
@@ -32,7 +32,7 @@ _QUOTED_PRINTABLE_PLAIN = bytes([*range(32, 61), *range(62, 127), 9, 10])
 
 @dataclass(frozen=True, slots=True)
 class ComposedMail:
-    """A message ready for SMTP.
+    """The octets of a message, with what SMTP must know about them.
 
     ``data`` has CRLF line ends only and ends with one; it is not dot-stuffed and has no final
     dot. ``needs_smtputf8``: an address has a non-ASCII local part (RFC 6531). ``is_8bit``:
@@ -45,7 +45,9 @@ class ComposedMail:
 
 
 def compose(mail: Mail, *, tracking_id: str, date: float) -> ComposedMail:
-    """Write ``mail`` with its Date (``date`` in Unix seconds, written in UTC) and tracking header.
+    """Return the octets of ``mail``, with Date and tracking header.
+
+    ``date`` is in Unix seconds and is written in UTC.
 
     The same arguments give the same octets. Raises ``ValueError`` naming the header for text
     that no header may carry, and for lone surrogates.
@@ -78,7 +80,7 @@ def compose(mail: Mail, *, tracking_id: str, date: float) -> ComposedMail:
 
 
 def _is_envelope_ascii(mail: Mail) -> bool:
-    """Whether the addresses that are in no header are ASCII."""
+    """Return whether the addresses that are in no header are ASCII."""
     return mail.envelope_sender.isascii() and all(a.email.isascii() for a in mail.bcc)
 
 
@@ -88,7 +90,7 @@ def _date_header(seconds: int) -> str:
 
 
 def _content(mail: Mail) -> bytes:
-    """Content fields, the empty line and the body."""
+    """Return the content header fields, the empty line and the body."""
     body = _part(mail.content_type, mail.body)
     if mail.body_html is None:
         return body
@@ -117,7 +119,7 @@ def _part(subtype: str, text: str) -> bytes:
 
 
 def _encode_body(text: str) -> tuple[bytes, bytes]:
-    """Transfer encoding and encoded octets: 7bit where possible, else the shorter of two."""
+    """Return transfer encoding and octets: 7bit if possible, else the shorter of two."""
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if text and not text.endswith("\n"):
@@ -141,7 +143,10 @@ def _longest_line(text: str) -> int:
 
 
 def _boundary(message_id: str, parts: tuple[bytes, ...]) -> bytes:
-    """A delimiter that occurs in no part; neither encoding can produce its first two octets."""
+    """Return a delimiter that occurs in no part.
+
+    Neither quoted-printable nor base64 can produce its first two octets.
+    """
     boundary = b"=_" + blake2b(message_id.encode(), digest_size=16).hexdigest().encode()
     while any(boundary in part for part in parts):
         boundary += b"_"

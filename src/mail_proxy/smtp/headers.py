@@ -1,7 +1,7 @@
-"""Header lines of RFC 5322, with RFC 2047 encoded words where the text needs them.
+"""Write header lines of RFC 5322, with RFC 2047 encoded words if needed.
 
-Lines are folded at 78 characters where there is a space to fold at, and are never longer
-than 998 octets. Every function raises ``ValueError`` naming the header for text that would
+Lines are folded before column 78 if there is a space to fold at, and are never longer than
+998 octets. Every function raises ``ValueError`` naming the header for text that would
 leave its line (CR, LF, NUL) or that UTF-8 cannot carry (lone surrogates).
 """
 
@@ -30,7 +30,7 @@ _QUOTE = str.maketrans({'"': r"\"", "\\": r"\\"})
 
 
 def text_header(name: str, value: str) -> str:
-    """An unstructured field such as Subject; ``value`` comes back from a parser unchanged."""
+    """Return an unstructured field such as Subject; parsers read ``value`` unchanged."""
     if _PRINTABLE.fullmatch(value) is not None and "=?" not in value:
         line = f"{name}: {value}"
         if len(line) <= _FOLD_AT:
@@ -43,27 +43,33 @@ def text_header(name: str, value: str) -> str:
 
 
 def token_header(name: str, value: str) -> str:
-    """An opaque identifier: like text, but one with a space is encoded, as relays refold those."""
+    """Return a field with an opaque identifier.
+
+    Like ``text_header``, but a value with a space is encoded: relays refold lines at spaces.
+    """
     if _ONE_TOKEN.fullmatch(value) is not None:
         return text_header(name, value)
     return _fold(f"{name}: {_encoded_words(name, value)}")
 
 
 def raw_header(name: str, value: str) -> str:
-    """A structured field that has no encoding, such as Message-ID; UTF-8 as in RFC 6532."""
+    """Return a structured field without encoding, such as Message-ID (RFC 6532)."""
     _refuse_injection(name, value)
     return f"{name}: {value}"
 
 
 def extra_header(name: str, value: str) -> str:
+    """Return a field that a client asked for; its name is checked too."""
     if _FIELD_NAME.fullmatch(name) is None:
         raise ValueError(f"header {name[:100]!r}: not a field name")
     return text_header(name, value)
 
 
 def address_header(name: str, addresses: Iterable[Address]) -> str:
-    """From, To, Cc or Reply-To. A blank display name is none; a non-ASCII local part stays as
-    it is (RFC 6532)."""
+    """Return an address field: From, To, Cc or Reply-To.
+
+    A blank display name counts as none. A non-ASCII local part stays as it is (RFC 6532).
+    """
     line = f"{name}: " + ", ".join([_mailbox(name, address) for address in addresses])
     return line if len(line) <= _FOLD_AT else _fold(line)
 
@@ -88,7 +94,7 @@ def _longest_unit(text: str) -> int:
 
 
 def _fold(line: str) -> str:
-    """Break before spaces, so that unfolding (dropping CRLF) gives ``line`` back exactly."""
+    """Fold ``line`` before spaces; unfolding (dropping CRLF) restores it exactly."""
     if len(line) <= _FOLD_AT:
         return line
     # The first two units are "Name:" and the start of the value: a field never starts with an
@@ -104,7 +110,7 @@ def _fold(line: str) -> str:
 
 
 def _encoded_words(header: str, value: str) -> str:
-    """The whole of ``value`` as encoded words, in whichever of Q and B is shorter."""
+    """Return ``value`` as encoded words, in Q or B encoding, whichever is shorter."""
     _refuse_injection(header, value)
     try:
         octets = value.encode()
@@ -125,8 +131,10 @@ def _encoded_words(header: str, value: str) -> str:
 
 
 def _chunks(value: str, length: Callable[[bytes], int], room: int) -> Iterator[bytes]:
-    """Split between characters, never inside one (RFC 2047 section 5). A chunk is as long as
-    its characters together."""
+    """Split ``value`` between characters, never inside one (RFC 2047 section 5).
+
+    The encoded length of a chunk is the sum of its characters' lengths, and at most ``room``.
+    """
     chunk, used = b"", 0
     for character in value:
         octets = character.encode()
