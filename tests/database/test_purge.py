@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from tests.database.plans import plans, whole_scans
+from tests.harness.rows import add_event, add_messages, add_tenant
 
 from mail_proxy.config import QueueConfig
 from mail_proxy.maintenance.retention import Retention
@@ -13,7 +14,6 @@ from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.messages.purge import MessagePurge, Position
 from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables
-from mail_proxy.testing.builders import add_event, add_messages, add_tenant
 from mail_proxy.testing.clock import FakeClock
 
 NOW = 1_800_000_000.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.scenarios.command_line import CommandLine
+from tests.harness.command_line import CommandLine
 
 
 def call(mail_proxy: CommandLine, name: str, method: str, path: str, body: object = None) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.harness.command_line import CommandLine
 from tests.scenarios import rotation_killed
-from tests.scenarios.command_line import CommandLine
 
 from mail_proxy.encryption import KEY_VARIABLE, generate_key
 from mail_proxy.sql import SqlDb

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from sqlalchemy import inspect, text
 from sqlalchemy.engine import make_url
-from tests.scenarios.command_line import CommandLine
+from tests.harness.command_line import CommandLine
 from tests.scenarios.planted import USER, Content, Secret, Secrets, encoded, findings
 
 from mail_proxy.encryption import KEY_VARIABLE

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+from tests.harness.running import Post, eventually, mail, running
 from tests.protocols.delivery.conftest import Settings
-from tests.running import Post, eventually, mail, running
 
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.tables import Tables

@@ -8,8 +8,8 @@ from functools import partial
 import pytest
 from sqlalchemy import text
 from standardwebhooks import WebhookVerificationError
+from tests.harness.running import KEY, Post, mail, running
 from tests.protocols.delivery.conftest import Settings
-from tests.running import KEY, Post, mail, running
 
 from mail_proxy import MailProxy
 from mail_proxy.errors import EncryptionError, EncryptionKeyChanged, Malformed

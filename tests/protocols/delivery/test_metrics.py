@@ -6,9 +6,9 @@ import os
 import subprocess
 import sys
 
+from tests.harness.running import Post, mail, running
+from tests.harness.scrape import Scrape
 from tests.protocols.delivery.conftest import Settings
-from tests.running import Post, mail, running
-from tests.scrape import Scrape
 
 from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.testing.clock import FakeClock, JumpingClock

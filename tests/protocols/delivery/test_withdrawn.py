@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from tests.harness.relay import relay_to
+from tests.harness.running import Post, eventually, mail, running
 from tests.protocols.delivery.conftest import Settings
-from tests.relay import relay_to
-from tests.running import Post, eventually, mail, running
 
 from mail_proxy.operations import suspension
 from mail_proxy.operations.callers import Caller

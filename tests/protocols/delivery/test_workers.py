@@ -6,8 +6,8 @@ import os
 import signal
 
 import pytest
+from tests.harness.running import delivering, eventually, mail, running
 from tests.protocols.delivery.conftest import Settings
-from tests.running import delivering, eventually, mail, running
 
 from mail_proxy.testing.smtp_server import Act, ScriptedSmtpServer
 

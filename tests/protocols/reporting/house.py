@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from tests.harness.rows import add_event, add_messages, add_tenant
+
 from mail_proxy.config import ClientSyncConfig, ProxyConfig, QueueConfig, TimingConfig
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
@@ -13,7 +15,6 @@ from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.telemetry.metrics import MailMetrics
-from mail_proxy.testing.builders import add_event, add_messages, add_tenant
 from mail_proxy.testing.clock import FakeClock
 from mail_proxy.testing.sync_endpoint import ReportCall, SyncEndpoint
 

@@ -7,7 +7,7 @@ import base64
 from typing import Any
 
 import pytest
-from tests.log_lines import lines
+from tests.harness.log_lines import lines
 from tests.protocols.reporting.house import INTERVAL, House, ids
 
 from mail_proxy.config import ClientSyncConfig

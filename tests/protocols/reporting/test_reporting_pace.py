@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.log_lines import lines
+from tests.harness.log_lines import lines
 from tests.protocols.reporting.house import INTERVAL, House, ids
 
 from mail_proxy.errors import DatabaseUnavailable

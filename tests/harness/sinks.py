@@ -1,8 +1,5 @@
-"""The servers that swallow mail and reports, each in a process of its own."""
+"""An SMTP server that records arrivals, in a process of its own; and waits with a bound."""
 
-import os
-import re
-import shutil
 import socket
 import sys
 import time
@@ -11,13 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, Self
 
-from benchmarks.errors import BenchmarkError, NotAvailable
-from benchmarks.processes import Children, Process, free_port, unprivileged_user
+from tests.harness.errors import HarnessError
+from tests.harness.processes import Children, Process, free_port
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-_COUNTER = re.compile(rb"mesg=(\d+)\r")
+REPOSITORY = Path(__file__).resolve().parents[2]
+_SERVER = "tests.harness.sink_server"
 _ESTABLISHED = "01"  # in /proc/net/tcp
-_COUNTER_BYTES = 96  # more than one running counter line is long
 
 
 class Sink(Protocol):
@@ -25,13 +21,6 @@ class Sink(Protocol):
 
     def count(self) -> int:
         """Messages accepted so far, copies included."""
-
-
-def postfix_tool(name: str) -> str:
-    places = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
-    if found := shutil.which(name, path=places):
-        return found
-    raise NotAvailable(f"{name} is missing (Debian package postfix)")
 
 
 class ServerProcess:
@@ -64,38 +53,12 @@ class ServerProcess:
         self.stop()
 
 
-class SmtpSink(ServerProcess):
-    """Postfix's smtp-sink. It counts what it accepts but cannot tell messages apart."""
-
-    def _launch(self) -> Process:
-        # Started as nobody instead of with -u, because a later change of user would
-        # lose the signal that ends it with us. -c rewrites its counters after each message.
-        with self._output.open("wb") as output:
-            return self._children.start(
-                "smtp-sink",
-                [postfix_tool("smtp-sink"), "-c", "-m", "10000", f"127.0.0.1:{self.port}", "1000"],
-                user=unprivileged_user(),
-                cwd="/",
-                stdout=output,
-            )
-
-    def count(self) -> int:
-        with self._output.open("rb") as output:
-            size = output.seek(0, os.SEEK_END)
-            output.seek(max(0, size - _COUNTER_BYTES))
-            counters = _COUNTER.findall(output.read())
-        return int(counters[-1]) if counters else 0
-
-
 class RecordingSink(ServerProcess):
     """Our own sink: knows each message by its X-Genro-Mail-ID, and when it came.
 
     ``keywords`` it offers to EHLO beside its usual ones. ``silent_from`` is ``greeting`` or a
     command's name: from there on it says nothing.
     """
-
-    _module = "benchmarks.sink"
-    _label = "recording sink"
 
     def __init__(
         self, children: Children, output: Path, *keywords: str, silent_from: str | None = None
@@ -112,8 +75,8 @@ class RecordingSink(ServerProcess):
         silence = ["--silent-from", self._silent_from] if self._silent_from else []
         with self._output.open("wb") as output:
             return self._children.start(
-                "silent sink" if silence else self._label,
-                [sys.executable, "-m", self._module, str(self.port), *self._keywords, *silence],
+                "silent sink" if silence else "recording sink",
+                [sys.executable, "-m", _SERVER, str(self.port), *self._keywords, *silence],
                 cwd=REPOSITORY,
                 stdout=output,
             )
@@ -162,14 +125,14 @@ def wait_for_port(port: int, process: Process, seconds: float = 15) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise BenchmarkError(f"ended at once with code {process.returncode}")
+            raise HarnessError(f"ended at once with code {process.returncode}")
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
             time.sleep(0.02)
         else:
             return
-    raise BenchmarkError(f"nothing is listening on port {port}")
+    raise HarnessError(f"nothing is listening on port {port}")
 
 
 def wait_for(
@@ -188,7 +151,7 @@ def wait_for(
         if value > best:
             best, moved = value, now
         elif now - moved > stall_seconds:
-            raise BenchmarkError(f"stuck at {value} of {target} for {stall_seconds:.0f} s")
+            raise HarnessError(f"stuck at {value} of {target} for {stall_seconds:.0f} s")
         if alive is not None:
             alive()
         time.sleep(interval)

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 
-from benchmarks.errors import BenchmarkError
+from tests.harness.errors import HarnessError
 
 #: What the proxy says of a message that a call before, whose answer was lost, has handed in.
 _KNOWN = ("already sent", "in progress")
@@ -38,7 +38,7 @@ class Poster:
     def check(self) -> None:
         """Raises when the proxy gave an answer that no client could live with."""
         if self._failure is not None:
-            raise BenchmarkError(f"the client gave up: {self._failure}") from self._failure
+            raise HarnessError(f"the client gave up: {self._failure}") from self._failure
 
     def _run(self) -> None:
         try:
@@ -63,13 +63,13 @@ class Poster:
         if response.status == 503 and response.headers["Retry-After"]:
             return False
         if response.status not in (200, 400):
-            raise BenchmarkError(f"add-messages: {response.status} {answer[:300]!r}")
+            raise HarnessError(f"add-messages: {response.status} {answer[:300]!r}")
         return self._settled(response.status, json.loads(answer), count)
 
     def _settled(self, status: int, answer: dict[str, object], count: int) -> bool:
         rejected = answer["rejected"] if status == 200 else answer["detail"]
         assert isinstance(rejected, list)
         if strange := [r for r in rejected if r["reason"] not in _KNOWN]:
-            raise BenchmarkError(f"add-messages: {status} {strange[:3]}")
+            raise HarnessError(f"add-messages: {status} {strange[:3]}")
         self.acknowledged += count
         return True

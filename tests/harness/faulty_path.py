@@ -6,7 +6,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, Self, TypeVar
 
-from benchmarks.processes import free_port
+from tests.harness.processes import free_port
 
 Result = TypeVar("Result")
 _CHUNK_BYTES = 65536

@@ -1,6 +1,6 @@
 """Composes random mails, parses them back with the ``email`` package, and compares.
 
-    python -m benchmarks.compose --messages 100000
+    python -m tests.fuzz.compose --messages 100000
 
 Every mail must come back as it was meant, in octets that any SMTP server takes. The same mail
 written by the ``email`` package itself is parsed back too, for one mail in ten: how often it
@@ -266,7 +266,7 @@ def _library_result(mail: Mail) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.compose",
+        prog="python -m tests.fuzz.compose",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote, urlencode
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.processes import Children, Process, Usage, free_port, usage
-from benchmarks.sinks import wait_for
+from tests.harness.errors import HarnessError
+from tests.harness.processes import Children, Process, Usage, free_port, usage
+from tests.harness.sinks import wait_for
 
 ACCOUNT = "sink"
 INSTANCE = "bench"
@@ -47,7 +47,7 @@ class Response(NamedTuple):
     body: bytes
 
 
-class Proxy:
+class ProxyProcess:
     def __init__(
         self,
         children: Children,
@@ -154,9 +154,9 @@ class Proxy:
             return
         raise self._failure(f"the proxy ended with code {self._process.returncode}")
 
-    def _failure(self, what: str) -> BenchmarkError:
+    def _failure(self, what: str) -> HarnessError:
         tail = self.log.read_text(errors="replace").splitlines()[-15:]
-        return BenchmarkError("\n  ".join([f"{what}; its output:", *tail]))
+        return HarnessError("\n  ".join([f"{what}; its output:", *tail]))
 
     def _wait_until_ready(self) -> None:
         # With the dispatcher off /ready stays at 503 on purpose, but /status answers.
@@ -212,9 +212,9 @@ class Proxy:
         except (OSError, http.client.HTTPException) as error:
             self._disconnect()
             self.check_alive()
-            raise BenchmarkError(f"{method} {path}: {error!r}") from error
+            raise HarnessError(f"{method} {path}: {error!r}") from error
         if status != 200:
-            raise BenchmarkError(f"{method} {path}: {status} {answer[:300]!r}")
+            raise HarnessError(f"{method} {path}: {status} {answer[:300]!r}")
         return json.loads(answer)
 
     def add_account(self, sink_port: int, **fields: object) -> None:
@@ -230,7 +230,7 @@ class Proxy:
     def add_messages(self, body: bytes, count: int) -> None:
         answer = self.request("POST", "/commands/add-messages", body)
         if answer["queued"] != count:
-            raise BenchmarkError(f"{answer['queued']} of {count} queued: {answer['rejected'][:3]}")
+            raise HarnessError(f"{answer['queued']} of {count} queued: {answer['rejected'][:3]}")
 
     def add_tenant(self, tenant: str) -> None:
         self.request("POST", "/tenant", json.dumps({"id": tenant}).encode())
