@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mail_proxy.domain.account import TlsMode
+from mail_proxy.domain.facts import DirectoryChanged, EventsAdded
 from mail_proxy.errors import Malformed, NotFound
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.operations.operation import Context, operation
@@ -63,7 +64,7 @@ def save(context: Context, request: AccountIn) -> AccountSaved:
             row.update(_wanted(context, request, row))
             row.update(version=row["version"] + 1, updated_at=context.now)
         context.tables.health.heal(connection, pk)
-    context.after_commit.append(context.signals.directory_changed)
+    context.after_commit.append(DirectoryChanged())
     return AccountSaved(id=request.id, pk=pk)
 
 
@@ -114,7 +115,7 @@ def delete(context: Context, request: AccountRef) -> str | None:
     ended = context.tables.given_up.of_account(
         context.connection, pk, DELETED, context.now, _ENDED_AT_ONCE
     )
-    context.after_commit += [context.signals.directory_changed, context.signals.events_added]
+    context.after_commit += [DirectoryChanged(), EventsAdded()]
     return pk if ended == _ENDED_AT_ONCE else None
 
 

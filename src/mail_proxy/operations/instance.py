@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mail_proxy.config import QueueConfig
+from mail_proxy.domain.facts import DirectoryChanged
 from mail_proxy.operations.operation import Context, operation
 from mail_proxy.sql.tables.instance import bump_directory, runtime_settings
 from mail_proxy.wire.instance import InstanceAnswer, InstanceIn, InstanceOut, RuntimeSettings
@@ -26,7 +27,7 @@ def update(context: Context, request: InstanceIn) -> InstanceAnswer:
             row["name"] = request.name
         row["updated_at"] = context.now
     bump_directory(context.connection)
-    context.after_commit.append(context.signals.directory_changed)
+    context.after_commit.append(DirectoryChanged())
     return _answer(context)
 
 

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mail_proxy.domain.facts import MessagesAdded
 from mail_proxy.domain.mail import Mail
 from mail_proxy.errors import Conflict, ConstraintViolated, Forbidden, Malformed, RequestError
 from mail_proxy.kit.batching import Batcher
+from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.operations.audit import audit_row
 from mail_proxy.operations.audit_refusals import AuditedRefusals
 from mail_proxy.operations.callers import Caller
-from mail_proxy.operations.operation import Signals
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory, Snapshot
 from mail_proxy.sql.messages.insert import NewMessage, Stored
@@ -72,7 +73,7 @@ class Intake:
         db: SqlDb,
         tables: Tables,
         directory: Directory,
-        signals: Signals,
+        bus: Bus,
         clock: Clock,
         refusals: AuditedRefusals,
         *,
@@ -83,7 +84,7 @@ class Intake:
         self._db = db
         self._tables = tables
         self._directory = directory
-        self._signals = signals
+        self._bus = bus
         self._clock = clock
         self._refusals = refusals
         self._batcher: Batcher[_Call, AddMessagesOut] = Batcher(
@@ -156,7 +157,7 @@ class Intake:
                 stored = await self._db.write(self._store, calls, rows, snapshot.version, now)
             except (_Stale, ConstraintViolated):
                 continue  # an account or tenant went away in between; look again
-            self._signals.messages_added(*_reached(calls, rows))
+            self._bus.publish(_reached(calls, rows))
             if self._logs_messages:
                 _tell_queued(calls, rows, stored, snapshot)
             return [
@@ -216,12 +217,9 @@ def _tell_queued(
                 )
 
 
-def _reached(
-    calls: Sequence[_Call], rows: Sequence[Sequence[NewMessage | str]]
-) -> tuple[set[str], set[str]]:
-    """Tenants, and accounts (pk), that got something."""
+def _reached(calls: Sequence[_Call], rows: Sequence[Sequence[NewMessage | str]]) -> MessagesAdded:
     pks = {row.account_pk for of_call in rows for row in of_call if isinstance(row, NewMessage)}
-    return set().union(*(call.tenants for call in calls)), pks
+    return MessagesAdded(frozenset().union(*(call.tenants for call in calls)), frozenset(pks))
 
 
 def _row(draft: _Draft, snapshot: Snapshot, now: float) -> NewMessage | str:

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from mail_proxy.config import ProxyConfig, QueueConfig
 from mail_proxy.errors import ConstraintViolated, Forbidden, NotFound
+from mail_proxy.kit.bus import Bus, Fact
 from mail_proxy.kit.clock import Clock
 from mail_proxy.operations.audit import audit_row, masked
 from mail_proxy.operations.audit_refusals import AuditedRefusals
@@ -22,24 +23,13 @@ Answer = TypeVar("Answer")
 
 
 @dataclass
-class Signals:
-    """Bells of the loops, rung after a commit. Each is replaced by the composition root."""
-
-    messages_added: Callable[[set[str], set[str]], None] = lambda tenants, account_pks: None
-    messages_due: Callable[[], None] = lambda: None
-    events_added: Callable[[], None] = lambda: None
-    directory_changed: Callable[[], None] = lambda: None
-    run_now: Callable[[str | None], None] = lambda tenant_id: None
-
-
-@dataclass
 class Context:
     """What an operation works with, inside its transaction.
 
     ``tenant_id`` is the tenant that the call is about and that every query must name; it is
     empty for operations of the administrator; such a one sets ``about``, for the audit log, where
     it is about a single tenant. ``queue`` are the settings that may change at run time.
-    ``after_commit`` collects what is to be rung.
+    ``after_commit`` collects the facts that are published after the commit.
     """
 
     connection: Connection
@@ -49,9 +39,8 @@ class Context:
     now: float
     config: ProxyConfig
     queue: QueueConfig
-    signals: Signals
     about: str | None = None
-    after_commit: list[Callable[[], None]] = field(default_factory=list)
+    after_commit: list[Fact] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -87,7 +76,7 @@ class Door:
         tables: Tables,
         directory: Directory,
         config: ProxyConfig,
-        signals: Signals,
+        bus: Bus,
         clock: Clock,
         refusals: AuditedRefusals,
     ) -> None:
@@ -95,7 +84,7 @@ class Door:
         self._tables = tables
         self._directory = directory
         self._config = config
-        self._signals = signals
+        self._bus = bus
         self._clock = clock
         self._refusals = refusals
 
@@ -121,8 +110,8 @@ class Door:
             target = tenant_id or caller.tenant_id
             await self._refusals.note(caller, error, operation.name, target, masked(request))
             raise
-        for ring in after:
-            ring()
+        for fact in after:
+            self._bus.publish(fact)
         return answer
 
     async def _write(self, run: Callable[[Connection], Answer]) -> Answer:
@@ -152,7 +141,7 @@ class Door:
         caller: Caller,
         request: Request,
         tenant_id: str,
-    ) -> tuple[Answer, list[Callable[[], None]]]:
+    ) -> tuple[Answer, list[Fact]]:
         context = Context(
             connection=connection,
             tables=self._tables,
@@ -161,7 +150,6 @@ class Door:
             now=self._clock.now(),
             config=self._config,
             queue=self._directory.snapshot.queue,
-            signals=self._signals,
         )
         answer = operation.run(context, request)
         if operation.mutates:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mail_proxy.domain.facts import RunNow
 from mail_proxy.operations.operation import Context, operation
 from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.wire.tenants import Done
@@ -22,13 +23,12 @@ def pending_of_tenant(context: Context, request: None) -> int:
 @operation("service.run_now", admin_only=True, mutates=True)
 def run_now(context: Context, request: None) -> Done:
     """Wake dispatcher and reporter, for all tenants."""
-    context.after_commit.append(lambda: context.signals.run_now(None))
+    context.after_commit.append(RunNow())
     return Done()
 
 
 @operation("service.run_now_for_tenant", mutates=True)
 def run_now_for_tenant(context: Context, request: None) -> Done:
     """Wake dispatcher and reporter for one tenant; its do-not-disturb ends."""
-    tenant_id = context.tenant_id
-    context.after_commit.append(lambda: context.signals.run_now(tenant_id))
+    context.after_commit.append(RunNow(context.tenant_id))
     return Done()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mail_proxy.domain.facts import DirectoryChanged
 from mail_proxy.domain.tenant import EVERYTHING
 from mail_proxy.errors import Conflict
 from mail_proxy.operations.operation import Context, operation
@@ -49,7 +50,7 @@ def _named(request: BatchRef) -> BatchRef:
 
 def _answer(context: Context, request: BatchRef) -> SuspensionOut:
     """Without the count, which would keep others from writing for too long."""
-    context.after_commit.append(context.signals.directory_changed)
+    context.after_commit.append(DirectoryChanged())
     return SuspensionOut(
         tenant_id=context.tenant_id,
         batch_code=request.batch_code,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mail_proxy.domain.facts import DirectoryChanged, EventsAdded
 from mail_proxy.domain.tenant import DEFAULT_ATTACHMENT_PATH, DEFAULT_SYNC_PATH, DEFAULT_TENANT
 from mail_proxy.encryption import hash_token, new_token
 from mail_proxy.errors import Conflict, Forbidden, Malformed, NotFound
@@ -53,7 +54,7 @@ def save(context: Context, request: TenantIn) -> TenantSaved:
     """Create a tenant with a key of its own, or change the given fields of an old one."""
     tenants = context.tables.tenants
     context.about = request.id
-    context.after_commit.append(context.signals.directory_changed)
+    context.after_commit.append(DirectoryChanged())
     if tenants.find(context.connection, id=request.id) is not None:
         return TenantSaved(tenant=_change(context, request.id, request))
     key = new_token()
@@ -71,7 +72,7 @@ def update(context: Context, request: TenantFields) -> TenantAnswer:
     forbidden = sorted(request.model_fields_set & ADMIN_FIELDS)
     if forbidden and not context.caller.is_admin:
         raise Forbidden(f"{', '.join(forbidden)}: only the administrator can change this")
-    context.after_commit.append(context.signals.directory_changed)
+    context.after_commit.append(DirectoryChanged())
     return TenantAnswer(tenant=_change(context, context.tenant_id, request))
 
 
@@ -121,7 +122,7 @@ def delete(context: Context, request: ForTenant) -> bool:
             raise NotFound("no such tenant")
     else:
         tables.tenants.update(connection, {"id": request.id}, {"active": False})
-    context.after_commit.append(context.signals.directory_changed)
+    context.after_commit.append(DirectoryChanged())
     return is_small
 
 
@@ -151,7 +152,7 @@ def _set_key(
     values = {"api_key_hash": key_hash, "api_key_expires_at": expires_at}
     values["updated_at"] = context.now
     context.tables.tenants.update(context.connection, {"id": tenant_id}, values)
-    context.after_commit.append(context.signals.directory_changed)
+    context.after_commit.append(DirectoryChanged())
 
 
 def _change(context: Context, tenant_id: str, request: TenantFields) -> TenantOut:
@@ -160,7 +161,7 @@ def _change(context: Context, tenant_id: str, request: TenantFields) -> TenantOu
         row["updated_at"] = context.now
     if request.model_fields_set & _OF_CALLS:
         context.tables.tenant_sync.end_back_off(context.connection, context.now, tenant_id)
-        context.after_commit.append(context.signals.events_added)
+        context.after_commit.append(EventsAdded())
     return _shown(context, context.tables.tenants.get(context.connection, id=tenant_id))
 
 

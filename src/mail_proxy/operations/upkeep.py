@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mail_proxy.domain.facts import DirectoryChanged, EventsAdded, MessagesDue
 from mail_proxy.errors import Malformed
+from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock
 from mail_proxy.operations import accounts, tenants
 from mail_proxy.operations.accounts import AccountRef
 from mail_proxy.operations.callers import Caller
-from mail_proxy.operations.operation import Context, Door, Operation, Signals, operation
+from mail_proxy.operations.operation import Context, Door, Operation, operation
 from mail_proxy.operations.suspension import BatchRef
 from mail_proxy.operations.tenants import ForTenant
 from mail_proxy.sql import Connection, SqlDb
@@ -73,13 +75,11 @@ class Upkeep:
     All of it can be asked again after an error in the middle: what is done stays done.
     """
 
-    def __init__(
-        self, door: Door, db: SqlDb, tables: Tables, signals: Signals, clock: Clock
-    ) -> None:
+    def __init__(self, door: Door, db: SqlDb, tables: Tables, bus: Bus, clock: Clock) -> None:
         self._door = door
         self._db = db
         self._tables = tables
-        self._signals = signals
+        self._bus = bus
         self._clock = clock
         self._removal = MessagePurge(db)
 
@@ -95,7 +95,7 @@ class Upkeep:
         requeued, after = 0, None
         while pks := await self._to_retry(order, after, slices.size):
             requeued += await slices.one(self._tables.retried.retry, pks, order.now)
-            self._signals.messages_due()
+            self._bus.publish(MessagesDue())
             after = pks[-1]
         return RetriedOut(requeued=requeued)
 
@@ -133,7 +133,7 @@ class Upkeep:
                 return ended.of_account(connection, account_pk, accounts.DELETED, now, most)
 
             await ChunkedWork(self._db).all(end)
-            self._signals.events_added()
+            self._bus.publish(EventsAdded())
         return Done()
 
     async def delete_tenant(self, caller: Caller, request: ForTenant) -> Done:
@@ -144,7 +144,7 @@ class Upkeep:
                 await slices.one(messages.remove, [pk for _, pk in found])
                 after = found[-1]
             await self._db.write(self._remove_tenant, request.id)
-            self._signals.directory_changed()
+            self._bus.publish(DirectoryChanged())
         return Done()
 
     def _remove_tenant(self, connection: Connection, tenant_id: str) -> None:
