@@ -123,7 +123,7 @@ def test_names_that_nobody_knows_are_refused_wherever_they_come_from(tmp_path: P
 
 
 def test_a_file_that_is_missing_or_no_toml_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"gone\.toml: no such"):
+    with pytest.raises(ConfigError, match=r"gone\.toml: the configuration file does not exist"):
         load_config(file=tmp_path / "gone.toml")
     broken = tmp_path / "broken.toml"
     broken.write_text("port = = 1")

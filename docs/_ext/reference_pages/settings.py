@@ -1,4 +1,4 @@
-"""The settings, from ``mail_proxy.config``."""
+"""Generates the reference of settings from ``mail_proxy.config``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def render() -> str:
 
 
 def unused() -> set[str]:
-    """Names of settings that no code reads: those of features still to come."""
+    """Return the names of settings that no code reads: those of features to come."""
     source = _source()
     names = {setting.dotted.rpartition(".")[2] for setting in config.settings()}
     return {name for name in names if not re.search(rf"\.{name}\b", source)}
