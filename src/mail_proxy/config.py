@@ -44,9 +44,6 @@ _ALIASES = {
     "user": ("CLIENT_SYNC_USER",),
     "password": ("CLIENT_SYNC_PASSWORD",),
     "token": ("CLIENT_SYNC_TOKEN",),
-    "disk_dir": ("CACHE_DISK_DIR",),
-    "memory_max_mb": ("CACHE_MEMORY_MAX_MB",),
-    "disk_max_mb": ("CACHE_DISK_MAX_MB",),
 }
 _LOGIN_IN_URL = re.compile(r"//.*@", re.DOTALL)
 _NOT_SETTINGS = {"HOME", "CONFIG_FILE", "INSTANCE", "TENANT"}
@@ -100,9 +97,6 @@ class TimingConfig(_Group):
         30.0,
         description="Time without a sign of life from a dispatcher after which its messages go "
         "back to the queue, seconds.",
-    )
-    pec_acceptance_timeout: PositiveSeconds = Field(
-        1800.0, description="Time after which a missing acceptance receipt is reported, seconds."
     )
 
 
@@ -180,14 +174,6 @@ class RetryConfig(_Group):
         return tuple(value.split(",")) if isinstance(value, str) else value
 
 
-class CacheConfig(_Group):
-    """Cache of fetched attachments."""
-
-    disk_dir: Path | None = Field(None, description="Folder of the disk cache.")
-    memory_max_mb: Annotated[float, Field(ge=0)] = Field(50.0, description="Memory cache, MB.")
-    disk_max_mb: Annotated[float, Field(ge=0)] = Field(500.0, description="Disk cache, MB.")
-
-
 class ClientSyncConfig(_Group):
     """Destination of delivery reports of tenants without a URL of their own."""
 
@@ -221,15 +207,10 @@ class ProxyConfig(_Group):
         False,
         description="Log each message when it is queued, sent, deferred, given up and reported.",
     )
-    attachment_base_url: WebUrl | None = Field(
-        None,
-        description="Attachment endpoint of tenants without a URL of their own.",
-    )
     timing: TimingConfig = Field(default_factory=TimingConfig)
     queue: QueueConfig = Field(default_factory=QueueConfig)
     concurrency: ConcurrencyConfig = Field(default_factory=ConcurrencyConfig)
     retry: RetryConfig = Field(default_factory=RetryConfig)
-    cache: CacheConfig = Field(default_factory=CacheConfig)
     client_sync: ClientSyncConfig = Field(default_factory=ClientSyncConfig)
 
     @field_validator("log_level", "log_format", mode="before")

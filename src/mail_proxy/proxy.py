@@ -11,7 +11,6 @@ from typing import Any, Self
 from mail_proxy.config import ProxyConfig, QueueConfig
 from mail_proxy.delivery.engine import DeliveryEngine, connection_pool
 from mail_proxy.domain.tenant import DEFAULT_TENANT
-from mail_proxy.errors import DatabaseUnavailable, EncryptionKeyChanged
 from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.kit.ids import uuid7
@@ -19,17 +18,15 @@ from mail_proxy.kit.service import Closing, Service
 from mail_proxy.maintenance.clock import ClockWatch
 from mail_proxy.maintenance.retention import Retention
 from mail_proxy.maintenance.suspension import SuspensionSweep
-from mail_proxy.operations.account_test import AccountTest
 from mail_proxy.operations.audit_refusals import AuditedRefusals
 from mail_proxy.operations.cached_counts import PendingCounts
 from mail_proxy.operations.callers import Authenticator
-from mail_proxy.operations.command_log import CommandLog
+from mail_proxy.operations.door import Door
 from mail_proxy.operations.handle_command import Commands
-from mail_proxy.operations.intake import Intake
 from mail_proxy.operations.keys import find_key
 from mail_proxy.operations.monitoring import Monitoring
-from mail_proxy.operations.operation import Door
-from mail_proxy.operations.upkeep import Upkeep
+from mail_proxy.operations.parts import Parts
+from mail_proxy.operations.registry import OPERATIONS
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
 from mail_proxy.smtp.sender import SmtpSender
@@ -40,7 +37,6 @@ from mail_proxy.sql.pg_notify import HostSignals
 from mail_proxy.sql.tables import Tables
 from mail_proxy.telemetry.log import Action, log
 from mail_proxy.telemetry.metrics import MailMetrics
-from mail_proxy.wire.service import Status, program_version
 from mail_proxy.workers.pipe import WorkerConfig
 from mail_proxy.workers.supervisor import WorkerProcesses
 
@@ -61,7 +57,6 @@ class MailProxy:
         self._db = db
         self._tables = tables
         self._clock = clock
-        self._started = time.monotonic()
         self._stopped = False
         self.metrics = MailMetrics()
         self._directory = Directory(db, tables, config.concurrency, config.queue)
@@ -69,55 +64,30 @@ class MailProxy:
         self.authenticator = Authenticator(token, self._directory, clock)
         bus = Bus()
         self.refusals = AuditedRefusals(db, tables, clock)
-        self.door = Door(db, tables, self._directory, config, bus, clock, self.refusals)
-        self.pending = PendingCounts(self.door)
-        self._monitoring = Monitoring(
-            db, tables, self._directory, self.pending, self.metrics, clock
-        )
-        self.intake = Intake(
-            db,
-            tables,
-            self._directory,
-            bus,
-            clock,
-            self.refusals,
-            logs_messages=config.log_delivery_activity,
-        )
-        self.command_log = CommandLog(self.door, db, tables)
-        self.upkeep = Upkeep(self.door, db, tables, bus, clock)
-        self._commands = Commands(self.door, self.intake, self.upkeep, lambda: self.queue)
         pool = connection_pool(config, clock)
-        self.account_test = AccountTest(self.door, self._directory, SmtpSender(pool))
-        self._delivery: Service | None = None
-        working: tuple[Service, ...] = ()
+        delivery = self._delivering(key, bus) if config.scheduler_active else None
+        parts = Parts(
+            db=db,
+            tables=tables,
+            directory=self._directory,
+            config=config,
+            clock=clock,
+            bus=bus,
+            sender=SmtpSender(pool),
+            dispatcher=delivery,
+            pending=PendingCounts(db, tables),
+            started_at=clock.monotonic(),
+        )
+        self.door = Door(OPERATIONS, parts, self.refusals)
+        self.monitoring = Monitoring(parts, self.metrics)
+        self._commands = Commands(self.door)
         own_name = uuid7()
-        if config.scheduler_active:
-            self._delivery = self._delivering(key, bus)
-            reporter = ClientReporter(
-                db,
-                tables,
-                self._directory,
-                config,
-                clock,
-                own_name,
-                self.metrics,
-                report_delivery_callable,
-            )
-            reporter.follow(bus)
-            working = (
-                reporter,
-                self._delivery,
-                # After the lease: messages that an ended process held are in the queue again.
-                ClockWatch(db, tables.clock_repair, clock, config.timing.sync_interval, bus),
-                SuspensionSweep(db, tables.suspended, bus),
-                Retention(db, tables, self._directory, clock),
-            )
         #: In the order of their start; they stop in the reverse order.
         self._services: tuple[Service, ...] = (
             Closing("database", db.close),
             Closing("connections", pool.close_all),
-            *working,
-            Closing("intake", self.intake.drained),
+            *self._working(delivery, bus, own_name, report_delivery_callable),
+            Closing("intake", self.door.drained),
             HostSignals(db, own_name, bus),
         )
 
@@ -194,39 +164,42 @@ class MailProxy:
         """See what this or another process has changed, at once."""
         await self._directory.current()
 
-    def status(self, pending: int) -> Status:
-        """State of the instance; ``pending`` is the count to show."""
-        return Status(
-            active=self.config.scheduler_active,
-            scheduler_active=self._delivery is not None and self._delivery.alive,
-            pending_messages=pending,
-            uptime_seconds=round(time.monotonic() - self._started, 3),
-            version=program_version(),
-            database=self._db.adapter.name,
-        )
-
-    async def not_ready_reason(self) -> str | None:
-        """Why the instance cannot do its work just now; None when it can."""
-        try:
-            async with asyncio.timeout(5):
-                await self._db.read(self._tables.instance.prove_key)
-        except (DatabaseUnavailable, TimeoutError):
-            return "the database does not answer"
-        except EncryptionKeyChanged as error:
-            return error.message
-        if self._delivery is None:
-            return "the dispatcher is switched off (scheduler_active)"
-        return None if self._delivery.alive else "the dispatcher does not run"
-
-    async def metrics_text(self) -> bytes:
-        """The Prometheus exposition text."""
-        return await self._monitoring.text()
-
     async def _start(self) -> None:
         await self._directory.current()
         for service in self._services:
             await service.start()
         log(Action.PROXY_STARTED, database=self._db.adapter.name)
+
+    def _working(
+        self,
+        delivery: Service | None,
+        bus: Bus,
+        own_name: str,
+        report_delivery_callable: ReportCallable | None,
+    ) -> tuple[Service, ...]:
+        """Return the services that send and report; none if the scheduler is not active."""
+        if delivery is None:
+            return ()
+        db, tables, clock = self._db, self._tables, self._clock
+        reporter = ClientReporter(
+            db,
+            tables,
+            self._directory,
+            self.config,
+            clock,
+            own_name,
+            self.metrics,
+            report_delivery_callable,
+        )
+        reporter.follow(bus)
+        return (
+            reporter,
+            delivery,
+            # After the lease: messages that an ended process held are in the queue again.
+            ClockWatch(db, tables.clock_repair, clock, self.config.timing.sync_interval, bus),
+            SuspensionSweep(db, tables.suspended, bus),
+            Retention(db, tables, self._directory, clock),
+        )
 
     def _delivering(self, key: bytes, bus: Bus) -> Service:
         count = self.config.concurrency.workers

@@ -12,7 +12,6 @@ DEFAULT_TENANT = "default"
 #: Batch code that suspends all batches of a tenant, and messages without one.
 EVERYTHING = "*"
 DEFAULT_SYNC_PATH = "/mail-proxy/sync"
-DEFAULT_ATTACHMENT_PATH = "/mail-proxy/attachments"
 _PREFIX = "whsec_"
 #: How long the previous secret signs too, so that applications can change to the new one.
 SIGNS_ALONG_SECONDS = 86_400.0
