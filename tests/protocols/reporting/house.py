@@ -19,6 +19,10 @@ from mail_proxy.testing.clock import FakeClock
 from mail_proxy.testing.sync_endpoint import ReportCall, SyncEndpoint
 
 INTERVAL = 300.0
+#: How long a call may take: more than a busy machine needs for any answer.
+CALL_SECONDS = 60.0
+#: The same if the answer never comes.
+IMPATIENT_SECONDS = 0.5
 
 
 class House:
@@ -58,8 +62,8 @@ class House:
         deliver: ReportCallable | None = None,
         sync: ClientSyncConfig | None = None,
         batch: int = 1000,
-        shutdown_timeout: float = 10.0,
-        call_seconds: float = 10.0,
+        shutdown_timeout: float = 60.0,
+        call_seconds: float = CALL_SECONDS,
         poll_seconds: float = 0.02,
         test_mode: bool = False,
         report_delay: float = 0.01,
