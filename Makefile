@@ -10,10 +10,10 @@ PIP := -m pip --disable-pip-version-check
 LOCKING := build/lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run check docs test bench format lock
+.PHONY: help demo run check docs test test-fast bench format lock
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Send one mail through everything, on this machine only
 	@$(BIN)/mail-proxy demo
@@ -33,6 +33,10 @@ docs: $(READY) ## Build the documentation; warnings are errors
 
 test: $(READY) ## Run all tests
 	@$(BIN)/pytest -n 3 --dist worksteal
+
+test-fast: $(READY) ## Run the tests of parts: under a minute, no outages and no whole processes
+	@$(BIN)/pytest -n 3 --dist worksteal -m 'not slow' -k 'not postgresql' \
+		tests/unit tests/properties tests/database tests/protocols/smtp
 
 bench: $(READY) ## Measure the speed
 	@$(BIN)/python -m benchmarks

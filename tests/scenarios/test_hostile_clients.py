@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -15,16 +14,18 @@ from mail_proxy.cli.process import Running
 
 
 @pytest.fixture
-def running(mail_proxy: CommandLine) -> Iterator[Running]:
-    impatient = {"GMP_REQUEST_TIMEOUT": "1"}
-    done = mail_proxy("start", "dev", "--port", "0", "--background", **impatient)
-    assert done.returncode == 0, done.stderr
-    yield mail_proxy.ready("dev")
+def running(mail_proxy: CommandLine) -> Running:
+    return mail_proxy.started("dev", GMP_REQUEST_TIMEOUT="60")
+
+
+@pytest.fixture
+def impatient(mail_proxy: CommandLine) -> Running:
+    return mail_proxy.started("dev", GMP_REQUEST_TIMEOUT="1")
 
 
 def talk(running: Running, *pieces: bytes) -> tuple[int, Any]:
     """Send the pieces; status and JSON of the answer, after which the connection is closed."""
-    with closing(socket.create_connection(("127.0.0.1", running.port), timeout=20)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", running.port), timeout=60)) as connection:
         try:
             for piece in pieces:
                 connection.sendall(piece)
@@ -58,11 +59,11 @@ def status(running: Running, *pieces: bytes) -> int:
     return code
 
 
-def test_a_head_that_does_not_come_is_not_waited_for(running: Running) -> None:
-    assert status(running) == 408
-    assert status(running, b"GET /health HTTP/1.1\r\nHost: x\r\n") == 408
+def test_a_head_that_does_not_come_is_not_waited_for(impatient: Running) -> None:
+    assert status(impatient) == 408
+    assert status(impatient, b"GET /health HTTP/1.1\r\nHost: x\r\n") == 408
     answered = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    with closing(socket.create_connection(("127.0.0.1", running.port), timeout=20)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", impatient.port), timeout=60)) as connection:
         connection.sendall(answered)
         assert b" 200 OK" in whole_answer(connection)
         connection.sendall(b"GET /hea")
@@ -71,12 +72,12 @@ def test_a_head_that_does_not_come_is_not_waited_for(running: Running) -> None:
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(
-    running: Running, mail_proxy: CommandLine
+    impatient: Running, mail_proxy: CommandLine
 ) -> None:
     token = (mail_proxy.instance("dev").token() or "").encode()
     head = b"POST /account HTTP/1.1\r\nHost: localhost\r\nX-API-Token: %b\r\n" % token
     head += b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n"
-    assert status(running, head, b"{") == 408
+    assert status(impatient, head, b"{") == 408
 
 
 def test_a_stranger_is_refused_before_the_body_is_read(running: Running) -> None:

@@ -213,6 +213,7 @@ async def owned(client: Client) -> list[Any]:
             for secret in ("client_auth", "signing_secret", "password", "pk", "has_api_key"):
                 one.pop(secret, None)
             one.pop("large_file_config", None)
+        del tenant["updated_at"]  # new keys change it, and are not replayed
         if tenant["id"] == "default":
             del tenant["created_at"]
         found.append((tenant, accounts))
