@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 #: Bound of every wait for something that a working product does within milliseconds.
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 #: Durations of which the first is enough on an idle machine, the last on any.
 GROWING_SECONDS = (0.2, 2.0, 20.0)
 

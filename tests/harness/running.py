@@ -25,7 +25,7 @@ ADMIN_TOKEN = "the-admin-token"
 _ADMIN = Caller(None)
 #: A test that needs more than one of these within its time would wait in vain: nothing may
 #: depend on polling.
-SLOW_POLL = {"send_loop_interval": 5 * PATIENCE_SECONDS, "report_delay": 0.0}
+SLOW_POLL = {"send_loop_interval": 3 * PATIENCE_SECONDS, "report_delay": 0.0}
 
 
 def settings(database_url: str, folder: Path, **changes: Any) -> ProxyConfig:

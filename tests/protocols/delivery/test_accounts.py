@@ -153,6 +153,7 @@ async def test_removing_an_account_ends_what_was_claimed_for_it_but_not_begun(
         await post.add(*(mail(i) for i in ids))
         await server.wait_until(lambda: (1, "DATA") in server.commands)
         await post.remove_account()
+        await post.proxy.follow_settings()
         await server.drop_connections()
         for id_ in ids[1:]:
             assert await post.reports.error(id_) == "account deleted"

@@ -64,7 +64,7 @@ async def test_a_stop_does_not_wait_longer_than_shutdown_timeout_for_a_dead_serv
         await post.add(mail())
         await server.wait_until(lambda: (1, "DATA") in server.commands)
         started = time.monotonic()
-    assert time.monotonic() - started < PATIENCE_SECONDS  # send_timeout is 300 s
+    assert time.monotonic() - started < PATIENCE_SECONDS  # the send_timeout is 300 s
     async with running(config(scheduler_active=False)) as post:
         # Nobody knows whether the server took it, and that is said.
         (_, deferred) = await post.events("m1")
