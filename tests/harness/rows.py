@@ -7,9 +7,9 @@ from typing import Any
 
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.sql import Connection, SqlDb
+from mail_proxy.sql.messages.events import NewEvent
 from mail_proxy.sql.messages.insert import NewMessage
 from mail_proxy.sql.tables import Tables
-from mail_proxy.sql.tables.events import NewEvent
 
 _ACCOUNT = {
     "host": "localhost",

@@ -13,11 +13,19 @@ from tests.harness.patience import PATIENCE_SECONDS
 
 from mail_proxy import MailProxy, ProxyConfig
 from mail_proxy.kit.clock import Clock
-from mail_proxy.operations import accounts, messages, service, tenants
+from mail_proxy.operations import accounts, intake, messages, service, tenants
 from mail_proxy.operations.callers import Caller
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
-from mail_proxy.wire.accounts import AccountIn
-from mail_proxy.wire.messages import AddMessagesOut, EventOut, Ids, MessageOut, parse_batch
+from mail_proxy.wire.accounts import AccountIn, AccountRef
+from mail_proxy.wire.messages import (
+    AddMessagesOut,
+    EventOut,
+    Ids,
+    MessageOut,
+    MessageRef,
+    parse_batch,
+)
+from mail_proxy.wire.service import Status
 from mail_proxy.wire.tenants import TenantIn
 
 KEY = bytes(range(32))
@@ -100,7 +108,7 @@ class Post:
         return saved.pk
 
     async def remove_account(self, id_: str = "smtp") -> None:
-        await self.proxy.door.call(accounts.delete, _ADMIN, accounts.AccountRef(id_))
+        await self.proxy.door.call(accounts.delete, _ADMIN, AccountRef(id=id_))
 
     async def tenant(self, id_: str, **fields: Any) -> str | None:
         """Save a tenant; returns its key when it is new."""
@@ -109,20 +117,23 @@ class Post:
 
     async def add(self, *records: dict[str, Any], **call: Any) -> AddMessagesOut:
         batch = parse_batch({"messages": list(records), **call}, 100_000)
-        return await self.proxy.intake.add(_ADMIN, batch)
+        return await self.proxy.door.call(intake.add, _ADMIN, batch)
 
     async def delete(self, *ids: str) -> Any:
         return await self.proxy.door.call(messages.delete, _ADMIN, Ids(ids=list(ids)))
+
+    async def status(self) -> Status:
+        return await self.proxy.door.call(service.status, _ADMIN, None)
 
     async def run_now(self) -> None:
         await self.proxy.door.call(service.run_now, _ADMIN, None)
 
     async def message(self, id_: str, tenant: str | None = None) -> MessageOut:
-        which = messages.MessageRef(id_)
+        which = MessageRef(id=id_)
         return (await self.proxy.door.call(messages.get, _ADMIN, which, tenant)).message
 
     async def events(self, id_: str, tenant: str | None = None) -> list[EventOut]:
-        which = messages.MessageRef(id_)
+        which = MessageRef(id=id_)
         return (await self.proxy.door.call(messages.events, _ADMIN, which, tenant)).events
 
     async def in_state(self, id_: str, status: str, tenant: str | None = None) -> MessageOut:

@@ -1,4 +1,4 @@
-"""What is kept for a time only is removed when that time is over."""
+"""Delete expired rows: reported messages, audit entries, rate counters."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from mail_proxy.config import QueueConfig
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.worker import Worker
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.chunks import ChunkedWork
+from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.messages.give_up import GivenUpMessages
 from mail_proxy.sql.messages.purge import Position, Removal
 from mail_proxy.sql.tables import Tables
@@ -35,17 +35,19 @@ class Duty:
 
 
 class Retention:
-    """A loop for each duty. Any number of processes may run it on one database."""
+    """Service with a loop for each duty. Any number of processes may run it on one database."""
+
+    name = "retention"
 
     def __init__(
         self,
         db: SqlDb,
         tables: Tables,
-        config: Callable[[], QueueConfig],
+        directory: Directory,
         clock: Clock,
     ) -> None:
         self._tables = tables
-        self._config = config
+        self._directory = directory
         self._clock = clock
         self._db = db
         self._removal = Removal(db)
@@ -61,13 +63,18 @@ class Retention:
             Worker(f"retention.{duty.name}", partial(self._round, duty)) for duty in self.duties
         ]
 
-    def start(self) -> None:
-        """Start the loops; needs a running event loop."""
+    @property
+    def alive(self) -> bool:
+        """Whether every loop runs."""
+        return all(worker.alive for worker in self._workers)
+
+    async def start(self) -> None:
+        """Start the loop of each duty."""
         for worker in self._workers:
             worker.start()
 
-    async def stop(self) -> None:
-        """Stop after the slice in hand."""
+    async def stop(self, deadline: float) -> None:
+        """Stop at once; a transaction that has begun is committed or rolled back as a whole."""
         for worker in self._workers:
             await worker.stop()
 
@@ -82,7 +89,7 @@ class Retention:
             self._passed.clear()
             self._passed_since = self._clock.monotonic()
         now, removed = self._clock.now(), 0
-        kept_seconds = self._config().report_retention_seconds
+        kept_seconds = self._directory.snapshot.queue.report_retention_seconds
         for tenant_id, before in await self._removal.tenants(now, kept_seconds):
             after = self._passed.get(tenant_id)
             gone, reached = await self._removal.messages(tenant_id, before, after)
@@ -92,7 +99,7 @@ class Retention:
 
     async def remove_audit_rows(self) -> int:
         """Rows of the audit log that are older than ``audit_retention_days``."""
-        before = self._clock.now() - self._config().audit_retention_days * _DAY
+        before = self._clock.now() - self._directory.snapshot.queue.audit_retention_days * _DAY
 
         def remove(connection: Connection, most: int) -> int:
             return self._tables.command_log.remove_oldest(connection, before, most)

@@ -1,4 +1,4 @@
-"""What a server offers after EHLO, and whether that is enough for a message."""
+"""Capabilities that a server offers after EHLO, and whether they suffice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal, Self
 from mail_proxy.domain.outcome import Failed
 from mail_proxy.smtp.compose import ComposedMail
 
-#: What sessions may break over: named as EHLO does.
+#: Extensions over which sessions may break, with the names of EHLO.
 Extension = Literal["pipelining", "chunking"]
 
 _ATOM = r"[^\x00-\x20\x7f<>\"\ud800-\udfff]+"
@@ -21,8 +21,11 @@ _PATH = re.compile(rf"(?:{_ATOM}|{_QUOTED}@{_ATOM})?")
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """``pipelining`` is RFC 2920, ``chunking`` RFC 3030. ``size``: most octets of a message,
-    None without a limit; ``declares_size``: MAIL may say how large the message is (RFC 1870)."""
+    """SMTP extensions of one server.
+
+    ``pipelining`` is RFC 2920, ``chunking`` RFC 3030. ``size`` is the largest message in octets, or
+    None without a limit. ``declares_size``: MAIL may carry the size of the message (RFC 1870).
+    """
 
     pipelining: bool = False
     chunking: bool = False
@@ -33,7 +36,7 @@ class Capabilities:
 
     @classmethod
     def of(cls, extensions: Mapping[str, str]) -> Self:
-        """From EHLO keywords in lower case and their parameters."""
+        """Read the capabilities from EHLO keywords (lower case) and their parameters."""
         size = extensions.get("size", "")
         return cls(
             pipelining="pipelining" in extensions,
@@ -47,7 +50,7 @@ class Capabilities:
     def refusal(
         self, mail_from: str, recipients: Sequence[str], message: ComposedMail
     ) -> Failed | None:
-        """Why the server can never take this message, known without asking it."""
+        """Return why the server can never accept this message, or None. Sends nothing."""
         if self.size is not None and len(message.data) > self.size:
             return Failed(
                 f"message has {len(message.data)} octets, the server takes at most {self.size}"
@@ -63,4 +66,5 @@ class Capabilities:
 
 
 def needs_smtputf8(mail_from: str, recipients: Sequence[str], message: ComposedMail) -> bool:
+    """Return whether an address or a header needs SMTPUTF8 (RFC 6531)."""
     return message.needs_smtputf8 or not all(map(str.isascii, (mail_from, *recipients)))

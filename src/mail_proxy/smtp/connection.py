@@ -14,8 +14,8 @@ from mail_proxy.smtp.capabilities import Capabilities
 from mail_proxy.smtp.compose import ComposedMail
 from mail_proxy.smtp.extension_backoff import ExtensionBackoff
 from mail_proxy.smtp.handshake import Handshake, Step, default_local_hostname, default_tls_context
-from mail_proxy.smtp.masking import mask_of
 from mail_proxy.smtp.protocol import BrokenConnectionError, SmtpProtocol
+from mail_proxy.smtp.redact import redaction_of
 from mail_proxy.smtp.transaction import Observe, Stale, Timeouts, Transaction, observe_nothing
 from mail_proxy.telemetry.series import SmtpPhase
 
@@ -191,7 +191,7 @@ class Connector:
         transport, capabilities = dial.hand_over()
         return PooledConnection(
             login,
-            SmtpProtocol(transport, mask_of(login)),
+            SmtpProtocol(transport, redaction_of(login)),
             capabilities,
             self.timeouts,
             self.observe,

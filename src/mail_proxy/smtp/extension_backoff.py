@@ -1,4 +1,4 @@
-"""Servers that offer more than they are up to."""
+"""Remembers servers that fail when PIPELINING or CHUNKING is used."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from dataclasses import replace
 from mail_proxy.kit.clock import Clock
 from mail_proxy.smtp.capabilities import Capabilities, Extension
 
-#: Long enough to spare nearly every message the trouble, short enough to outlive no repair.
+#: Long enough to avoid nearly all failures, short enough to notice a repaired server.
 _DISTRUST_SECONDS = 3600.0
 
 
 class ExtensionBackoff:
-    """The extensions that sessions with a server (host and port) broke over: left alone for an
-    hour. They only save round trips, so being wrong about a server costs little."""
+    """SMTP extensions to avoid for an hour, by server (host and port).
+
+    The extensions only save round trips, so avoiding one needlessly costs little.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -25,7 +27,7 @@ class ExtensionBackoff:
         self._until[host, port, extension] = now + _DISTRUST_SECONDS
 
     def usable(self, host: str, port: int, offered: Capabilities) -> Capabilities:
-        """What the server offers and may be used now."""
+        """Return ``offered`` without the extensions that failed recently."""
         if not self._until:
             return offered
         now = self._clock.monotonic()

@@ -16,7 +16,7 @@ import aiosmtplib
 from mail_proxy.domain.account import SmtpLogin, TlsMode
 from mail_proxy.domain.outcome import AccountTrouble
 from mail_proxy.smtp.capabilities import Capabilities
-from mail_proxy.smtp.masking import mask_of
+from mail_proxy.smtp.redact import redaction_of
 from mail_proxy.smtp.replies import Reply, Stage, account_stage, account_trouble, one_line
 
 _IMPLICIT_TLS_PORT = 465
@@ -77,7 +77,7 @@ class Handshake:
         timeout: float,
     ) -> None:
         self._login = login
-        self._mask = mask_of(login)
+        self._mask = redaction_of(login)
         self.used_network = False
         self._stage = Stage.GREETING
         self._implicit_tls = login.tls is TlsMode.SSL or (

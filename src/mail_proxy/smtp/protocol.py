@@ -7,7 +7,7 @@ from collections import deque
 from functools import lru_cache
 from math import inf
 
-from mail_proxy.smtp.masking import Mask
+from mail_proxy.smtp.redact import Redact
 from mail_proxy.smtp.replies import Reply, one_line
 
 #: RFC 5321 section 4.5.3.1.5 allows a reply line 512 octets and any number of lines.
@@ -31,7 +31,7 @@ class SmtpProtocol(asyncio.Protocol):
     reason is in ``broken``.
     """
 
-    def __init__(self, transport: asyncio.Transport, mask: Mask = str) -> None:
+    def __init__(self, transport: asyncio.Transport, mask: Redact = str) -> None:
         """``mask`` takes out of the server's words what nobody else may see."""
         self.broken: str | None = None
         self.has_agreed_to_quit = False

@@ -1,4 +1,4 @@
-"""From a composed mail to what became of it."""
+"""Sends composed mails through the pool, and tests accounts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ProbeStep(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """The server was told nothing of the message, because it was not to be sent any more."""
+    """Outcome of a message that ``may_begin`` stopped before its transaction."""
 
 
 def _always() -> bool:
@@ -37,7 +37,7 @@ def _always() -> bool:
 
 
 class SmtpSender:
-    """Sends through the pool. What servers and networks do comes back as a value."""
+    """Sender of composed mails. Failures of servers are returned as values."""
 
     def __init__(self, pool: SMTPPool) -> None:
         self._pool = pool
@@ -50,12 +50,12 @@ class SmtpSender:
         message: ComposedMail,
         may_begin: Callable[[], bool] = _always,
     ) -> Outcome | Withdrawn:
-        """One attempt. ``mail_from`` may be empty (a bounce), ``recipients`` may not.
+        """Try once to send a message, and return the outcome.
 
-        ``may_begin`` is asked when a session is there, which may take minutes to open.
-        A session that the server has ended meanwhile is replaced without anybody noticing.
-        Cancelled, it closes its session; ``CancelledAfterEndOfData`` says that the message may
-        have been taken.
+        ``mail_from`` may be empty (a bounce), ``recipients`` may not. ``may_begin`` is called when
+        a session is open, which may take minutes. If the server has closed an idle session, a new
+        one is opened for the same attempt. Cancelling closes the session;
+        ``CancelledAfterEndOfData`` means that the message may have been accepted.
         """
         given = (login, mail_from, recipients, message, may_begin)
         outcome = await self._attempt(*given, fresh=False)
@@ -85,9 +85,9 @@ class SmtpSender:
             self._pool.release(connection)
 
     async def probe(self, login: SmtpLogin, timeout: float = _PROBE_SECONDS) -> list[ProbeStep]:
-        """Try the account on a session of its own, up to the first step that fails.
+        """Test an account on a new session, up to the first step that fails.
 
-        Takes at most ``timeout`` seconds, and 5 more for the end of a session that was opened.
+        Takes at most ``timeout`` seconds, and 5 more to close a session that was opened.
         """
         deadline = asyncio.get_running_loop().time() + timeout
         dial = self._pool.connector.dial(login)

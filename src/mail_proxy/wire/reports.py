@@ -1,4 +1,4 @@
-"""The sync protocol: what the proxy tells a tenant's application, and what that answers."""
+"""JSON shapes of report calls to a tenant's application, and of its answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LARGEST = 2**53
 
 
 def report_payload(entries: Sequence[Json]) -> Json:
-    """The body of one call."""
+    """Return the body of one report call."""
     return {"delivery_report": list(entries)}
 
 
@@ -28,10 +28,10 @@ def report_entry(
     event_at: float,
     data: Mapping[str, Any],
 ) -> Json:
-    """One event as it is reported; ``event_at`` is in Unix seconds, ``data`` as it was stored.
+    """Return one event as it is reported; ``event_at`` is in Unix seconds.
 
-    An event type without a shape here is told as ``<type>_ts`` and its data as they are, so
-    that an event never blocks those behind it.
+    An event type without a shape here is reported as ``<type>_ts`` with its data as stored, so
+    that it never blocks the events behind it.
     """
     if shape := _SHAPES.get(event_type):
         fields = shape(event_at, data)
@@ -83,11 +83,11 @@ _SHAPES: dict[str, Callable[[float, Mapping[str, Any]], Json]] = {
 
 
 class SyncAnswer(BaseModel):
-    """What an application answers to a call.
+    """The answer of an application to a report call.
 
-    A field that has not the documented form counts as missing: a report that arrived is not
-    sent again because of a slip beside it. Only ``ok: false`` refuses the reports. ``error``
-    is a number in the answers of older clients and means no ids then.
+    A field without the documented form counts as missing, so that a mistake in it does not make
+    the proxy send reports again. Only ``ok: false`` refuses the reports. Older clients send a
+    number as ``error``, which means no ids.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -122,9 +122,9 @@ class SyncAnswer(BaseModel):
 
 
 def read_answer(answer: bytes | Json | None) -> SyncAnswer | None:
-    """An answer from JSON text, or from a callable; None when it is no JSON object.
+    """Read an answer from JSON text or from a callable; None if it is no JSON object.
 
-    A callable that returns nothing has taken the reports.
+    A callable that returns None acknowledges the reports.
     """
     try:
         if isinstance(answer, bytes):
@@ -139,7 +139,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    """Not a truth value, not NaN, not infinite, and of a size that any arithmetic takes."""
+    """Return True for numbers below 2**53; not for bool, NaN and infinity."""
     return (
         isinstance(value, int | float)
         and not isinstance(value, bool)

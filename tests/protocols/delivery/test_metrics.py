@@ -19,7 +19,7 @@ _WHOLE_SCHEDULE_SECONDS = 12_060 * 1.1
 
 
 async def scrape(post: Post) -> Scrape:
-    return Scrape((await post.proxy.metrics_text()).decode())
+    return Scrape((await post.proxy.monitoring.text()).decode())
 
 
 async def test_delivery_takes_from_when_a_message_is_due(

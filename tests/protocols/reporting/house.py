@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,7 +55,7 @@ class House:
         known = [self.pks[tenant, i] for i in ids]
         await add_event(self.db, self.tables, tenant, known, event_type, data, self.clock.now())
 
-    def reporter(
+    async def reporter(
         self,
         name: str = "me",
         *,
@@ -62,7 +63,6 @@ class House:
         deliver: ReportCallable | None = None,
         sync: ClientSyncConfig | None = None,
         batch: int = 1000,
-        shutdown_timeout: float = 60.0,
         call_seconds: float = CALL_SECONDS,
         poll_seconds: float = 0.02,
         test_mode: bool = False,
@@ -75,7 +75,6 @@ class House:
             timing=TimingConfig(
                 sync_interval=INTERVAL,
                 report_delay=report_delay,
-                shutdown_timeout=shutdown_timeout,
             ),
             queue=QueueConfig(report_batch_size=batch),
             client_sync=sync or ClientSyncConfig(),
@@ -95,8 +94,12 @@ class House:
             most_calls=most_calls,
         )
         self.reporters.append(reporter)
-        reporter.start()
+        await reporter.start()
         return reporter
+
+    async def stop(self, reporter: ClientReporter, seconds: float = 60.0) -> None:
+        """Stop a reporter; calls in flight have so much time, or the reporter's own minimum."""
+        await reporter.stop(time.monotonic() + seconds)
 
     async def settled(self, reporter: ClientReporter) -> None:
         """Return once the reporter has looked at every tenant again and all calls have ended."""

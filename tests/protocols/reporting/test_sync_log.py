@@ -48,7 +48,7 @@ async def test_each_call_is_kept_as_it_went(
     await house.tenant(client_base_url=endpoint.url)
     await house.event(["m", "n", "o"])
     call_seconds = IMPATIENT_SECONDS if reply.hangs else CALL_SECONDS
-    await house.settled(house.reporter(call_seconds=call_seconds))
+    await house.settled(await house.reporter(call_seconds=call_seconds))
     (call,) = endpoint.calls
     (kept,) = await house.logged()
     assert (kept["outcome"], kept["status"], kept["error"]) == (outcome, status, error)
@@ -75,9 +75,9 @@ async def test_a_call_that_is_told_to_a_callable_is_kept_too(house: House) -> No
     await house.event(["m"])
     for number in range(2):
         called.clear()
-        reporter = house.reporter(f"process {number}", deliver=deliver)
+        reporter = await house.reporter(f"process {number}", deliver=deliver)
         await called.wait()
-        await reporter.stop()
+        await house.stop(reporter)
         house.clock.advance(30)
     newest, oldest = await house.logged()
     assert (oldest["outcome"], oldest["error"]) == ("raised", "the callable raised ValueError")
@@ -88,7 +88,7 @@ async def test_how_long_a_call_took_is_measured(house: House, endpoint: SyncEndp
     gate = asyncio.Event()
     endpoint.script(Reply(after=gate))
     await house.tenant(client_base_url=endpoint.url)
-    reporter = house.reporter()
+    reporter = await house.reporter()
     await endpoint.wait_for(1)
     house.clock.advance(2.5)
     gate.set()

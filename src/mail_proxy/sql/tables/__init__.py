@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mail_proxy.sql.clock_repair import ClockRepair
 from mail_proxy.sql.db import SqlDb
+from mail_proxy.sql.messages.events import MessageEventTable
 from mail_proxy.sql.messages.give_up import GivenUpMessages
 from mail_proxy.sql.messages.insert import MessagesTable
 from mail_proxy.sql.messages.queue import MessageQueue
@@ -14,7 +15,6 @@ from mail_proxy.sql.messages.suspended import SuspendedMessages
 from mail_proxy.sql.tables.account_health import AccountHealthTable
 from mail_proxy.sql.tables.accounts import AccountsTable
 from mail_proxy.sql.tables.command_log import CommandLogTable
-from mail_proxy.sql.tables.events import MessageEventTable
 from mail_proxy.sql.tables.instance import InstanceTable
 from mail_proxy.sql.tables.rate_use import RateUseTable
 from mail_proxy.sql.tables.suspensions import SuspensionsTable
