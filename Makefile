@@ -21,12 +21,13 @@ demo: $(READY) ## Send one mail through everything, on this machine only
 run: $(READY) ## Start the instance "dev"
 	@$(BIN)/mail-proxy start dev
 
-check: $(READY) docs ## Lint, format, types, import rules, documentation
+check: $(READY) docs ## Lint, format, types, import rules, documentation, stray files
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@cd src && ../$(BIN)/mypy --config-file ../pyproject.toml -p mail_proxy
 	@cd docs/_ext && MYPYPATH=../../src ../../$(BIN)/mypy --config-file ../../pyproject.toml -p reference_pages
 	@$(BIN)/lint-imports
+	@.ci/stray_files
 
 docs: $(READY) ## Build the documentation; warnings are errors
 	@$(BIN)/sphinx-build -E -q -W --keep-going -b html docs docs/_build/html

@@ -20,7 +20,7 @@ from mail_proxy.cli.process import Running
 Found = TypeVar("Found")
 CompletedCommand = subprocess.CompletedProcess[str]
 _COMMAND = [sys.executable, "-m", "mail_proxy"]
-_LIMIT_SECONDS = 60.0
+_LIMIT_SECONDS = 120.0
 _POLL_SECONDS = 0.02
 
 
