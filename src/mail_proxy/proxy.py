@@ -65,30 +65,7 @@ class MailProxy:
         bus = Bus()
         self.refusals = AuditedRefusals(db, tables, clock)
         pool = connection_pool(config, clock)
-        delivery: Service | None = None
-        working: tuple[Service, ...] = ()
-        own_name = uuid7()
-        if config.scheduler_active:
-            delivery = self._delivering(key, bus)
-            reporter = ClientReporter(
-                db,
-                tables,
-                self._directory,
-                config,
-                clock,
-                own_name,
-                self.metrics,
-                report_delivery_callable,
-            )
-            reporter.follow(bus)
-            working = (
-                reporter,
-                delivery,
-                # After the lease: messages that an ended process held are in the queue again.
-                ClockWatch(db, tables.clock_repair, clock, config.timing.sync_interval, bus),
-                SuspensionSweep(db, tables.suspended, bus),
-                Retention(db, tables, self._directory, clock),
-            )
+        delivery = self._delivering(key, bus) if config.scheduler_active else None
         parts = Parts(
             db=db,
             tables=tables,
@@ -104,11 +81,12 @@ class MailProxy:
         self.door = Door(OPERATIONS, parts, self.refusals)
         self.monitoring = Monitoring(parts, self.metrics)
         self._commands = Commands(self.door)
+        own_name = uuid7()
         #: In the order of their start; they stop in the reverse order.
         self._services: tuple[Service, ...] = (
             Closing("database", db.close),
             Closing("connections", pool.close_all),
-            *working,
+            *self._working(delivery, bus, own_name, report_delivery_callable),
             Closing("intake", self.door.drained),
             HostSignals(db, own_name, bus),
         )
@@ -191,6 +169,37 @@ class MailProxy:
         for service in self._services:
             await service.start()
         log(Action.PROXY_STARTED, database=self._db.adapter.name)
+
+    def _working(
+        self,
+        delivery: Service | None,
+        bus: Bus,
+        own_name: str,
+        report_delivery_callable: ReportCallable | None,
+    ) -> tuple[Service, ...]:
+        """Return the services that send and report; none if the scheduler is not active."""
+        if delivery is None:
+            return ()
+        db, tables, clock = self._db, self._tables, self._clock
+        reporter = ClientReporter(
+            db,
+            tables,
+            self._directory,
+            self.config,
+            clock,
+            own_name,
+            self.metrics,
+            report_delivery_callable,
+        )
+        reporter.follow(bus)
+        return (
+            reporter,
+            delivery,
+            # After the lease: messages that an ended process held are in the queue again.
+            ClockWatch(db, tables.clock_repair, clock, self.config.timing.sync_interval, bus),
+            SuspensionSweep(db, tables.suspended, bus),
+            Retention(db, tables, self._directory, clock),
+        )
 
     def _delivering(self, key: bytes, bus: Bus) -> Service:
         count = self.config.concurrency.workers

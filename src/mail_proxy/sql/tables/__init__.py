@@ -14,6 +14,7 @@ from mail_proxy.sql.messages.retry import RetriedMessages
 from mail_proxy.sql.messages.suspended import SuspendedMessages
 from mail_proxy.sql.tables.account_health import AccountHealthTable
 from mail_proxy.sql.tables.accounts import AccountsTable
+from mail_proxy.sql.tables.claims import ClaimsTable
 from mail_proxy.sql.tables.command_log import CommandLogTable
 from mail_proxy.sql.tables.instance import InstanceTable
 from mail_proxy.sql.tables.rate_use import RateUseTable
@@ -42,6 +43,7 @@ class Tables:
     given_up: GivenUpMessages
     events: MessageEventTable
     command_log: CommandLogTable
+    claims: ClaimsTable
     clock_repair: ClockRepair
 
     @classmethod
@@ -66,5 +68,6 @@ class Tables:
             given_up=GivenUpMessages(db, queue, events),
             events=events,
             command_log=CommandLogTable(db, key),
+            claims=ClaimsTable(),
             clock_repair=ClockRepair(db, rate_use),
         )
