@@ -161,6 +161,11 @@ class ConcurrencyConfig(_Group):
     max_concurrent_per_account: Annotated[int, Field(ge=1, le=1000)] = Field(
         10, description="SMTP connections at once for one account, per process."
     )
+    max_connections: Annotated[int, Field(ge=10, le=60_000)] = Field(
+        1000,
+        description="HTTP connections at once; at most half of the files that the process may "
+        "open. Idle ones are closed for new ones.",
+    )
     batch_size: Annotated[int, Field(ge=1)] = Field(
         50, description="Messages sent over one connection before it is replaced."
     )

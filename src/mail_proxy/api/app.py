@@ -25,6 +25,7 @@ from mail_proxy.api.routes import (
 )
 from mail_proxy.config import ProxyConfig
 from mail_proxy.features.registry import FEATURES
+from mail_proxy.http.uvicorn_server import Application
 from mail_proxy.proxy import MailProxy
 from mail_proxy.wire.service import program_version
 
@@ -47,7 +48,7 @@ def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
             app.state.proxy = None
             await proxy.stop()
 
-    app = FastAPI(
+    app = Application(
         title="Genro Mail Proxy",
         version=program_version(),
         description="Durable mail queue between applications and SMTP servers.",
