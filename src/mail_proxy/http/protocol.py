@@ -18,6 +18,8 @@ from mail_proxy.telemetry.log import Action, log
 if TYPE_CHECKING:
     from mail_proxy.http.uvicorn_server import Server
 
+Address = tuple[str, int | None] | None
+
 _LATE = Refusal(b"408 Request Timeout", "the request did not arrive in time")
 _STOPPING = Refusal(b"503 Service Unavailable", "the proxy is stopping")
 _FULL = Refusal(b"503 Service Unavailable", "too many connections")
@@ -33,6 +35,9 @@ class HttpProtocol(asyncio.Protocol):
 
     def __init__(self, server: Server) -> None:
         self.address = ""
+        self.client_address: Address = None
+        self.server_address: Address = None
+        self.scheme = "http"
         self.write_paused = False
         self.transport: asyncio.Transport
         self._server = server
@@ -54,8 +59,11 @@ class HttpProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection, or answer 503 if there is no room."""
         self.transport = transport  # type: ignore[assignment]
-        peer = transport.get_extra_info("peername")
-        self.address = str(peer[0]) if isinstance(peer, tuple) else ""
+        # Once, because each of them is a system call.
+        self.client_address = _address(transport, "peername")
+        self.server_address = _address(transport, "sockname")
+        self.scheme = "http" if transport.get_extra_info("sslcontext") is None else "https"
+        self.address = self.client_address[0] if self.client_address is not None else ""
         if self._server.connections.add(self):
             self._server.opened(self)
             self._deadline.set(self._server.limits.request_seconds, self._late)
@@ -321,3 +329,10 @@ class HttpProtocol(asyncio.Protocol):
         drained, self._drained = self._drained, None
         if drained is not None and not drained.done():
             drained.set_result(None)
+
+
+def _address(transport: asyncio.BaseTransport, name: str) -> Address:
+    address = transport.get_extra_info(name)
+    if isinstance(address, tuple):
+        return str(address[0]), int(address[1])
+    return (address, None) if isinstance(address, str) and address else None

@@ -83,15 +83,14 @@ class Server:
             path = raw_path.decode("ascii")
         except (UnicodeDecodeError, httptools.HttpParserInvalidURLError):
             return False
-        transport = connection.transport
         state = self._app_state.copy()
         scope: Scope = {
             "type": "http",
             "asgi": _ASGI,
             "http_version": exchange.version,
-            "server": _address(transport, "sockname"),
-            "client": _address(transport, "peername"),
-            "scheme": "http" if transport.get_extra_info("sslcontext") is None else "https",
+            "server": connection.server_address,
+            "client": connection.client_address,
+            "scheme": connection.scheme,
             "root_path": self._root_path,
             "headers": exchange.headers,
             "state": state,
@@ -163,10 +162,3 @@ def _split_target(target: bytes) -> tuple[bytes, bytes]:
         return path, query
     url = httptools.parse_url(target)
     return url.path or b"/", url.query or b""
-
-
-def _address(transport: asyncio.Transport, name: str) -> tuple[str, int | None] | None:
-    address = transport.get_extra_info(name)
-    if isinstance(address, tuple):
-        return str(address[0]), int(address[1])
-    return (address, None) if isinstance(address, str) and address else None

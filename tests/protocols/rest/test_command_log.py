@@ -11,7 +11,7 @@ import pytest
 from tests.protocols.rest.client import ONE_DATABASE, Client, calling, serving
 
 from mail_proxy.config import ProxyConfig
-from mail_proxy.operations.registry import OPERATIONS
+from mail_proxy.features.registry import OPERATIONS
 
 MAIL = {"from": "a@example.org", "to": "b@example.net", "subject": "s", "body": "hunter22"}
 SECRETS = {
