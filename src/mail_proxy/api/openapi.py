@@ -131,7 +131,8 @@ def _complete(operation: Json, route: Route, path: str, method: str) -> None:
     operation["summary"] = re.split(r"[.;](?:\s|$)", operation["description"], maxsplit=1)[0]
     for parameter in operation.get("parameters", ()):
         of_whom = path.split("/")[1] if parameter["in"] == "path" else ""
-        parameter["example"] = PATH_IDS.get(of_whom) or PARAMETERS[parameter["name"]]
+        own = parameter["schema"].pop("examples", [None])[0]
+        parameter["example"] = own or PATH_IDS.get(of_whom) or PARAMETERS[parameter["name"]]
     answers = operation["responses"]
     answers.pop("422", None)
     for status in sorted(_possible(operation, route, path, method)):

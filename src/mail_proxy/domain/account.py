@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from mail_proxy.domain.limits import RateLimit
 
@@ -51,7 +53,7 @@ class SmtpLogin:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One account as delivery and intake see it."""
+    """One account as delivery and intake see it. ``options`` are read by features."""
 
     pk: str
     tenant_id: str
@@ -60,6 +62,7 @@ class Account:
     login: SmtpLogin
     limits: tuple[RateLimit, ...] = ()
     rejects_over_limit: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 _FIRST_PAUSE_SECONDS = 30.0

@@ -220,6 +220,8 @@ account = Table(
     Column("imap_user", Text),
     Column("imap_password", Sealed),
     Column("imap_folder", Text),
+    #: Settings that features read, by field name; one that is missing has its default.
+    Column("options", Json),
     Column("version", Integer, nullable=False, server_default="1"),
     Column("deleted_at", Instant, info=RECORD_ONLY),
     Column("created_at", Instant, info=RECORD_ONLY, nullable=False),
