@@ -11,6 +11,7 @@ from typing import Any, Self
 from mail_proxy.config import ProxyConfig, QueueConfig
 from mail_proxy.delivery.engine import DeliveryEngine, connection_pool
 from mail_proxy.domain.tenant import DEFAULT_TENANT
+from mail_proxy.features import registry
 from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.kit.ids import uuid7
@@ -26,7 +27,6 @@ from mail_proxy.operations.handle_command import Commands
 from mail_proxy.operations.keys import find_key
 from mail_proxy.operations.monitoring import Monitoring
 from mail_proxy.operations.parts import Parts
-from mail_proxy.operations.registry import OPERATIONS
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
 from mail_proxy.smtp.sender import SmtpSender
@@ -59,36 +59,15 @@ class MailProxy:
         self._clock = clock
         self._stopped = False
         self.metrics = MailMetrics()
-        self._directory = Directory(db, tables, config.concurrency, config.queue)
+        self._directory = Directory(
+            db, tables, config.concurrency, config.queue, registry.DIRECTORY
+        )
         token = config.api_token.get_secret_value() if config.api_token else None
         self.authenticator = Authenticator(token, self._directory, clock)
         bus = Bus()
         self.refusals = AuditedRefusals(db, tables, clock)
         pool = connection_pool(config, clock)
-        delivery: Service | None = None
-        working: tuple[Service, ...] = ()
-        own_name = uuid7()
-        if config.scheduler_active:
-            delivery = self._delivering(key, bus)
-            reporter = ClientReporter(
-                db,
-                tables,
-                self._directory,
-                config,
-                clock,
-                own_name,
-                self.metrics,
-                report_delivery_callable,
-            )
-            reporter.follow(bus)
-            working = (
-                reporter,
-                delivery,
-                # After the lease: messages that an ended process held are in the queue again.
-                ClockWatch(db, tables.clock_repair, clock, config.timing.sync_interval, bus),
-                SuspensionSweep(db, tables.suspended, bus),
-                Retention(db, tables, self._directory, clock),
-            )
+        delivery = self._delivering(key, bus) if config.scheduler_active else None
         parts = Parts(
             db=db,
             tables=tables,
@@ -101,14 +80,15 @@ class MailProxy:
             pending=PendingCounts(db, tables),
             started_at=clock.monotonic(),
         )
-        self.door = Door(OPERATIONS, parts, self.refusals)
+        self.door = Door(registry.OPERATIONS, parts, self.refusals)
         self.monitoring = Monitoring(parts, self.metrics)
         self._commands = Commands(self.door)
+        own_name = uuid7()
         #: In the order of their start; they stop in the reverse order.
         self._services: tuple[Service, ...] = (
             Closing("database", db.close),
             Closing("connections", pool.close_all),
-            *working,
+            *self._working(delivery, bus, own_name, report_delivery_callable),
             Closing("intake", self.door.drained),
             HostSignals(db, own_name, bus),
         )
@@ -192,6 +172,37 @@ class MailProxy:
             await service.start()
         log(Action.PROXY_STARTED, database=self._db.adapter.name)
 
+    def _working(
+        self,
+        delivery: Service | None,
+        bus: Bus,
+        own_name: str,
+        report_delivery_callable: ReportCallable | None,
+    ) -> tuple[Service, ...]:
+        """Return the services that send and report; none if the scheduler is not active."""
+        if delivery is None:
+            return ()
+        db, tables, clock = self._db, self._tables, self._clock
+        reporter = ClientReporter(
+            db,
+            tables,
+            self._directory,
+            self.config,
+            clock,
+            own_name,
+            self.metrics,
+            report_delivery_callable,
+        )
+        reporter.follow(bus)
+        return (
+            reporter,
+            delivery,
+            # After the lease: messages that an ended process held are in the queue again.
+            ClockWatch(db, tables.clock_repair, clock, self.config.timing.sync_interval, bus),
+            SuspensionSweep(db, tables.suspended, bus),
+            Retention(db, tables, self._directory, clock),
+        )
+
     def _delivering(self, key: bytes, bus: Bus) -> Service:
         count = self.config.concurrency.workers
         if count:
@@ -205,6 +216,7 @@ class MailProxy:
             self.metrics,
             self._clock,
             bus,
+            steps=registry.delivery_steps(self._directory, self._clock),
         )
 
 

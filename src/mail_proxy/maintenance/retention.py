@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +13,7 @@ from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.chunks import ChunkedWork
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.messages.give_up import GivenUpMessages
-from mail_proxy.sql.messages.purge import Position, Removal
+from mail_proxy.sql.messages.purge import MessagePurge, Position
 from mail_proxy.sql.tables import Tables
 from mail_proxy.telemetry.log import Action, log
 
@@ -27,7 +27,7 @@ _SETTLING_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Duty:
-    """Something to do regularly. ``work`` returns how many rows it dealt with."""
+    """Regular work on the database. ``work`` returns how many rows it changed."""
 
     name: str
     interval_seconds: float
@@ -45,12 +45,14 @@ class Retention:
         tables: Tables,
         directory: Directory,
         clock: Clock,
+        duties: Sequence[Duty] = (),
     ) -> None:
+        """``duties`` are those of features, besides the ones of this module."""
         self._tables = tables
         self._directory = directory
         self._clock = clock
         self._db = db
-        self._removal = Removal(db)
+        self._removal = MessagePurge(db)
         self._passed: dict[str, Position] = {}
         self._passed_since = clock.monotonic()
         self.duties = (
@@ -58,6 +60,7 @@ class Retention:
             Duty("audit", _HOUR, self.remove_audit_rows),
             Duty("orphans", _MINUTE, self.end_orphans),
             Duty("rates", _HOUR, self.remove_rate_counters),
+            *duties,
         )
         self._workers = [
             Worker(f"retention.{duty.name}", partial(self._round, duty)) for duty in self.duties
@@ -79,11 +82,11 @@ class Retention:
             await worker.stop()
 
     async def remove_messages(self) -> int:
-        """Finished messages, so long after their last report as their tenant wants.
+        """Remove finished messages whose last report is older than their tenant's retention.
 
-        Where the walk has been, it does not go again: what it left there was not finished or
-        not wholly reported, and comes again with a later report. Once a day it starts anew all
-        the same, because clocks may be set back.
+        The walk goes on from where it ended: messages that it passed were not finished or not
+        wholly reported, and come again with a later report. Once a day it starts from the
+        beginning all the same, because clocks may be set back.
         """
         if self._clock.monotonic() - self._passed_since > _DAY:
             self._passed.clear()
@@ -98,7 +101,7 @@ class Retention:
         return removed
 
     async def remove_audit_rows(self) -> int:
-        """Rows of the audit log that are older than ``audit_retention_days``."""
+        """Remove rows of the audit log that are older than ``audit_retention_days``."""
         before = self._clock.now() - self._directory.snapshot.queue.audit_retention_days * _DAY
 
         def remove(connection: Connection, most: int) -> int:
@@ -107,7 +110,7 @@ class Retention:
         return await ChunkedWork(self._db).all(remove)
 
     async def end_orphans(self) -> int:
-        """Messages that came to wait for an account while it was being removed."""
+        """Give up messages that were added for an account while it was being removed."""
         ended, now = self._tables.given_up, self._clock.now()
         orphaned = await self._db.read(ended.orphaned)
         slices = ChunkedWork(self._db)
@@ -116,7 +119,7 @@ class Retention:
         )
 
     async def remove_rate_counters(self) -> int:
-        """Counters that burden no rate limit any more."""
+        """Remove counters that no rate limit counts any more."""
         return await self._db.write(self._tables.rate_use.prune, self._clock.now())
 
     async def _round(self, duty: Duty) -> None:

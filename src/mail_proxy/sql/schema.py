@@ -1,10 +1,13 @@
-"""All tables. The database itself enforces what must always hold.
+"""All tables, with the constraints that the database enforces itself.
 
 A message is split: ``message`` is the narrow row that the queue works on, ``message_payload``
-holds the content and is never updated, ``message_event`` tells what happened and is reported.
+holds the content, ``message_event`` holds what happened to it and is reported.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -22,7 +25,18 @@ from sqlalchemy import (
     text,
 )
 
-from mail_proxy.sql.types import Instant, Json, Pk, Sealed
+from mail_proxy.domain.events import KINDS
+from mail_proxy.domain.message import WAITING
+from mail_proxy.sql.types import (
+    AS_NAMED,
+    BY_STATEMENT,
+    RECORD_ONLY,
+    Instant,
+    Json,
+    Pk,
+    Sealed,
+    at_most,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -37,19 +51,66 @@ metadata = MetaData(
 #: SQLite only counts up by itself in a column that is exactly INTEGER.
 _Serial = BigInteger().with_variant(Integer(), "sqlite")
 
-WAITING = text("state IN ('pending', 'deferred') AND NOT held")
-#: To find accounts with messages of priority 0, however many others wait; and, in order, what
-#: ``ix_message_waiting`` has for priority 0: PostgreSQL may take the one for the other.
-URGENT = text("state IN ('pending', 'deferred') AND NOT held AND priority = 0")
-#: Scheduled or put off; the others were due when they came.
-LATER = text(
-    "state IN ('pending', 'deferred') AND NOT held AND (state = 'deferred' OR due_at > created_at)"
-)
-#: By batch, in the order in which they are sent.
-WAITING_OF_BATCH = text("state IN ('pending', 'deferred') AND NOT held AND batch_code IS NOT NULL")
-HELD = text("held")
-SENDING = text("state = 'sending'")
-UNREPORTED = "reported_at IS NULL AND event_type <> 'queued'"
+_WAITING_STATES = ", ".join(f"'{state}'" for state in WAITING)
+
+
+def waiting(row: str = "message") -> str:
+    """Condition: the message waits for a dispatcher, held back or not.
+
+    The conditions here are stated once, for the partial indexes and for the statements that need
+    them: SQLite uses a partial index only if a statement repeats its condition word for word.
+    ``row`` is the name of the message's row in the statement.
+    """
+    return f"{row}.state IN ({_WAITING_STATES})"
+
+
+def ready(row: str = "message") -> str:
+    """Condition: the message waits and is not held, so a claim may take it when due.
+
+    A message whose batch was suspended a moment ago is still ready; the claim leaves it out.
+    """
+    return f"{waiting(row)} AND NOT {row}.held"
+
+
+def ready_of_batch(row: str = "message") -> str:
+    """Condition: the message is ready and belongs to a batch."""
+    return f"{ready(row)} AND {row}.batch_code IS NOT NULL"
+
+
+def urgent(row: str = "message") -> str:
+    """Condition: the message is ready and of priority 0."""
+    return f"{ready(row)} AND {row}.priority = 0"
+
+
+def later(row: str = "message") -> str:
+    """Condition: the message is ready, and was scheduled or deferred."""
+    return f"{ready(row)} AND ({row}.state = 'deferred' OR {row}.due_at > {row}.created_at)"
+
+
+def held(row: str = "message") -> str:
+    """Condition: the message is held back because its batch is suspended."""
+    return f"{row}.held"
+
+
+def sending(row: str = "message") -> str:
+    """Condition: a dispatcher has claimed the message."""
+    return f"{row}.state = 'sending'"
+
+
+def unfinished(row: str = "message") -> str:
+    """Condition: the message waits or is being sent."""
+    return f"{row}.state IN ({_WAITING_STATES}, 'sending')"
+
+
+def _where(condition: Callable[[str], str]) -> dict[str, Any]:
+    """Return the arguments that make an index partial, on both databases."""
+    clause = text(condition("message").replace("message.", ""))
+    return {"sqlite_where": clause, "postgresql_where": clause}
+
+
+#: Events that are reported at all.
+IS_REPORT = " AND ".join(f"event_type <> '{kind.name}'" for kind in KINDS if not kind.reported)
+UNREPORTED = f"reported_at IS NULL AND {IS_REPORT}"
 #: Two indexes, so that finding what is new does not depend on how much was put off.
 FRESH = f"{UNREPORTED} AND report_after IS NULL"
 PUT_OFF = f"{UNREPORTED} AND report_after IS NOT NULL"
@@ -65,8 +126,8 @@ instance = Table(
     Column("directory_removal_version", BigInteger, nullable=False, server_default="0"),
     Column("key_check", Sealed),
     Column("settings", Json),
-    Column("created_at", Instant, nullable=False),
-    Column("updated_at", Instant, nullable=False),
+    Column("created_at", Instant, info=RECORD_ONLY, nullable=False),
+    Column("updated_at", Instant, info=RECORD_ONLY, nullable=False),
     CheckConstraint("id = 1", name="single_row"),
 )
 
@@ -82,14 +143,14 @@ tenant = Table(
     Column("active", Boolean, nullable=False, server_default=text("true")),
     Column("rate_limits", Json),
     Column("large_file_config", Sealed),
-    Column("retention_seconds", Instant),
+    Column("retention_seconds", Double),
     Column("signing_secret", Sealed),
     Column("previous_signing_secret", Sealed),
-    Column("signing_secret_changed_at", Instant),
+    Column("signing_secret_changed_at", Instant, info=RECORD_ONLY),
     Column("api_key_hash", Text, unique=True),
-    Column("api_key_expires_at", Instant),
-    Column("created_at", Instant, nullable=False),
-    Column("updated_at", Instant, nullable=False),
+    Column("api_key_expires_at", Instant, info=AS_NAMED),
+    Column("created_at", Instant, info=RECORD_ONLY, nullable=False),
+    Column("updated_at", Instant, info=RECORD_ONLY, nullable=False),
     Column("directory_version", BigInteger, nullable=False, server_default="0", index=True),
 )
 
@@ -97,14 +158,14 @@ tenant_sync = Table(
     "tenant_sync",
     metadata,
     Column("tenant_id", Text, ForeignKey("tenant.id", ondelete="CASCADE"), primary_key=True),
-    Column("last_sync_at", Instant),
+    Column("last_sync_at", Instant, info=RECORD_ONLY),
     Column("last_error", Text),
-    Column("next_due_at", Instant, nullable=False, server_default="0"),
-    Column("quiet_until", Instant),
+    Column("next_due_at", Instant, info=at_most(None), nullable=False, server_default="0"),
+    Column("quiet_until", Instant, info=AS_NAMED),
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("idle_calls", Integer, nullable=False, server_default="0"),
     Column("claimed_by", Text),
-    Column("claimed_until", Instant),
+    Column("claimed_until", Instant, info=at_most(None)),
 )
 
 sync_log = Table(
@@ -112,7 +173,7 @@ sync_log = Table(
     metadata,
     Column("id", _Serial, primary_key=True, autoincrement=True),
     Column("tenant_id", Text, ForeignKey("tenant.id", ondelete="CASCADE"), nullable=False),
-    Column("at", Instant, nullable=False),
+    Column("at", Instant, info=RECORD_ONLY, nullable=False),
     Column("seconds", Double, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("status", Integer),
@@ -159,10 +220,12 @@ account = Table(
     Column("imap_user", Text),
     Column("imap_password", Sealed),
     Column("imap_folder", Text),
+    #: Settings that features read, by field name; one that is missing has its default.
+    Column("options", Json),
     Column("version", Integer, nullable=False, server_default="1"),
-    Column("deleted_at", Instant),
-    Column("created_at", Instant, nullable=False),
-    Column("updated_at", Instant, nullable=False),
+    Column("deleted_at", Instant, info=RECORD_ONLY),
+    Column("created_at", Instant, info=RECORD_ONLY, nullable=False),
+    Column("updated_at", Instant, info=RECORD_ONLY, nullable=False),
     Column("directory_version", BigInteger, nullable=False, server_default="0", index=True),
     CheckConstraint("tls IN ('auto', 'starttls', 'ssl', 'none')", name="tls"),
     CheckConstraint("limit_behavior IN ('defer', 'reject')", name="limit_behavior"),
@@ -192,8 +255,8 @@ account_health = Table(
     Column("account_pk", Pk, ForeignKey("account.pk", ondelete="CASCADE"), primary_key=True),
     Column("failures", Integer, nullable=False),
     Column("last_error", Text),
-    Column("since_at", Instant, nullable=False),
-    Column("retry_at", Instant, nullable=False),
+    Column("since_at", Instant, info=BY_STATEMENT, nullable=False),
+    Column("retry_at", Instant, info=BY_STATEMENT, nullable=False),
 )
 
 rate_use = Table(
@@ -206,14 +269,25 @@ rate_use = Table(
     sqlite_with_rowid=False,
 )
 
+#: No claim is for longer, so that one that ends later can be shortened after a clock jump.
+LONGEST_CLAIM_SECONDS = 3600.0
+claim = Table(
+    "claim",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("until", Instant, info=at_most(LONGEST_CLAIM_SECONDS), nullable=False),
+)
+
 dispatcher = Table(
     "dispatcher",
     metadata,
     Column("id", Pk, primary_key=True),
     Column("host", Text, nullable=False),
     Column("pid", Integer, nullable=False),
-    Column("started_at", Instant, nullable=False),
-    Column("lease_until", Instant, nullable=False),
+    Column("started_at", Instant, info=RECORD_ONLY, nullable=False),
+    # Dispatchers compare it with its last value only, never with a clock.
+    Column("lease_until", Instant, info=RECORD_ONLY, nullable=False),
 )
 
 message = Table(
@@ -225,25 +299,28 @@ message = Table(
     Column("account_pk", Pk, ForeignKey("account.pk", ondelete="CASCADE"), nullable=False),
     Column("state", Text, nullable=False),
     Column("priority", Integer, nullable=False),
-    Column("due_at", Instant, nullable=False),
-    Column("created_at", Instant, nullable=False),
+    Column("due_at", Instant, info=BY_STATEMENT, nullable=False),
+    Column("created_at", Instant, info=RECORD_ONLY, nullable=False),
     Column("size", Integer, nullable=False),
     Column("retries", Integer, nullable=False, server_default="0"),
     Column("claimed_by", Pk),
     Column("held", Boolean, nullable=False, server_default=text("false")),
     Column("batch_code", Text),
-    Column("expires_at", Instant),
+    Column("expires_at", Instant, info=AS_NAMED),
     Column("client_message_id", Text),
     Column("recipients_left", Json),
     Column("recipient_results", Json),
-    Column("state_at", Instant),
+    #: A server has taken the message for at least one of its recipients, and not for all: it may
+    #: not be replaced, and those recipients are left out when it is tried again.
+    Column("partly_sent", Boolean, nullable=False, server_default=text("false")),
+    Column("state_at", Instant, info=BY_STATEMENT),
     Column("error", Text),
     UniqueConstraint("tenant_id", "id"),
     CheckConstraint("state IN ('pending', 'sending', 'sent', 'deferred', 'error')", name="state"),
     CheckConstraint("priority BETWEEN 0 AND 3", name="priority"),
     CheckConstraint("(state = 'sending') = (claimed_by IS NOT NULL)", name="claimed"),
     CheckConstraint(
-        "NOT held OR (state IN ('pending', 'deferred') AND batch_code IS NOT NULL)", name="held"
+        f"NOT held OR (state IN ({_WAITING_STATES}) AND batch_code IS NOT NULL)", name="held"
     ),
     Index(
         "ix_message_waiting",
@@ -251,15 +328,13 @@ message = Table(
         "priority",
         "due_at",
         "pk",
-        sqlite_where=WAITING,
-        postgresql_where=WAITING,
+        **_where(ready),
     ),
     Index(
         "ix_message_sending",
         "account_pk",
         "claimed_by",
-        sqlite_where=SENDING,
-        postgresql_where=SENDING,
+        **_where(sending),
     ),
     Index(
         "ix_message_waiting_of_batch",
@@ -268,8 +343,7 @@ message = Table(
         "priority",
         "due_at",
         "pk",
-        sqlite_where=WAITING_OF_BATCH,
-        postgresql_where=WAITING_OF_BATCH,
+        **_where(ready_of_batch),
     ),
     Index(
         "ix_message_held",
@@ -278,22 +352,16 @@ message = Table(
         "priority",
         "due_at",
         "pk",
-        sqlite_where=HELD,
-        postgresql_where=HELD,
+        **_where(held),
     ),
     #: Listings by state, counts, and what a removed tenant leaves.
     Index("ix_message_tenant_id_state", "tenant_id", "state", "pk"),
     #: Listings by account; and without it, each removed account row costs a walk over the table.
     Index("ix_message_account_pk_pk", "account_pk", "pk"),
-    Index("ix_message_later", "due_at", "account_pk", sqlite_where=LATER, postgresql_where=LATER),
-    Index(
-        "ix_message_urgent",
-        "account_pk",
-        "due_at",
-        "pk",
-        sqlite_where=URGENT,
-        postgresql_where=URGENT,
-    ),
+    Index("ix_message_later", "due_at", "account_pk", **_where(later)),
+    #: Finds accounts with messages of priority 0, however many others wait. It has the columns
+    #: and the order of ``ix_message_waiting``, because PostgreSQL may take the one for the other.
+    Index("ix_message_urgent", "account_pk", "due_at", "pk", **_where(urgent)),
     Index(
         "ix_message_batch",
         "tenant_id",
@@ -327,10 +395,10 @@ message_event = Table(
     Column("message_pk", Pk, ForeignKey("message.pk", ondelete="CASCADE"), nullable=False),
     Column("tenant_id", Text, nullable=False),
     Column("event_type", Text, nullable=False),
-    Column("event_at", Instant, nullable=False),
+    Column("event_at", Instant, info=RECORD_ONLY, nullable=False),
     Column("data", Json),
-    Column("reported_at", Instant),
-    Column("report_after", Instant),
+    Column("reported_at", Instant, info=RECORD_ONLY),
+    Column("report_after", Instant, info=BY_STATEMENT),
     Column("report_attempts", Integer, nullable=False, server_default="0"),
     Index("ix_message_event_message_pk_seq", "message_pk", "seq"),
     Index(
@@ -362,7 +430,7 @@ command_log = Table(
     "command_log",
     metadata,
     Column("id", _Serial, primary_key=True, autoincrement=True),
-    Column("at", Instant, nullable=False),
+    Column("at", Instant, info=RECORD_ONLY, nullable=False),
     Column("operation", Text),
     Column("endpoint", Text, nullable=False),
     Column("tenant_id", Text),

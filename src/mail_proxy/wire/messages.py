@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from mail_proxy.domain.mail import OWN_HEADER_PREFIXES, OWN_HEADERS, Address, Mail
-from mail_proxy.domain.message import MessageState
+from mail_proxy.domain.message import EventType, MessageState
 from mail_proxy.errors import Malformed, TooLarge
 from mail_proxy.wire.addresses import parse_mailbox, parse_mailboxes
 from mail_proxy.wire.fields import (
@@ -378,7 +378,7 @@ class MessageAnswer(Answer):
 class EventOut(BaseModel):
     """An event in the life of a message."""
 
-    event_type: str = Field(description="queued, sent, deferred, error.")
+    event_type: str = Field(description=f"{', '.join(EventType)}.")
     event_ts: float = Field(description="When it happened, Unix seconds with milliseconds.")
     event_data: dict[str, Any] = Field(description="Details, as they are reported.")
     reported_ts: int | None = Field(description="When the application acknowledged it.")
