@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import subprocess
 import sys
@@ -93,6 +94,28 @@ async def test_every_write_behind_a_stopped_holder_ends_with_its_reason(
     # Some wait for the lock, the others for those: not each for all before it.
     assert time.monotonic() - begun < 40 * _PATIENCE_SECONDS / 2
     assert impatient.availability.reason == DatabaseLocked.summary
+
+
+async def test_a_check_notices_the_lock_without_a_call_that_failed(
+    impatient: SqlDb, holder: subprocess.Popen[str]
+) -> None:
+    """As `/ready` of an instance that has nothing to write. Then it is answered from memory."""
+    async with asyncio.timeout(20):
+        with pytest.raises(DatabaseLocked):
+            await impatient.check()
+    begun = time.monotonic()
+    with pytest.raises(DatabaseLocked):
+        await impatient.check()
+    assert time.monotonic() - begun < _PATIENCE_SECONDS / 2
+
+
+async def test_a_check_of_a_database_that_works_writes_once_for_all_callers(
+    impatient: SqlDb, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "sqlalchemy.engine"):
+        await asyncio.gather(*(impatient.check() for _ in range(50)))
+        await impatient.check()
+    assert sum(record.getMessage() == "COMMIT" for record in caplog.records) == 1
 
 
 @pytest.mark.parametrize("ending", [signal.SIGCONT, signal.SIGKILL])
