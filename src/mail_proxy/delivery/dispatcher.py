@@ -27,8 +27,8 @@ from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.wakeup import Wakeup
 from mail_proxy.kit.worker import Worker, as_value
-from mail_proxy.smtp.sender import Withdrawn
-from mail_proxy.smtp.transaction import CancelledAfterEndOfData
+from mail_proxy.smtp.envelope import Withdrawn
+from mail_proxy.smtp.sender import CancelledAfterEndOfData
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory, Snapshot
 from mail_proxy.sql.messages.queue import ClaimedMessage, StateChange

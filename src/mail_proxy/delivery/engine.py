@@ -11,10 +11,11 @@ from mail_proxy.delivery.outcome_metrics import OutcomeMetrics
 from mail_proxy.delivery.pipeline import Pipeline
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.worker import Worker
+from mail_proxy.smtp.burst import Timeouts
 from mail_proxy.smtp.connection import Connector
 from mail_proxy.smtp.pool import SMTPPool
 from mail_proxy.smtp.sender import SmtpSender
-from mail_proxy.smtp.transaction import Observe, Timeouts, observe_nothing
+from mail_proxy.smtp.transaction import Observe, observe_nothing
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.tables import Tables

@@ -8,7 +8,8 @@ from mail_proxy.domain.account import Account
 from mail_proxy.domain.outcome import Failed, Outcome
 from mail_proxy.kit.clock import Clock
 from mail_proxy.smtp.compose import compose
-from mail_proxy.smtp.sender import SmtpSender, Withdrawn
+from mail_proxy.smtp.envelope import Withdrawn
+from mail_proxy.smtp.sender import SmtpSender
 from mail_proxy.sql.messages.mail_codec import load_mail
 from mail_proxy.sql.messages.queue import ClaimedMessage
 

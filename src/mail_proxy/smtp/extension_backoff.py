@@ -1,4 +1,4 @@
-"""Servers that offer more than they are up to."""
+"""Remembers servers that fail when an extension is used, and avoids it for an hour."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ _DISTRUST_SECONDS = 3600.0
 
 
 class ExtensionBackoff:
-    """The extensions that sessions with a server (host and port) broke over: left alone for an
-    hour. They only save round trips, so being wrong about a server costs little."""
+    """The extensions that sessions with a server (host and port) broke over in the last hour.
+
+    Extensions only save round trips, so being wrong about a server costs little.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._until: dict[tuple[str, int, Extension], float] = {}
 
     def add(self, host: str, port: int, extension: Extension) -> None:
+        """Avoid ``extension`` with this server for an hour."""
         now = self._clock.monotonic()
         self._until = {key: until for key, until in self._until.items() if now < until}
         self._until[host, port, extension] = now + _DISTRUST_SECONDS
 
     def usable(self, host: str, port: int, offered: Capabilities) -> Capabilities:
-        """What the server offers and may be used now."""
+        """Return ``offered`` without the extensions that the server failed with."""
         if not self._until:
             return offered
         now = self._clock.monotonic()
@@ -37,4 +40,5 @@ class ExtensionBackoff:
             offered,
             pipelining=offered.pipelining and is_trusted("pipelining"),
             chunking=offered.chunking and is_trusted("chunking"),
+            burst=is_trusted("burst"),
         )

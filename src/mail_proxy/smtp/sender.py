@@ -1,21 +1,25 @@
-"""From a composed mail to what became of it."""
+"""From composed mails to their outcomes."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.outcome import AccountTrouble, Outcome
+from mail_proxy.smtp.burst import withdraw
 from mail_proxy.smtp.compose import ComposedMail
+from mail_proxy.smtp.envelope import Burst, Envelope, Withdrawn
 from mail_proxy.smtp.pool import SMTPPool
-from mail_proxy.smtp.transaction import Stale
 
 _PROBE_SECONDS = 25.0
 _QUIT_SECONDS = 5.0
+
+
+class CancelledAfterEndOfData(asyncio.CancelledError):
+    """Cancelled between the end of the message and its answer: it may have been taken."""
 
 
 class ProbeStep(NamedTuple):
@@ -27,13 +31,30 @@ class ProbeStep(NamedTuple):
     ms: float
 
 
-@dataclass(frozen=True, slots=True)
-class Withdrawn:
-    """The server was told nothing of the message, because it was not to be sent any more."""
-
-
 def _always() -> bool:
     return True
+
+
+class _OneMail:
+    """A burst of a single mail."""
+
+    def __init__(self, envelope: Envelope, may_begin: Callable[[], bool]) -> None:
+        self.outcome: Outcome | Withdrawn | None = None
+        self._envelope: Envelope | None = envelope
+        self._may_begin = may_begin
+
+    def next(self) -> Envelope | None:
+        envelope, self._envelope = self._envelope, None
+        if envelope is not None and not self._may_begin():
+            self.outcome = Withdrawn()
+            return None
+        return envelope
+
+    def may_begin(self, envelope: Envelope) -> bool:
+        return self._may_begin()
+
+    def done(self, envelope: Envelope, outcome: Outcome | Withdrawn) -> None:
+        self.outcome = outcome
 
 
 class SmtpSender:
@@ -41,6 +62,34 @@ class SmtpSender:
 
     def __init__(self, pool: SMTPPool) -> None:
         self._pool = pool
+
+    async def send_burst(self, login: SmtpLogin, burst: Burst) -> None:
+        """Send mails of ``burst`` over one session, and report each outcome to it.
+
+        A session that the server has ended meanwhile is replaced without anybody noticing, and
+        the burst ends then. Cancelled, it closes its session, and reports a mail that may have
+        been taken as uncertain; a mail that cannot have been taken is not reported.
+        """
+        returned: list[Envelope] = []
+        is_first = True
+        try:
+            while is_first or returned:
+                connection = await self._pool.acquire(login, fresh=not is_first)
+                is_first = False
+                if isinstance(connection, AccountTrouble):
+                    given, returned = returned, []
+                    _report_trouble(burst, given, connection)
+                    return
+                given, returned = returned, []
+                try:
+                    returned = await connection.carry(burst, given)
+                finally:
+                    self._pool.release(connection)
+        except asyncio.CancelledError:
+            for envelope in returned:
+                if envelope.results:
+                    withdraw(burst, envelope)
+            raise
 
     async def send(
         self,
@@ -50,39 +99,20 @@ class SmtpSender:
         message: ComposedMail,
         may_begin: Callable[[], bool] = _always,
     ) -> Outcome | Withdrawn:
-        """One attempt. ``mail_from`` may be empty (a bounce), ``recipients`` may not.
+        """Send one mail. ``mail_from`` may be empty (a bounce), ``recipients`` may not.
 
         ``may_begin`` is asked when a session is there, which may take minutes to open.
-        A session that the server has ended meanwhile is replaced without anybody noticing.
-        Cancelled, it closes its session; ``CancelledAfterEndOfData`` says that the message may
-        have been taken.
+        Cancelled, it raises ``CancelledAfterEndOfData`` if the message may have been taken.
         """
-        given = (login, mail_from, recipients, message, may_begin)
-        outcome = await self._attempt(*given, fresh=False)
-        if isinstance(outcome, Stale):
-            outcome = await self._attempt(*given, fresh=True)
-        assert not isinstance(outcome, Stale), "only a reused session can be stale"
-        return outcome
-
-    async def _attempt(
-        self,
-        login: SmtpLogin,
-        mail_from: str,
-        recipients: Sequence[str],
-        message: ComposedMail,
-        may_begin: Callable[[], bool],
-        *,
-        fresh: bool,
-    ) -> Outcome | Stale | Withdrawn:
-        connection = await self._pool.acquire(login, fresh=fresh)
-        if isinstance(connection, AccountTrouble):
-            return connection
+        mail = _OneMail(Envelope(mail_from, recipients, message), may_begin)
         try:
-            if not may_begin():
-                return Withdrawn()
-            return await connection.transact(mail_from, recipients, message)
-        finally:
-            self._pool.release(connection)
+            await self.send_burst(login, mail)
+        except asyncio.CancelledError:
+            if mail.outcome is not None:
+                raise CancelledAfterEndOfData from None
+            raise
+        assert mail.outcome is not None
+        return mail.outcome
 
     async def probe(self, login: SmtpLogin, timeout: float = _PROBE_SECONDS) -> list[ProbeStep]:
         """Try the account on a session of its own, up to the first step that fails.
@@ -114,6 +144,15 @@ class SmtpSender:
         detail = "" if agreed else "no answer to QUIT"
         steps.append(ProbeStep("quit", agreed, detail, _ms_since(started)))
         return steps
+
+
+def _report_trouble(burst: Burst, returned: Sequence[Envelope], trouble: AccountTrouble) -> None:
+    """Report the trouble for the mails that wait for a session; at least one does."""
+    if not returned:
+        first = burst.next()
+        returned = [] if first is None else [first]
+    for envelope in returned:
+        burst.done(envelope, envelope.concluded(trouble))
 
 
 def _ms_since(started: float) -> float:

@@ -18,9 +18,9 @@ from mail_proxy.domain.outcome import (
     Sent,
     Uncertain,
 )
+from mail_proxy.smtp.burst import Timeouts
 from mail_proxy.smtp.compose import ComposedMail
-from mail_proxy.smtp.sender import SmtpSender
-from mail_proxy.smtp.transaction import CancelledAfterEndOfData, Timeouts
+from mail_proxy.smtp.sender import CancelledAfterEndOfData, SmtpSender
 from mail_proxy.testing.clock import FakeClock
 from mail_proxy.testing.smtp_server import Act, Script, ScriptedSmtpServer, Stage
 

@@ -23,11 +23,11 @@ from mail_proxy.domain.outcome import (
     Sent,
     Uncertain,
 )
+from mail_proxy.smtp.burst import Timeouts
 from mail_proxy.smtp.compose import ComposedMail
 from mail_proxy.smtp.connection import Connector
 from mail_proxy.smtp.pool import SMTPPool
 from mail_proxy.smtp.sender import SmtpSender
-from mail_proxy.smtp.transaction import Timeouts
 from mail_proxy.testing.smtp_server import Act, Script, ScriptedSmtpServer, Stage
 
 Logins = Callable[..., SmtpLogin]
