@@ -55,7 +55,7 @@ async def test_what_came_due_is_found_the_second_time_too(
         for now, found in ((START, []), (START + 11, ["m"])):
             claim = await claimer.next(unlucky, dispatcher, snapshot, capacity, now)
             assert [message.id for message in claim.messages] == found
-            claimer.lookout.rest(1000)
+            claimer.due_accounts.idle(1000)
     finally:
         await unlucky.close()
 

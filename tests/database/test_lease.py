@@ -119,7 +119,7 @@ async def test_who_was_not_valid_comes_back_under_another_name_and_gives_all_bac
     before = host.lease.dispatcher_id
     pass_time([host], SECONDS)
     assert not host.lease.valid
-    assert await host.lease.keep(anew=True) == 2
+    assert await host.lease.keep(reacquire=True) == 2
     assert host.lease.dispatcher_id != before
     assert await claimed_by(db, tables, account, host) == 2
 
@@ -151,5 +151,5 @@ async def test_a_renewal_that_comes_too_late_does_not_bring_it_back(
         pass_time([host], SECONDS / 3)
     await renewing
     assert not host.lease.valid
-    assert await host.lease.keep(anew=True) == 2
+    assert await host.lease.keep(reacquire=True) == 2
     assert host.lease.valid

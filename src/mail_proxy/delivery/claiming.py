@@ -1,4 +1,4 @@
-"""Which messages are sent next: by priority, fairly, within limits, around trouble."""
+"""Claim the messages to send next: by priority, fairly, within rate limits."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.instance import directory_version
 from mail_proxy.sql.tables.rate_use import Use
 
-#: What an account that is new to this process takes at first.
+#: Room of an account that has no lane yet.
 _FIRST_ROOM = 20
-#: Priority 0 is claimed up to this even where other messages fill the buffer.
+#: Messages of priority 0 that are claimed even if other messages fill the lane.
 _URGENT_ROOM = 50
-#: A probe that is not heard of for so long may be repeated by anybody.
+#: A probe without an outcome for this long may be repeated by any dispatcher.
 _PROBE_SECONDS = 60.0
 _MOST_REJECTED = 500
-#: A round's cost must not grow with the accounts that wait: the others come in later rounds.
+#: A round's cost must not grow with the waiting accounts: the others come in later rounds.
 _MOST_ACCOUNTS = 500
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """What this process can take: for each account that it knows, and in all.
+    """How much this process can take: for each account that has a lane, and in all.
 
-    An account that is missing in ``rooms`` is new here and takes a few. ``messages`` and
-    ``octets`` are what the process has in hand. ``limited_until`` spares
-    accounts that were found at their rate limit a look before that time (Unix seconds).
+    An account that is missing in ``rooms`` has no lane yet and takes a few. ``messages`` and
+    ``octets`` are the budgets less what is already claimed. ``limited_until`` leaves out
+    accounts that were found at their rate limit, until that time (Unix seconds).
     """
 
     rooms: Mapping[str, int]
@@ -49,19 +49,19 @@ class Capacity:
 
     @property
     def is_open(self) -> bool:
-        """Whether anything can be taken at all."""
+        """Whether at least one more message can be taken."""
         return self.messages.free > 0 and self.octets.free > 0
 
 
 @dataclass
 class Claim:
-    """What one round brought.
+    """The result of one round of claims.
 
-    ``full`` are accounts that may have more that is due, ``probes`` those tried after trouble,
-    ``limited`` those at their rate limit, with the time at which it admits the next message.
-    ``rejected`` are claimed too, and end in error because their account does not wait.
-    ``unseen``: there was no time for all accounts, so that the next round should follow at once.
-    ``look_seconds`` is what it took to look, apart from claiming.
+    ``full`` are accounts that may have more due messages, ``probes`` paused accounts that are
+    tried again, ``limited`` accounts at their rate limit, with the time at which it admits the
+    next message. ``rejected`` messages are claimed too, and end in error because their account
+    rejects what exceeds its rate limit. ``unseen``: there was no time for all accounts, so the
+    next round should follow at once. ``look_seconds`` is the time spent on finding accounts.
     """
 
     version: int
@@ -75,41 +75,45 @@ class Claim:
 
 
 class Claimer:
-    """Runs inside one transaction; sees the database as it is and this process as it was."""
+    """Claims due messages in one transaction for all accounts.
+
+    The transaction sees the present database, but ``snapshot`` and ``capacity`` as they were when
+    it was ordered.
+    """
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
-        self.lookout = DueAccounts()
+        self.due_accounts = DueAccounts()
         self._turn = 0
         self._seen_until = 0.0
-        #: Of each tenant with too many accounts for one round, where the next one begins.
+        #: Index of the account at which the next round begins, for tenants with too many for one.
         self._places: dict[str, int] = {}
         self._tried: list[ClaimedMessage] = []
-        #: Whether these are claimed nobody knows: the answer to the commit was lost.
+        #: Messages that may or may not be claimed: the answer to the commit was lost.
         self._unsure: list[ClaimedMessage] = []
 
     async def next(
         self, db: SqlDb, dispatcher_id: str, snapshot: Snapshot, capacity: Capacity, now: float
     ) -> Claim:
-        """``claim`` in a transaction of its own, where ``lookout`` says that it may pay."""
+        """Run ``claim`` in a transaction, for accounts that may have due messages."""
         if self._unsure:
             await db.write(self._tables.queue.release, self._unsure)
             self._unsure = []
-        look = self.lookout.begin()
+        scan = self.due_accounts.begin()
         claim: Claim | None = None
-        # Those of the last claim are being sent; a transaction that does not even begin is sure.
+        # The last claim is certain by now; if this transaction cannot begin, none is unsure.
         self._tried = []
         try:
-            claim = await db.write(self.claim, dispatcher_id, snapshot, capacity, now, look)
+            claim = await db.write(self.claim, dispatcher_id, snapshot, capacity, now, scan)
         except DatabaseUnavailable:
             self._unsure = self._tried
             raise
         finally:
             if claim is None or claim.version != snapshot.version:
-                self.lookout.tell_all()
+                self.due_accounts.mark_all()
         # Not before the commit: the transaction may run more than once.
         self._seen_until = now
-        self.lookout.end(look, claim.full - claim.limited.keys(), claim.look_seconds)
+        self.due_accounts.end(scan, claim.full - claim.limited.keys(), claim.look_seconds)
         return claim
 
     def claim(
@@ -119,15 +123,15 @@ class Claimer:
         snapshot: Snapshot,
         capacity: Capacity,
         now: float,
-        look: Scan = ALL_ACCOUNTS,
+        scan: Scan = ALL_ACCOUNTS,
     ) -> Claim:
-        """Claim what may be sent now. Nothing is claimed on an outdated ``snapshot``."""
+        """Claim messages that may be sent now; none if ``snapshot`` is outdated."""
         self._tried = []
         claim = Claim(directory_version(connection))
         if claim.version != snapshot.version:
             return claim
         began = time.perf_counter()
-        found, urgent = self._found(connection, look, now)
+        found, urgent = self._found(connection, scan, now)
         claim.look_seconds = time.perf_counter() - began
         accounts = _able(found, snapshot, capacity, now)
         able = [a for a in accounts if a.pk in urgent or _has_room(a, capacity)]
@@ -145,19 +149,28 @@ class Claimer:
             self._tried = claimed
         return claim
 
-    def _found(self, connection: Connection, look: Scan, now: float) -> tuple[set[str], set[str]]:
-        """Accounts that may have something due, and among them those with priority 0."""
+    def next_due_at(self, connection: Connection, after: float) -> float | None:
+        """Return when the next message or paused account is due later than ``after``."""
+        moments = [self._tables.queue.next_due_at(connection, after)]
+        moments += [row["retry_at"] for row in self._tables.health.troubled(connection).values()]
+        return min((m for m in moments if m is not None and m > after), default=None)
+
+    def _found(self, connection: Connection, scan: Scan, now: float) -> tuple[set[str], set[str]]:
+        """Find accounts that may have due messages, and those with priority 0."""
         queue = self._tables.queue
         urgent = set(queue.urgent_accounts(connection))
-        if look.accounts is None:
+        if scan.accounts is None:
             found = set(queue.waiting_accounts(connection))
         else:
             came_due = queue.came_due(connection, self._seen_until, now, _MOST_ACCOUNTS)
-            found = {*look.accounts, *came_due, *urgent}
+            found = {*scan.accounts, *came_due, *urgent}
         return found, urgent
 
     def _in_turn(self, accounts: Sequence[Account], urgent: Set[str]) -> list[Account]:
-        """One account of each tenant, then the second of each; another tenant first each time."""
+        """Order accounts by turns: the first of each tenant, then the second.
+
+        Another tenant comes first each time.
+        """
         by_tenant: dict[str, list[Account]] = {}
         for account in accounts:
             by_tenant.setdefault(account.tenant_id, []).append(account)
@@ -170,7 +183,10 @@ class Claimer:
         return _alternating(_rotated(tenants, self._turn))
 
     def _some(self, by_tenant: Mapping[str, list[Account]]) -> list[Account]:
-        """As many as one round takes, of each tenant equally many, and other ones each time."""
+        """Choose the accounts of one round, equally many of each tenant.
+
+        Each time others, so that every account gets its turn.
+        """
         names = list(by_tenant)
         if len(names) > _MOST_ACCOUNTS:
             names = _rotated(names, self._turn * _MOST_ACCOUNTS)[:_MOST_ACCOUNTS]
@@ -186,7 +202,7 @@ class Claimer:
 
 
 def _able(pks: Set[str], snapshot: Snapshot, capacity: Capacity, now: float) -> list[Account]:
-    """Those that may send, as far as this process knows, in the order of their pks."""
+    """Return the accounts that this process knows no reason to leave out, by pk."""
     found = []
     for pk in sorted(pks):
         account = snapshot.accounts.get(pk)
@@ -214,7 +230,14 @@ def _rotated(items: list[Item], by: int) -> list[Item]:
 
 
 class _Round:
-    """The passes of one claim, one for each priority."""
+    """The passes of one claim, one for each priority.
+
+    Priority comes before fairness: a pass serves all accounts before the next priority gets its
+    turn, so an urgent message of a busy account overtakes bulk mail of every other. Within a
+    pass, each account gets an equal share of the process's remaining room, and ``FairBudget``
+    keeps a share back for accounts that come later. One statement a pass finds the first
+    messages of all accounts, so the cost does not grow with the queue.
+    """
 
     def __init__(
         self,
@@ -263,7 +286,7 @@ class _Round:
 
     def _pass(self, priority: Priority, accounts: Sequence[Account]) -> None:
         rooms = {a.pk: self._room(a, priority) for a in accounts}
-        # Not looked at for lack of room: nobody knows whether there is more.
+        # Accounts without room are not looked at, so they may have more.
         self._claim.full |= {pk for pk, room in rooms.items() if room <= 0}
         rooms = {pk: room for pk, room in rooms.items() if room > 0}
         if not rooms:
@@ -294,7 +317,7 @@ class _Round:
         return min(room, self._messages.room(pk, account.tenant_id), self._allowance(account))
 
     def _allowance(self, account: Account) -> int:
-        """How many messages the rate limits admit; large where there are none."""
+        """Return how many messages the rate limits admit; without limits, all that fit."""
         allowed = max(0, self._messages.free)
         for use in self._uses(account):
             allowed = min(allowed, use.allowance(self._now))
@@ -327,7 +350,7 @@ class _Round:
         return message.size <= room or (is_first and room > 0)
 
     def _note_limited(self, accounts: Sequence[Account]) -> None:
-        """Accounts at their limit: those that wait are left in peace until it admits the next."""
+        """Note accounts at their rate limit, and when it admits the next message."""
         for account in accounts:
             uses = [use for use in self._uses(account) if use.allowance(self._now) <= 0]
             if not uses:

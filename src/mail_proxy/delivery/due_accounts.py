@@ -1,4 +1,4 @@
-"""Which accounts a claim looks at: those that may have something due, not all that wait."""
+"""Choose the accounts that a claim looks at: those that may have a due message."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-#: A look at all accounts is not repeated before this many times of what it took, so that with
-#: tens of thousands of them it takes a twentieth of the time at most.
+#: After a scan of all accounts, the next one waits at least this many times as long as it took.
+#: So with tens of thousands of accounts, scans take a twentieth of the time at most.
 _PATIENCE = 20
 
 
@@ -22,50 +22,48 @@ ALL_ACCOUNTS = Scan(None)
 
 
 class DueAccounts:
-    """Remembers which accounts are known to have nothing due.
+    """Remembers which accounts are known to have no due message.
 
-    All accounts are looked at after ``tell_all``, and from time to time as often as that costs
-    little; in between only those that may have more, and those that ``tell`` named because a
-    message has come in for them.
+    A scan looks at all accounts after ``mark_all``, and otherwise as often as that costs little.
+    In between it looks at the accounts that may have more due messages than were claimed, and
+    at those that ``mark`` named because messages were added for them.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._told: set[str] = set()
+        self._marked: set[str] = set()
         self._more: frozenset[str] = frozenset()
         self._all = True
         self._rested_at = 0.0
         self._due_at = 0.0
 
-    def tell(self, account_pks: Collection[str]) -> None:
-        """These have got messages."""
-        self._told.update(account_pks)
+    def mark(self, account_pks: Collection[str]) -> None:
+        """Include these accounts in the next scan: messages were added for them."""
+        self._marked.update(account_pks)
 
-    def tell_all(self) -> None:
-        """Any account may have something to send."""
+    def mark_all(self) -> None:
+        """Include all accounts in the next scan."""
         self._all = True
 
-    def rest(self, seconds: float) -> None:
-        """Nothing is left to do; look at all again after so long, if that costs little."""
+    def idle(self, seconds: float) -> None:
+        """Note that nothing is left to send; scan all accounts in ``seconds``, if cheap."""
         self._due_at = self._monotonic() + seconds
 
     def begin(self) -> Scan:
-        """What the next round looks at."""
+        """Return which accounts the next round looks at."""
         now = self._monotonic()
         is_time = bool(self._more) or now >= self._due_at
-        look = Scan(None if self._all or (is_time and now >= self._rested_at) else self._some())
+        is_all = self._all or (is_time and now >= self._rested_at)
+        scan = Scan(None if is_all else self._more | self._marked)
         self._all = False
-        self._told.clear()
-        return look
+        self._marked.clear()
+        return scan
 
-    def end(self, look: Scan, more: Collection[str], seconds: float) -> None:
-        """``more`` are the accounts that may have more that is due, of those looked at.
+    def end(self, scan: Scan, more: Collection[str], seconds: float) -> None:
+        """Note the result of a scan that took ``seconds``.
 
-        ``seconds`` is what looking cost.
+        ``more`` are the accounts that may have more due messages, of those that were scanned.
         """
         self._more = frozenset(more)
-        since = self._monotonic() if look.accounts is None else self._rested_at
+        since = self._monotonic() if scan.accounts is None else self._rested_at
         self._rested_at = since + seconds * _PATIENCE
-
-    def _some(self) -> frozenset[str]:
-        return self._more | self._told

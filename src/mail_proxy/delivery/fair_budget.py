@@ -1,20 +1,20 @@
-"""What a process has of one resource, parted among tenants and their accounts."""
+"""Divide a per-process budget fairly between tenants and their accounts."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-#: A share may grow to so many times of what stays free beside it.
+#: A share may grow to this many times of what stays free.
 _SHARE_TO_FREE = 4
 
 
 class FairBudget:
-    """Counts who holds how much of ``total``, and tells who may have more.
+    """Counts how much of ``total`` each account holds, and how much more it may have.
 
     A tenant holds at most four times what it leaves free, and an account at most four times
-    what it leaves of its tenant's room. So whoever holds on to all that it can get, because its
-    server hangs, leaves something to the next one. Whoever holds nothing may have one as long
-    as there is one.
+    what it leaves of its tenant's room. So an account that holds all it can get, because its
+    server hangs, always leaves a part to the next account. An account that holds nothing may
+    have one unit as long as one is free.
     """
 
     def __init__(self, total: int) -> None:
@@ -23,22 +23,23 @@ class FairBudget:
         self._of_tenants: Counter[str] = Counter()
 
     def copy(self) -> FairBudget:
-        """To count on without touching this one."""
+        """Return an independent budget with the same holdings."""
         other = FairBudget(self.free)
         other._of_accounts.update(self._of_accounts)
         other._of_tenants.update(self._of_tenants)
         return other
 
     def held(self, account_pk: str) -> int:
+        """Return how much the account holds."""
         return self._of_accounts[account_pk]
 
     def room(self, account_pk: str, tenant_id: str) -> int:
-        """How much more the account may have now."""
+        """Return how much more the account may have now."""
         of_tenant = _room(self.free, self._of_tenants[tenant_id])
         return _room(of_tenant, self._of_accounts[account_pk])
 
     def take(self, account_pk: str, tenant_id: str, amount: int = 1) -> None:
-        """Whether there is room is the caller's business."""
+        """Give ``amount`` to the account; the caller checks ``room`` first."""
         self.free -= amount
         self._of_accounts[account_pk] += amount
         self._of_tenants[tenant_id] += amount

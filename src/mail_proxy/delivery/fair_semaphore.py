@@ -1,35 +1,38 @@
-"""The process-wide bound on transactions, shared in turn."""
+"""Semaphore over SMTP transactions that serves tenants and accounts in turn."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
 
-#: A transaction that takes longer waits for its server and costs the process next to nothing.
+#: A transaction that lasts longer waits for its server and costs this process almost nothing.
 _COUNTED_SECONDS = 1.0
 _Turns = deque[asyncio.Future[None]]
 
 
 class FairSemaphore:
-    """A semaphore whose free slots go to tenants, and accounts of one, in turn, not to the
-    longest queue: a thousand waiting transactions delay another tenant's by one.
+    """Bounds a process's concurrent SMTP transactions, fairly between accounts.
 
-    Who holds a slot for over a second keeps it, but does not count any more, so that servers
-    that hang cannot hold all of them. How many such there are is bounded by the connections of
-    each account, and by what the process has claimed.
+    A plain semaphore serves waiters in order of arrival, so a tenant with a thousand waiting
+    messages would delay another tenant's by a thousand transactions. Here a free slot goes to
+    the next tenant in turn, and to the next account of that tenant, so it is delayed by one.
+
+    A transaction that lasts over a second keeps its slot, but the slot no longer counts and is
+    given to another waiter too. So hanging servers cannot hold all slots. Their number is
+    bounded by the connections of each account, and by how much the process has claimed.
     """
 
     def __init__(self, slots: int) -> None:
         self._free = slots
-        #: Tenants, their accounts, and who waits.
+        #: The waiters of each account of each tenant, in order of turn.
         self._queues: OrderedDict[str, OrderedDict[str, _Turns]] = OrderedDict()
-        #: Slots that count, oldest first, and until when.
+        #: Slots that count, oldest first, and until when (time of the event loop).
         self._counted: dict[int, float] = {}
         self._last = 0
         self._timer: asyncio.TimerHandle | None = None
 
     async def acquire(self, tenant_id: str, account_pk: str) -> int:
-        """Take a slot; its number is for ``release``."""
+        """Wait for a slot and return its number for ``release``."""
         if self._free > 0:
             self._free -= 1
         else:
@@ -42,7 +45,7 @@ class FairSemaphore:
         return self._last
 
     def release(self, slot: int) -> None:
-        """Give a slot back: it goes to the tenant and account whose turn it is."""
+        """Give a slot back to the tenant and account whose turn it is."""
         if self._counted.pop(slot, None) is not None:
             self._pass_on()
 

@@ -1,33 +1,88 @@
-"""Accounts in trouble: paused, and healed when their server answers again."""
+"""Pause an account whose server cannot be used; heal it when the server answers."""
 
 from __future__ import annotations
 
+from mail_proxy.delivery import outcome_log
+from mail_proxy.delivery.facts import AccountUsable
+from mail_proxy.delivery.lane import Lane
+from mail_proxy.delivery.outcome_metrics import OutcomeMetrics
 from mail_proxy.delivery.recorder import OutcomeRecorder
+from mail_proxy.delivery.settlement import Settlement
 from mail_proxy.domain.account import Account
 from mail_proxy.domain.outcome import AccountTrouble
+from mail_proxy.kit.bus import Bus
 from mail_proxy.sql import Connection
+from mail_proxy.sql.messages.queue import ClaimedMessage
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.telemetry.log import Action, log
 
+#: Messages that end in one transaction because their account was paused for too long.
+_OVERDUE_AT_ONCE = 500
+
 
 class AccountHealth:
-    """What deliveries tell of their accounts, written down however long that takes."""
+    """Writes pauses and recoveries of accounts, however long the database is away."""
 
-    def __init__(self, tables: Tables, recorder: OutcomeRecorder) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        recorder: OutcomeRecorder,
+        settlement: Settlement,
+        metrics: OutcomeMetrics,
+        bus: Bus,
+    ) -> None:
         self._tables = tables
         self._recorder = recorder
+        self._settlement = settlement
+        self._metrics = metrics
+        self._bus = bus
 
     async def heal(self, account: Account) -> None:
-        """Its server has answered about a message."""
-        await self._recorder.write_until_done(self._tables.health.heal, account.pk)
-        log(Action.ACCOUNT_HEALED, tenant_id=account.tenant_id, account_id=account.id)
+        """Clear an account's failures: its server has answered about a message."""
+        try:
+            await self._recorder.write_until_done(self._tables.health.heal, account.pk)
+            log(Action.ACCOUNT_HEALED, tenant_id=account.tenant_id, account_id=account.id)
+        finally:
+            self._bus.publish(AccountUsable(account.pk))
 
     async def pause(
-        self, account: Account, trouble: AccountTrouble, now: float, *, probe: bool
-    ) -> Row | None:
-        """The account's health, or None where it was saved since: then it gets a new chance."""
-        return await self._recorder.write_until_done(self._pause, account, trouble, now, probe)
+        self,
+        lane: Lane,
+        account: Account,
+        message: ClaimedMessage,
+        trouble: AccountTrouble,
+        now: float,
+    ) -> None:
+        """Pause the account; ``message`` and the lane's waiting messages wait with it.
+
+        An account that was saved after its session was opened is not paused: the new settings
+        get a chance, and the messages go back to the queue.
+        """
+        is_probe = lane.end_probe()
+        write = self._recorder.write_until_done
+        row = await write(self._pause, account, trouble, now, is_probe)
+        messages = (message, *lane.drop_waiting())
+        if row is None:
+            await self._recorder.give_back(messages)
+            self._bus.publish(AccountUsable(account.pk))
+            return
+        outcome_log.log_paused(account, trouble, row["retry_at"] - now)
+        for waiting in messages:
+            change = self._settlement.wait_for_account(
+                waiting, trouble, row["retry_at"], row["since_at"], now
+            )
+            await self._recorder.settle(waiting, change)
+        if row["since_at"] <= now - self._settlement.longest_wait_seconds:
+            await self._end_overdue(account, trouble, now)
+
+    async def _end_overdue(self, account: Account, trouble: AccountTrouble, now: float) -> None:
+        """End the messages that have waited for the account for the whole retry schedule."""
+        cutoff = now - self._settlement.longest_wait_seconds
+        overdue = (account.pk, trouble.reason, cutoff, now, _OVERDUE_AT_ONCE)
+        write = self._recorder.write_until_done
+        while ended := await write(self._tables.given_up.overdue, *overdue):
+            self._metrics.given_up(account.pk, account.tenant_id, ended)
 
     def _pause(
         self,
@@ -37,6 +92,7 @@ class AccountHealth:
         now: float,
         probe: bool,
     ) -> Row | None:
+        """Return the account's health; None if the account was saved since the login."""
         saved = self._tables.accounts.find(connection, tenant_id=account.tenant_id, pk=account.pk)
         if saved is None or saved["version"] != account.login.version:
             return None

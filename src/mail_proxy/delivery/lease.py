@@ -1,4 +1,4 @@
-"""The right to send: held while the database hears from this process in time."""
+"""Lease of a dispatcher: the right to send the messages that it has claimed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _SAFETY = 0.2
 
 
 class Lease:
-    """One for each dispatcher. While ``valid``, nobody else sends what it has claimed."""
+    """A dispatcher's registration in the database, renewed before it runs out.
+
+    While it is ``valid``, no other dispatcher sends the messages claimed under its id.
+    """
 
     def __init__(
         self,
@@ -29,14 +32,14 @@ class Lease:
         seconds: float,
         host: str | None = None,
     ) -> None:
-        """``host`` names the set of processes among which a process id means one process."""
+        """``host`` names the set of processes in which a process id is unique."""
         self._db = db
         self._queue = queue
         self._limiter = limiter
         self._clock = clock
         self._seconds = seconds
         self._valid_until = 0.0
-        #: Of each other dispatcher the last sign of life, and when (monotonic) that is too old.
+        #: The last sign of life of each other dispatcher, and when (monotonic) it is too old.
         self._heard: dict[str, tuple[float, float]] = {}
         self._host = host or process_space()
         self.dispatcher_id = ""
@@ -48,26 +51,28 @@ class Lease:
 
     @property
     def next_step_seconds(self) -> float:
-        """When ``valid`` is to be looked at and ``keep`` to be called again."""
+        """Seconds until ``valid`` should be checked and ``keep`` called again."""
         left = self._valid_until - self._clock.monotonic()
         return min(self._seconds / 3, left) if left > 0 else self._seconds / 30
 
-    async def keep(self, *, anew: bool = False) -> int:
-        """Take or prolong the lease and give back what nobody sends any more; returns how many.
+    async def keep(self, *, reacquire: bool = False) -> int:
+        """Take or renew the lease; return messages of dead dispatchers to the queue.
 
-        Where others have taken it away, or it has run out meanwhile, it is not ``valid`` then.
-        ``anew``: it was not valid, and everything was broken off. It comes back under a new id:
-        what was claimed before belongs to others, and what is still claimed is given back too.
+        Returns how many. If another dispatcher has taken the lease away, or it ran out
+        meanwhile, it is not ``valid`` afterwards.
+
+        ``reacquire``: the lease had expired and all sends were aborted. Register under a new
+        id and return every message still claimed under the old one.
         """
         asked = self._clock.monotonic()
-        kept = await self._db.write(self._keep, self._clock.now(), asked, anew)
+        kept = await self._db.write(self._keep, self._clock.now(), asked, reacquire)
         if kept is None:
             self._valid_until = 0.0
             return 0
-        if anew:
+        if reacquire:
             log(Action.LEASE_LOST, dispatcher_id=self.dispatcher_id)
-        # Whoever has seen that it was over has broken off what only ``anew`` gives back.
-        is_too_late = bool(self.dispatcher_id) and not anew and not self.valid
+        # The watch has seen the lease expired and aborted sends that only `reacquire` gives back.
+        is_too_late = bool(self.dispatcher_id) and not reacquire and not self.valid
         self.dispatcher_id, rescued = kept
         self._valid_until = 0.0 if is_too_late else asked + self._seconds * (1 - _SAFETY)
         if rescued:
@@ -75,34 +80,34 @@ class Lease:
         return rescued
 
     async def give_up(self) -> int:
-        """Hand back everything that is claimed and not sent; returns how many."""
+        """Return every claimed message that was not sent to the queue; returns how many."""
         self._valid_until = 0.0
         if not self.dispatcher_id:
             return 0
         return await self._db.write(self._queue.hand_back, self.dispatcher_id)
 
     def _keep(
-        self, connection: Connection, now: float, asked: float, anew: bool
+        self, connection: Connection, now: float, asked: float, reacquire: bool
     ) -> tuple[str, int] | None:
-        """The id under which it holds now, and how many messages were given back."""
+        """Return the lease's id and how many messages were given back; None if lost."""
         own, until, left = self.dispatcher_id, now + self._seconds, 0
-        if anew:
+        if reacquire:
             left = self._queue.hand_back(connection, own)
-        if anew or not own:
+        if reacquire or not own:
             own = uuid7()
             self._queue.register(connection, own, self._host, os.getpid(), now, until)
         elif not self._queue.renew(connection, own, until):
             return None
         rescued = self._queue.rescue(connection, self._dead(connection, own, now, asked))
-        # Nobody knows which of them a server has accepted already; limits are never exceeded.
+        # A server may have accepted some of them. Limits must not be exceeded, so all count.
         self._limiter.count(connection, [(account, tenant, now) for account, tenant in rescued])
         return own, left + len(rescued)
 
     def _dead(self, connection: Connection, own: str, now: float, asked: float) -> list[str]:
-        """Dispatchers whose process has ended, and those that were silent for a whole lease.
+        """Return dispatchers whose process ended or that were silent for a whole lease.
 
-        How long they are silent is measured here, with a clock that does not jump: the wall
-        clocks of two hosts may differ, and one that is set must not cost a living one its lease.
+        The silence is measured here, with a monotonic clock. The wall clocks of two hosts may
+        differ, and setting one must not cost a running dispatcher its lease.
         """
         others = [o for o in self._queue.dispatchers(connection) if o.id != own]
         heard = {
@@ -121,6 +126,6 @@ class Lease:
         ]
 
 
-def _patience(told: float, own: float) -> float:
-    """How long a sign of life holds: what it tells, unless the clocks differ too much for that."""
-    return told if own < told <= LONGEST_LEASE_SECONDS else own
+def _patience(announced: float, own: float) -> float:
+    """Return how long a sign of life holds: as announced, unless clocks differ much."""
+    return announced if own < announced <= LONGEST_LEASE_SECONDS else own

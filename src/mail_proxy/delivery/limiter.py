@@ -1,4 +1,4 @@
-"""Counting attempts against the rate limits."""
+"""Count attempts against the rate limits of accounts and tenants."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from mail_proxy.sql.tables.rate_use import RateUseTable, account_subject, tenant
 
 
 class RateLimiter:
-    """Writes down what was used; what is left is found out inside the claim.
+    """Counts attempts when outcomes are recorded; the claim works out what is left.
 
-    A message burdens its limits from its claim to its outcome as one in flight, and from then
-    on by a counter of the time of its outcome. So a window that begins at any acceptance holds
-    no more than its limit, whoever sends.
+    From its claim to its outcome, a message counts against its limits as one in flight, and
+    from then on in a counter for the time of its outcome. So a window that begins at any
+    acceptance holds no more than its limit, whichever dispatchers send.
     """
 
     def __init__(self, use: RateUseTable, directory: Directory) -> None:
@@ -23,7 +23,7 @@ class RateLimiter:
         self._directory = directory
 
     def count(self, connection: Connection, attempts: Iterable[tuple[str, str, float]]) -> None:
-        """Count attempts as (account pk, tenant id, Unix seconds), in the caller's transaction."""
+        """Count attempts (account pk, tenant id, Unix seconds) in this transaction."""
         limits: dict[str, Sequence[RateLimit]] = {}
         uses: list[tuple[str, float]] = []
         snapshot = self._directory.snapshot

@@ -1,36 +1,149 @@
-"""What happens to one claimed message, from its stored form to the server's answer."""
+"""The steps of one delivery, from the stored message to the server's answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
+from mail_proxy.delivery.fair_semaphore import FairSemaphore
 from mail_proxy.domain.account import Account
+from mail_proxy.domain.mail import Mail
 from mail_proxy.domain.outcome import Failed, Outcome
+from mail_proxy.domain.tenant import Tenant
 from mail_proxy.kit.clock import Clock
-from mail_proxy.smtp.compose import compose
+from mail_proxy.smtp.compose import ComposedMail
+from mail_proxy.smtp.compose import compose as compose_mail
 from mail_proxy.smtp.envelope import Withdrawn
 from mail_proxy.smtp.sender import SmtpSender
 from mail_proxy.sql.messages.mail_codec import load_mail
 from mail_proxy.sql.messages.queue import ClaimedMessage
 
 
-class Pipeline:
-    """The steps of a delivery, in order."""
+@dataclass(slots=True)
+class Outgoing:
+    """One attempt to deliver a message: what the steps read and fill in.
 
-    def __init__(self, sender: SmtpSender, clock: Clock) -> None:
+    ``load`` sets ``mail``, ``compose`` sets ``composed``. Steps of features may replace both.
+    """
+
+    account: Account
+    tenant: Tenant
+    message: ClaimedMessage
+    mail: Mail | None = None
+    composed: ComposedMail | None = None
+
+    @property
+    def recipients(self) -> Sequence[str]:
+        """The envelope recipients of this attempt: those that earlier attempts left over."""
+        if self.message.recipients_left:
+            return self.message.recipients_left
+        assert self.mail is not None, "the step `load` comes first"
+        return self.mail.recipients
+
+
+#: A step returns None to go on, or the outcome that ends the delivery. A step that waits for
+#: something returns an awaitable of the same. Plain functions cost a plain message no task and
+#: no turn of the event loop.
+Step = Callable[[Outgoing], Outcome | Awaitable[Outcome | None] | None]
+#: A place between the built-in steps where features put steps of their own.
+Slot = Literal["attachments", "large files", "signing"]
+FeatureSteps = Mapping[Slot, Sequence[Step]]
+
+
+def preparing_steps(clock: Clock, features: FeatureSteps) -> tuple[Step, ...]:
+    """Return the steps, in order, that prepare a mail before it takes an SMTP slot."""
+
+    def slot(name: Slot) -> Sequence[Step]:
+        return features.get(name, ())
+
+    return (
+        load,
+        *slot("attachments"),
+        *slot("large files"),
+        partial(compose, clock),
+        *slot("signing"),
+    )
+
+
+def load(outgoing: Outgoing) -> None:
+    """Read the mail from the message's stored JSON."""
+    outgoing.mail = load_mail(outgoing.message.content)
+
+
+def compose(clock: Clock, outgoing: Outgoing) -> Outcome | None:
+    """Write the mail's octets, with the present time as its Date."""
+    assert outgoing.mail is not None, "the step `load` comes first"
+    try:
+        outgoing.composed = compose_mail(
+            outgoing.mail, tracking_id=outgoing.message.id, date=clock.now()
+        )
+    except ValueError as error:
+        return Failed(f"the message cannot be composed: {error}")
+    return None
+
+
+def prepare(
+    steps: Sequence[Step], outgoing: Outgoing
+) -> Outcome | Awaitable[Outcome | None] | None:
+    """Run ``steps`` up to the first outcome; an awaitable if a step has to wait.
+
+    Not a coroutine function, so that mails whose steps are all plain functions can be prepared
+    where nothing may wait, as between two mails of one SMTP session.
+    """
+    for done, step in enumerate(steps, start=1):
+        result = step(outgoing)
+        if result is None:
+            continue
+        if isinstance(result, Outcome):
+            return result
+        return _after_wait(result, steps[done:], outgoing)
+    return None
+
+
+async def _after_wait(
+    waiting: Awaitable[Outcome | None], rest: Sequence[Step], outgoing: Outgoing
+) -> Outcome | None:
+    outcome = await waiting
+    if outcome is not None:
+        return outcome
+    result = prepare(rest, outgoing)
+    return result if result is None or isinstance(result, Outcome) else await result
+
+
+class Pipeline:
+    """Prepares a mail, takes one of the process's SMTP slots, and sends it.
+
+    A mail is prepared before it takes a slot, so that a step that waits for something other
+    than the mail server keeps no slot from other tenants.
+    """
+
+    def __init__(self, steps: Sequence[Step], slots: FairSemaphore, sender: SmtpSender) -> None:
+        self._steps = steps
+        self._slots = slots
         self._sender = sender
-        self._clock = clock
 
     async def deliver(
-        self, account: Account, message: ClaimedMessage, may_begin: Callable[[], bool]
+        self, outgoing: Outgoing, may_begin: Callable[[], bool]
     ) -> Outcome | Withdrawn:
-        """One attempt for all recipients that are left; ``may_begin`` as for ``SmtpSender``."""
-        mail = load_mail(message.content)
+        """Make one attempt for all recipients that are left.
+
+        ``may_begin`` is asked again after each wait; if it says no, the message is withdrawn.
+        """
+        ended = prepare(self._steps, outgoing)
+        if ended is not None and not isinstance(ended, Outcome):
+            ended = await ended
+        if ended is not None:
+            return ended if may_begin() else Withdrawn()
+        account, mail, composed = outgoing.account, outgoing.mail, outgoing.composed
+        assert mail is not None and composed is not None, "the steps set both"
+        slot = await self._slots.acquire(account.tenant_id, account.pk)
         try:
-            composed = compose(mail, tracking_id=message.id, date=self._clock.now())
-        except ValueError as error:
-            return Failed(f"the message cannot be composed: {error}")
-        recipients = message.recipients_left or mail.recipients
-        return await self._sender.send(
-            account.login, mail.envelope_sender, recipients, composed, may_begin
-        )
+            if not may_begin():
+                return Withdrawn()
+            return await self._sender.send(
+                account.login, mail.envelope_sender, outgoing.recipients, composed, may_begin
+            )
+        finally:
+            self._slots.release(slot)

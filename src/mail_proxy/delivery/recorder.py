@@ -1,4 +1,4 @@
-"""Writing outcomes down: many in one transaction, and never giving up on one."""
+"""Group commit of outcomes: many state changes a transaction, none dropped."""
 
 from __future__ import annotations
 
@@ -6,73 +6,91 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from mail_proxy.delivery.facts import OutcomesRecorded
 from mail_proxy.delivery.limiter import RateLimiter
+from mail_proxy.delivery.outcome_log import OutcomeLog
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.batching import Batcher
+from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.worker import as_value
 from mail_proxy.sql import Connection, SqlDb
-from mail_proxy.sql.messages.queue import MessageQueue, StateChange
+from mail_proxy.sql.messages.queue import ClaimedMessage, MessageQueue, StateChange
 from mail_proxy.telemetry.log import Action, log
 
 Result = TypeVar("Result")
 _MOST_A_COMMIT = 512
-#: Every outcome that is not on disk is a mail that a crash would double: keep them few.
+#: An outcome that is not on disk is a mail that a crash would send twice: keep them few.
 _MOST_UNRECORDED = 100
 _RETRY_SECONDS = 1.0
 
 
 class OutcomeRecorder:
-    """Group commit of state changes."""
+    """Writes state changes in groups; publishes ``OutcomesRecorded`` after a commit."""
 
     def __init__(
         self,
         db: SqlDb,
         queue: MessageQueue,
         limiter: RateLimiter,
-        recorded: Callable[[Sequence[StateChange]], None],
+        outcome_log: OutcomeLog,
+        bus: Bus,
     ) -> None:
-        """``recorded`` is called after each commit with the changes that it wrote."""
         self._db = db
         self._queue = queue
         self._limiter = limiter
-        self._recorded = recorded
+        self._outcome_log = outcome_log
+        self._bus = bus
         self._batcher: Batcher[StateChange, bool] = Batcher("outcomes", self._flush, _MOST_A_COMMIT)
 
-    async def record(self, change: StateChange) -> None:
-        """Have the change written; waits only where too many others are not written yet."""
+    @property
+    def is_full(self) -> bool:
+        """Whether so many outcomes are unrecorded that the next mail should not begin yet."""
+        return len(self._batcher) > _MOST_UNRECORDED
+
+    async def settle(self, message: ClaimedMessage, change: StateChange) -> None:
+        """Log the outcome of ``message`` and have it written.
+
+        Waits for the commit only if ``is_full``, so most outcomes are recorded while the next
+        mail is already being sent.
+        """
+        self._outcome_log.log_outcome(message, change)
         written = self._batcher.submit(change)
-        if len(self._batcher) > _MOST_UNRECORDED:
+        if self.is_full:
             await written
 
+    async def give_back(self, messages: Sequence[ClaimedMessage]) -> None:
+        """Return claimed messages to the queue as they were, without an outcome."""
+        await self.write_until_done(self._queue.release, messages)
+
     async def drained(self) -> None:
-        """Wait until everything is written."""
+        """Wait until every outcome is written."""
         await self._batcher.drained()
+
+    async def write_until_done(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Run ``SqlDb.write`` and repeat it until the database is available."""
+        while True:
+            try:
+                return await self._db.write(work, *arguments)
+            except DatabaseUnavailable as error:
+                # The mails are out; their outcomes must be kept until they can be written.
+                log(Action.OUTCOME_WAITS, reason=error.message)
+                await asyncio.sleep(_RETRY_SECONDS)
 
     async def _flush(self, changes: Sequence[StateChange]) -> Sequence[bool]:
         pks = await self._write(changes)
         if len(pks) < len(changes):
             log(Action.OUTCOME_LOST_CLAIM, messages=len(changes) - len(pks))
         if pks:
-            self._recorded([change for change in changes if change.pk in pks])
+            self._bus.publish(OutcomesRecorded([c for c in changes if c.pk in pks]))
         return [change.pk in pks for change in changes]
 
-    async def write_until_done(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """``SqlDb.write`` that waits until the database is there again."""
-        while True:
-            try:
-                return await self._db.write(work, *arguments)
-            except DatabaseUnavailable as error:
-                # The mails are out; what became of them must be kept until it can be written.
-                log(Action.OUTCOME_WAITS, reason=error.message)
-                await asyncio.sleep(_RETRY_SECONDS)
-
     async def _write(self, changes: Sequence[StateChange]) -> set[str]:
-        """Write all that can be written; one that cannot does not take the others along."""
+        """Write all changes that can be written; a bad one does not spoil the others."""
         result = await as_value(self.write_until_done(self._record, changes))
         if isinstance(result, set):
             return result
         if len(changes) == 1:
-            _tell_fault(changes[0], result)
+            _log_fault(changes[0], result)
             return set()
         half = len(changes) // 2
         first = await self._write(changes[:half])
@@ -85,7 +103,7 @@ class OutcomeRecorder:
         return written
 
 
-def _tell_fault(change: StateChange, error: Exception) -> None:
+def _log_fault(change: StateChange, error: Exception) -> None:
     log(
         Action.OUTCOME_FAULT,
         exception=error,

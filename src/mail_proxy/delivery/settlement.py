@@ -1,4 +1,4 @@
-"""What an attempt means for the message: the next state, the next attempt, the event."""
+"""Turn the outcome of an attempt into the next state, due time and event."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _LONGEST_REASON = 1000
 
 @dataclass(frozen=True)
 class Settlement:
-    """Turns outcomes into state changes. Pure: it neither sends nor stores."""
+    """Rules that turn outcomes into state changes. Pure: they neither send nor store."""
 
     retry: RetryStrategy
     on_uncertain: Literal["retry", "hold"] = "retry"
 
     def settle(self, message: ClaimedMessage, outcome: Outcome, now: float) -> StateChange:
-        """The change for any outcome but AccountTrouble, which is the account's."""
+        """Return the change for an attempt. ``wait_for_account`` is for AccountTrouble."""
         change = self._settled(message, outcome, now)
         change.attempted = True
         return change
@@ -53,7 +53,7 @@ class Settlement:
 
     @property
     def longest_wait_seconds(self) -> float:
-        """The whole retry schedule: nothing waits longer for an account in trouble."""
+        """Length of the retry schedule: no message waits longer for a paused account."""
         return self.retry.total_seconds
 
     def wait_for_account(
@@ -64,19 +64,20 @@ class Settlement:
         since: float,
         now: float,
     ) -> StateChange:
-        """The account cannot be used since ``since``: the message keeps its attempts.
+        """Return the change for a message whose account cannot be used since ``since``.
 
-        One that has waited so for longer than the whole retry schedule ends in error.
+        The message keeps its attempts. If it has waited in this way for longer than the whole
+        retry schedule, it ends in error.
         """
         if now - max(message.due_at, since) > self.longest_wait_seconds:
             return self._failed(message, trouble.reason, trouble.code, (), now)
         data = {"retry_ts": retry_at, "deferred_reason": trouble.reason, "code": trouble.code}
-        # Due all the time: it is the account that makes it wait, and a saved account goes at once.
+        # The due time stays: the account is what waits, and a saved account is used at once.
         due_at = message.due_at
         return self._waiting(message, trouble.reason, due_at, message.retries, data, now)
 
     def give_up(self, message: ClaimedMessage, reason: str, now: float) -> StateChange:
-        """End a message in error without an attempt."""
+        """Return the change that ends a message in error without an attempt."""
         return self._failed(message, reason, None, (), now)
 
     def _sent(self, message: ClaimedMessage, outcome: Sent, now: float) -> StateChange:
@@ -129,7 +130,7 @@ class Settlement:
         waiting = self._waiting(message, reason, retry_at, message.retries + 1, data, now)
         if all(r.status is RecipientStatus.DEFERRED for r in recipients):
             return waiting
-        # Who was refused for good is not asked again.
+        # Recipients that were refused for good are not tried again.
         left = [r.address for r in recipients if r.status is RecipientStatus.DEFERRED]
         results = _merged(message, recipients)
         return replace(waiting, recipients_left=left, recipient_results=results)
@@ -149,7 +150,7 @@ class Settlement:
             account_pk=message.account_pk,
             tenant_id=message.tenant_id,
             state=MessageState.DEFERRED,
-            # What expires before its next attempt is told when it expires.
+            # A message that expires before its next attempt is reported when it expires.
             due_at=min(due_at, message.expires_at or due_at),
             retries=retries,
             state_at=now,
@@ -170,7 +171,7 @@ class Settlement:
         uncertain: bool = False,
     ) -> StateChange:
         results = [_given_up(r) for r in _merged(message, recipients)]
-        # Somebody got it in an earlier attempt: then the message as a whole was sent.
+        # If an earlier attempt reached a recipient, the message as a whole was sent.
         partly = any(r["status"] == RecipientStatus.SENT for r in results)
         data: dict[str, Any] = {"code": code}
         if uncertain:
@@ -196,7 +197,7 @@ class Settlement:
 
 
 def _merged(message: ClaimedMessage, recipients: Sequence[RecipientResult]) -> list[dict[str, Any]]:
-    """Each recipient's latest answer, those of earlier attempts first."""
+    """Return each recipient's latest answer, those of earlier attempts first."""
     results = {r["address"]: r for r in message.recipient_results or []}
     results.update({r.address: _record(r) for r in recipients})
     return list(results.values())

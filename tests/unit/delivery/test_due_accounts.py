@@ -23,12 +23,12 @@ def watch() -> Watch:
 
 
 @pytest.fixture
-def lookout(watch: Watch) -> DueAccounts:
+def due(watch: Watch) -> DueAccounts:
     """All was looked at just now, at a cost of 0.1 s, and nothing is due for 10 s."""
-    lookout = DueAccounts(watch)
-    lookout.end(lookout.begin(), [], 0.1)
-    lookout.rest(10)
-    return lookout
+    due = DueAccounts(watch)
+    due.end(due.begin(), [], 0.1)
+    due.idle(10)
+    return due
 
 
 def test_the_first_look_goes_everywhere(watch: Watch) -> None:
@@ -36,32 +36,32 @@ def test_the_first_look_goes_everywhere(watch: Watch) -> None:
 
 
 def test_when_idle_only_accounts_that_got_messages_are_scanned_and_once(
-    lookout: DueAccounts,
+    due: DueAccounts,
 ) -> None:
-    lookout.tell(["a"])
-    lookout.tell(["b"])
-    assert lookout.begin() == Scan(frozenset("ab"))
-    assert lookout.begin() == Scan(frozenset())
+    due.mark(["a"])
+    due.mark(["b"])
+    assert due.begin() == Scan(frozenset("ab"))
+    assert due.begin() == Scan(frozenset())
 
 
-def test_after_the_rest_all_are_looked_at(lookout: DueAccounts, watch: Watch) -> None:
+def test_after_the_rest_all_are_looked_at(due: DueAccounts, watch: Watch) -> None:
     watch.now += 9.9
-    assert lookout.begin() == Scan(frozenset())
+    assert due.begin() == Scan(frozenset())
     watch.now += 0.1
-    assert lookout.begin() == ALL_ACCOUNTS
+    assert due.begin() == ALL_ACCOUNTS
 
 
 def test_those_with_more_stay_and_all_are_looked_at_as_often_as_it_costs_little(
-    lookout: DueAccounts, watch: Watch
+    due: DueAccounts, watch: Watch
 ) -> None:
-    lookout.tell(["a", "b"])
-    lookout.end(lookout.begin(), ["b"], 0.0)
+    due.mark(["a", "b"])
+    due.end(due.begin(), ["b"], 0.0)
     watch.now += 1.9
-    assert lookout.begin() == Scan(frozenset("b"))
+    assert due.begin() == Scan(frozenset("b"))
     watch.now += 0.1
-    assert lookout.begin() == ALL_ACCOUNTS
+    assert due.begin() == ALL_ACCOUNTS
 
 
-def test_what_nobody_can_name_is_looked_for_everywhere_at_once(lookout: DueAccounts) -> None:
-    lookout.tell_all()
-    assert lookout.begin() == ALL_ACCOUNTS
+def test_what_nobody_can_name_is_looked_for_everywhere_at_once(due: DueAccounts) -> None:
+    due.mark_all()
+    assert due.begin() == ALL_ACCOUNTS
