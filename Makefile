@@ -1,7 +1,7 @@
 # Needs python3 (3.11 or newer) with pip, and make. Tools and versions are in requirements-dev.txt.
 
 # The first that really runs: version managers leave names on the PATH that lead nowhere.
-PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 python3; do \
 	"$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo "$$python" && break; done)
 BIN := .venv/bin

@@ -12,18 +12,18 @@ import time
 from pathlib import Path
 
 from rich.console import Console
+from tests.harness.errors import HarnessError, NotAvailable
+from tests.harness.proxy import Launch, installed_command
 
 from benchmarks import machine
 from benchmarks.bench import Bench, Options
-from benchmarks.errors import BenchmarkError, NotAvailable
 from benchmarks.figures import combine
-from benchmarks.proxy import Launch, installed_command
 from benchmarks.report import Report, Result
 from benchmarks.scenarios import GROUPS, SCENARIOS, Scenario
 
 # One of these ends its measurement, not the others: the last two are answers of the proxy
 # that lack what is documented.
-_FAILURES = (BenchmarkError, OSError, subprocess.SubprocessError, LookupError, ValueError)
+_FAILURES = (HarnessError, OSError, subprocess.SubprocessError, LookupError, ValueError)
 _COUNTS = {
     "messages": "messages of end-to-end, exactly-once and large-call intake",
     "size-bytes": "length of a message body",
@@ -41,20 +41,7 @@ _COUNTS = {
     "chaos-messages": "messages of chaos",
     "faults": "faults of chaos",
     "fairness-messages": "messages of the other tenant in fairness",
-    "report-tenants": "tenants of reports, a quarter of them sick",
-    "report-seconds": "how long reports hands over messages, twice",
-    "report-kills": "kills of report-crash",
     "hang-messages": "messages of the account that works in hang",
-    "big-waiting": "waiting messages of the big database of big",
-    "big-finished": "finished ones there",
-    "big-small": "waiting messages of its small one",
-    "big-tenants": "tenants of the big one",
-    "big-accounts": "accounts of the big one",
-    "big-senders": "accounts with waiting messages, in both",
-    "big-drain": "messages of one of its drains; six times as many have to wait in the small one",
-    "big-calls": "calls of each kind; the table shows medians",
-    "removed": "old messages that retention removes",
-    "upkeep-messages": "waiting messages of the tenant in upkeep; a fifth as many have failed",
     "seed": "of the random moments",
     "repeat": "runs of each measurement; the table shows medians",
 }
@@ -101,7 +88,7 @@ def _measure(bench: Bench, console: Console, name: str, scenario: Scenario) -> R
     except NotAvailable as error:
         return Result(name, "skipped", reason=str(error))
     except _FAILURES as error:
-        reason = str(error) if isinstance(error, BenchmarkError) else repr(error)
+        reason = str(error) if isinstance(error, HarnessError) else repr(error)
         console.print(f"{name} failed: {reason}", style="red", markup=False)
         return Result(name, "failed", combine(rounds), reason=reason)
     return Result(name, "measured", combine(rounds), seconds=time.monotonic() - started)

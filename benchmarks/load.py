@@ -12,10 +12,10 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 
-from benchmarks import messages
-from benchmarks.errors import BenchmarkError
-from benchmarks.processes import Children
-from benchmarks.sinks import REPOSITORY
+from tests.harness import messages
+from tests.harness.errors import HarnessError
+from tests.harness.processes import Children
+from tests.harness.sinks import REPOSITORY
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ def run_job(children: Children, job: Job, *, limit_seconds: float) -> Outcome:
     try:
         answer, _ = process.communicate(json.dumps(asdict(job)).encode(), timeout=limit_seconds)
     except subprocess.TimeoutExpired as error:
-        raise BenchmarkError(f"{job.calls} calls took over {limit_seconds:.0f} s") from error
+        raise HarnessError(f"{job.calls} calls took over {limit_seconds:.0f} s") from error
     finally:
         children.kill(process)
     if process.returncode != 0:
-        raise BenchmarkError("the load generator failed")
+        raise HarnessError("the load generator failed")
     return Outcome(**json.loads(answer))
 
 

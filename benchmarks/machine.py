@@ -11,7 +11,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.sinks import REPOSITORY
+from tests.harness.sinks import REPOSITORY
 
 
 def describe(data_directory: Path) -> dict[str, str]:

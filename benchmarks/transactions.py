@@ -19,10 +19,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import uvloop
+from tests.harness.faulty_path import FaultyPath
+from tests.harness.processes import Children
+from tests.harness.sinks import RecordingSink
 
-from benchmarks.faulty_path import FaultyPath
-from benchmarks.processes import Children
-from benchmarks.sinks import RecordingSink
 from mail_proxy.domain.account import SmtpLogin, TlsMode
 from mail_proxy.domain.mail import Address, Mail
 from mail_proxy.domain.outcome import Sent

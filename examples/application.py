@@ -1,4 +1,4 @@
-"""An application that takes delivery reports: prints each one, and acknowledges all.
+"""Example of an application: prints and acknowledges all delivery reports.
 
 python examples/application.py [PORT]
 """
@@ -24,7 +24,7 @@ class Application(BaseHTTPRequestHandler):
         self.wfile.write(answer)
 
     def log_message(self, *arguments: object) -> None:
-        """Quiet: the reports are what is to be seen."""
+        """Log nothing, so that only the reports are printed."""
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from tests.harness.errors import NotAvailable
+from tests.harness.postgres import postgres_server
 
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.migrations import upgrade
 from mail_proxy.sql.tables import Tables
-from mail_proxy.testing.postgres import postgres_server
 
 KEY = bytes(range(32))
 _numbers = itertools.count()
@@ -27,7 +28,7 @@ def postgres() -> Iterator[str]:
     try:
         server = postgres_server()
         url = server.__enter__()
-    except FileNotFoundError as error:
+    except NotAvailable as error:
         if os.environ.get("CI"):
             raise
         pytest.skip(str(error))

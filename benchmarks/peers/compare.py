@@ -3,17 +3,15 @@
 import time
 from collections.abc import Callable
 
+from tests.harness.sinks import wait_for
+
 from benchmarks.bench import Bench
 from benchmarks.figures import Bound, Figure
-from benchmarks.peers.bullmq import BullMq
-from benchmarks.peers.celery import Celery
-from benchmarks.peers.haraka import Haraka
 from benchmarks.peers.peer import Peer
 from benchmarks.peers.postfix import Postfix, PostfixTuned
 from benchmarks.scenarios.throughput import Run
-from benchmarks.sinks import wait_for
 
-PEERS: list[type[Peer]] = [Postfix, PostfixTuned, Haraka, BullMq, Celery]
+PEERS: list[type[Peer]] = [Postfix, PostfixTuned]
 _BOUNDS: dict[type[Peer], Bound] = {Postfix: Bound(">=", 6)}
 _WARM_UP_MESSAGES = 40
 
@@ -25,7 +23,7 @@ def against(kind: type[Peer]) -> Callable[[Bench], list[Figure]]:
         with bench.smtp_sink() as sink:
             peer = kind(bench, sink)
             peer.provide(install=bench.options.install)
-            total = round(bench.options.messages * kind.share)
+            total = bench.options.messages
             with peer:
                 theirs, cpu_seconds = _measured(peer, total)
             with bench.fresh_proxy(sink) as proxy:

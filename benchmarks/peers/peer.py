@@ -1,21 +1,19 @@
 """What the benchmark knows of a peer, and how its software gets here."""
 
-import contextlib
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
-from benchmarks.bench import Bench
-from benchmarks.errors import BenchmarkError, NotAvailable
-from benchmarks.processes import Process, usage
-from benchmarks.sinks import REPOSITORY, Sink
+from tests.harness.errors import HarnessError, NotAvailable
+from tests.harness.processes import Process, usage
+from tests.harness.sinks import Sink
 
-#: Environments of the peers, made by --install and kept for the next run.
-INSTALLED = REPOSITORY / "build" / "peers"
+from benchmarks.bench import Bench
+
 _INSTALL_SECONDS = 600
 
 
@@ -28,8 +26,6 @@ class Peer:
     name: ClassVar[str]
     #: What it is and which settings it has, in one line.
     about: ClassVar[str]
-    #: Of `--messages`, because slow ones would take minutes.
-    share: ClassVar[float] = 1.0
 
     def __init__(self, bench: Bench, sink: Sink) -> None:
         self.bench = bench
@@ -74,7 +70,7 @@ class Peer:
     def check_alive(self) -> None:
         for process in self.processes:
             if process.poll() is not None:
-                raise BenchmarkError(f"{self.name} ended with code {process.returncode}")
+                raise HarnessError(f"{self.name} ended with code {process.returncode}")
 
     def start_process(
         self, label: str, argv: Sequence[str | Path], environment: dict[str, str] | None = None
@@ -108,11 +104,11 @@ class Peer:
         try:
             code = client.wait(self.bench.options.stall_seconds)
         except subprocess.TimeoutExpired as error:
-            raise BenchmarkError(f"{self.name}: the client did not come to an end") from error
+            raise HarnessError(f"{self.name}: the client did not come to an end") from error
         finally:
             self.bench.children.kill(client)
         if code:
-            raise BenchmarkError(f"{self.name}: the client ended with code {code}")
+            raise HarnessError(f"{self.name}: the client ended with code {code}")
 
 
 def program(name: str, package: str, *, install: bool) -> str:
@@ -128,36 +124,6 @@ def program(name: str, package: str, *, install: bool) -> str:
     raise NotAvailable(f"Debian's {package} has no {name}")
 
 
-def python_environment(name: str, *requirements: str, install: bool) -> Path:
-    """The python of an environment of its own that has these packages."""
-    place = INSTALLED / name
-    python = place / "bin" / "python"
-    if python.exists():
-        return python
-    wanted = " ".join(requirements)
-    if not install:
-        raise NotAvailable(f"{wanted} is missing; --install puts it into {_shown(place)}")
-    with _removed_on_failure(place):
-        installing([sys.executable, "-m", "venv", place])
-        installing([python, "-m", "pip", "install", "-q", *requirements])
-    return python
-
-
-def node_modules(name: str, *packages: str, install: bool) -> Path:
-    """A directory with these npm packages below its node_modules."""
-    place = INSTALLED / name
-    if (place / "node_modules").is_dir():
-        return place
-    npm = program("npm", "npm", install=install)
-    if not install:
-        raise NotAvailable(f"{' '.join(packages)} missing; --install puts it into {_shown(place)}")
-    with _removed_on_failure(place):
-        place.mkdir(parents=True)
-        options = ["--no-audit", "--no-fund", "--ignore-scripts"]
-        installing([npm, "install", "--prefix", place, *options, *packages])
-    return place
-
-
 def installing(command: Sequence[str | Path]) -> None:
     shown = " ".join(str(part) for part in command)
     print(f"installing: {shown}", file=sys.stderr)
@@ -171,16 +137,3 @@ def installing(command: Sequence[str | Path]) -> None:
     if run.returncode:
         last = (run.stderr.strip() or run.stdout.strip()).splitlines()[-1:]
         raise NotAvailable(f"{shown}: {' '.join(last) or run.returncode}")
-
-
-@contextlib.contextmanager
-def _removed_on_failure(place: Path) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        shutil.rmtree(place, ignore_errors=True)
-        raise
-
-
-def _shown(place: Path) -> Path:
-    return place.relative_to(REPOSITORY)

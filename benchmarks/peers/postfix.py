@@ -6,10 +6,12 @@ import subprocess
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.errors import BenchmarkError, NotAvailable
+from tests.harness.errors import HarnessError, NotAvailable
+from tests.harness.processes import free_port
+from tests.harness.sinks import wait_for_port
+
 from benchmarks.peers.peer import Peer, program
-from benchmarks.processes import free_port
-from benchmarks.sinks import postfix_tool, wait_for_port
+from benchmarks.smtp_sink import postfix_tool
 
 _SESSIONS = 20
 _SERVICES = """\
@@ -61,7 +63,7 @@ class Postfix(Peer):
             text=True,
         )
         if check.returncode:
-            raise BenchmarkError(f"postfix check: {check.stderr.strip()}")
+            raise HarnessError(f"postfix check: {check.stderr.strip()}")
         # In the foreground, so that it ends with the benchmark.
         self.start_process("master", [self._daemons() / "master", "-c", configuration, "-d"])
         wait_for_port(self._port, self.processes[0])

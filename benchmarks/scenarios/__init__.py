@@ -5,25 +5,18 @@ from benchmarks.bench import Bench
 from benchmarks.figures import Figure
 from benchmarks.peers.compare import PEERS, against
 from benchmarks.scenarios.backlog import backlog
-from benchmarks.scenarios.big import big
 from benchmarks.scenarios.chaos import chaos
 from benchmarks.scenarios.crash import crash
 from benchmarks.scenarios.dispatchers import two_dispatchers
 from benchmarks.scenarios.drain import drain
 from benchmarks.scenarios.fairness import fairness
-from benchmarks.scenarios.growth import growth
 from benchmarks.scenarios.hang import hang
 from benchmarks.scenarios.intake import intake
 from benchmarks.scenarios.latency import latency
 from benchmarks.scenarios.memory import memory
 from benchmarks.scenarios.rate_limit import rate_limit
-from benchmarks.scenarios.report_crash import report_crash
-from benchmarks.scenarios.reports import reports
-from benchmarks.scenarios.retention import retention, upkeep
-from benchmarks.scenarios.stages import stages
 from benchmarks.scenarios.throughput import end_to_end, exactly_once, reference
 from benchmarks.scenarios.workers import workers
-from benchmarks.scenarios.writes import writes
 
 
 @dataclass(frozen=True)
@@ -50,30 +43,12 @@ SCENARIOS = {
     "chaos": Scenario(chaos, "kills, database restarts, cut connections: lost and copies"),
     "fairness": Scenario(fairness, "one message beside another tenant's backlog that drains"),
     "hang": Scenario(hang, "throughput beside an account that hangs", repeats_itself=True),
-    "big": Scenario(
-        big, "a million waiting, five finished, 10 000 accounts against few", by_default=False
-    ),
-    "retention": Scenario(
-        retention, "drain rate and latency while old messages are removed", by_default=False
-    ),
-    "upkeep": Scenario(
-        upkeep, "latency while another tenant's million is changed or removed", by_default=False
-    ),
     "two-dispatchers": Scenario(two_dispatchers, "two proxies on one PostgreSQL"),
     "rate-limit": Scenario(
         rate_limit, "a limit a minute with four dispatchers on one PostgreSQL", by_default=False
     ),
-    "reports": Scenario(
-        reports, "how soon tenants are told, beside some that hang or fail", by_default=False
-    ),
-    "report-crash": Scenario(
-        report_crash, "kill -9 between an application's answer and its commit", by_default=False
-    ),
-    "stages": Scenario(stages, "CPU per message, stage by stage", by_default=False),
-    "growth": Scenario(growth, "CPU by size, recipients and tenants", by_default=False),
-    "writes": Scenario(writes, "what PostgreSQL writes for a message", by_default=False),
     **{peer.name: Scenario(against(peer), f"peer: {peer.about}") for peer in PEERS},
 }
 
 #: Names for several measurements at once.
-GROUPS = {"peers": [peer.name for peer in PEERS], "costs": ["stages", "growth", "writes"]}
+GROUPS = {"peers": [peer.name for peer in PEERS]}

@@ -3,10 +3,11 @@
 import statistics
 import time
 
+from tests.harness.proxy import ProxyProcess
+
 from benchmarks.bench import Bench
 from benchmarks.figures import Bound, Figure
-from benchmarks.proxy import Proxy
-from benchmarks.sinks import SmtpSink
+from benchmarks.smtp_sink import SmtpSink
 
 _ROUNDS = 3
 _WARM_UP_MESSAGES = 1000
@@ -39,14 +40,14 @@ def backlog(bench: Bench) -> list[Figure]:
     ]
 
 
-def _warm_up(bench: Bench, proxy: Proxy, sink: SmtpSink) -> None:
+def _warm_up(bench: Bench, proxy: ProxyProcess, sink: SmtpSink) -> None:
     target = sink.count() + _WARM_UP_MESSAGES
     bench.queue(proxy, "warm", _WARM_UP_MESSAGES)
     bench.wait_accepted(proxy, sink, target)
     proxy.wait_until_idle(bench.options.stall_seconds)
 
 
-def _rate(bench: Bench, proxy: Proxy, sink: SmtpSink, part: int) -> float:
+def _rate(bench: Bench, proxy: ProxyProcess, sink: SmtpSink, part: int) -> float:
     """Of `part` messages, from `activate` on; what was claimed is let out before it returns."""
     target = sink.count() + part
     started = time.monotonic()

@@ -4,12 +4,13 @@ import random
 import statistics
 import time
 
+from tests.harness.errors import HarnessError
+from tests.harness.proxy import ProxyProcess
+from tests.harness.sinks import RecordingSink, wait_for
+
 from benchmarks.bench import Bench
-from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Figure
-from benchmarks.proxy import Proxy
 from benchmarks.scenarios.throughput import arrivals
-from benchmarks.sinks import RecordingSink, wait_for
 
 _JITTER_SECONDS = 0.02
 _LAST_KILL = 0.9  # part of the messages that may have arrived by then
@@ -39,7 +40,7 @@ def crash(bench: Bench) -> list[Figure]:
 
 
 def _kill_at(
-    bench: Bench, proxy: Proxy, sink: RecordingSink, moment: int, jitter_seconds: float
+    bench: Bench, proxy: ProxyProcess, sink: RecordingSink, moment: int, jitter_seconds: float
 ) -> float:
     """Seconds that the restart took."""
     wait_for(
@@ -56,7 +57,7 @@ def _kill_at(
     return time.monotonic() - started
 
 
-def _rest(bench: Bench, proxy: Proxy, sink: RecordingSink, total: int) -> float:
+def _rest(bench: Bench, proxy: ProxyProcess, sink: RecordingSink, total: int) -> float:
     """Seconds until the last message came, or until nothing more came for long."""
     started = time.monotonic()
     stall_seconds = bench.options.stall_seconds
@@ -64,7 +65,7 @@ def _rest(bench: Bench, proxy: Proxy, sink: RecordingSink, total: int) -> float:
     try:
         ended = wait_for(sink.distinct, total, stall_seconds=stall_seconds, alive=proxy.check_alive)
         proxy.wait_until_idle(stall_seconds)
-    except BenchmarkError:
+    except HarnessError:
         proxy.check_alive()
         return time.monotonic() - started
     time.sleep(_LATE_COPY_SECONDS)

@@ -4,10 +4,11 @@ import base64
 import secrets
 import time
 
-from benchmarks import messages
+from tests.harness import messages
+from tests.harness.proxy import ProxyProcess
+
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure
-from benchmarks.proxy import Proxy
 from benchmarks.scenarios.throughput import arrivals
 
 _LATE_COPY_SECONDS = 2.0
@@ -39,12 +40,12 @@ def two_dispatchers(bench: Bench) -> list[Figure]:
         ]
 
 
-def _queue_in_turn(bench: Bench, proxies: list[Proxy], total: int) -> None:
+def _queue_in_turn(bench: Bench, proxies: list[ProxyProcess], total: int) -> None:
     for turn, (number, body) in enumerate(messages.calls("two", total, bench.options.size_bytes)):
         proxies[turn % len(proxies)].add_messages(body, number)
 
 
-def _shares(proxies: list[Proxy], total: int) -> list[Figure]:
+def _shares(proxies: list[ProxyProcess], total: int) -> list[Figure]:
     counts = [proxy.sent_by_this_instance() for proxy in proxies]
     return [
         Figure(f"sent by dispatcher {number}", 100 * count / total, "%")

@@ -4,10 +4,11 @@ import statistics
 import time
 from pathlib import Path
 
+from tests.harness.proxy import ProxyProcess
+
 from benchmarks.bench import Bench
 from benchmarks.figures import Bound, Figure
-from benchmarks.proxy import Proxy
-from benchmarks.sinks import SmtpSink
+from benchmarks.smtp_sink import SmtpSink
 
 _LEAST_ROUNDS = 3  # single drains scatter more than the bound allows
 _WARM_UP_MESSAGES = 1000
@@ -46,7 +47,7 @@ def _filled_rate(bench: Bench, sink: SmtpSink, home: Path, url: str | None, numb
         return _drain_rate(bench, proxy, sink, f"filled{number}")
 
 
-def _fill(bench: Bench, proxy: Proxy, sink: SmtpSink) -> float:
+def _fill(bench: Bench, proxy: ProxyProcess, sink: SmtpSink) -> float:
     """Really delivered, in steps so that no long queue builds up."""
     started = time.monotonic()
     for first in range(0, bench.options.finished, _FILL_STEP):
@@ -56,13 +57,13 @@ def _fill(bench: Bench, proxy: Proxy, sink: SmtpSink) -> float:
     return bench.options.finished / (time.monotonic() - started)
 
 
-def _deliver(bench: Bench, proxy: Proxy, sink: SmtpSink, prefix: str, total: int) -> None:
+def _deliver(bench: Bench, proxy: ProxyProcess, sink: SmtpSink, prefix: str, total: int) -> None:
     target = sink.count() + total
     bench.queue(proxy, prefix, total)
     bench.wait_accepted(proxy, sink, target)
 
 
-def _drain_rate(bench: Bench, proxy: Proxy, sink: SmtpSink, prefix: str) -> float:
+def _drain_rate(bench: Bench, proxy: ProxyProcess, sink: SmtpSink, prefix: str) -> float:
     """From `activate` to the last acceptance, of messages queued while suspended."""
     total = bench.options.drain_messages
     _deliver(bench, proxy, sink, f"{prefix}w", _WARM_UP_MESSAGES)

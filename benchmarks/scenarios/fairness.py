@@ -3,12 +3,13 @@
 import random
 import time
 
-from benchmarks import messages
+from tests.harness import messages
+from tests.harness.faulty_path import FaultyPath
+from tests.harness.proxy import ProxyProcess
+from tests.harness.sinks import RecordingSink, wait_for
+
 from benchmarks.bench import Bench
-from benchmarks.faulty_path import FaultyPath
 from benchmarks.figures import Bound, Figure, percentile
-from benchmarks.proxy import Proxy
-from benchmarks.sinks import RecordingSink, wait_for
 
 _SINGLE_MESSAGES = 20
 _PAUSES_SECONDS = (0.1, 0.9)
@@ -62,7 +63,9 @@ def _beside(
     ]
 
 
-def _one(bench: Bench, proxy: Proxy, sink: RecordingSink, number: int) -> tuple[float, float]:
+def _one(
+    bench: Bench, proxy: ProxyProcess, sink: RecordingSink, number: int
+) -> tuple[float, float]:
     """Milliseconds from the start of the call, and from its answer, to the sink's acceptance."""
     priority = _PRIORITIES[number % len(_PRIORITIES)]
     body = messages.call(

@@ -3,9 +3,11 @@
 import statistics
 import time
 
+from tests.harness.sinks import RecordingSink, wait_for
+
 from benchmarks.bench import Bench
 from benchmarks.figures import Bound, Figure
-from benchmarks.sinks import RecordingSink, SmtpSink, wait_for
+from benchmarks.smtp_sink import SmtpSink
 
 #: Where the server falls silent (before the session, inside a transaction), for how many accounts.
 #: Six could hold each of the 50 connections that `max_concurrent_sends` allows.

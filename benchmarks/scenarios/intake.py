@@ -2,11 +2,13 @@
 
 import time
 
-from benchmarks import load, messages
+from tests.harness import messages
+from tests.harness.errors import HarnessError
+from tests.harness.proxy import ProxyProcess
+
+from benchmarks import load
 from benchmarks.bench import Bench
-from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Bound, Figure, percentile
-from benchmarks.proxy import Proxy
 
 _UNUSED_PORT = 9  # an account has to exist, but nothing is sent to it
 _NO_DISPATCHER = {"GMP_SCHEDULER_ACTIVE": "false"}
@@ -21,7 +23,7 @@ def intake(bench: Bench) -> list[Figure]:
     return [*figures, Figure("stored of those", stored, "messages", Bound("=", expected))]
 
 
-def _large_calls(bench: Bench, proxy: Proxy) -> list[Figure]:
+def _large_calls(bench: Bench, proxy: ProxyProcess) -> list[Figure]:
     total = bench.options.messages
     calls = list(messages.calls("large", total, bench.options.size_bytes))
     before = proxy.usage().cpu_seconds
@@ -36,7 +38,7 @@ def _large_calls(bench: Bench, proxy: Proxy) -> list[Figure]:
     ]
 
 
-def _single_calls(bench: Bench, proxy: Proxy) -> list[Figure]:
+def _single_calls(bench: Bench, proxy: ProxyProcess) -> list[Figure]:
     options = bench.options
     job = load.Job(
         port=proxy.port,
@@ -50,7 +52,7 @@ def _single_calls(bench: Bench, proxy: Proxy) -> list[Figure]:
     outcome = load.run_job(bench.children, job, limit_seconds=options.stall_seconds)
     cpu_seconds = proxy.usage().cpu_seconds - before
     if outcome.failures:
-        raise BenchmarkError(f"single calls failed: {outcome.failures}")
+        raise HarnessError(f"single calls failed: {outcome.failures}")
     name = f"single calls, {options.clients} clients"
     return [
         Figure(name, options.single_calls / outcome.seconds, "calls/s", Bound(">=", 1500)),

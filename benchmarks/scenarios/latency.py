@@ -3,11 +3,12 @@
 import random
 import time
 
-from benchmarks import messages
+from tests.harness import messages
+from tests.harness.proxy import ProxyProcess
+from tests.harness.sinks import RecordingSink, wait_for
+
 from benchmarks.bench import Bench
 from benchmarks.figures import Bound, Figure, percentile
-from benchmarks.proxy import Proxy
-from benchmarks.sinks import RecordingSink, wait_for
 
 _PAUSES_SECONDS = (0.03, 0.09)  # irregular, so as not to keep step with a polling interval
 
@@ -27,7 +28,7 @@ def latency(bench: Bench) -> list[Figure]:
     ]
 
 
-def _one(bench: Bench, proxy: Proxy, sink: RecordingSink, number: int) -> float:
+def _one(bench: Bench, proxy: ProxyProcess, sink: RecordingSink, number: int) -> float:
     """Milliseconds; below zero when the sink had the message before we had the answer."""
     proxy.add_messages(messages.call("idle", number, 1, bench.options.size_bytes), 1)
     answered_ns = time.monotonic_ns()

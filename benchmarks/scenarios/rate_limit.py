@@ -7,11 +7,11 @@ import time
 from typing import Any
 
 import psycopg
+from tests.harness import messages
+from tests.harness.sinks import wait_for
 
-from benchmarks import messages
 from benchmarks.bench import Bench
 from benchmarks.figures import Bound, Figure
-from benchmarks.sinks import wait_for
 
 _DISPATCHERS = 4
 _LIMIT = 100

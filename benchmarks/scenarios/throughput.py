@@ -3,12 +3,14 @@
 import statistics
 import time
 
-from benchmarks import messages
+from tests.harness import messages
+from tests.harness.errors import HarnessError
+from tests.harness.proxy import ProxyProcess
+from tests.harness.sinks import RecordingSink, Sink
+
 from benchmarks.bench import Bench
-from benchmarks.errors import BenchmarkError
 from benchmarks.figures import Bound, Figure
-from benchmarks.proxy import Proxy
-from benchmarks.sinks import RecordingSink, Sink, SmtpSink, postfix_tool
+from benchmarks.smtp_sink import SmtpSink, postfix_tool
 
 _REFERENCE_RUNS = 3  # each takes about a second and they scatter
 _LATE_COPY_SECONDS = 1.0
@@ -68,7 +70,7 @@ def arrivals(sink: RecordingSink, total: int, *, copies_allowed: bool = False) -
 class Run:
     """One load of messages, measured. The calls are prepared before the clock starts."""
 
-    def __init__(self, bench: Bench, proxy: Proxy, sink: Sink) -> None:
+    def __init__(self, bench: Bench, proxy: ProxyProcess, sink: Sink) -> None:
         total = bench.options.messages
         calls = list(messages.calls("e2e", total, bench.options.size_bytes))
         earlier = sink.count()
@@ -117,5 +119,5 @@ def _smtp_source(bench: Bench, sink: SmtpSink) -> float:
     seconds = time.monotonic() - started
     bench.children.kill(process)
     if code != 0 or sink.count() - earlier != total:
-        raise BenchmarkError(f"smtp-source: code {code}, {sink.count() - earlier} of {total}")
+        raise HarnessError(f"smtp-source: code {code}, {sink.count() - earlier} of {total}")
     return seconds

@@ -3,9 +3,10 @@
 import subprocess
 from dataclasses import replace
 
+from tests.harness.proxy import ProxyProcess
+
 from benchmarks.bench import Bench
 from benchmarks.figures import Bound, Figure
-from benchmarks.proxy import Proxy
 from benchmarks.scenarios.throughput import Run, smtp_source
 
 _COUNTS = (1, 2, 3)
@@ -22,7 +23,7 @@ def workers(bench: Bench) -> list[Figure]:
         ratios = {}
         for label, launch in launches.items():
             home, url = bench.new_directory("home"), bench.postgres().new_database()
-            with Proxy(bench.children, launch, home, database_url=url) as proxy:
+            with ProxyProcess(bench.children, launch, home, database_url=url) as proxy:
                 proxy.add_account(sink.port)
                 run = Run(bench, proxy, sink)
             figures += [

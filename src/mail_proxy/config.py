@@ -1,7 +1,7 @@
-"""Every setting, once: its type, bounds, unit and meaning.
+"""Every setting with its type, bounds, unit and meaning.
 
 A setting is read from the command line, else the environment (``GMP_<NAME>``), else
-``config.toml``, else its default. ``load_config`` tells the origin of each value.
+``config.toml``, else its default. ``load_config`` returns the origin of each value.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mail_proxy.errors import ConfigError
 
 PREFIX = "GMP_"
 PRIORITY_NAMES = {"immediate": 0, "high": 1, "medium": 2, "low": 3}
-#: A dispatcher that is told of a longer one knows that the clocks differ.
+#: A dispatcher that reads a longer lease in the database concludes that the clocks differ.
 LONGEST_LEASE_SECONDS = 300.0
 
 #: Environment names that do not follow ``GMP_<SETTING>``.
@@ -44,9 +44,6 @@ _ALIASES = {
     "user": ("CLIENT_SYNC_USER",),
     "password": ("CLIENT_SYNC_PASSWORD",),
     "token": ("CLIENT_SYNC_TOKEN",),
-    "disk_dir": ("CACHE_DISK_DIR",),
-    "memory_max_mb": ("CACHE_MEMORY_MAX_MB",),
-    "disk_max_mb": ("CACHE_DISK_MAX_MB",),
 }
 _LOGIN_IN_URL = re.compile(r"//.*@", re.DOTALL)
 _NOT_SETTINGS = {"HOME", "CONFIG_FILE", "INSTANCE", "TENANT"}
@@ -69,58 +66,61 @@ class _Group(BaseModel):
 
 
 class TimingConfig(_Group):
-    """How long the loops and calls wait."""
+    """Intervals and time limits of loops, calls and deliveries."""
 
     send_loop_interval: PositiveSeconds = Field(
-        1.0, description="Safety poll of the dispatcher, seconds; new messages do not wait for it."
+        1.0,
+        description="Interval of the dispatcher's safety poll, seconds. New messages do not wait "
+        "for it.",
     )
     sync_interval: PositiveSeconds = Field(
-        300.0, description="A tenant with a URL is called at least this often, seconds."
+        300.0, description="Longest time between two calls to a tenant that has a URL, seconds."
     )
     report_delay: Seconds = Field(
-        0.5, description="Time in which new events gather before a report call, seconds."
+        0.5, description="Time to collect new events before a report call, seconds."
     )
     send_timeout: PositiveSeconds = Field(
         300.0,
-        description="Longest duration of one SMTP transaction, seconds. A message whose final "
-        "answer does not come in that time is uncertain, so be patient (RFC 5321, 4.5.3.2).",
+        description="Longest duration of one SMTP transaction, seconds. If the server's final "
+        "answer takes longer, the outcome is uncertain; RFC 5321, 4.5.3.2 asks for long limits.",
     )
     shutdown_timeout: Seconds = Field(
-        30.0, description="Time for what is in flight at a clean stop, seconds."
+        30.0,
+        description="Time limit for unfinished sends and report calls at a stop, seconds.",
     )
     request_timeout: PositiveSeconds = Field(
         60.0,
-        description="Longest time that the head of a request, and then its body, may take to "
-        "arrive, seconds.",
+        description="Time limit for receiving the head of an HTTP request, and then its body, "
+        "seconds.",
     )
     lease_seconds: Annotated[float, Field(ge=5, le=LONGEST_LEASE_SECONDS)] = Field(
-        30.0, description="A dispatcher that is silent this long loses its messages, seconds."
-    )
-    pec_acceptance_timeout: PositiveSeconds = Field(
-        1800.0, description="No acceptance receipt after this time is reported, seconds."
+        30.0,
+        description="Time without a sign of life from a dispatcher after which its messages go "
+        "back to the queue, seconds.",
     )
 
 
 class QueueConfig(_Group):
-    """What is taken in, and how long it is kept."""
+    """Limits of the queue, and how long rows are kept."""
 
     max_enqueue_batch: Annotated[int, Field(ge=1, le=100_000)] = Field(
-        1000, description="Most messages in one add-messages call."
+        1000, description="Largest number of messages in one add-messages call."
     )
     max_body_mb: Annotated[float, Field(gt=0, le=1024)] = Field(
         64.0, description="Largest request body, MB (10^6 bytes)."
     )
     default_priority: int = Field(
-        2, description="0-3 or immediate, high, medium, low, where a message gives none."
+        2, description="Priority of messages that name none: 0-3, or immediate, high, medium, low."
     )
     report_retention_seconds: Seconds = Field(
-        604_800.0, description="Finished messages are removed this long after their last report."
+        604_800.0,
+        description="Time from the last report to the removal of a finished message, seconds.",
     )
     report_batch_size: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        1000, description="Most events in one report call."
+        1000, description="Largest number of events in one report call."
     )
     audit_retention_days: Annotated[int, Field(ge=1)] = Field(
-        90, description="Audit rows are removed after this many days."
+        90, description="Age at which entries of the audit log are removed, days."
     )
 
     @field_validator("default_priority", mode="before")
@@ -133,37 +133,39 @@ class QueueConfig(_Group):
 
 
 class ConcurrencyConfig(_Group):
-    """How much is done at the same time."""
+    """Numbers of processes, transactions and connections at the same time."""
 
     workers: Annotated[int, Field(ge=0, le=64)] = Field(
-        0, description="Processes that deliver; 0: the one with the API delivers itself."
+        0, description="Number of delivery processes; 0: the API process delivers too."
     )
     max_concurrent_sends: Annotated[int, Field(ge=1, le=10_000)] = Field(
         50,
-        description="SMTP transactions at once, per process; those that take over a second do "
-        "not count.",
+        description="SMTP transactions at once, per process. Transactions that take over a second "
+        "do not count.",
     )
     max_concurrent_per_account: Annotated[int, Field(ge=1, le=1000)] = Field(
-        10, description="SMTP connections at once to one account, per process."
+        10, description="SMTP connections at once for one account, per process."
     )
     batch_size: Annotated[int, Field(ge=1)] = Field(
-        50, description="Messages over one connection before it is renewed."
+        50, description="Messages sent over one connection before it is replaced."
     )
 
 
 class RetryConfig(_Group):
-    """When a temporary failure is tried again."""
+    """Schedule of retries after temporary failures."""
 
     retry_delays: tuple[PositiveSeconds, ...] = Field(
         (60, 300, 900, 3600, 7200),
         min_length=1,
-        description="Seconds before each retry; the last one repeats. Up to 10 % is added.",
+        description="Delay before each retry, seconds. The last one repeats; up to 10 % is added.",
     )
     max_retries: Annotated[int, Field(ge=0, le=100)] = Field(
-        5, description="Retries before a message ends in error."
+        5, description="Number of retries before a message ends in error."
     )
     on_uncertain: Literal["retry", "hold"] = Field(
-        "retry", description="After a connection that died before the final answer."
+        "retry",
+        description="After a connection was lost before the final answer: retry sends the message "
+        "again, hold gives it up.",
     )
 
     @field_validator("retry_delays", mode="before")
@@ -172,20 +174,12 @@ class RetryConfig(_Group):
         return tuple(value.split(",")) if isinstance(value, str) else value
 
 
-class CacheConfig(_Group):
-    """Cache of fetched attachments."""
-
-    disk_dir: Path | None = Field(None, description="Folder of the disk cache.")
-    memory_max_mb: Annotated[float, Field(ge=0)] = Field(50.0, description="Memory cache, MB.")
-    disk_max_mb: Annotated[float, Field(ge=0)] = Field(500.0, description="Disk cache, MB.")
-
-
 class ClientSyncConfig(_Group):
-    """Where reports go for tenants that have no URL of their own."""
+    """Destination of delivery reports of tenants without a URL of their own."""
 
-    url: WebUrl | None = Field(None, description="Whole URL, called with POST.")
+    url: WebUrl | None = Field(None, description="Complete URL, called with POST.")
     user: str | None = Field(None, description="User for HTTP basic authentication.")
-    password: SecretStr | None = Field(None, description="Password for HTTP basic.")
+    password: SecretStr | None = Field(None, description="Password for HTTP basic authentication.")
     token: SecretStr | None = Field(None, description="Bearer token, instead of user and password.")
 
 
@@ -200,28 +194,23 @@ class ProxyConfig(_Group):
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="Port to listen on.")
     api_token: SecretStr | None = Field(None, description="Admin token.")
     key_file: Path | None = Field(
-        None, description="File with the encryption key; default: beside the SQLite file."
+        None, description="File with the encryption key; default: next to the SQLite file."
     )
-    scheduler_active: bool = Field(True, description="Whether the loops run at all.")
-    test_mode: bool = Field(False, description="Loops run only on run-now.")
-    debug: bool = Field(False, description="More talk in the log; never in answers.")
+    scheduler_active: bool = Field(True, description="Whether this instance delivers and reports.")
+    test_mode: bool = Field(False, description="Deliver and report only when run-now is called.")
+    debug: bool = Field(False, description="Log at level DEBUG. Answers stay the same.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="Least level that is logged."
+        "INFO", description="Lowest level that is logged."
     )
-    log_format: Literal["text", "json"] = Field("text", description="Form of the log lines.")
+    log_format: Literal["text", "json"] = Field("text", description="Format of the log lines.")
     log_delivery_activity: bool = Field(
         False,
-        description="A log line for each message that is queued, sent, deferred, given up, "
-        "reported.",
-    )
-    attachment_base_url: WebUrl | None = Field(
-        None, description="Attachment endpoint for tenants without a URL."
+        description="Log each message when it is queued, sent, deferred, given up and reported.",
     )
     timing: TimingConfig = Field(default_factory=TimingConfig)
     queue: QueueConfig = Field(default_factory=QueueConfig)
     concurrency: ConcurrencyConfig = Field(default_factory=ConcurrencyConfig)
     retry: RetryConfig = Field(default_factory=RetryConfig)
-    cache: CacheConfig = Field(default_factory=CacheConfig)
     client_sync: ClientSyncConfig = Field(default_factory=ClientSyncConfig)
 
     @field_validator("log_level", "log_format", mode="before")
@@ -233,17 +222,17 @@ class ProxyConfig(_Group):
 
     @property
     def least_level(self) -> str:
-        """``log_level``, or what ``debug`` makes of it."""
+        """Return ``log_level``, or DEBUG if ``debug`` is set."""
         return "DEBUG" if self.debug else self.log_level
 
     @property
     def retry_strategy(self) -> RetryStrategy:
-        """The retry schedule as a rule."""
+        """Return the retry schedule as a ``RetryStrategy``."""
         return RetryStrategy(self.retry.retry_delays, self.retry.max_retries)
 
     @property
     def database_url(self) -> str:
-        """``db_path`` as a URL: postgresql://... or sqlite:///path."""
+        """Return ``db_path`` as a URL: postgresql://... or sqlite:///path."""
         if "://" in self.db_path:
             return self.db_path.replace("postgres://", "postgresql://", 1)
         return f"sqlite:///{self.db_path}"
@@ -251,8 +240,9 @@ class ProxyConfig(_Group):
 
 @dataclass(frozen=True)
 class LoadedConfig:
-    """Settings with the origin of each: ``command line``, ``environment``, ``file``, ``default``.
+    """Settings, and the origin of each.
 
+    Origins are ``command line``, ``environment``, ``file`` and ``default``.
     ``origins`` is keyed by dotted name, such as ``timing.sync_interval``.
     """
 
@@ -262,7 +252,7 @@ class LoadedConfig:
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting as documentation and loader see it."""
+    """Name, environment variables, description and default of one setting."""
 
     dotted: str
     variables: tuple[str, ...]
@@ -271,7 +261,7 @@ class Setting:
 
 
 def settings() -> list[Setting]:
-    """All settings, groups flattened, in the order of the model."""
+    """List all settings in the order of the model, groups flattened."""
     found = []
     for name, field in ProxyConfig.model_fields.items():
         group = field.annotation
@@ -296,11 +286,12 @@ def load_config(
     file: Path | None = None,
     defaults: Mapping[str, Any] | None = None,
 ) -> LoadedConfig:
-    """Bring the sources together; each is keyed by dotted name, the environment by ``GMP_...``.
+    """Merge and validate the settings of all sources.
 
-    ``defaults`` are an instance's own (its folder), weaker than everything else. A value of
-    None on the command line counts as not given. Raises ConfigError that names the setting,
-    the value and what is allowed, also for a ``GMP_`` variable or a key nobody knows.
+    Sources are keyed by dotted name, the environment by ``GMP_...``. ``defaults`` are those of an
+    instance (its folder), weaker than everything else. None on the command line counts as not
+    given. Raises ConfigError with the setting, the value and the allowed values, also for an
+    unknown ``GMP_`` variable or key.
     """
     known = {s.dotted: s for s in settings()}
     values: dict[str, Any] = {}
@@ -314,7 +305,7 @@ def load_config(
     ):
         for dotted, value in source.items():
             if dotted not in known:
-                raise ConfigError(f"{dotted}: no such setting")
+                raise ConfigError(f"{dotted}: unknown setting")
             values[dotted] = value
             origins[dotted] = origin
     return LoadedConfig(_build(values, known), origins)
@@ -327,7 +318,7 @@ def _from_environment(known: Mapping[str, Setting], environ: Mapping[str, str]) 
         if not variable.startswith(PREFIX) or variable[len(PREFIX) :] in _NOT_SETTINGS:
             continue
         if variable not in by_variable:
-            raise ConfigError(f"{variable}: no such setting in the environment")
+            raise ConfigError(f"{variable}: unknown setting in the environment")
         if value != "":
             dotted = by_variable[variable]
             if found.setdefault(dotted, value) != value:
@@ -340,7 +331,7 @@ def _from_file(file: Path, known: Mapping[str, Setting]) -> dict[str, Any]:
     try:
         tree = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{file.name}: no such configuration file") from None
+        raise ConfigError(f"{file.name}: the configuration file does not exist") from None
     except OSError as error:
         raise ConfigError(f"{file.name}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

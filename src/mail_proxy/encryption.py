@@ -1,8 +1,8 @@
-"""Sealing of secrets at rest, and hashing of tokens.
+"""Encryption of stored secrets, and hashing of API tokens.
 
-A sealed value is ``ENC:`` + base64(nonce 12 bytes | ciphertext | tag 16 bytes), AES-256-GCM
-(NIST SP 800-38D). It can be bound to a context (table, column, row): opened with another
-context it is refused, so a value that is copied between rows does not pass.
+A sealed (encrypted) value is ``ENC:`` + base64(nonce 12 bytes | ciphertext | tag 16 bytes),
+AES-256-GCM (NIST SP 800-38D). It can be bound to a context (table, column, row). Decrypting it
+with another context fails, so a value that was copied from another row is refused.
 """
 
 from __future__ import annotations
@@ -44,15 +44,16 @@ _TAG_BYTES = 16
 
 
 def generate_key() -> str:
-    """A new key as base64 of 32 random bytes, the form that MAIL_PROXY_ENCRYPTION_KEY takes."""
+    """Return a new random key as base64, for MAIL_PROXY_ENCRYPTION_KEY."""
     return base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
 
 
 def load_key(key_file: Path | None = None, environ: Mapping[str, str] | None = None) -> bytes:
-    """The instance's key: environment, else secrets folder, else ``key_file`` (32 raw bytes).
+    """Return the encryption key: environment, else secrets folder, else ``key_file``.
 
-    Raises EncryptionKeyNotConfigured when there is none, EncryptionError when one is there
-    and has not 32 bytes: a damaged key never falls through to the next source.
+    Key files hold 32 raw bytes. Raises EncryptionKeyNotConfigured if no source has a key, and
+    EncryptionError if a key does not have 32 bytes: a damaged key is never skipped for the next
+    source.
     """
     text = (os.environ if environ is None else environ).get(KEY_VARIABLE)
     if text:
@@ -68,14 +69,14 @@ def load_key(key_file: Path | None = None, environ: Mapping[str, str] | None = N
 
 
 def key_from_outside(environ: Mapping[str, str]) -> str | None:
-    """Name of the source that goes before an instance's own key file, None without one."""
+    """Return the name of the key source that overrides the key file, or None."""
     if environ.get(KEY_VARIABLE):
         return KEY_VARIABLE
     return str(SECRETS_FILE) if SECRETS_FILE.exists() else None
 
 
 def parse_key(text: str, source: str) -> bytes:
-    """A key from base64; EncryptionError names the ``source`` and never the text."""
+    """Decode a key from base64. EncryptionError names the ``source``, never the text."""
     try:
         return _checked(base64.b64decode(text.strip(), validate=True), source)
     except ValueError:
@@ -83,7 +84,10 @@ def parse_key(text: str, source: str) -> bytes:
 
 
 def read_key_file(path: Path) -> bytes | None:
-    """The key in a file of 32 raw bytes, None without the file; EncryptionError for any other."""
+    """Return the key in a file of 32 raw bytes, or None if the file does not exist.
+
+    Raises EncryptionError for a file of any other length, or one that cannot be read.
+    """
     try:
         return _checked(path.read_bytes(), path.name)
     except (FileNotFoundError, NotADirectoryError):
@@ -93,10 +97,10 @@ def read_key_file(path: Path) -> bytes | None:
 
 
 def make_key_file(path: Path) -> None:
-    """Write a new random key to ``path``, mode 0600; an existing file is left as it is."""
+    """Write a new random key to ``path``, mode 0600. Never replace an existing file."""
     draft = _draft(path, secrets.token_bytes(KEY_BYTES))
     try:
-        # Unlike a rename, a link never replaces: of two that start at once, one key stays.
+        # Unlike a rename, a link never replaces. If two processes start at once, one key wins.
         os.link(draft, path)
     except FileExistsError:
         return
@@ -106,26 +110,26 @@ def make_key_file(path: Path) -> None:
 
 
 def replace_key_file(path: Path, key: bytes) -> None:
-    """Write ``key`` to ``path``, mode 0600. It is the old file or the new one, whatever happens."""
+    """Replace the key file atomically by one with ``key``, mode 0600."""
     _draft(path, _checked(key, "key")).replace(path)
     _sync_folder(path)
 
 
 def rename_key_file(source: Path, target: Path) -> None:
-    """Put ``source`` in the place of ``target``, for good."""
+    """Replace ``target`` by ``source``, and sync the folder."""
     source.replace(target)
     _sync_folder(target)
 
 
 def encrypt_value_with_key(value: str, key: bytes, context: str = "") -> str:
-    """Seal text; ``context`` must be given again to open it."""
+    """Encrypt text. Decrypting it needs the same ``context``."""
     nonce = os.urandom(_NONCE_BYTES)
     sealed = AESGCM(_checked(key, "key")).encrypt(nonce, value.encode(), context.encode())
     return _PREFIX + base64.b64encode(nonce + sealed).decode()
 
 
 def decrypt_value_with_key(value: str, key: bytes, context: str = "") -> str:
-    """Open a sealed value; raises EncryptionError for a wrong key, context or damaged text."""
+    """Decrypt a value. Raises EncryptionError for a wrong key or context."""
     if not is_encrypted(value):
         raise EncryptionError("the value is not sealed (no ENC: prefix)")
     try:
@@ -144,32 +148,32 @@ def decrypt_value_with_key(value: str, key: bytes, context: str = "") -> str:
 
 
 def encrypt_value(value: str) -> str:
-    """Seal text with the key of the environment or the secrets folder (see ``load_key``)."""
+    """Encrypt text with the key of the environment or the secrets folder."""
     return encrypt_value_with_key(value, load_key())
 
 
 def decrypt_value(value: str) -> str:
-    """Open a value with the key of the environment or the secrets folder (see ``load_key``)."""
+    """Decrypt a value with the key of the environment or the secrets folder."""
     return decrypt_value_with_key(value, load_key())
 
 
 def is_encrypted(value: str) -> bool:
-    """True for text in the sealed form; says nothing about the key."""
+    """Return whether ``value`` has the form of an encrypted value, under any key."""
     return value.startswith(_PREFIX)
 
 
 def new_token() -> str:
-    """A new API token: 256 random bits as 43 URL-safe characters."""
+    """Return a new API token: 256 random bits as 43 URL-safe characters."""
     return secrets.token_urlsafe(32)
 
 
 def hash_token(token: str) -> str:
-    """SHA-256 of a token, in hex. Tokens are random, so no salt or stretching is needed."""
+    """Return the SHA-256 of a token in hex. Tokens are random, so salt is not needed."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def token_matches(token: str, token_hash: str) -> bool:
-    """Compare in constant time."""
+    """Compare a token with a stored hash, in constant time."""
     return hmac.compare_digest(hash_token(token), token_hash)
 
 
@@ -188,7 +192,7 @@ def _draft(path: Path, key: bytes) -> Path:
 
 
 def _sync_folder(path: Path) -> None:
-    """A new name in a folder is durable only once the folder is synced."""
+    """Sync the folder of ``path``. A new file name is durable only after that."""
     descriptor = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)

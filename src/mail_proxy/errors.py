@@ -1,4 +1,4 @@
-"""Every error that the proxy raises on purpose, as one tree.
+"""The tree of all errors that the proxy raises: code, HTTP status, exit code.
 
 MailProxyError                     internal         500  exit 1
 +-- ConfigError                    config           500  exit 2
@@ -25,10 +25,10 @@ from typing import Any, ClassVar
 
 
 class MailProxyError(Exception):
-    """Root of the tree.
+    """Root of the error tree.
 
-    ``code`` is stable and meant for programs, ``http_status`` is what REST answers,
-    ``exit_code`` what the command line returns. ``detail`` is JSON-ready and free of secrets.
+    ``code`` is stable and meant for programs, ``http_status`` is the status of the REST answer,
+    ``exit_code`` that of the command line. ``detail`` is JSON-ready and free of secrets.
     """
 
     code: ClassVar[str] = "internal"
@@ -42,7 +42,7 @@ class MailProxyError(Exception):
 
 
 class ConfigError(MailProxyError):
-    """A setting has a value that cannot be used; the text names it and what is allowed."""
+    """A setting has an invalid value. The text names it and the allowed values."""
 
     code = "config"
     exit_code = 2
@@ -61,63 +61,68 @@ class EncryptionKeyNotConfigured(EncryptionError):
 
 
 class EncryptionKeyChanged(EncryptionError):
-    """The secrets were encrypted anew while this process has the old key: it must be restarted
-    with the new one, and writes nothing until then."""
+    """The encryption key was rotated while this process still has the old one.
+
+    It writes nothing until it is restarted with the new key.
+    """
 
     code = "key_changed"
     http_status = 503
 
 
 class RequestError(MailProxyError):
-    """The caller asked for something that cannot be done as asked."""
+    """The request cannot be carried out as it is; repeating it unchanged fails again."""
 
     code = "bad_request"
     http_status = 400
 
 
 class Unauthorized(RequestError):
-    """No token, or one that is unknown, expired or revoked."""
+    """The token is missing, unknown, expired or revoked."""
 
     code = "unauthorized"
     http_status = 401
 
 
 class Forbidden(RequestError):
-    """The token is good but does not reach this; nothing tells whether the target exists."""
+    """The token is valid but not for this resource, which may or may not exist."""
 
     code = "forbidden"
     http_status = 403
 
 
 class NotFound(RequestError):
-    """No such record in the caller's scope."""
+    """The resource does not exist in the caller's scope."""
 
     code = "not_found"
     http_status = 404
 
 
 class Conflict(RequestError):
-    """The state of the record does not allow the change."""
+    """The resource's current state does not allow the change."""
 
     code = "conflict"
     http_status = 409
 
 
 class ConstraintViolated(Conflict):
-    """The database refused a row: another call was faster, or something it needs is gone."""
+    """A database constraint refused a row.
+
+    A parallel call was faster, or a row that it refers to is gone.
+    """
 
     code = "constraint"
 
 
 class TooLarge(RequestError):
-    """The body or the batch is over its limit; the text gives both numbers."""
+    """The body or the batch exceeds its limit; the text has both numbers."""
 
     code = "too_large"
     http_status = 413
 
 
 class Malformed(RequestError):
-    """The request does not have the documented shape; ``detail`` lists field, message, value."""
+    """The request is malformed; ``detail`` lists field, message and value."""
 
     code = "malformed"
     http_status = 422
@@ -125,7 +130,7 @@ class Malformed(RequestError):
 
 
 class TooManyRequests(RequestError):
-    """The caller is slowed down; ``retry_after_seconds`` says for how long."""
+    """The caller has made too many requests and must wait ``retry_after_seconds``."""
 
     code = "too_many"
     http_status = 429
@@ -136,7 +141,7 @@ class TooManyRequests(RequestError):
 
 
 class DatabaseUnavailable(MailProxyError):
-    """The database cannot be reached or cannot write just now; trying again later is right."""
+    """The database cannot be reached or cannot write now; retry later."""
 
     code = "unavailable"
     http_status = 503
@@ -144,12 +149,12 @@ class DatabaseUnavailable(MailProxyError):
 
 
 class SchemaTooNew(MailProxyError):
-    """The database was written by a newer program; this one must not touch it."""
+    """The database has the schema of a newer version; this version refuses to use it."""
 
     code = "schema_too_new"
 
 
 class WorkerEnded(MailProxyError):
-    """A delivering process has ended by itself; a new one is started."""
+    """A delivery process has ended unexpectedly; a new one is started."""
 
     code = "worker_ended"

@@ -11,23 +11,22 @@ from typing import Any, Self
 from mail_proxy.config import ProxyConfig, QueueConfig
 from mail_proxy.delivery.engine import DeliveryEngine, connection_pool
 from mail_proxy.domain.tenant import DEFAULT_TENANT
-from mail_proxy.errors import DatabaseUnavailable, EncryptionKeyChanged
+from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.kit.ids import uuid7
+from mail_proxy.kit.service import Closing, Service
 from mail_proxy.maintenance.clock import ClockWatch
 from mail_proxy.maintenance.retention import Retention
 from mail_proxy.maintenance.suspension import SuspensionSweep
-from mail_proxy.operations.account_test import AccountTest
 from mail_proxy.operations.audit_refusals import AuditedRefusals
 from mail_proxy.operations.cached_counts import PendingCounts
 from mail_proxy.operations.callers import Authenticator
-from mail_proxy.operations.command_log import CommandLog
+from mail_proxy.operations.door import Door
 from mail_proxy.operations.handle_command import Commands
-from mail_proxy.operations.intake import Intake
 from mail_proxy.operations.keys import find_key
 from mail_proxy.operations.monitoring import Monitoring
-from mail_proxy.operations.operation import Door, Signals
-from mail_proxy.operations.upkeep import Upkeep
+from mail_proxy.operations.parts import Parts
+from mail_proxy.operations.registry import OPERATIONS
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
 from mail_proxy.smtp.sender import SmtpSender
@@ -38,14 +37,8 @@ from mail_proxy.sql.pg_notify import HostSignals
 from mail_proxy.sql.tables import Tables
 from mail_proxy.telemetry.log import Action, log
 from mail_proxy.telemetry.metrics import MailMetrics
-from mail_proxy.wire.service import Status, program_version
 from mail_proxy.workers.pipe import WorkerConfig
 from mail_proxy.workers.supervisor import WorkerProcesses
-
-#: For calls to applications, where the mail servers have taken all of ``shutdown_timeout``.
-_LAST_CALLS_SECONDS = 1.0
-#: HostSignals to the other hosts.
-_MESSAGES_DUE, _DIRECTORY_CHANGED, _RUN_NOW = "messages", "directory", "run-now:"
 
 
 class MailProxy:
@@ -64,54 +57,38 @@ class MailProxy:
         self._db = db
         self._tables = tables
         self._clock = clock
-        self._started = time.monotonic()
         self._stopped = False
         self.metrics = MailMetrics()
         self._directory = Directory(db, tables, config.concurrency, config.queue)
         token = config.api_token.get_secret_value() if config.api_token else None
         self.authenticator = Authenticator(token, self._directory, clock)
-        self._signals = Signals()
+        bus = Bus()
         self.refusals = AuditedRefusals(db, tables, clock)
-        self.door = Door(db, tables, self._directory, config, self._signals, clock, self.refusals)
-        self.pending = PendingCounts(self.door)
-        self._monitoring = Monitoring(
-            db, tables, self._directory, self.pending, self.metrics, clock
+        pool = connection_pool(config, clock)
+        delivery = self._delivering(key, bus) if config.scheduler_active else None
+        parts = Parts(
+            db=db,
+            tables=tables,
+            directory=self._directory,
+            config=config,
+            clock=clock,
+            bus=bus,
+            sender=SmtpSender(pool),
+            dispatcher=delivery,
+            pending=PendingCounts(db, tables),
+            started_at=clock.monotonic(),
         )
-        self.intake = Intake(
-            db,
-            tables,
-            self._directory,
-            self._signals,
-            clock,
-            self.refusals,
-            logs_messages=config.log_delivery_activity,
-        )
-        self.command_log = CommandLog(self.door, db, tables)
-        self.upkeep = Upkeep(self.door, db, tables, self._signals, clock)
-        self._commands = Commands(self.door, self.intake, self.upkeep, lambda: self.queue)
-        self._pool = connection_pool(config, clock)
-        self.account_test = AccountTest(self.door, self._directory, SmtpSender(self._pool))
-        name = uuid7()
-        self._reporter = ClientReporter(
-            db,
-            tables,
-            self._directory,
-            config,
-            clock,
-            name,
-            self.metrics,
-            report_delivery_callable,
-        )
-        self._delivery = self._delivering(key)
-        self._notices = HostSignals(db, name, self._heard)
-        self._sweep = SuspensionSweep(db, tables.suspended, self._messages_due)
-        self._retention = Retention(db, tables, lambda: self.queue, clock)
-        self._clock_guard = ClockWatch(
-            db,
-            tables.clock_repair,
-            clock,
-            config.timing.sync_interval,
-            self._delivery.clock_set_back,
+        self.door = Door(OPERATIONS, parts, self.refusals)
+        self.monitoring = Monitoring(parts, self.metrics)
+        self._commands = Commands(self.door)
+        own_name = uuid7()
+        #: In the order of their start; they stop in the reverse order.
+        self._services: tuple[Service, ...] = (
+            Closing("database", db.close),
+            Closing("connections", pool.close_all),
+            *self._working(delivery, bus, own_name, report_delivery_callable),
+            Closing("intake", self.door.drained),
+            HostSignals(db, own_name, bus),
         )
 
     @classmethod
@@ -172,17 +149,9 @@ class MailProxy:
             return
         self._stopped = True
         log(Action.PROXY_STOPPING)
-        ends_at = time.monotonic() + self.config.timing.shutdown_timeout
-        await self._notices.stop()
-        await self.intake.drained()
-        if self._delivers:
-            await self._clock_guard.stop()
-            await self._retention.stop()
-            await self._sweep.stop()
-            await self._delivery.stop()
-        await self._reporter.stop(max(_LAST_CALLS_SECONDS, ends_at - time.monotonic()))
-        await self._pool.close_all()
-        await self._db.close()
+        deadline = time.monotonic() + self.config.timing.shutdown_timeout
+        for service in reversed(self._services):
+            await service.stop(deadline)
         self.metrics.close()
         log(Action.PROXY_STOPPED)
 
@@ -195,60 +164,48 @@ class MailProxy:
         """See what this or another process has changed, at once."""
         await self._directory.current()
 
-    def status(self, pending: int) -> Status:
-        """State of the instance; ``pending`` is the count to show."""
-        return Status(
-            active=self.config.scheduler_active,
-            scheduler_active=self._delivers and self._delivery.alive,
-            pending_messages=pending,
-            uptime_seconds=round(time.monotonic() - self._started, 3),
-            version=program_version(),
-            database=self._db.adapter.name,
-        )
-
-    async def not_ready_reason(self) -> str | None:
-        """Why the instance cannot do its work just now; None when it can."""
-        try:
-            async with asyncio.timeout(5):
-                await self._db.read(self._tables.instance.prove_key)
-        except (DatabaseUnavailable, TimeoutError):
-            return "the database does not answer"
-        except EncryptionKeyChanged as error:
-            return error.message
-        if not self._delivers:
-            return "the dispatcher is switched off (scheduler_active)"
-        return None if self._delivery.alive else "the dispatcher does not run"
-
-    async def metrics_text(self) -> bytes:
-        """The Prometheus exposition text."""
-        return await self._monitoring.text()
-
-    @property
-    def _delivers(self) -> bool:
-        return self.config.scheduler_active
-
     async def _start(self) -> None:
         await self._directory.current()
-        self._signals.messages_added = self._messages_added
-        self._signals.events_added = self._reporter.new_events
-        self._signals.messages_due = self._messages_were_made_due
-        self._signals.directory_changed = self._directory_was_changed
-        self._signals.run_now = self._run_now
-        if self._delivers:
-            await self._delivery.start()
-            await self._clock_guard.start()  # after the lease: what a dead process held is back
-            self._sweep.start()
-            self._retention.start()
-        if self.config.scheduler_active:
-            self._reporter.start()
-        self._notices.start()
+        for service in self._services:
+            await service.start()
         log(Action.PROXY_STARTED, database=self._db.adapter.name)
 
-    def _delivering(self, key: bytes) -> DeliveryEngine | WorkerProcesses:
-        count, told = self.config.concurrency.workers, self._reporter.new_events
+    def _working(
+        self,
+        delivery: Service | None,
+        bus: Bus,
+        own_name: str,
+        report_delivery_callable: ReportCallable | None,
+    ) -> tuple[Service, ...]:
+        """Return the services that send and report; none if the scheduler is not active."""
+        if delivery is None:
+            return ()
+        db, tables, clock = self._db, self._tables, self._clock
+        reporter = ClientReporter(
+            db,
+            tables,
+            self._directory,
+            self.config,
+            clock,
+            own_name,
+            self.metrics,
+            report_delivery_callable,
+        )
+        reporter.follow(bus)
+        return (
+            reporter,
+            delivery,
+            # After the lease: messages that an ended process held are in the queue again.
+            ClockWatch(db, tables.clock_repair, clock, self.config.timing.sync_interval, bus),
+            SuspensionSweep(db, tables.suspended, bus),
+            Retention(db, tables, self._directory, clock),
+        )
+
+    def _delivering(self, key: bytes, bus: Bus) -> Service:
+        count = self.config.concurrency.workers
         if count:
-            folder = self.metrics.of_workers
-            return WorkerProcesses(WorkerConfig(self.config, key), count, folder, told)
+            worker = WorkerConfig(self.config, key)
+            return WorkerProcesses(worker, count, self.metrics.of_workers, bus)
         return DeliveryEngine(
             self._db,
             self._tables,
@@ -256,48 +213,8 @@ class MailProxy:
             self.config,
             self.metrics,
             self._clock,
-            told,
+            bus,
         )
-
-    def _messages_due(self) -> None:
-        if not self.config.test_mode:
-            self._delivery.wake()
-
-    def _directory_changed(self) -> None:
-        self._messages_due()
-        self._sweep.wake()
-
-    def _messages_were_made_due(self) -> None:
-        self._messages_due()
-        self._notices.tell(_MESSAGES_DUE)
-
-    def _directory_was_changed(self) -> None:
-        self._directory_changed()
-        self._notices.tell(_DIRECTORY_CHANGED)
-
-    def _messages_added(self, tenants: set[str], account_pks: set[str]) -> None:
-        if not self.config.test_mode:
-            self._delivery.messages_added(account_pks)
-        self._notices.tell(_MESSAGES_DUE)
-        for tenant_id in tenants:
-            self._reporter.messages_added(tenant_id)
-
-    def _run_now(self, tenant_id: str | None) -> None:
-        self._run_now_here(tenant_id)
-        self._notices.tell(_RUN_NOW + (tenant_id or ""))
-
-    def _run_now_here(self, tenant_id: str | None) -> None:
-        self._delivery.wake()
-        self._reporter.run_now(tenant_id)
-
-    def _heard(self, notice: str) -> None:
-        """Another host has changed something."""
-        if notice == _MESSAGES_DUE:
-            self._messages_due()
-        elif notice == _DIRECTORY_CHANGED:
-            self._directory_changed()
-        elif notice.startswith(_RUN_NOW):
-            self._run_now_here(notice.removeprefix(_RUN_NOW) or None)
 
 
 def _prepare(db: SqlDb, tables: Tables, config: ProxyConfig, key: bytes, now: float) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from tests.harness.rows import add_tenant
+
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.tables import Tables
-from mail_proxy.testing.builders import add_tenant
 
 NOW = 1_800_000_000.0
 

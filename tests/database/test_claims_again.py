@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.database.test_queue import new, register
+from tests.harness.rows import add_tenant
 
 from mail_proxy.config import ConcurrencyConfig
 from mail_proxy.delivery.claiming import Capacity, Claimer
@@ -15,7 +16,6 @@ from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.tables import Tables
-from mail_proxy.testing.builders import add_tenant
 
 START = 1_800_000_000.0
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
+from tests.harness.rows import add_event, add_messages, add_tenant
+
 from mail_proxy.domain.limits import HOUR, MINUTE, bucket_at
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.clock_repair import after_all_events
 from mail_proxy.sql.tables import Tables
-from mail_proxy.testing.builders import add_event, add_messages, add_tenant
 
 #: The builders' rows are stamped with this time.
 AHEAD = 1_800_000_000.0

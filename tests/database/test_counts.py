@@ -8,6 +8,7 @@ from tests.database.plans import plans, whole_scans
 from tests.database.test_queue import NOW, claim, make_account, new, register
 
 from mail_proxy.domain.message import Priority
+from mail_proxy.kit.bus import Bus
 from mail_proxy.maintenance.suspension import SuspensionSweep
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.messages.counts import backlog
@@ -21,7 +22,7 @@ async def add(db: SqlDb, tables: Tables, messages: Sequence[NewMessage]) -> None
 
 async def suspend(db: SqlDb, tables: Tables, batch: str | None, tenant: str = "t") -> None:
     await db.write(tables.suspensions.suspend, tenant, batch)
-    await SuspensionSweep(db, tables.suspended, lambda: None).sweep()
+    await SuspensionSweep(db, tables.suspended, Bus()).sweep()
 
 
 async def test_an_empty_queue_has_four_zeros_and_nothing_old(db: SqlDb, tables: Tables) -> None:

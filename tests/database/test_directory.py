@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from tests.harness.rows import add_tenant
 
 from mail_proxy.config import ConcurrencyConfig
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.tables import Tables
-from mail_proxy.testing.builders import add_tenant
 
 
 @pytest.fixture

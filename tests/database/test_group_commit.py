@@ -6,11 +6,11 @@ import asyncio
 import threading
 
 import pytest
+from tests.harness.rows import add_tenant
 
 from mail_proxy.errors import ConstraintViolated, NotFound
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.tables import Tables
-from mail_proxy.testing.builders import add_tenant
 
 
 async def names(db: SqlDb) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 from tests.conftest import KEY
+from tests.harness.rows import add_tenant
 
 from mail_proxy.config import ConcurrencyConfig
 from mail_proxy.errors import EncryptionError, EncryptionKeyChanged
@@ -15,7 +16,6 @@ from mail_proxy.sql.keys import fits, reencrypt
 from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.instance import bump_directory
-from mail_proxy.testing.builders import add_tenant
 
 NEW = bytes(range(32, 64))
 NOW = 1_800_000_000.0

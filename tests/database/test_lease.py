@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.relay import locked
+from tests.harness.relay import locked
+from tests.harness.rows import add_messages, add_tenant
 
 from mail_proxy.config import ConcurrencyConfig
 from mail_proxy.delivery.lease import Lease
@@ -13,7 +14,6 @@ from mail_proxy.delivery.limiter import RateLimiter
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.tables import Tables
-from mail_proxy.testing.builders import add_messages, add_tenant
 from mail_proxy.testing.clock import FakeClock
 
 SECONDS = 30.0

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 from tests.database.plans import plans, whole_scans
+from tests.harness.rows import add_event, add_messages, add_tenant
 
-from mail_proxy.config import QueueConfig
+from mail_proxy.config import ConcurrencyConfig
 from mail_proxy.maintenance.retention import Retention
 from mail_proxy.sql import Connection, SqlDb
+from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.messages.purge import Position, Removal
 from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables
-from mail_proxy.testing.builders import add_event, add_messages, add_tenant
 from mail_proxy.testing.clock import FakeClock
 
 NOW = 1_800_000_000.0
@@ -28,7 +29,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def retention(db: SqlDb, tables: Tables, clock: FakeClock) -> Retention:
-    return Retention(db, tables, QueueConfig, clock)
+    return Retention(db, tables, Directory(db, tables, ConcurrencyConfig()), clock)
 
 
 class Story:

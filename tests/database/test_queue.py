@@ -8,12 +8,12 @@ from mail_proxy.domain.message import MessageState
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.messages import listing
+from mail_proxy.sql.messages.events import NewEvent
 from mail_proxy.sql.messages.insert import NewMessage, Stored
 from mail_proxy.sql.messages.listing import MessageFilter
 from mail_proxy.sql.messages.queue import ClaimedMessage, StateChange
 from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables
-from mail_proxy.sql.tables.events import NewEvent
 
 NOW = 1_800_000_000.0
 ACCOUNT = {

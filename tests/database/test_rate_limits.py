@@ -7,6 +7,7 @@ import random
 
 import pytest
 from tests.database.test_queue import new, register
+from tests.harness.rows import add_tenant
 
 from mail_proxy.config import ConcurrencyConfig
 from mail_proxy.delivery.claiming import Capacity, Claim, Claimer
@@ -21,7 +22,6 @@ from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.messages.queue import ClaimedMessage
 from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables
-from mail_proxy.testing.builders import add_tenant
 
 START = 1_800_000_000.0
 SENT = Sent((), 250, "ok")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import Connection, event
+from tests.harness.rows import add_event, add_messages, add_tenant
 
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.tenant_sync import HANDED_OVER
-from mail_proxy.testing.builders import add_event, add_messages, add_tenant
 
 NOW = 1_800_000_000.0
 

@@ -6,7 +6,7 @@ import asyncio
 import threading
 
 import pytest
-from tests.log_lines import lines
+from tests.harness.log_lines import lines
 
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.telemetry.log import Action, begin_request, log

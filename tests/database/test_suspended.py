@@ -9,6 +9,8 @@ import pytest
 from tests.database.plans import plans, whole_scans
 from tests.database.test_queue import NOW, change, claim, make_account, new, register
 
+from mail_proxy.domain.facts import MessagesReleased
+from mail_proxy.kit.bus import Bus
 from mail_proxy.maintenance.suspension import SuspensionSweep
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.messages import listing
@@ -29,7 +31,9 @@ class House:
         self.tables = tables
         self.account = account
         self.releases = 0
-        self.sweeper = SuspensionSweep(db, tables.suspended, self._released, slice_size=3)
+        bus = Bus()
+        bus.subscribe(MessagesReleased, self._released)
+        self.sweeper = SuspensionSweep(db, tables.suspended, bus, slice_size=3)
 
     async def add(self, *ids: str, batch: str | None = "spring", **fields: object) -> list[Stored]:
         messages = [new(self.account, id_, batch=batch, **fields) for id_ in ids]  # type: ignore[arg-type]
@@ -56,7 +60,7 @@ class House:
         work = claim(self.tables, [self.account], me, priority, NOW + 100, limit=1000)
         return [m.id for m in await self.db.write(work)]
 
-    def _released(self) -> None:
+    def _released(self, _: MessagesReleased) -> None:
         self.releases += 1
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.docs.pages import ROOT, blocks
-from tests.scenarios.command_line import CommandLine
+from tests.harness.command_line import CommandLine
 
 _PORTS = ("8000", "5000", "2525")
 #: In place of the reader's patience: ``sleep`` waits for the next report.

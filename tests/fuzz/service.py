@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import Literal
 
 import httpx
-
-from mail_proxy.testing.postgres import postgres_server
+from tests.harness.rig import small_rig
 
 TENANT = "acme"
 _TOKEN = "admin-token"
-_START_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -40,46 +33,18 @@ class Target:
 
 
 @contextmanager
-def serving(database: str) -> Iterator[Target]:
-    """A service on ``sqlite`` or ``postgresql``, with the tenant ``acme`` and an account."""
-    postgres = postgres_server() if database == "postgresql" else nullcontext(None)
-    with TemporaryDirectory(prefix="gmp-fuzz-") as folder, postgres as url:
-        database_url = url or str(Path(folder) / "mail.db")
-        with _process(Path(folder), database_url) as (address, log):
+def serving(database: Literal["sqlite", "postgresql"]) -> Iterator[Target]:
+    """Run a service with the tenant ``acme`` and an account, and print its errors at the end."""
+    settings = {"GMP_API_TOKEN": _TOKEN, "GMP_SCHEDULER_ACTIVE": "false"}
+    with small_rig(database=database) as rig:
+        folder = rig.new_directory("home")
+        database_url = rig.new_database() or f"sqlite:///{rig.directory / 'mail.db'}"
+        proxy = rig.proxy(home=folder, database_url=database_url, settings=settings)
+        with proxy:
             try:
-                yield _prepared(address, database_url)
+                yield _prepared(f"http://127.0.0.1:{proxy.port}", database_url)
             finally:
-                print(_errors(log), end="", flush=True)
-
-
-@contextmanager
-def _process(folder: Path, database_url: str) -> Iterator[tuple[str, Path]]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GMP_")}
-    environment |= {
-        "GMP_HOME": str(folder),
-        "GMP_API_TOKEN": _TOKEN,
-        "GMP_SCHEDULER_ACTIVE": "false",
-        "GMP_DATABASE_URL": database_url,
-    }
-    log = folder / "output"
-    command = [sys.executable, "-m", "mail_proxy", "start", "fuzz", "--port", "0"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, env=environment, stderr=output, stdout=output)
-    try:
-        yield _address(process, log), log
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
-
-
-def _address(process: subprocess.Popen[bytes], log: Path) -> str:
-    end = time.monotonic() + _START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        for line in log.read_text().splitlines():
-            if line.startswith("fuzz is running at "):
-                return line.split()[-1]
-        time.sleep(0.05)
-    raise RuntimeError(f"the service did not start\n{log.read_text()}")
+                print(_errors(proxy.log), end="", flush=True)
 
 
 def _prepared(url: str, database_url: str) -> Target:

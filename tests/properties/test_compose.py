@@ -8,9 +8,9 @@ from email.header import decode_header, make_header
 from email.message import EmailMessage
 from typing import cast
 
-from benchmarks.compose import Generator, differences, run
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.fuzz.compose import Generator, differences, run
 
 from mail_proxy.domain.mail import Address, Mail
 from mail_proxy.smtp.compose import ComposedMail, compose
@@ -216,7 +216,7 @@ def plain(
 
 
 def test_random_mails_come_back_as_they_were_meant() -> None:
-    """``python -m benchmarks.compose`` does the same with 100 000."""
+    """``python -m tests.fuzz.compose`` does the same with 100 000."""
     assert run(300, seed=7)["ours"] == 0
 
 

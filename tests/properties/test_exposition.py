@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
-from tests.scrape import Scrape
+from tests.harness.scrape import Scrape
 
 from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.telemetry.series import DELIVERY

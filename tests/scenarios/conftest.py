@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.scenarios.command_line import CommandLine
+from tests.harness.command_line import CommandLine
 
 
 @pytest.fixture

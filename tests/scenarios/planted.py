@@ -54,11 +54,9 @@ class Secrets:
 
     def __init__(self) -> None:
         self.smtp_password = planted("smtp-password")
-        self.imap_password = planted("imap-password")
         self.bearer_token = planted("bearer-token")
         self.basic_password = planted("basic-password")
         self.instance_token = planted("client-sync-token")
-        self.storage_key = planted("large-file-config")
         self.signing_secret = planted("signing", "whsec_planted+signing/secret+of+the+tenant")
         self.next_signing_secret = planted("next", "whsec_planted+next/signing+secret/once")
         self.admin_token = planted("admin-token", "planted-admin-token-of-the-instance")

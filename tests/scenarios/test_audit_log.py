@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.scenarios.command_line import CommandLine
+from tests.harness.command_line import CommandLine
 
 
 def call(mail_proxy: CommandLine, name: str, method: str, path: str, body: object = None) -> None:
@@ -50,7 +50,7 @@ def test_an_export_makes_the_instance_anew(mail_proxy: CommandLine, tmp_path: Pa
     start(mail_proxy, "new")
     done = mail_proxy("new", "log", "--replay", str(file))
     assert done.returncode == 0, done.stderr
-    assert "2 entries are replayed, 1 skipped" in done.stderr
+    assert "2 entries were replayed, 1 skipped" in done.stderr
     again = mail_proxy("new", "log", "--replay", str(file))
     assert again.returncode == 1
     assert "empty instance" in again.stderr

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.errors import NotAvailable
-from benchmarks.scenarios.chaos import chaos
-from tests.scenarios.bench import small_bench
+from tests.harness.chaos import Storm, chaos
+from tests.harness.errors import NotAvailable
+from tests.harness.rig import small_rig
+
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_nothing_is_lost_and_every_copy_has_its_reason() -> None:
     """`python -m benchmarks --only chaos` does the same with ten times the messages."""
-    with small_bench(chaos_messages=1000, faults=8, size_bytes=500, saves_account=True) as bench:
+    with small_rig() as rig:
         try:
-            figures = {figure.name: figure for figure in chaos(bench)}
+            toll = chaos(rig, Storm(messages=1000, faults=8, saves_account=True))
         except NotAvailable as missing:
             pytest.skip(str(missing))
-    assert figures["faults"].value == 8
-    assert [f.name for f in figures.values() if f.bound] == [
-        "lost",
-        "not in state sent",
-        "copies without explanation",
-    ]
-    broken = {f.name: (f.value, f.note) for f in figures.values() if f.ok is False}
-    assert broken == {}
+    assert toll.faults.total() == 8
+    assert (toll.lost, toll.not_sent, toll.unexplained) == (0, 0, [])

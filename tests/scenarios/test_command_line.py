@@ -11,7 +11,7 @@ import stat
 import subprocess
 
 import pytest
-from tests.scenarios.command_line import CommandLine, end_of, occupied_port
+from tests.harness.command_line import CommandLine, end_of, occupied_port
 
 
 def test_an_instance_in_the_background_from_first_start_to_deletion(

@@ -5,63 +5,62 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from benchmarks import messages
-from benchmarks.bench import Bench
-from benchmarks.proxy import Proxy
-from benchmarks.sinks import RecordingSink, wait_for
-from tests.scenarios.bench import small_bench
+from tests.harness import messages
+from tests.harness.proxy import ProxyProcess
+from tests.harness.rig import Rig, small_rig
+from tests.harness.sinks import RecordingSink, wait_for
 
 #: A loaded machine's, for a mail that takes milliseconds; what hangs does so for a minute.
 PROMPT_SECONDS = 10.0
 
 
 @pytest.fixture
-def bench() -> Iterator[Bench]:
-    with small_bench(size_bytes=500) as parts:
+def rig() -> Iterator[Rig]:
+    with small_rig(size_bytes=500) as parts:
         yield parts
 
 
-def add_tenant(proxy: Proxy, tenant: str, port: int) -> None:
+def add_tenant(proxy: ProxyProcess, tenant: str, port: int) -> None:
     proxy.add_tenant(tenant)
     proxy.add_account(port, tenant_id=tenant)
 
 
-def arrived(proxy: Proxy, sink: RecordingSink, count: int) -> None:
+def arrived(proxy: ProxyProcess, sink: RecordingSink, count: int) -> None:
     wait_for(sink.distinct, count, stall_seconds=PROMPT_SECONDS, alive=proxy.check_alive)
 
 
 @pytest.mark.parametrize("silence", ["greeting", "DATA"])
 def test_the_mail_of_a_tenant_goes_out_while_the_servers_of_others_hang(
-    bench: Bench, silence: str
+    rig: Rig, silence: str
 ) -> None:
     accounts, connections, total = 6, 12, 300
     settings = {"GMP_MAX_CONCURRENT_SENDS": str(connections), "GMP_SHUTDOWN_TIMEOUT": "0"}
     with (
-        bench.recording_sink() as sink,
-        bench.recording_sink(silence) as silent,
-        bench.fresh_proxy(settings=settings) as proxy,
+        rig.recording_sink() as sink,
+        rig.recording_sink(silence) as silent,
+        rig.fresh_proxy(settings=settings) as proxy,
     ):
         add_tenant(proxy, "works", sink.port)
         for number in range(accounts):
             add_tenant(proxy, f"hangs{number}", silent.port)
-            bench.queue(proxy, "hangs", connections, tenant_id=f"hangs{number}")
+            rig.queue(proxy, "hangs", connections, tenant_id=f"hangs{number}")
         wait_for(silent.connections, connections, stall_seconds=PROMPT_SECONDS)
-        bench.queue(proxy, "works", total, tenant_id="works")
+        rig.queue(proxy, "works", total, tenant_id="works")
         arrived(proxy, sink, total)
         assert (sink.copies(), silent.count()) == ({}, 0)
 
 
-def test_a_single_mail_does_not_wait_for_the_newsletter_of_another_tenant(bench: Bench) -> None:
+def test_a_single_mail_does_not_wait_for_the_newsletter_of_another_tenant(rig: Rig) -> None:
     newsletter = 5000
     with (
-        bench.recording_sink() as single,
-        bench.recording_sink() as bulk,
-        bench.fresh_proxy(settings={"GMP_SHUTDOWN_TIMEOUT": "0"}) as proxy,
+        rig.recording_sink() as single,
+        rig.recording_sink() as bulk,
+        rig.fresh_proxy(settings={"GMP_SHUTDOWN_TIMEOUT": "0"}) as proxy,
     ):
         add_tenant(proxy, "single", single.port)
         add_tenant(proxy, "bulk", bulk.port)
         proxy.suspend("bulk")
-        bench.queue(proxy, "bulk", newsletter, tenant_id="bulk", priority="low")
+        rig.queue(proxy, "bulk", newsletter, tenant_id="bulk", priority="low")
         proxy.activate("bulk")
         arrived(proxy, bulk, 100)
         bodies = [

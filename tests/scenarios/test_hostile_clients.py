@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from tests.scenarios.command_line import CommandLine
+from tests.harness.command_line import CommandLine
 
 from mail_proxy.cli.process import Running
 

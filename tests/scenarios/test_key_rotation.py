@@ -10,8 +10,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.harness.command_line import CommandLine
 from tests.scenarios import rotation_killed
-from tests.scenarios.command_line import CommandLine
 
 from mail_proxy.encryption import KEY_VARIABLE, generate_key
 from mail_proxy.sql import SqlDb
@@ -145,7 +145,7 @@ def test_what_cannot_be_a_new_key_is_refused_and_not_shown(shop: Shop, tmp_path:
         (["--new-key-file", str(shop.instance.key_file)], {}, "the new key is the old one"),
         (["--new-key-env", "NEXT"], {}, "NEXT is not set"),
         (["--new-key-env", "NEXT"], {"NEXT": "not-a-key"}, "NEXT is not base64 of 32 bytes"),
-        (["--new-key-env", "NEXT", "--new-key-file", str(short)], {}, "only one of them"),
+        (["--new-key-env", "NEXT", "--new-key-file", str(short)], {}, "cannot be used together"),
     ):
         refused = shop.rotate(*words, **environ)
         assert refused.returncode != 0

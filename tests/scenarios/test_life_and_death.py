@@ -10,14 +10,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from benchmarks import messages
-from benchmarks.bench import Bench
-from benchmarks.errors import NotAvailable
-from benchmarks.faulty_path import FaultyPath
-from benchmarks.postgres import Postgres
-from benchmarks.proxy import Proxy, Response
-from benchmarks.sinks import RecordingSink, wait_for
-from tests.scenarios.bench import small_bench
+from tests.harness import messages
+from tests.harness.errors import NotAvailable
+from tests.harness.faulty_path import FaultyPath
+from tests.harness.postgres import Postgres
+from tests.harness.proxy import ProxyProcess, Response
+from tests.harness.rig import Rig, small_rig
+from tests.harness.sinks import RecordingSink, wait_for
 
 SHUTDOWN_SECONDS = 8.0
 SETTINGS = {"GMP_SHUTDOWN_TIMEOUT": str(SHUTDOWN_SECONDS), "GMP_RETRY_DELAYS": "0.5,1,2,2,2,900"}
@@ -27,93 +26,93 @@ SLACK_SECONDS = 10.0
 
 
 @pytest.fixture
-def bench() -> Iterator[Bench]:
-    with small_bench() as parts:
+def rig() -> Iterator[Rig]:
+    with small_rig() as parts:
         yield parts
 
 
-def post(proxy: Proxy, prefix: str, total: int) -> None:
+def post(proxy: ProxyProcess, prefix: str, total: int) -> None:
     for count, body in messages.calls(prefix, total, 500):
         proxy.add_messages(body, count)
 
 
-def arrived(bench: Bench, proxy: Proxy, sink: RecordingSink, count: int) -> None:
+def arrived(rig: Rig, proxy: ProxyProcess, sink: RecordingSink, count: int) -> None:
     """Return once so many different messages have arrived."""
-    stall = bench.options.stall_seconds
+    stall = rig.options.stall_seconds
     wait_for(sink.distinct, count, stall_seconds=stall, alive=proxy.check_alive)
 
 
-def all_sent_once(bench: Bench, proxy: Proxy, sink: RecordingSink, total: int) -> None:
-    arrived(bench, proxy, sink, total)
-    proxy.wait_until_idle(bench.options.stall_seconds)
+def all_sent_once(rig: Rig, proxy: ProxyProcess, sink: RecordingSink, total: int) -> None:
+    arrived(rig, proxy, sink, total)
+    proxy.wait_until_idle(rig.options.stall_seconds)
     assert len(set(proxy.ids_with_status("sent"))) == total
     assert {i: n for i, n in sink.copies().items() if n > proxy.uncertain_events(i)} == {}
 
 
-def test_a_clean_stop_finishes_what_is_in_flight_and_hands_back_the_rest(bench: Bench) -> None:
+def test_a_clean_stop_finishes_what_is_in_flight_and_hands_back_the_rest(rig: Rig) -> None:
     total = 200
-    home = bench.new_directory("home")
-    with bench.recording_sink() as sink, FaultyPath(sink.port, 0.15) as path:
-        with bench.proxy(home=home, settings=SETTINGS) as proxy:
+    home = rig.new_directory("home")
+    with rig.recording_sink() as sink, FaultyPath(sink.port, 0.15) as path:
+        with rig.proxy(home=home, settings=SETTINGS) as proxy:
             proxy.add_account(path.port)
             post(proxy, "slow", total)
-            arrived(bench, proxy, sink, 10)
+            arrived(rig, proxy, sink, 10)
             begun = time.monotonic()
             assert proxy.terminate(SHUTDOWN_SECONDS + SLACK_SECONDS) == 0
             assert time.monotonic() - begun < SHUTDOWN_SECONDS
         first = sink.count()
         assert 10 <= first < total
         path.delay_seconds = 0
-        with bench.proxy(home=home, settings=SETTINGS) as proxy:
-            all_sent_once(bench, proxy, sink, total)
+        with rig.proxy(home=home, settings=SETTINGS) as proxy:
+            all_sent_once(rig, proxy, sink, total)
             assert sink.copies() == {}
             events = proxy.request("GET", f"/messages/{messages.mail_id('slow', 199)}/events")
     assert [e["event_type"] for e in events["events"]] == ["queued", "sent"]
 
 
-def test_a_server_that_hangs_does_not_hold_up_the_stop(bench: Bench) -> None:
-    home = bench.new_directory("home")
+def test_a_server_that_hangs_does_not_hold_up_the_stop(rig: Rig) -> None:
+    home = rig.new_directory("home")
     settings = {**SETTINGS, "GMP_SHUTDOWN_TIMEOUT": "1"}
     with socket.create_server(("127.0.0.1", 0)) as hanging:
-        with bench.proxy(home=home, settings=settings) as proxy:
+        with rig.proxy(home=home, settings=settings) as proxy:
             proxy.add_account(hanging.getsockname()[1])
             post(proxy, "held", 5)
             hanging.settimeout(SLACK_SECONDS)
             connection, _ = hanging.accept()
             with connection:
                 assert proxy.terminate(1 + SLACK_SECONDS) == 0
-    with bench.recording_sink() as sink, bench.proxy(home=home, settings=settings) as proxy:
+    with rig.recording_sink() as sink, rig.proxy(home=home, settings=settings) as proxy:
         proxy.add_account(sink.port)
-        all_sent_once(bench, proxy, sink, 5)
+        all_sent_once(rig, proxy, sink, 5)
         ids = [messages.mail_id("held", number) for number in range(5)]
         assert [proxy.uncertain_events(id_) for id_ in ids] == [0] * 5
 
 
 @pytest.fixture
-def postgres(bench: Bench) -> Postgres:
+def postgres(rig: Rig) -> Postgres:
     try:
-        return bench.postgres()
+        return rig.postgres()
     except NotAvailable as missing:
         pytest.skip(str(missing))
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["fast", "immediate"])
 def test_the_database_may_be_away_longer_than_the_lease_while_mail_is_being_sent(
-    bench: Bench, postgres: Postgres, how: signal.Signals
+    rig: Rig, postgres: Postgres, how: signal.Signals
 ) -> None:
     total = 100
     with (
-        bench.recording_sink() as sink,
+        rig.recording_sink() as sink,
         FaultyPath(sink.port, 0.05) as path,
-        bench.proxy(database_url=postgres.new_database(), settings=SHORT_LEASE) as proxy,
+        rig.proxy(database_url=postgres.new_database(), settings=SHORT_LEASE) as proxy,
     ):
         # Two connections: more is claimed than can be sent before the lease ends.
         proxy.add_account(path.port, max_connections=2)
         post(proxy, "outage", total)
-        arrived(bench, proxy, sink, 20)
+        arrived(rig, proxy, sink, 20)
         postgres.halt(how)
         gone = time.monotonic()
-        arrived(bench, proxy, sink, sink.count() + 4)  # what is claimed is still sent
+        arrived(rig, proxy, sink, sink.count() + 4)  # what is claimed is still sent
         refused = proxy.try_request(
             "POST", "/commands/add-messages", messages.call("late", 0, 1, 500)
         )
@@ -124,44 +123,44 @@ def test_the_database_may_be_away_longer_than_the_lease_while_mail_is_being_sent
         time.sleep(max(0.0, gone + 10 - time.monotonic()))  # an outage has a length, no event
         postgres.resume()
         path.delay_seconds = 0
-        all_sent_once(bench, proxy, sink, total)
+        all_sent_once(rig, proxy, sink, total)
         assert proxy.try_request("GET", "/ready").status == 200
         post(proxy, "after", 1)
-        all_sent_once(bench, proxy, sink, total + 1)
+        all_sent_once(rig, proxy, sink, total + 1)
 
 
 def test_a_stop_without_the_database_ends_in_time_and_loses_nothing(
-    bench: Bench, postgres: Postgres
+    rig: Rig, postgres: Postgres
 ) -> None:
     total = 60
-    home, url = bench.new_directory("home"), postgres.new_database()
+    home, url = rig.new_directory("home"), postgres.new_database()
     settings = {**SETTINGS, "GMP_SHUTDOWN_TIMEOUT": "2"}
-    with bench.recording_sink() as sink, FaultyPath(sink.port, 0.05) as path:
-        with bench.proxy(home=home, database_url=url, settings=settings) as proxy:
+    with rig.recording_sink() as sink, FaultyPath(sink.port, 0.05) as path:
+        with rig.proxy(home=home, database_url=url, settings=settings) as proxy:
             proxy.add_account(path.port)
             post(proxy, "stop", total)
-            arrived(bench, proxy, sink, 10)
+            arrived(rig, proxy, sink, 10)
             postgres.halt()
             assert proxy.terminate(2 + 5 + SLACK_SECONDS) == 0
         postgres.resume()
-        with bench.proxy(home=home, database_url=url, settings=settings) as proxy:
-            arrived(bench, proxy, sink, total)
-            proxy.wait_until_idle(bench.options.stall_seconds)
+        with rig.proxy(home=home, database_url=url, settings=settings) as proxy:
+            arrived(rig, proxy, sink, total)
+            proxy.wait_until_idle(rig.options.stall_seconds)
             assert len(proxy.ids_with_status("sent")) == total
 
 
-def test_a_full_disk_costs_no_message(bench: Bench) -> None:
+def test_a_full_disk_costs_no_message(rig: Rig) -> None:
     """The limit on file sizes stands for the disk: it can be set and lifted from outside."""
     total = 300
-    home = bench.new_directory("home")
+    home = rig.new_directory("home")
     with (
-        bench.recording_sink() as sink,
+        rig.recording_sink() as sink,
         FaultyPath(sink.port, 0.05) as path,
-        bench.proxy(home=home, settings=SETTINGS) as proxy,
+        rig.proxy(home=home, settings=SETTINGS) as proxy,
     ):
         proxy.add_account(path.port)
         post(proxy, "disk", total)
-        arrived(bench, proxy, sink, 20)
+        arrived(rig, proxy, sink, 20)
         written = max(f.stat().st_size for f in home.rglob("mail_service.db*"))
         none = resource.RLIM_INFINITY
         resource.prlimit(proxy.pid, resource.RLIMIT_FSIZE, (written, none))
@@ -172,14 +171,14 @@ def test_a_full_disk_costs_no_message(bench: Bench) -> None:
         assert (answer.status, int(answer.retry_after) > 0) == (503, True)
         assert proxy.try_request("GET", "/health").status == 200
         before = sink.count()
-        arrived(bench, proxy, sink, before + 5)
+        arrived(rig, proxy, sink, before + 5)
         resource.prlimit(proxy.pid, resource.RLIMIT_FSIZE, (none, none))
-        all_sent_once(bench, proxy, sink, total + acknowledged)
+        all_sent_once(rig, proxy, sink, total + acknowledged)
         assert add_one(proxy, acknowledged).status == 200
-        all_sent_once(bench, proxy, sink, total + acknowledged + 1)
+        all_sent_once(rig, proxy, sink, total + acknowledged + 1)
         assert sink.copies() == {}
 
 
-def add_one(proxy: Proxy, number: int) -> Response:
+def add_one(proxy: ProxyProcess, number: int) -> Response:
     body = messages.call("more", number, 1, 20_000)
     return proxy.try_request("POST", "/commands/add-messages", body)

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.scenarios.command_line import CommandLine
+from tests.harness.command_line import CommandLine
 
 from mail_proxy.sql import SqlDb
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer

@@ -8,9 +8,9 @@ import signal
 from collections.abc import Callable
 
 import httpx
-from tests.running import delivering, mail
-from tests.scenarios.command_line import CommandLine, wait_for
-from tests.scrape import Scrape
+from tests.harness.command_line import CommandLine, wait_for
+from tests.harness.running import delivering, mail
+from tests.harness.scrape import Scrape
 
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 

@@ -6,8 +6,8 @@ import os
 import signal
 from pathlib import Path
 
-from tests.running import delivering
-from tests.scenarios.command_line import CommandLine, wait_for
+from tests.harness.command_line import CommandLine, wait_for
+from tests.harness.running import delivering
 
 
 def test_none_is_left_behind_by_a_parent_that_is_killed(mail_proxy: CommandLine) -> None:

@@ -55,13 +55,10 @@ def test_each_source_is_stronger_than_the_one_before(tmp_path: Path) -> None:
         ("GMP_RETRY_DELAYS", "1, 2.5,3", "retry.retry_delays", (1, 2.5, 3)),
         ("GMP_MAX_RETRIES", "0", "retry.max_retries", 0),
         ("GMP_ON_UNCERTAIN", "hold", "retry.on_uncertain", "hold"),
-        ("GMP_CACHE_DISK_DIR", "/x", "cache.disk_dir", Path("/x")),
         ("GMP_CLIENT_SYNC_URL", "http://a", "client_sync.url", "http://a"),
         ("GMP_CLIENT_SYNC_USER", "u", "client_sync.user", "u"),
         ("GMP_LOG_LEVEL", "debug", "log_level", "DEBUG"),
         ("GMP_LOG_FORMAT", "json", "log_format", "json"),
-        ("GMP_ATTACHMENT_BASE_URL", "http://a", "attachment_base_url", "http://a"),
-        ("GMP_PEC_ACCEPTANCE_TIMEOUT", "5", "timing.pec_acceptance_timeout", 5),
         ("GMP_LOG_DELIVERY_ACTIVITY", "yes", "log_delivery_activity", True),
     ],
 )
@@ -92,7 +89,9 @@ def test_every_documented_variable_reaches_its_setting(
         ("GMP_DB_PATH", "mysql://ann:pw@x/y", ["db_path (GMP_DB_PATH) = mysql:", "postgresql://"]),
         ("GMP_CLIENT_SYNC_URL", "ftp://x", ["GMP_CLIENT_SYNC_URL", "'ftp://x': must", "https://"]),
         ("GMP_CLIENT_SYNC_URL", "http://", ["GMP_CLIENT_SYNC_URL", "must"]),
-        ("GMP_ATTACHMENT_BASE_URL", "nowhere", ["GMP_ATTACHMENT_BASE_URL", "'nowhere'"]),
+        ("GMP_ATTACHMENT_BASE_URL", "http://a", ["GMP_ATTACHMENT_BASE_URL", "unknown"]),
+        ("GMP_PEC_ACCEPTANCE_TIMEOUT", "5", ["GMP_PEC_ACCEPTANCE_TIMEOUT", "unknown"]),
+        ("GMP_CACHE_DISK_DIR", "/x", ["GMP_CACHE_DISK_DIR", "unknown"]),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(
@@ -123,7 +122,7 @@ def test_names_that_nobody_knows_are_refused_wherever_they_come_from(tmp_path: P
 
 
 def test_a_file_that_is_missing_or_no_toml_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"gone\.toml: no such"):
+    with pytest.raises(ConfigError, match=r"gone\.toml: the configuration file does not exist"):
         load_config(file=tmp_path / "gone.toml")
     broken = tmp_path / "broken.toml"
     broken.write_text("port = = 1")

@@ -60,8 +60,7 @@ def test_the_public_names_are_these_and_all_are_there(module: str, names: list[s
     [
         (
             "config",
-            "ProxyConfig TimingConfig QueueConfig ConcurrencyConfig RetryConfig CacheConfig "
-            "ClientSyncConfig",
+            "ProxyConfig TimingConfig QueueConfig ConcurrencyConfig RetryConfig ClientSyncConfig",
         ),
         ("smtp.sender", "SmtpSender"),
         ("smtp.pool", "SMTPPool"),
@@ -73,7 +72,7 @@ def test_the_public_names_are_these_and_all_are_there(module: str, names: list[s
         ("sql.tables.tenants", "TenantsTable"),
         ("sql.tables.accounts", "AccountsTable"),
         ("sql.messages.insert", "MessagesTable"),
-        ("sql.tables.events", "MessageEventTable"),
+        ("sql.messages.events", "MessageEventTable"),
         ("sql.tables.instance", "InstanceTable"),
         ("sql.tables.command_log", "CommandLogTable"),
         ("server", "create_app app"),

@@ -1,4 +1,4 @@
-"""Reference pages made from the code, so that they cannot go stale.
+"""Sphinx extension that generates reference pages from the code.
 
 A page under ``reference/`` holds its introduction and a comment such as
 ``<!-- generated: settings -->``; the comment is replaced when Sphinx reads the page.
@@ -26,7 +26,7 @@ _PLACE = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 
 
 def fill(text: str) -> str:
-    """``text`` with what the code says in place of the comments."""
+    """Replace the comments ``<!-- generated: ... -->`` in ``text`` by generated pages."""
     return _PLACE.sub(lambda match: _renderer(match[1])(), text)
 
 

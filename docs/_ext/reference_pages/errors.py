@@ -1,4 +1,4 @@
-"""The errors, from ``mail_proxy.errors``."""
+"""Generates the reference of errors from ``mail_proxy.errors``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def render() -> str:
 def found(
     root: type[errors.MailProxyError] = errors.MailProxyError,
 ) -> Iterator[type[errors.MailProxyError]]:
-    """The classes of the module in the order of the tree."""
+    """List the error classes in the order of the tree."""
     yield root
     for error in root.__subclasses__():
         if error.__module__ == errors.__name__:

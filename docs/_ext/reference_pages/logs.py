@@ -1,4 +1,4 @@
-"""The log, from ``mail_proxy.telemetry.actions``."""
+"""Generates the reference of log lines from ``mail_proxy.telemetry.actions``."""
 
 from __future__ import annotations
 

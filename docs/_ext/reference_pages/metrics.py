@@ -1,4 +1,4 @@
-"""The metrics, from ``mail_proxy.telemetry.series``."""
+"""Generates the reference of metrics from ``mail_proxy.telemetry.series``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def render() -> str:
         (
             table(["Series", "Type", "Unit", "Labels", "Meaning"], rows),
             "## Buckets",
-            "Upper bounds in seconds, beside `+Inf`. A histogram has the series `_bucket` (with "
+            "Upper bounds in seconds, besides `+Inf`. A histogram has the series `_bucket` (with "
             "the label `le`), `_count` and `_sum`.",
             table(["Histogram", "Upper bounds"], buckets),
         )

@@ -1,4 +1,4 @@
-"""The routes, from the OpenAPI of ``mail_proxy.server.create_app()``."""
+"""Generates the REST reference from the OpenAPI document of ``create_app()``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 
 class Operation(NamedTuple):
-    """One method of one path, with what OpenAPI says about it."""
+    """One method of one path, with its OpenAPI description."""
 
     method: str
     path: str
@@ -39,7 +39,7 @@ def render() -> str:
 
 
 def operations() -> Iterator[Operation]:
-    """Every operation, in the order of the application."""
+    """List all operations in the order of the application."""
     for path, methods in specification()["paths"].items():
         for method, spec in methods.items():
             yield Operation(method.upper(), path, spec)

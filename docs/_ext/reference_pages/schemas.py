@@ -1,4 +1,4 @@
-"""JSON schemas in words."""
+"""Describes JSON schemas in words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WORDS = {"string": "text", "boolean": "true or false", "object": "object", "nul
 
 
 def kind(schema: Json, schemas: Json) -> str:
-    """What values a schema allows, as Markdown; objects are links to their headings."""
+    """Describe the allowed values of a schema as Markdown, with links to objects."""
     if "$ref" in schema:
         name = schema["$ref"].removeprefix(_PREFIX)
         target = schemas[name]

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-import mail_proxy
 from mail_proxy import config
 from reference_pages.markdown import code, table
-
-_NO_EFFECT = "*No effect in this version.*"
 
 
 def render() -> str:
@@ -20,19 +14,6 @@ def render() -> str:
         rows = [_row(setting) for setting in found]
         parts += [_heading(group), "", table(["Setting", "Default", "Meaning"], rows), ""]
     return "\n".join(parts)
-
-
-def unused() -> set[str]:
-    """Names of settings that no code reads: those of features still to come."""
-    source = _source()
-    names = {setting.dotted.rpartition(".")[2] for setting in config.settings()}
-    return {name for name in names if not re.search(rf"\.{name}\b", source)}
-
-
-@cache
-def _source() -> str:
-    root = Path(mail_proxy.__path__[0])
-    return "\n".join(path.read_text() for path in root.rglob("*.py"))
 
 
 def _by_group() -> dict[str, list[config.Setting]]:
@@ -53,8 +34,7 @@ def _heading(group: str) -> str:
 def _row(setting: config.Setting) -> tuple[str, str, str]:
     name = setting.dotted.rpartition(".")[2]
     variables = "<br>".join(code(variable) for variable in setting.variables)
-    note = f" {_NO_EFFECT}" if name in unused() else ""
-    return f"{code(name)}<br>{variables}", _default(setting.default), setting.description + note
+    return f"{code(name)}<br>{variables}", _default(setting.default), setting.description
 
 
 def _default(value: Any) -> str:

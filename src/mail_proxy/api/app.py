@@ -1,4 +1,4 @@
-"""The ASGI application over one MailProxy."""
+"""The ASGI application that serves one MailProxy."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MODULES = (service, messages, suspension, accounts, tenants, sync_log, instance
 
 
 def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
-    """The application; ``load`` is called when its lifespan begins, not before."""
+    """Build the application; ``load`` is called when its lifespan begins, not before."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -53,13 +53,17 @@ def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
     )
     for module in _MODULES:
         app.include_router(module.router)
-    routes = [r for m in _MODULES for r in m.router.routes if isinstance(r, Route)]
-    errors.install(app, routes)
-    busiest = next(route for route in routes if route.endpoint is messages.add)
-    app.add_middleware(FastPath, route=busiest, run=messages.take_in)
+    errors.install(app, routes())
+    busiest = next(route for route in routes() if route.endpoint is messages.add)
+    app.add_middleware(FastPath, route=busiest)
     app.add_middleware(RequestBounds, bounds=lambda: _bounds(app), observe=partial(_observe, app))
-    openapi.install(app, routes, messages.EXTRA_MODELS)
+    openapi.install(app, routes(), messages.EXTRA_MODELS)
     return app
+
+
+def routes() -> list[Route]:
+    """Return the routes of all modules, in the order in which they are matched."""
+    return [r for m in _MODULES for r in m.router.routes if isinstance(r, Route)]
 
 
 def _bounds(app: FastAPI) -> Bounds | None:

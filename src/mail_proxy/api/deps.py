@@ -1,4 +1,4 @@
-"""What routes are handed: the running service, and who is calling."""
+"""Parameters of routes: the call with its caller, path and query parameters."""
 
 from __future__ import annotations
 
@@ -18,8 +18,12 @@ from pydantic import BeforeValidator
 
 from mail_proxy.errors import Forbidden, Malformed, Unauthorized
 from mail_proxy.operations.callers import Caller, InactiveTenant, Stranger
+from mail_proxy.operations.door import Door
+from mail_proxy.operations.monitoring import Monitoring
+from mail_proxy.operations.operation import Answer, Operation
+from mail_proxy.operations.operation import Request as Asked
 from mail_proxy.proxy import MailProxy
-from mail_proxy.wire.fields import Identifier, printable
+from mail_proxy.wire.fields import Identifier, without_surrogates
 
 _token_header = APIKeyHeader(
     name="X-API-Token", auto_error=False, description="The admin token, or a tenant's key."
@@ -28,37 +32,52 @@ _NO_BODY = "this call takes no body"
 _bearer = HTTPBearer(auto_error=False, description="The same tokens.")
 
 
+class Calling:
+    """Runs operations for the caller of one request."""
+
+    def __init__(self, door: Door, caller: Caller) -> None:
+        self._door = door
+        self._caller = caller
+
+    async def __call__(
+        self, operation: Operation[Asked, Answer], request: Asked, tenant_id: str | None = None
+    ) -> Answer:
+        """Run an operation; ``tenant_id`` names the tenant that the call is about."""
+        return await self._door.call(operation, self._caller, request, tenant_id)
+
+    @property
+    def most_messages(self) -> int:
+        """How many messages one call may add."""
+        return self._door.queue.max_enqueue_batch
+
+
 def running(request: Request) -> MailProxy:
-    """The running proxy; the edge lets nothing through without one."""
-    service: MailProxy = request.app.state.proxy
-    return service
+    """Return the running proxy; ``RequestBounds`` refuses all requests without one."""
+    proxy: MailProxy = request.app.state.proxy
+    return proxy
 
 
-async def get_service(request: Request) -> MailProxy:
-    """``running`` as a parameter of routes; one that is not async would run on a thread."""
-    return running(request)
-
-
-Service = Annotated[MailProxy, Depends(get_service)]
-
-
-async def get_caller(
+async def get_call(
     request: Request,
     _header: Annotated[Any, Depends(_token_header)] = None,
     _bearer: Annotated[Any, Depends(_bearer)] = None,
-) -> Caller:
-    """Who is calling. ``Route`` has found out; the parameters are for the documentation."""
-    caller: Caller = request.state.caller
-    return caller
+) -> Calling:
+    """Return the call; ``Route`` knows its caller. The other parameters are for OpenAPI only."""
+    return Calling(running(request).door, request.state.caller)
 
 
-async def get_admin(caller: Annotated[Caller, Depends(get_caller)]) -> Caller:
-    """The administrator; marks the routes that nobody else may call."""
-    return caller
+async def get_admin_call(call: Annotated[Calling, Depends(get_call)]) -> Calling:
+    """Return the call, and mark the route as the administrator's."""
+    return call
+
+
+async def get_monitoring(request: Request) -> Monitoring:
+    """Return metrics and readiness. Without ``async`` this would run on a thread."""
+    return running(request).monitoring
 
 
 class Token(StrEnum):
-    """Who may call a route."""
+    """The token that a route asks for."""
 
     NONE = "none"
     TENANT = "tenant or admin"
@@ -66,17 +85,18 @@ class Token(StrEnum):
 
 
 class Route(APIRoute):
-    """A route that knows its caller, and refuses unknown query parameters, before the body is
-    read: a stranger learns nothing of what a body should look like, and cannot send a large one.
+    """A route that checks token and query parameters before it reads the body.
+
+    So a caller without a token cannot send a large body, and learns nothing about its fields.
     """
 
     @cached_property
     def token(self) -> Token:
-        """What it asks for."""
+        """The token that the route asks for."""
         depends_on = {dependency.call for dependency in self.dependant.dependencies}
-        if get_admin in depends_on:
+        if get_admin_call in depends_on:
             return Token.ADMIN
-        return Token.TENANT if get_caller in depends_on else Token.NONE
+        return Token.TENANT if get_call in depends_on else Token.NONE
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -90,7 +110,7 @@ class Route(APIRoute):
         return checked
 
     async def admit(self, request: Request) -> None:
-        """Find out who calls and put it into ``request.state.caller``, or refuse."""
+        """Authenticate the caller and put it into ``request.state.caller``, or refuse."""
         if self.token is not Token.NONE:
             endpoint = f"{request.method} {self.path_format}"
             is_admins = self.token is Token.ADMIN
@@ -114,27 +134,25 @@ def _query_names(dependant: Dependant) -> Iterator[str]:
 
 
 async def _identify(request: Request, endpoint: str, is_admins: bool) -> Caller:
-    service = running(request)
+    proxy = running(request)
     address = request.client.host if request.client else "local"
     origin = (endpoint, address, request.state.request_id)
-    # Without an admin token, who is on this machine is the administrator.
+    # Without an admin token, a caller on this machine is the administrator.
     is_local = (
-        service.authenticator.open and _is_loopback(address) and not _comes_from_a_page(request)
+        proxy.authenticator.open and _is_loopback(address) and not _comes_from_a_page(request)
     )
     try:
-        caller = await service.authenticator.authenticate(
-            _token(request), address, loopback=is_local
-        )
+        caller = await proxy.authenticator.authenticate(_token(request), address, loopback=is_local)
     except Unauthorized as error:
-        await service.refusals.note(Stranger(None, *origin), error)
+        await proxy.refusals.record(Stranger(None, *origin), error)
         raise
     except InactiveTenant as error:
-        await service.refusals.note(Caller(error.tenant_id, *origin), error)
+        await proxy.refusals.record(Caller(error.tenant_id, *origin), error)
         raise
     caller = caller.at(*origin)
     if is_admins and not caller.is_admin:
         refusal = Forbidden("this needs the admin token")
-        await service.refusals.note(caller, refusal, tenant_id=caller.tenant_id)
+        await proxy.refusals.record(caller, refusal, tenant_id=caller.tenant_id)
         raise refusal
     return caller
 
@@ -153,9 +171,11 @@ def _is_loopback(address: str) -> bool:
 
 
 def _comes_from_a_page(request: Request) -> bool:
-    """True for what a browser sends for somebody else's page: such a call is from this machine,
-    and still is not its user's. Another site shows by its Origin, or, where its name was made to
-    lead here (DNS rebinding), by the Host."""
+    """Return True if a web page of another site made the browser send this request.
+
+    Such a request comes from this machine, but not from its user. The Origin header shows the
+    other site, or the Host header if the site's name was made to lead here (DNS rebinding).
+    """
     origin = request.headers.get("Origin")
     host = request.headers.get("Host", "")
     if origin is not None and origin.partition("://")[2] != host:
@@ -165,7 +185,7 @@ def _comes_from_a_page(request: Request) -> bool:
 
 
 def _refuse_unknown(request: Request, known: set[str]) -> None:
-    unknown = [printable(name) for name in request.query_params if name not in known]
+    unknown = [without_surrogates(name) for name in request.query_params if name not in known]
     if unknown:
         detail = [
             {"field": n, "message": "unknown query parameter", "value": None} for n in unknown
@@ -174,7 +194,7 @@ def _refuse_unknown(request: Request, known: set[str]) -> None:
 
 
 async def _refuse_body(request: Request) -> None:
-    """A batch that is named in a body nobody reads would be taken for the whole tenant."""
+    """Refuse a body that is not read: a batch named in it would mean the whole tenant."""
     body = (await request.body()).strip()
     if body in (b"", b"{}", b"null"):
         return
@@ -182,7 +202,9 @@ async def _refuse_body(request: Request) -> None:
         given = orjson.loads(body)
     except orjson.JSONDecodeError:
         given = None
-    names = [printable(name)[:100] for name in given] if isinstance(given, dict) else ["body"]
+    names = (
+        [without_surrogates(name)[:100] for name in given] if isinstance(given, dict) else ["body"]
+    )
     detail = [{"field": n, "message": _NO_BODY, "value": None} for n in names]
     raise Malformed(f"{names[0]}: {_NO_BODY}", detail)
 
@@ -194,11 +216,13 @@ def _decoded(segment: str) -> str:
         raise ValueError("is not UTF-8") from None
 
 
-AnyCaller = Annotated[Caller, Depends(get_caller)]
-Admin = Annotated[Caller, Depends(get_admin)]
-#: The edge leaves segments of the path encoded, so that a slash can be part of one.
+#: Parameter of a route that asks for a token, and of one that asks for the admin token.
+Call = Annotated[Calling, Depends(get_call)]
+AdminCall = Annotated[Calling, Depends(get_admin_call)]
+Watch = Annotated[Monitoring, Depends(get_monitoring)]
+#: ``RequestBounds`` leaves path segments encoded, so that a slash can be part of an id.
 PathId = Annotated[Identifier, BeforeValidator(_decoded), Path(description="Percent-encoded.")]
 TenantQuery = Annotated[
     Identifier | None,
-    Query(description="May be left out with a tenant key, or with the only tenant."),
+    Query(description="Optional with a tenant key, or if there is only one tenant."),
 ]

@@ -1,4 +1,4 @@
-"""Every error as ``{"ok": false, "error", "detail"}``; none shows a secret, a path or a trace."""
+"""Error answers ``{"ok": false, "error", "detail"}``, without secrets, paths and traces."""
 
 from __future__ import annotations
 
@@ -16,10 +16,16 @@ from starlette.routing import Match, Route
 
 from mail_proxy.errors import DatabaseUnavailable, MailProxyError, TooManyRequests
 from mail_proxy.telemetry.log import Action, log
-from mail_proxy.wire.fields import NO_OBJECT, body_error, field_name, printable
+from mail_proxy.wire.fields import (
+    NO_OBJECT,
+    body_error,
+    field_name,
+    unknown_field,
+    without_surrogates,
+)
 
 _LONGEST_SHOWN_VALUE = 200
-# Also with blanks or slashes in it: rather too much is hidden than a password shown.
+# Also matches blanks and slashes: better hide too much than show a password.
 _LOGIN_IN_URL = re.compile(r"//.*@", re.DOTALL)
 _NO_OBJECT = ("missing", "model_attributes_type", "model_type")
 _JSON_HEADER = "Content-Type: application/json"
@@ -27,7 +33,7 @@ _SECRET_WORDS = ("password", "token", "secret", "auth", "key", "config")
 
 
 def install(app: FastAPI, routes: Sequence[Route]) -> None:
-    """Register the handlers; ``routes`` are those that a 405 tells of."""
+    """Register the error handlers; ``routes`` give the methods that a 405 lists."""
     app.add_exception_handler(MailProxyError, known)
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(ValidationError, malformed)
@@ -36,14 +42,14 @@ def install(app: FastAPI, routes: Sequence[Route]) -> None:
 
 
 def answer(status: int, error: str, detail: Any = None, *, retry_after: int = 0) -> Response:
-    """An error answer; ``retry_after`` is in seconds, 0 for none."""
+    """Build an error answer; ``retry_after`` is in seconds, 0 for none."""
     headers = {"Retry-After": str(retry_after)} if retry_after else {}
     body = orjson.dumps({"ok": False, "error": error, "detail": detail})
     return Response(body, status, headers, media_type="application/json")
 
 
 async def known(request: Request, error: Exception) -> Response:
-    """The answer for an error of ours."""
+    """Build the answer for an error that the proxy raised on purpose."""
     assert isinstance(error, MailProxyError)
     if isinstance(error, TooManyRequests):
         return answer(429, error.message, retry_after=error.retry_after_seconds)
@@ -63,7 +69,7 @@ async def known(request: Request, error: Exception) -> Response:
 
 
 async def malformed(request: Request, error: Exception) -> Response:
-    """The answer for a body that is not as documented."""
+    """Build the answer for a request without the documented form."""
     assert isinstance(error, RequestValidationError | ValidationError)
     detail = [_field_error(e) for e in error.errors()]
     first = detail[0]
@@ -72,7 +78,7 @@ async def malformed(request: Request, error: Exception) -> Response:
 
 def _field_error(error: Any) -> dict[str, Any]:
     location = [str(part) for part in error["loc"] if part not in ("body", "query", "path")]
-    field = printable(field_name(location)) or "body"
+    field = without_surrogates(field_name(location)) or "body"
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "json_invalid":
         place = f"{error['ctx']['error']} at character {error['loc'][-1]}"
@@ -82,20 +88,21 @@ def _field_error(error: Any) -> dict[str, Any]:
         return body_error(NO_OBJECT if is_json else f"{NO_OBJECT}, with {_JSON_HEADER}")
     if error["type"] == "extra_forbidden":
         # The value may be a secret under a mistyped name.
-        return {"field": field, "message": "unknown field", "value": None}
+        name = field.rpartition(".")[2]
+        return {"field": field, "message": unknown_field(name), "value": None}
     return {"field": field, "message": message, "value": _value(location, error.get("input"))}
 
 
 def _value(location: Sequence[str], value: Any) -> Any:
     if not location:
-        # The body as a whole; nobody knows what is in it.
+        # The body as a whole: it may contain anything.
         return None
     if any(word in part.lower() for part in location for word in _SECRET_WORDS):
         return "********"
     if isinstance(value, str):
         if _LOGIN_IN_URL.search(value):
             return "********"
-        return printable(value[:_LONGEST_SHOWN_VALUE])
+        return without_surrogates(value[:_LONGEST_SHOWN_VALUE])
     shown = isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 2**63)
     return value if shown else None
 
@@ -103,7 +110,7 @@ def _value(location: Sequence[str], value: Any) -> Any:
 async def _http(routes: Sequence[Route], request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 400:
-        # FastAPI's word for a body that it could not even decode.
+        # FastAPI answers 400 for a body that it cannot decode.
         detail = body_error("is not JSON in UTF-8")
         return answer(422, f"body: {detail['message']}", [detail])
     response = answer(error.status_code, str(error.detail).lower())

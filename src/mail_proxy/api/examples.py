@@ -26,13 +26,6 @@ _CONNECTION: dict[str, Any] = {
     "batch_size": 50,
     "max_connections": 5,
     "is_default": True,
-    "from_address": "Acme <post@acme.example>",
-    "is_pec_account": False,
-    "imap_host": None,
-    "imap_port": None,
-    "imap_user": None,
-    "imap_password": None,
-    "imap_folder": None,
 }
 _ACCOUNT: dict[str, Any] = {
     "id": "smtp",
@@ -50,15 +43,12 @@ _ACCOUNT: dict[str, Any] = {
 _AUTH = {"method": "basic", "token": None, "user": "mail-proxy", "password": "correct horse"}
 _MASKED_AUTH = {"method": "basic", "user": "mail-proxy", "password": _MASK}
 _RATES = {"hourly": 1000, "daily": 10_000}
-_LARGE_FILES = {"enabled": True, "max_size_mb": 10.0, "action": "warn"}
 _TENANT_FIELDS: dict[str, Any] = {
     "name": "Acme",
     "client_base_url": "https://app.acme.example",
     "client_sync_path": "/mail-proxy/sync",
-    "client_attachment_path": "/mail-proxy/attachments",
     "active": True,
     "rate_limits": _RATES,
-    "large_file_config": _LARGE_FILES,
     "retention_seconds": 604_800,
 }
 _TENANT: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The served OpenAPI document: what FastAPI knows, and what only this proxy knows."""
+"""The OpenAPI document: FastAPI's, completed with errors, tokens and examples."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ Json = dict[str, Any]
 _SCHEMAS = "#/components/schemas/"
 _NOT_OURS = ("HTTPValidationError", "ValidationError")
 _STATUSES = {
-    400: "Nothing in the request could be used.",
+    400: "No message in the request is valid.",
     401: "No token, or one that is unknown, expired or revoked.",
-    403: "The token does not reach this; nothing tells whether it exists.",
-    404: "There is no such thing.",
+    403: "The token does not reach this resource, whether it exists or not.",
+    404: "The resource does not exist.",
     408: "The body did not arrive in time.",
-    409: "The state of things does not allow it.",
-    413: "The body, or the batch, is too large.",
+    409: "The resource's current state does not allow this.",
+    413: "The body or the batch is too large.",
     422: "Malformed: `detail` lists field, message and value.",
     429: "Too many failed log-ins from this address.",
     431: "The headers are too large.",
-    503: "Not started, or the database is not available just now.",
+    503: "The service is starting, or the database is unavailable.",
 }
 _MAY_BE_REPEATED = (429, 503)
 _ERROR: Json = {
     "title": "Error",
-    "description": "What every error looks like.",
+    "description": "The form of every error answer.",
     "type": "object",
     "required": ["ok", "error", "detail"],
     "properties": {
         "ok": {"const": False, "type": "boolean", "description": "Always false."},
-        "error": {"type": "string", "description": "What is wrong, in words."},
-        "detail": {"description": "More of it; for 422 a list of field, message, value."},
+        "error": {"type": "string", "description": "The reason, in words."},
+        "detail": {"description": "Details; for 422 a list of field, message and value."},
     },
     "examples": [
         {
@@ -50,18 +50,18 @@ _ERROR: Json = {
 }
 _HEADERS: Json = {
     "RequestId": {
-        "description": "The caller's X-Request-ID, or one that was made.",
+        "description": "The caller's X-Request-ID, or a generated one.",
         "schema": {"type": "string"},
     },
     "RetryAfter": {
-        "description": "Seconds after which to try again.",
+        "description": "Seconds to wait before the next try.",
         "schema": {"type": "integer", "minimum": 1},
     },
 }
 
 
 def install(app: FastAPI, routes: Iterable[Route], models: Iterable[type[BaseModel]]) -> None:
-    """``models`` are those that no route names by type, because it reads its body itself."""
+    """Replace the app's document; ``models`` are bodies that routes read themselves."""
     plain = app.openapi
     by_path = {(r.path_format, m.lower()): r for r in routes for m in r.methods or ()}
 
@@ -79,7 +79,7 @@ def install(app: FastAPI, routes: Iterable[Route], models: Iterable[type[BaseMod
 
 
 def operation_id(route: APIRoute) -> str:
-    """The name of a route's function in the clients that are generated from the document."""
+    """Return the name of a route's function in clients generated from the document."""
     return "_".join([*map(str, route.tags), route.name]).replace(" ", "_")
 
 
@@ -92,8 +92,9 @@ def _complete_schemas(document: Json, models: Iterable[type[BaseModel]]) -> None
         schemas[model.__name__] = schema
     for name in _NOT_OURS:
         schemas.pop(name, None)
-    for name, example in EXAMPLES.items():
-        schemas[name]["examples"] = [example]
+    for name, schema in schemas.items():
+        if name in EXAMPLES:
+            schema["examples"] = [EXAMPLES[name]]
     schemas["Error"] = _ERROR
     components["headers"] = _HEADERS
 

@@ -1,4 +1,4 @@
-"""What every request passes first: its id, its path, and the bounds on its size and time."""
+"""Request id, path, and bounds on size and time: every request passes this middleware first."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from mail_proxy.api.deps import Route
 from mail_proxy.telemetry.log import Action, begin_request, log
 
 _ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
-#: As much as usual servers take for the whole head of a request.
+#: A usual limit of web servers for the whole head of a request.
 MOST_HEADER_BYTES = 65_536
 _MOST_HEADERS = 100
 _ALIVE = "/health"
-#: Pages of the framework's.
+#: Pages of the web framework.
 _PAGES = ("/docs", "/redoc", "/openapi.json")
-#: Whatever else somebody sends must not become a series.
+#: Other methods must not become label values of a metric.
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _UNKNOWN = "unknown"
-#: Is told route, method, status and seconds of a request.
+#: Called with route, method, status and seconds of each request.
 Observe = Callable[[str, str, str, float], None]
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Of a request's body: bytes, and seconds until it has arrived."""
+    """Limits of a request body: bytes, and seconds until it has arrived."""
 
     body_bytes: int
     body_seconds: float
 
 
 class _Refused(HTTPException):
-    """An HTTPException, because FastAPI makes a 400 of any other that ``receive`` raises."""
+    """A refusal. FastAPI turns other exceptions of ``receive`` into a 400."""
 
     def __init__(self, status: int, error: str) -> None:
         # The rest of the request is not read, so nothing can follow on this connection.
@@ -48,7 +48,7 @@ class _Refused(HTTPException):
 
 
 class RequestBounds:
-    """ASGI middleware. ``bounds`` gives None while the service does not run."""
+    """ASGI middleware. ``bounds`` returns None while the service does not run."""
 
     def __init__(self, app: ASGIApp, bounds: Callable[[], Bounds | None], observe: Observe) -> None:
         self._app = app
@@ -64,7 +64,7 @@ class RequestBounds:
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         status: int | None = None
         method: str = scope["method"]
-        is_head = method == "HEAD"  # as GET, but for the body (RFC 9110, 9.3.2)
+        is_head = method == "HEAD"  # as GET, without the body (RFC 9110, 9.3.2)
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -89,7 +89,7 @@ class RequestBounds:
             seconds = time.perf_counter() - begun
             label = method if method in _METHODS else _UNKNOWN
             self._observe(_route_of(scope), label, str(status or 500), seconds)
-            _tell(scope, method, status or 500, seconds)
+            _log_answer(scope, method, status or 500, seconds)
 
     def _admit(self, scope: Scope, receive: Receive) -> Receive:
         bounds = self._bounds()
@@ -112,7 +112,7 @@ class RequestBounds:
 
 
 def _route_of(scope: Scope) -> str:
-    """The template that the path has matched; what was asked for is the caller's choice."""
+    """Return the template that the path matched: the path itself is the caller's choice."""
     route = scope.get("route")
     if isinstance(route, Route):
         return route.path_format
@@ -121,8 +121,10 @@ def _route_of(scope: Scope) -> str:
 
 
 def _canonical_path(scope: Scope) -> str:
-    """The path with its segments percent-encoded in one way: what is encoded as a slash must
-    not divide them. Segments of ``root_path`` are left decoded, as ASGI has it."""
+    """Return the path with its segments percent-encoded in one way.
+
+    An encoded slash must not divide a segment. Segments of ``root_path`` stay decoded, as in ASGI.
+    """
     root: str = scope.get("root_path", "")
     raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
     segments = raw.partition(b"?")[0].split(b"/")[1 + root.count("/") :]
@@ -137,7 +139,7 @@ def _bounded(receive: Receive, bounds: Bounds) -> Receive:
     async def bounded() -> Message:
         nonlocal seen, complete
         if complete:
-            # What follows the body is the end of the connection, which may take its time.
+            # After the body only the end of the connection comes, which has no deadline.
             return await receive()
         try:
             async with asyncio.timeout_at(deadline):
@@ -158,12 +160,12 @@ def _body_too_large(bounds: Bounds) -> _Refused:
     return _Refused(413, f"the body is larger than {bounds.body_bytes} bytes")
 
 
-def _tell(scope: Scope, method: str, status: int, seconds: float) -> None:
+def _log_answer(scope: Scope, method: str, status: int, seconds: float) -> None:
     route, caller = scope.get("route"), scope["state"].get("caller")
     log(
         Action.REQUEST_ANSWERED,
         method=method,
-        # What is in the place of a name may be a secret.
+        # A path segment may be a secret that was put in the place of a name.
         route=getattr(route, "path_format", None),
         status=status,
         milliseconds=seconds * 1000,

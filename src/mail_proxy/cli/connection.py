@@ -1,4 +1,4 @@
-"""Calling an instance's REST interface, whether it runs or not."""
+"""Client of an instance's REST interface, for running and stopped instances."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from mail_proxy.cli.instance import Instance
 from mail_proxy.errors import MailProxyError
 
 _ANSWER_SECONDS = 60.0
-#: Who calls, for the audit log: no network lies between.
+#: The caller's address in the audit log if the application runs in this process.
 _HERE = ("local", 0)
 
 
 class Connection:
-    """Calls as the administrator."""
+    """REST client with the admin token."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
 
     async def json(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        """The answer of a call; MailProxyError with the service's words when it failed."""
+        """Make a call and return its answer. Raises MailProxyError for an error status."""
         answer = await self._http.request(method, path, **request)
         _raise_for(answer)
         found: dict[str, Any] = answer.json()
         return found
 
     async def lines(self, path: str, **request: Any) -> AsyncIterator[str]:
-        """The answer line by line."""
+        """Yield the answer of a GET line by line."""
         async with self._http.stream("GET", path, **request) as answer:
             if answer.is_error:
                 await answer.aread()
@@ -42,7 +42,10 @@ class Connection:
 
 @asynccontextmanager
 async def connected(instance: Instance) -> AsyncIterator[Connection]:
-    """To the running service, else to the same application in this process, with its loops off."""
+    """Connect to the running service, or to the application in this process.
+
+    In this process, the application does not deliver or report.
+    """
     running = instance.find_running()
     options: dict[str, Any] = {"timeout": _ANSWER_SECONDS, "trust_env": False}
     token = instance.token()
@@ -53,7 +56,7 @@ async def connected(instance: Instance) -> AsyncIterator[Connection]:
             async with httpx.AsyncClient(base_url=running.url, **options) as http:
                 yield Connection(http)
             return
-        # Imported only where it is needed: it is most of the program.
+        # Imported only if it is needed, because it loads most of the program.
         from mail_proxy.api.app import build_app
 
         config = instance.load_config(None, os.environ).config
@@ -72,5 +75,5 @@ def _raise_for(answer: httpx.Response) -> None:
         try:
             words = answer.json()["error"]
         except (ValueError, KeyError, TypeError):
-            words = f"it answered {answer.status_code}"
+            words = f"the service answered {answer.status_code}"
         raise MailProxyError(str(words))

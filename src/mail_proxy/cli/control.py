@@ -1,4 +1,4 @@
-"""Starting an instance in the background, reaching it, and stopping it."""
+"""Starts an instance in the background, asks for its state, and stops it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mail_proxy.errors import MailProxyError
 READY_SECONDS = 30.0
 _POLL_SECONDS = 0.05
 _ANSWER_SECONDS = 5.0
-#: The service ends its own work within shutdown_timeout; the rest is closing connections.
+#: Added to shutdown_timeout, for closing connections after the last delivery.
 _STOP_MARGIN_SECONDS = 10.0
 _LOG_LINES_SHOWN = 15
 
@@ -38,10 +38,10 @@ class StillRunning(MailProxyError):
 
 
 def launch(instance: Instance, serve: Callable[[], None], delivers: bool) -> Running:
-    """Run ``serve`` in a process of its own, and wait until the service is ready, or where it
-    never ``delivers``, until it answers.
+    """Run ``serve`` in a new background process, and wait until the service is ready.
 
-    Raises NotReady with the end of the log when the process died instead.
+    If it never ``delivers``, wait only until it answers. Raises NotReady with the end of the log
+    if the process dies.
     """
     log_from = instance.log_file.stat().st_size if instance.log_file.exists() else 0
     sys.stdout.flush()
@@ -56,7 +56,7 @@ def launch(instance: Instance, serve: Callable[[], None], delivers: bool) -> Run
 
 
 def why_not_ready(running: Running, path: str = "/ready") -> str:
-    """Empty when the service is ready to work, by what it says at ``path``."""
+    """Return why ``GET path`` does not answer 200, or an empty text if it does."""
     try:
         answer = _get(running, path, None)
         return "" if answer.status_code == httpx.codes.OK else _error_text(answer)
@@ -65,7 +65,7 @@ def why_not_ready(running: Running, path: str = "/ready") -> str:
 
 
 def service_status(running: Running, token: str | None) -> dict[str, Any]:
-    """Body of ``GET /status``; raises MailProxyError when there is none."""
+    """Return the body of ``GET /status``. Raises MailProxyError for any other answer."""
     try:
         answer = _get(running, "/status", token)
     except httpx.HTTPError as error:
@@ -77,18 +77,18 @@ def service_status(running: Running, token: str | None) -> dict[str, Any]:
 
 
 def end_politely(instance: Instance, running: Running) -> None:
-    """Ask the process to stop, and wait until it has. Raises StillRunning."""
+    """Send SIGTERM and wait for the end of the process. Raises StillRunning."""
     limit = running.shutdown_timeout + _STOP_MARGIN_SECONDS
     _signal(running, signal.SIGTERM)
     if not _ended(instance, running, limit):
         raise StillRunning(
             f"{instance.name} (pid {running.pid}) is still busy after {limit:.0f} s; "
-            f"it will end by itself, or at once with `mail-proxy stop {instance.name} --force`"
+            f"it ends by itself, or at once with `mail-proxy stop {instance.name} --force`"
         )
 
 
 def kill(instance: Instance, running: Running) -> None:
-    """End the process at once; the messages it was sending are taken up after their lease."""
+    """Kill the process. Its messages return to the queue when its lease ends."""
     _signal(running, signal.SIGKILL)
     if not _ended(instance, running, _STOP_MARGIN_SECONDS):
         raise StillRunning(f"{instance.name} (pid {running.pid}) cannot be killed")
@@ -96,7 +96,7 @@ def kill(instance: Instance, running: Running) -> None:
 
 def _await_ready(instance: Instance, pid: int, log_from: int, path: str) -> Running:
     end = time.monotonic() + READY_SECONDS
-    reason = "it has not opened its port"
+    reason = "its port is not open yet"
     while time.monotonic() < end:
         if os.waitpid(pid, os.WNOHANG)[0]:
             raise NotReady(f"{instance.name} did not start\n{_tail(instance.log_file, log_from)}")
@@ -108,7 +108,7 @@ def _await_ready(instance: Instance, pid: int, log_from: int, path: str) -> Runn
         time.sleep(_POLL_SECONDS)
     raise NotReady(
         f"{instance.name} (pid {pid}) is not ready after {READY_SECONDS:.0f} s: {reason}. "
-        f"It goes on trying; see {instance.log_file}, or end it with "
+        f"It keeps trying; see {instance.log_file}, or stop it with "
         f"`mail-proxy stop {instance.name}`"
     )
 
@@ -116,7 +116,7 @@ def _await_ready(instance: Instance, pid: int, log_from: int, path: str) -> Runn
 def _signal(running: Running, number: signal.Signals) -> None:
     try:
         if number == signal.SIGKILL and os.getpgid(running.pid) == running.pid:
-            # The leader of a group of its own: what it started goes with it.
+            # The leader of a process group: kill the processes that it started as well.
             os.killpg(running.pid, number)
         else:
             os.kill(running.pid, number)
@@ -155,7 +155,7 @@ def _tail(log_file: Path, start: int) -> str:
 
 def _get(running: Running, path: str, token: str | None) -> httpx.Response:
     headers = {"X-API-Token": token} if token else {}
-    # trust_env off: a proxy meant for the outside world must not see loopback calls.
+    # trust_env off: an HTTP proxy of the environment must not see loopback calls.
     with httpx.Client(trust_env=False, timeout=_ANSWER_SECONDS) as client:
         return client.get(running.url + path, headers=headers)
 

@@ -1,4 +1,4 @@
-"""HTTP as uvicorn speaks it, with bounds on the head of a request, which uvicorn has none for."""
+"""HTTP protocol of uvicorn, with limits on size and time of a request's head."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from mail_proxy.telemetry.log import Action, log
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Closes connections whose request line and headers are too large, or do not come in time.
+    """HTTP protocol that refuses heads that are too large (431) or too slow (408).
 
-    The time runs from the opening of the connection, and from the first byte of each later
-    request on it: ``head_seconds``. A body is bounded further in (``api.edge``).
+    ``head_seconds`` is counted from the opening of the connection, and from the first byte of each
+    later request on it. Bodies are bounded by ``api.request_bounds``.
     """
 
     def __init__(self, *arguments: Any, head_seconds: float, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""An instance: one named service in a folder of its own."""
+"""Instances: named services, each with a folder of its own."""
 
 from __future__ import annotations
 
@@ -11,32 +11,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mail_proxy.cli.commands import RESERVED_NAMES
 from mail_proxy.cli.process import PidFile, Running
 from mail_proxy.config import LoadedConfig, load_config, settings
 from mail_proxy.encryption import key_from_outside, make_key_file, new_token
 from mail_proxy.errors import Conflict, Malformed, NotFound
 
-#: First words of the command line, so that ``mail-proxy NAME ...`` can never mean two things.
-COMMAND_NAMES = frozenset(
-    ["current", "delete", "demo", "list", "restart", "start", "status", "stop", "use"]
-)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _HEADING = """\
 # Settings of the instance {name}. Lines that start with # show the defaults ("...": none).
-# The environment (the name in brackets) and the command line are stronger than this file.
+# The environment (variable in brackets) and the command line override this file.
 """
 
 
 def home_folder(environ: Mapping[str, str]) -> Path:
-    """Parent folder of all instances."""
+    """Return the parent folder of all instances."""
     return Path(environ.get("GMP_HOME") or "~/.mail-proxy").expanduser().absolute()
 
 
 class Instance:
-    """The folder ``<home>/<name>/`` and the files in it; the folder need not exist."""
+    """An instance: the folder ``<home>/<name>/`` and its files. It need not exist yet."""
 
     def __init__(self, name: str, home: Path) -> None:
-        """Malformed for a name that cannot be an instance's."""
+        """Raise Malformed if an instance cannot have this name."""
         check_name(name)
         self.name = name
         self.folder = home / name
@@ -49,15 +46,15 @@ class Instance:
 
     @classmethod
     def existing(cls, name: str, environ: Mapping[str, str]) -> Instance:
-        """Raises NotFound for a name that has no instance."""
+        """Return the instance ``name``. Raises NotFound if it does not exist."""
         instance = cls(name, home_folder(environ))
         if not instance.exists():
-            raise NotFound(f"no instance {name!r}; `mail-proxy list` shows what there is")
+            raise NotFound(f"no instance {name!r}; `mail-proxy list` shows all instances")
         return instance
 
     @classmethod
     def all(cls, environ: Mapping[str, str]) -> list[Instance]:
-        """Every instance, by name."""
+        """List all instances, ordered by name."""
         home = home_folder(environ)
         names = [f.name for f in home.iterdir() if is_name(f.name)] if home.is_dir() else []
         return [i for i in (cls(name, home) for name in sorted(names)) if i.exists()]
@@ -66,12 +63,13 @@ class Instance:
         return self.config_file.is_file()
 
     def create(self, environ: Mapping[str, str], database_url: str | None = None) -> None:
-        """Make what is missing; idempotent. A new instance remembers its ``database_url``.
+        """Create the folder, key, token and config.toml, as far as they are missing.
 
-        Otherwise a start without that option would quietly go on with an empty SQLite file.
+        ``database_url`` is written to the config.toml of a new instance. Otherwise a later start
+        without that option would silently use an empty SQLite file.
 
-        The key is made with the instance only: a key that got lost later must not be replaced
-        by one that opens nothing. It is not made where the environment brings its own.
+        The key is only made with a new instance, because a lost key must not be replaced by one
+        that cannot decrypt anything. It is not made if the environment has a key.
         """
         is_new = not self.exists()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -80,7 +78,7 @@ class Instance:
         if not self.token():
             self.keep_token(new_token())
         if is_new:
-            # Last, because it is what makes the folder an instance.
+            # Last, because a folder with this file counts as an instance.
             _write_private(self.config_file, self._settings_template(database_url))
 
     def token(self) -> str | None:
@@ -90,17 +88,17 @@ class Instance:
             return None
 
     def keep_token(self, token: str) -> None:
-        """Remember the token that the service runs with, so that other commands reach it."""
+        """Write the service's token to the token file, for the other commands."""
         if token != self.token():
             _write_private(self.token_file, token + "\n")
 
     def load_config(
         self, command_line: Mapping[str, Any] | None, environ: Mapping[str, str]
     ) -> LoadedConfig:
-        """The settings, with this folder's files as defaults.
+        """Load the settings, with the paths in this folder as defaults.
 
-        ``GMP_CONFIG_FILE`` replaces the folder's config.toml. An empty token, where given on
-        purpose, means none.
+        ``GMP_CONFIG_FILE`` replaces the folder's config.toml. An explicitly empty token means no
+        token.
         """
         file = Path(environ["GMP_CONFIG_FILE"]) if environ.get("GMP_CONFIG_FILE") else None
         if file is None and self.config_file.exists():
@@ -116,7 +114,7 @@ class Instance:
         return self.pid_file.find_running()
 
     def delete(self) -> None:
-        """Remove the folder with everything in it; Conflict while the instance runs."""
+        """Remove the folder and its content. Raises Conflict while the instance runs."""
         with self.pid_file.hold():
             shutil.rmtree(self.folder)
 
@@ -126,7 +124,7 @@ class Instance:
             raise Conflict(f"{self.name} is running (pid {running.pid}, {running.url}); {advice}")
 
     def _settings_template(self, database_url: str | None) -> str:
-        """Every setting as a comment, so that editing starts from what is true."""
+        """Return the text of a new config.toml, with all defaults as comments."""
         lines = [_HEADING.format(name=self.name)]
         own = self._defaults()
         table = ""
@@ -155,12 +153,12 @@ class Instance:
 
 
 def is_name(name: str) -> bool:
-    return _NAME.fullmatch(name) is not None and name not in COMMAND_NAMES
+    return _NAME.fullmatch(name) is not None and name not in RESERVED_NAMES
 
 
 def check_name(name: str) -> None:
-    """Raises Malformed that says what is allowed."""
-    if name in COMMAND_NAMES:
+    """Raise Malformed, with the allowed characters, if ``name`` cannot be used."""
+    if name in RESERVED_NAMES:
         raise Malformed(f"{name!r} is a command, so it cannot name an instance")
     if not is_name(name):
         raise Malformed(
@@ -170,7 +168,7 @@ def check_name(name: str) -> None:
 
 
 def _write_private(path: Path, text: str) -> None:
-    """Replace the file at once, so that nobody ever reads half of it; mode 0600."""
+    """Replace the file atomically, with mode 0600."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -181,5 +179,5 @@ def _write_private(path: Path, text: str) -> None:
 
 
 def _toml(value: Any) -> str:
-    """A default in TOML, whose scalars and lists are written as in JSON."""
+    """Write a default value as TOML, whose scalars and lists look like JSON."""
     return json.dumps("..." if value is None else value)

@@ -1,4 +1,4 @@
-"""Where an instance listens: its socket, and the URL that reaches it."""
+"""Opens the listening socket of an instance, and builds its local URL."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _BACKLOG = 2048
 
 
 def open_socket(loaded: LoadedConfig) -> socket.socket:
-    """A listening socket for the host and port of the settings.
+    """Open a listening socket for the host and port of the settings.
 
-    A port that nobody chose moves on to the next free one; a chosen one does not: somebody
-    relies on it. Raises ConfigError for a host that cannot be listened on.
+    If the default port is in use, the next free one is taken. A configured port is never replaced,
+    because clients rely on it. Raises ConfigError for a host that cannot be listened on.
     """
     config = loaded.config
     is_chosen = loaded.origins["port"] != "default"
@@ -34,13 +34,13 @@ def open_socket(loaded: LoadedConfig) -> socket.socket:
     if is_chosen:
         raise MailProxyError(
             f"port {config.port} of {config.host} is in use by another program; "
-            "choose another --port, or give none to get the next free one"
+            "choose another --port, or leave it out to get the next free one"
         )
     raise MailProxyError(f"ports {config.port} to {last} of {config.host} are all in use")
 
 
 def refuse_open_doors(loaded: LoadedConfig) -> None:
-    """Raises ConfigError for an instance without a token that others could reach."""
+    """Raise ConfigError if an instance without a token would listen beyond loopback."""
     config = loaded.config
     if config.api_token is None and not is_loopback(config.host):
         raise ConfigError(
@@ -59,7 +59,7 @@ def is_loopback(host: str) -> bool:
 
 
 def local_url(host: str, port: int) -> str:
-    """A URL that works on this machine, also for a host that means every address."""
+    """Return a URL that works on this machine, also if ``host`` means every address."""
     reachable = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
 
@@ -72,7 +72,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(address)
-        # At once: with SO_REUSEADDR a port that is only bound is not taken yet.
+        # At once: with SO_REUSEADDR, a port that is bound but not listening is not taken.
         opened.listen(_BACKLOG)
     except OSError:
         opened.close()

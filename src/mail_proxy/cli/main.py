@@ -1,7 +1,4 @@
-"""The command line: what ``mail-proxy`` runs.
-
-Commands live in ``cli.commands``, a module per noun, and are registered here.
-"""
+"""Entry point of the command line ``mail-proxy``. Commands: ``cli.commands``."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from typing import Annotated
 import typer
 
 from mail_proxy.cli import instance_commands
-from mail_proxy.cli.commands import demo, instances, lifecycle
+from mail_proxy.cli.commands import COMMANDS, register
 from mail_proxy.cli.output import complain
 from mail_proxy.errors import MailProxyError
 
@@ -26,21 +23,15 @@ app = typer.Typer(
     "Exit codes: 0 done, 1 failed, 2 wrong usage.",
     no_args_is_help=True,
     rich_markup_mode="rich",
-    # A stack trace of typer's shows local variables, and among ours are secrets.
+    # Typer's stack traces show local variables, some of which are secrets.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("list")(instances.list_)
-app.command()(lifecycle.start)
-app.command()(lifecycle.stop)
-app.command()(lifecycle.restart)
-app.command()(instances.status)
-app.command()(instances.delete)
-app.command()(demo.demo)
+register(app, COMMANDS)
 
 
 def main() -> None:
-    """Run the command that sys.argv names, and exit with its code."""
+    """Run the command that ``sys.argv`` names, and exit with its code."""
     try:
         instance = instance_commands.chosen(sys.argv[1:], os.environ)
         if instance is None:

@@ -1,4 +1,4 @@
-"""What commands print: data to stdout, talk to stderr."""
+"""Output of commands: data to stdout, messages for the user to stderr."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-#: Width of tables that go to a file or another program, where nothing needs to fit a screen.
+#: Width of tables that go to a file or another program.
 _WIDE = 240
-#: Before the host, or as a parameter, which libpq knows too.
+#: Passwords in a database URL: before the host, or as a parameter of libpq.
 _PASSWORD = re.compile(r"(?<=//)(?P<user>[^:/@]*:).*(?=@)|(?<=[?&]password=)[^&]*")
 
 
 def talk(text: str = "") -> None:
-    """One line for the person who runs the command; may use rich's markup."""
-    # Not wrapped: commands in it are meant to be copied.
+    """Print a message for the user to stderr; ``text`` may use rich's markup."""
+    # Not wrapped, so that commands in it can be copied.
     _console(stderr=True).print(text, soft_wrap=True, highlight=False)
 
 
@@ -34,7 +34,7 @@ def complain(text: str) -> None:
 
 
 def waiting(text: str) -> Status:
-    """Shows that the command waits; on anything but a terminal it says so once."""
+    """Return a spinner with ``text``. If stderr is no terminal, print ``text`` once."""
     console = _console(stderr=True)
     if not console.is_terminal:
         talk(escape(text))
@@ -43,7 +43,7 @@ def waiting(text: str) -> Status:
 
 @contextmanager
 def progressing(text: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar, moved by a call with what is done and what there is; nothing but on a terminal."""
+    """Show a progress bar on a terminal; yield ``update(done, total)``."""
     console = _console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(escape(text), total=None)
@@ -62,7 +62,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) ->
 
 
 def print_facts(facts: Iterable[tuple[str, str | Text]]) -> None:
-    """Names and values, one a line."""
+    """Print names and values, one pair per line."""
     table = Table.grid(padding=(0, 2))
     for name, value in facts:
         table.add_row(Text(name, "dim"), _cell(value))
@@ -70,16 +70,16 @@ def print_facts(facts: Iterable[tuple[str, str | Text]]) -> None:
 
 
 def without_password(db_path: str) -> str:
-    """The database as it may be shown, also where the URL is not written as it should be."""
+    """Replace passwords in a database URL by ``***``, also in a malformed URL."""
     return _PASSWORD.sub(lambda found: f"{found['user'] or ''}***", db_path)
 
 
 def _cell(value: str | Text) -> Text:
-    # As Text, because square brackets in a plain string would be read as markup.
+    # As Text, because rich would read square brackets in a plain string as markup.
     return Text(value) if isinstance(value, str) else value
 
 
 def _console(stderr: bool = False) -> Console:
-    # Made for each use: streams may have been replaced since the last one.
+    # Made for each use, because sys.stdout or sys.stderr may have been replaced.
     stream = sys.stderr if stderr else sys.stdout
     return Console(file=stream, width=None if stream.isatty() else _WIDE)

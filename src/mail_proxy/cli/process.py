@@ -1,7 +1,7 @@
-"""The process of a running instance, found by a file that it keeps locked.
+"""The pid file of a running instance, which its process keeps locked.
 
-The lock (flock) tells whether the process lives, not the number in the file: the kernel gives
-the lock up with the process, however that ended, so a file left behind fools nobody.
+An instance is running if the file is locked (flock). The pid in the file is not trusted: the kernel
+releases the lock when the process ends in any way, so a file that is left behind does no harm.
 """
 
 from __future__ import annotations
@@ -18,16 +18,19 @@ from typing import IO, Any
 
 from mail_proxy.errors import Conflict
 
-#: Others look at the lock by taking it for an instant; an owner-to-be tries again meanwhile.
+#: A process that checks the lock holds it for an instant, so taking it is retried.
 _TRIES = 20
 _PAUSE_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
 class Running:
-    """What the process says about itself. ``database`` is without a password; ``options`` are
-    the settings of its command line, so that a restart can give them again. The timeout is in
-    seconds, and here because the settings may have changed, or broken, since the start."""
+    """Content of the pid file: address, database and options of the running process.
+
+    ``database`` is without a password. ``options`` are the settings of its command line, which a
+    restart repeats. ``shutdown_timeout`` is in seconds; it is here because the configuration file
+    may have changed since the start.
+    """
 
     pid: int
     url: str
@@ -39,7 +42,7 @@ class Running:
 
 
 class HeldPidFile:
-    """The pid file of this process, locked."""
+    """The locked pid file of this process."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
@@ -57,9 +60,9 @@ class PidFile:
 
     @contextmanager
     def hold(self) -> Iterator[HeldPidFile]:
-        """Lock the file for this process and remove it at the end.
+        """Lock the file for this process, and remove it at the end.
 
-        Raises Conflict when another process has it.
+        Raises Conflict if another process holds the lock.
         """
         file = self._lock()
         try:
@@ -69,7 +72,7 @@ class PidFile:
             file.close()
 
     def find_running(self) -> Running | None:
-        """The process that holds the file now."""
+        """Return the process that holds the lock, or None if the instance is stopped."""
         for _ in range(_TRIES):
             try:
                 file = self.path.open()
@@ -81,18 +84,16 @@ class PidFile:
                 text = file.read()
             if text:
                 return Running(**json.loads(text))
-            # Locked an instant ago: it has not written yet.
+            # The other process has locked the file and not written it yet.
             time.sleep(_PAUSE_SECONDS)
-        raise Conflict(
-            f"a process is about to start or to end ({self.path.parent.name}); try again"
-        )
+        raise Conflict(f"{self.path.parent.name} is just starting or stopping; try again")
 
     def _lock(self) -> IO[str]:
         for _ in range(_TRIES):
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             file = os.fdopen(descriptor, "r+")
             if _take(file, fcntl.LOCK_EX) and self._is_current(file):
-                # What a dead process left must not be read as this one's.
+                # Empty the file, so that a dead process's content is not read as this one's.
                 file.truncate()
                 return file
             file.close()
@@ -100,7 +101,7 @@ class PidFile:
         raise Conflict(f"{self.path.parent.name} is running already")
 
     def _is_current(self, file: IO[str]) -> bool:
-        """False when the last owner removed the file between our open and our lock."""
+        """Return False if the last owner removed the file between our open and our lock."""
         try:
             return os.path.samestat(os.fstat(file.fileno()), self.path.stat())
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Serving an instance in this process until a signal ends it."""
+"""Runs the HTTP server of an instance in this process until a signal ends it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from mail_proxy.server import create_app
 
 @dataclass(frozen=True)
 class Serving:
-    """How to serve: the instance, its settings, and those of them that the command line gave."""
+    """Server of one instance, with its settings and those given on the command line."""
 
     instance: Instance
     loaded: LoadedConfig
@@ -40,10 +40,9 @@ class Serving:
     reload: bool = False
 
     def run(self, on_started: Callable[[Running], None]) -> None:
-        """Until SIGTERM or SIGINT, and what is in flight is done.
+        """Serve until SIGTERM or SIGINT, then finish deliveries in progress.
 
-        Raises Conflict when the instance runs already, and the error that kept the service
-        from starting.
+        Raises Conflict if the instance is running already, or the error that stopped the start.
         """
         refuse_open_doors(self.loaded)
         with closing(open_socket(self.loaded)) as listener, self.instance.pid_file.hold() as held:
@@ -61,7 +60,7 @@ class Serving:
     def _describe(self, listener: socket.socket) -> Running:
         config = self.loaded.config
         port = listener.getsockname()[1]
-        # The token is not among them: it has a file of its own.
+        # Without the token, which has a file of its own.
         options = {
             name: value
             for name, value in self.command_line.items()
@@ -100,8 +99,10 @@ class _Server(uvicorn.Server):
 
 
 class _StartupGuard:
-    """The application, with an error of ours at its start kept for the command line to tell:
-    uvicorn would print a stack trace, which says less than the error's own words."""
+    """ASGI wrapper that keeps a MailProxyError of the start for the command line.
+
+    uvicorn would print a stack trace instead of the error's text.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -150,7 +151,7 @@ def _run(config: ProxyConfig, listener: socket.socket, on_started: Callable[[], 
 
 @contextmanager
 def _signals_end_with_success(server: uvicorn.Server) -> Iterator[None]:
-    """After a clean stop uvicorn raises the signal again, for whoever was there before it."""
+    """Exit with 0 when uvicorn raises the signal again after a clean stop."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         if not server.started:
@@ -182,7 +183,7 @@ def _uvicorn_config(app: Any, config: ProxyConfig, **more: Any) -> uvicorn.Confi
 
 
 def _as_environment(config: ProxyConfig, command_line: Mapping[str, Any]) -> dict[str, str]:
-    """What the reloaded processes cannot know from the environment and the file."""
+    """Return environment variables with the settings that came from the command line."""
     given = {
         "GMP_INSTANCE_NAME": config.name,
         "GMP_DB_PATH": config.db_path,

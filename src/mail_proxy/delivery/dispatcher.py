@@ -13,6 +13,7 @@ from mail_proxy.delivery.lease import Lease
 from mail_proxy.domain.message import MessageState
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.clock import Clock
+from mail_proxy.kit.service import seconds_until
 from mail_proxy.kit.wakeup import Wakeup
 from mail_proxy.kit.worker import Worker
 from mail_proxy.sql import SqlDb
@@ -92,13 +93,13 @@ class Dispatcher:
         if not self._test_mode:
             self.wake()
 
-    async def stop(self) -> None:
-        """Finish what is being sent within ``shutdown_timeout`` and give the rest back."""
+    async def stop(self, deadline: float) -> None:
+        """Finish what is being sent by ``deadline`` and give the rest back."""
         dispatching, *leasing = self._workers
         await dispatching.stop()
         self._lanes.drop_waiting()
         try:
-            async with asyncio.timeout(self._timing.shutdown_timeout):
+            async with asyncio.timeout(seconds_until(deadline)):
                 await self._lanes.finish()
         except TimeoutError:
             log(Action.DISPATCHER_CUT_SHORT)

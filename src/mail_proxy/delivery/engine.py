@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
 
 from mail_proxy.config import ProxyConfig
 from mail_proxy.delivery.claiming import Claimer
@@ -21,7 +20,16 @@ from mail_proxy.delivery.permit import SendPermit
 from mail_proxy.delivery.pipeline import FeatureSteps, Pipeline, preparing_steps
 from mail_proxy.delivery.recorder import OutcomeRecorder
 from mail_proxy.delivery.settlement import Settlement
-from mail_proxy.kit.bus import Bus
+from mail_proxy.domain.facts import (
+    ClockSetBack,
+    DirectoryChanged,
+    EventsAdded,
+    MessagesAdded,
+    MessagesDue,
+    MessagesReleased,
+    RunNow,
+)
+from mail_proxy.kit.bus import Bus, Fact
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.wakeup import Wakeup
 from mail_proxy.kit.worker import Worker
@@ -39,7 +47,9 @@ _REAP_SECONDS = 10.0
 
 
 class DeliveryEngine:
-    """A dispatcher with everything that it uses: lanes, courier, recorder, SMTP pool."""
+    """Service that delivers in this process: dispatcher, lanes, courier, recorder, SMTP pool."""
+
+    name = "delivery"
 
     def __init__(
         self,
@@ -49,16 +59,16 @@ class DeliveryEngine:
         config: ProxyConfig,
         metrics: MailMetrics,
         clock: Clock,
-        events_added: Callable[[], None],
+        bus: Bus,
         *,
         steps: FeatureSteps | None = None,
     ) -> None:
-        """``events_added`` is called after each commit; ``steps`` are those of features."""
+        """``steps`` are the steps of features."""
         self._clock = clock
         smtp_times = SmtpTimes(metrics)
         self._pool = connection_pool(config, clock, smtp_times.add)
         self._reaper = Worker("smtp.reaper", self._reap)
-        bus, bell = Bus(), Wakeup()  # of this process's delivery alone
+        bell = Wakeup()
         outcome_metrics = OutcomeMetrics(metrics, directory)
         settlement = Settlement(config.retry_strategy, config.retry.on_uncertain)
         limiter = RateLimiter(tables.rate_use, directory)
@@ -84,9 +94,9 @@ class DeliveryEngine:
         )
         bus.subscribe(OutcomesRecorded, outcome_metrics.outcomes_recorded)
         bus.subscribe(OutcomesRecorded, lambda _: smtp_times.flush())
-        bus.subscribe(OutcomesRecorded, lambda _: events_added())
+        bus.subscribe(OutcomesRecorded, lambda _: bus.publish(EventsAdded()))
         bus.subscribe(OutcomesRecorded, self._dispatcher.outcomes_recorded)
-        bus.subscribe(AccountUsable, lambda _: self._dispatcher.wake())
+        self._wake_on_facts(bus, test_mode=config.test_mode)
 
     @property
     def alive(self) -> bool:
@@ -98,23 +108,22 @@ class DeliveryEngine:
         await self._dispatcher.start()
         self._reaper.start()
 
-    def messages_added(self, account_pks: Collection[str]) -> None:
-        """Look at these accounts now: messages were added for them."""
-        self._dispatcher.messages_added(account_pks)
-
-    def wake(self) -> None:
-        """Look at all accounts now: messages of any of them may have become due."""
-        self._dispatcher.wake()
-
-    def clock_set_back(self) -> None:
-        """Discard cached due times after the wall clock was set back."""
-        self._dispatcher.clock_set_back()
-
-    async def stop(self) -> None:
-        """Finish what is being sent within ``shutdown_timeout`` and give the rest back."""
-        await self._dispatcher.stop()
+    async def stop(self, deadline: float) -> None:
+        """Finish what is being sent by ``deadline`` and give the rest back."""
+        await self._dispatcher.stop(deadline)
         await self._reaper.stop()
         await self._pool.close_all()
+
+    def _wake_on_facts(self, bus: Bus, *, test_mode: bool) -> None:
+        """In test mode messages wait until ``RunNow``."""
+        dispatcher = self._dispatcher
+        bus.subscribe(ClockSetBack, lambda _: dispatcher.clock_set_back())
+        waking: list[type[Fact]] = [AccountUsable, RunNow]
+        if not test_mode:
+            waking += [MessagesDue, MessagesReleased, DirectoryChanged]
+            bus.subscribe(MessagesAdded, lambda fact: dispatcher.messages_added(fact.account_pks))
+        for kind in waking:
+            bus.subscribe(kind, lambda _: dispatcher.wake())
 
     async def _reap(self) -> None:
         await asyncio.sleep(_REAP_SECONDS)

@@ -18,8 +18,8 @@ from mail_proxy.domain.outcome import (
     Uncertain,
 )
 from mail_proxy.domain.retry import RetryStrategy
+from mail_proxy.sql.messages.events import NewEvent
 from mail_proxy.sql.messages.queue import ClaimedMessage, StateChange
-from mail_proxy.sql.tables.events import NewEvent
 
 _LONGEST_REASON = 1000
 

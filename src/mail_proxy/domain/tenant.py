@@ -12,7 +12,6 @@ DEFAULT_TENANT = "default"
 #: Stands for all batches, and messages without one, where something is suspended.
 EVERYTHING = "*"
 DEFAULT_SYNC_PATH = "/mail-proxy/sync"
-DEFAULT_ATTACHMENT_PATH = "/mail-proxy/attachments"
 _PREFIX = "whsec_"
 #: How long the secret before the newest signs along, so that applications can change over.
 SIGNS_ALONG_SECONDS = 86_400.0

@@ -1,10 +1,11 @@
-"""Notice that the wall clock was set back, and repair the times that then lie in the future."""
+"""Detect a wall clock that was set back, and repair instants that now lie in the future."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
+from mail_proxy.domain.facts import ClockSetBack
+from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.worker import Worker
 from mail_proxy.sql import SqlDb
@@ -18,10 +19,12 @@ _SLICE = 1000
 
 
 class ClockWatch:
-    """Compares the wall clock with one that only goes forward.
+    """Service that compares the wall clock with the monotonic clock once a second.
 
-    A clock that is set forward needs no care: what was waiting is due a little early.
+    A clock that is set forward needs no repair: waiting messages are due a little early.
     """
+
+    name = "clock"
 
     def __init__(
         self,
@@ -29,23 +32,27 @@ class ClockWatch:
         stamps: ClockRepair,
         clock: Clock,
         sync_interval: float,
-        set_back: Callable[[], None],
+        bus: Bus,
     ) -> None:
-        """``set_back`` is called after the database has been looked through and mended."""
         self._db = db
         self._stamps = stamps
         self._clock = clock
         self._sync_interval = sync_interval
-        self._set_back = set_back
+        self._bus = bus
         self._known = self._ahead()
         self._worker = Worker("clock", self._look)
 
+    @property
+    def alive(self) -> bool:
+        """Whether the clock is watched."""
+        return self._worker.alive
+
     async def start(self) -> None:
-        """Mend what earlier processes left, and begin to watch. Raises DatabaseUnavailable."""
-        await self._mend()
+        """Repair rows of earlier processes, then start watching. Raises DatabaseUnavailable."""
+        await self._repair()
         self._worker.start()
 
-    async def stop(self) -> None:
+    async def stop(self, deadline: float) -> None:
         """Stop watching."""
         await self._worker.stop()
 
@@ -54,10 +61,10 @@ class ClockWatch:
         ahead = self._ahead()
         if ahead < self._known - _TOLERANCE_SECONDS:
             log(Action.CLOCK_SET_BACK, seconds=self._known - ahead)
-            await self._mend()
+            await self._repair()
         self._known = ahead
 
-    async def _mend(self) -> None:
+    async def _repair(self) -> None:
         now = self._clock.now()
         rows = 0
         before: int | None = await self._db.read(after_all_events)
@@ -67,7 +74,7 @@ class ClockWatch:
         rows += await self._db.write(self._stamps.others, now, self._sync_interval)
         if rows:
             log(Action.CLOCK_MENDED, rows=rows)
-        self._set_back()
+        self._bus.publish(ClockSetBack())
 
     def _ahead(self) -> float:
         return self._clock.now() - self._clock.monotonic()

@@ -1,17 +1,17 @@
-"""What is kept for a time only is removed when that time is over."""
+"""Delete expired rows: reported messages, audit entries, rate counters."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from mail_proxy.config import QueueConfig
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.worker import Worker
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.chunks import ChunkedWork
+from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.messages.give_up import GivenUpMessages
 from mail_proxy.sql.messages.purge import Position, Removal
 from mail_proxy.sql.tables import Tables
@@ -27,7 +27,7 @@ _SETTLING_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Duty:
-    """Something to do regularly. ``work`` returns how many rows it dealt with."""
+    """Regular work on the database. ``work`` returns how many rows it changed."""
 
     name: str
     interval_seconds: float
@@ -35,17 +35,21 @@ class Duty:
 
 
 class Retention:
-    """A loop for each duty. Any number of processes may run it on one database."""
+    """Service with a loop for each duty. Any number of processes may run it on one database."""
+
+    name = "retention"
 
     def __init__(
         self,
         db: SqlDb,
         tables: Tables,
-        config: Callable[[], QueueConfig],
+        directory: Directory,
         clock: Clock,
+        duties: Sequence[Duty] = (),
     ) -> None:
+        """``duties`` are those of features, besides the ones of this module."""
         self._tables = tables
-        self._config = config
+        self._directory = directory
         self._clock = clock
         self._db = db
         self._removal = Removal(db)
@@ -56,33 +60,39 @@ class Retention:
             Duty("audit", _HOUR, self.remove_audit_rows),
             Duty("orphans", _MINUTE, self.end_orphans),
             Duty("rates", _HOUR, self.remove_rate_counters),
+            *duties,
         )
         self._workers = [
             Worker(f"retention.{duty.name}", partial(self._round, duty)) for duty in self.duties
         ]
 
-    def start(self) -> None:
-        """Start the loops; needs a running event loop."""
+    @property
+    def alive(self) -> bool:
+        """Whether every loop runs."""
+        return all(worker.alive for worker in self._workers)
+
+    async def start(self) -> None:
+        """Start the loop of each duty."""
         for worker in self._workers:
             worker.start()
 
-    async def stop(self) -> None:
-        """Stop after the slice in hand."""
+    async def stop(self, deadline: float) -> None:
+        """Stop at once; a transaction that has begun is committed or rolled back as a whole."""
         for worker in self._workers:
             await worker.stop()
 
     async def remove_messages(self) -> int:
-        """Finished messages, so long after their last report as their tenant wants.
+        """Remove finished messages whose last report is older than their tenant's retention.
 
-        Where the walk has been, it does not go again: what it left there was not finished or
-        not wholly reported, and comes again with a later report. Once a day it starts anew all
-        the same, because clocks may be set back.
+        The walk goes on from where it ended: messages that it passed were not finished or not
+        wholly reported, and come again with a later report. Once a day it starts from the
+        beginning all the same, because clocks may be set back.
         """
         if self._clock.monotonic() - self._passed_since > _DAY:
             self._passed.clear()
             self._passed_since = self._clock.monotonic()
         now, removed = self._clock.now(), 0
-        kept_seconds = self._config().report_retention_seconds
+        kept_seconds = self._directory.snapshot.queue.report_retention_seconds
         for tenant_id, before in await self._removal.tenants(now, kept_seconds):
             after = self._passed.get(tenant_id)
             gone, reached = await self._removal.messages(tenant_id, before, after)
@@ -91,8 +101,8 @@ class Retention:
         return removed
 
     async def remove_audit_rows(self) -> int:
-        """Rows of the audit log that are older than ``audit_retention_days``."""
-        before = self._clock.now() - self._config().audit_retention_days * _DAY
+        """Remove rows of the audit log that are older than ``audit_retention_days``."""
+        before = self._clock.now() - self._directory.snapshot.queue.audit_retention_days * _DAY
 
         def remove(connection: Connection, most: int) -> int:
             return self._tables.command_log.remove_oldest(connection, before, most)
@@ -100,7 +110,7 @@ class Retention:
         return await ChunkedWork(self._db).all(remove)
 
     async def end_orphans(self) -> int:
-        """Messages that came to wait for an account while it was being removed."""
+        """Give up messages that were added for an account while it was being removed."""
         ended, now = self._tables.given_up, self._clock.now()
         orphaned = await self._db.read(ended.orphaned)
         slices = ChunkedWork(self._db)
@@ -109,7 +119,7 @@ class Retention:
         )
 
     async def remove_rate_counters(self) -> int:
-        """Counters that burden no rate limit any more."""
+        """Remove counters that no rate limit counts any more."""
         return await self._db.write(self._tables.rate_use.prune, self._clock.now())
 
     async def _round(self, duty: Duty) -> None:

@@ -1,9 +1,11 @@
-"""Keeps the queue's index free of what is suspended, and puts it back afterwards."""
+"""Take suspended messages out of the index of the queue, and put activated ones back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from mail_proxy.domain.facts import DirectoryChanged, MessagesReleased
+from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.wakeup import Wakeup
 from mail_proxy.kit.worker import Worker
 from mail_proxy.sql import Connection, SqlDb
@@ -14,68 +16,75 @@ _POLL_SECONDS = 5.0
 
 
 class SuspensionSweep:
-    """Holds and releases messages of batches. Any number of processes may do it at once."""
+    """Service that holds and releases messages of suspended batches and tenants.
+
+    Any number of processes may do it at once.
+    """
+
+    name = "suspension"
 
     def __init__(
         self,
         db: SqlDb,
         messages: SuspendedMessages,
-        released: Callable[[], None],
+        bus: Bus,
         *,
         slice_size: int = MOST_ROWS,
         poll_seconds: float = _POLL_SECONDS,
     ) -> None:
-        """``released`` is called after messages were put back into the queue. ``slice_size`` is
-        the most that are moved at once.
+        """``slice_size`` is the largest number of messages moved in one transaction.
 
-        ``poll_seconds`` is how often new messages of suspended batches are looked for, and what
-        other processes left.
+        ``poll_seconds`` is how often new messages of suspended batches are looked for, and those
+        that an ended process left.
         """
         self._db = db
         self._messages = messages
-        self._released = released
+        self._bus = bus
         self._slices = ChunkedWork(db, most=slice_size)
         self._poll_seconds = poll_seconds
-        self._bell = Wakeup()
+        self._wakeup = Wakeup()
         self._worker = Worker("suspension", self._step)
+        bus.subscribe(DirectoryChanged, lambda _: self._wakeup.ring())
 
-    def start(self) -> None:
-        """Start sweeping; needs a running event loop."""
-        self._bell.ring()
+    @property
+    def alive(self) -> bool:
+        """Whether the loop runs."""
+        return self._worker.alive
+
+    async def start(self) -> None:
+        """Start sweeping."""
+        self._wakeup.ring()
         self._worker.start()
 
-    async def stop(self) -> None:
-        """Stop after the slice in hand."""
+    async def stop(self, deadline: float) -> None:
+        """Stop at once; a transaction that has begun is committed or rolled back as a whole."""
         await self._worker.stop()
-
-    def wake(self) -> None:
-        """Something may have been suspended or activated."""
-        self._bell.ring()
 
     async def sweep(self) -> None:
         """Bring the queue in line with the suspensions, each batch in turn."""
         to_hold, to_release = await self._db.read(self._messages.unsettled)
         while to_hold or to_release:
-            to_release = await self._move(self._messages.release, to_release, self._released)
-            to_hold = await self._move(self._messages.hold, to_hold)
+            to_release = await self._move(self._messages.release, to_release, releases=True)
+            to_hold = await self._move(self._messages.hold, to_hold, releases=False)
 
     async def _step(self) -> None:
-        await self._bell.wait(self._poll_seconds)
+        await self._wakeup.wait(self._poll_seconds)
         await self.sweep()
 
     async def _move(
         self,
         move: Callable[[Connection, Batch, int], int],
         batches: Sequence[Batch],
-        moved: Callable[[], None] = lambda: None,
+        *,
+        releases: bool,
     ) -> list[Batch]:
-        """One slice of each batch; returns the batches that may have more."""
+        """Move one slice of each batch; return the batches that may have more."""
         rest = []
         for batch in batches:
             size = self._slices.size
             count = await self._slices.one(move, batch, size)
-            if count:
-                moved()
+            if count and releases:
+                self._bus.publish(MessagesReleased())
             if count == size:
                 rest.append(batch)
         return rest

@@ -1,4 +1,4 @@
-"""SMTP accounts: create, change, list, remove."""
+"""Operations on SMTP accounts: save, list, get, delete, test."""
 
 from __future__ import annotations
 
@@ -7,22 +7,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from mail_proxy.domain.account import TlsMode
+from mail_proxy.domain.facts import DirectoryChanged, EventsAdded
 from mail_proxy.errors import Malformed, NotFound
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.operations.operation import Context, operation
+from mail_proxy.operations.parts import Parts
+from mail_proxy.sql import Connection
+from mail_proxy.sql.chunks import ChunkedWork
 from mail_proxy.sql.table import Damaged, Row
 from mail_proxy.wire.accounts import (
     AccountAnswer,
     AccountIn,
     AccountOut,
+    AccountRef,
     AccountSaved,
     AccountsOut,
+    AccountTestOut,
+    AccountTestStep,
 )
 from mail_proxy.wire.secrets import MASK
+from mail_proxy.wire.tenants import Done
 
-#: Why messages of a removed account end.
+#: Error of the messages that waited for a removed account.
 DELETED = "account deleted"
-_ENDED_AT_ONCE = 500
+_GIVEN_UP_AT_ONCE = 500
 _DEFAULTS: dict[str, Any] = {
     "port": 587,
     "tls": TlsMode.AUTO.value,
@@ -36,17 +44,17 @@ _DEFAULTS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class AccountRef:
-    """An account of the tenant that the call is about."""
+class _Removal:
+    """A removed account (pk) whose waiting messages are not all given up yet."""
 
-    id: str
+    account_pk: str
 
 
-@operation("accounts.save", mutates=True)
+@operation("accounts.save", mutates=True, replayable=True, command="addAccount")
 def save(context: Context, request: AccountIn) -> AccountSaved:
-    """Create an account, or change the given fields of an old one.
+    """Create an account, or change the given fields of an existing one.
 
-    Saving lifts a pause, and connections that are open are not used for new messages.
+    Saving ends a pause of the account. Open connections are not used for new messages.
     """
     accounts, connection = context.tables.accounts, context.connection
     old = accounts.find_living(connection, context.tenant_id, request.id)
@@ -58,17 +66,17 @@ def save(context: Context, request: AccountIn) -> AccountSaved:
         accounts.insert(connection, {**_DEFAULTS, **values, **identity, **stamps})
     else:
         pk = old["pk"]
-        # Locked, so that of two saves at the same time each makes a version of its own.
+        # The lock gives each of two simultaneous saves a version of its own.
         with accounts.record(connection, **_identity(old), deleted_at=None) as row:
             row.update(_wanted(context, request, row))
             row.update(version=row["version"] + 1, updated_at=context.now)
         context.tables.health.heal(connection, pk)
-    context.after_commit.append(context.signals.directory_changed)
+    context.publish(DirectoryChanged())
     return AccountSaved(id=request.id, pk=pk)
 
 
 def _wanted(context: Context, request: AccountIn, old: Row | None) -> Row:
-    """The columns to write, checked together with the ``old`` ones."""
+    """Return the columns to write, checked together with the ``old`` ones."""
     given = request.columns(request.port or (old["port"] if old else _DEFAULTS["port"]))
     # An explicit null of a field that cannot be empty means its default.
     given.update({k: v for k, v in _DEFAULTS.items() if k in given and given[k] is None})
@@ -78,9 +86,9 @@ def _wanted(context: Context, request: AccountIn, old: Row | None) -> Row:
     return given
 
 
-@operation("accounts.list")
+@operation("accounts.list", command="listAccounts")
 def list_accounts(context: Context, request: None) -> AccountsOut:
-    """The tenant's accounts in the order of their ids, secrets masked."""
+    """Return the tenant's accounts in the order of their ids, secrets masked."""
     accounts = context.tables.accounts
     rows = accounts.select(
         context.connection,
@@ -88,23 +96,42 @@ def list_accounts(context: Context, request: None) -> AccountsOut:
         deleted_at=None,
         order_by=accounts.columns["id"],
     )
-    troubled = context.tables.health.of_tenant(context.connection, context.tenant_id)
-    return AccountsOut(accounts=[_shown(row, troubled.get(row["pk"])) for row in rows])
+    paused = context.tables.health.of_tenant(context.connection, context.tenant_id)
+    return AccountsOut(accounts=[_shown(row, paused.get(row["pk"])) for row in rows])
 
 
 @operation("accounts.get")
 def get(context: Context, request: AccountRef) -> AccountAnswer:
-    """One account, secrets masked."""
+    """Return one account, secrets masked."""
     row = _living(context, request.id)
-    troubled = context.tables.health.of_tenant(context.connection, context.tenant_id)
-    return AccountAnswer(account=_shown(row, troubled.get(row["pk"])))
+    paused = context.tables.health.of_tenant(context.connection, context.tenant_id)
+    return AccountAnswer(account=_shown(row, paused.get(row["pk"])))
 
 
-@operation("accounts.delete", mutates=True)
-def delete(context: Context, request: AccountRef) -> str | None:
-    """Remove an account; the first messages that wait for it end in error and are reported.
+async def _give_up_the_rest(parts: Parts, order: _Removal | None) -> Done:
+    """Give up the messages that still wait; if this is interrupted, retention goes on with it."""
+    if order is not None:
+        now, given_up = parts.clock.now(), parts.tables.given_up
 
-    Returns its pk where more of them may be left.
+        def give_up(connection: Connection, most: int) -> int:
+            return given_up.of_account(connection, order.account_pk, DELETED, now, most)
+
+        await ChunkedWork(parts.db).all(give_up)
+        parts.bus.publish(EventsAdded())
+    return Done()
+
+
+@operation(
+    "accounts.delete",
+    mutates=True,
+    replayable=True,
+    command="deleteAccount",
+    then=_give_up_the_rest,
+)
+def delete(context: Context, request: AccountRef) -> _Removal | None:
+    """Remove an account; the messages that wait for it end in error and are reported.
+
+    Returns None if none of them can be left.
     """
     identity = _identity(_living(context, request.id))
     with context.tables.accounts.record(context.connection, **identity, deleted_at=None) as row:
@@ -112,10 +139,32 @@ def delete(context: Context, request: AccountRef) -> str | None:
         row.update(password=None, imap_password=None)
     pk: str = identity["pk"]
     ended = context.tables.given_up.of_account(
-        context.connection, pk, DELETED, context.now, _ENDED_AT_ONCE
+        context.connection, pk, DELETED, context.now, _GIVEN_UP_AT_ONCE
     )
-    context.after_commit += [context.signals.directory_changed, context.signals.events_added]
-    return pk if ended == _ENDED_AT_ONCE else None
+    context.publish(DirectoryChanged(), EventsAdded())
+    return _Removal(pk) if ended == _GIVEN_UP_AT_ONCE else None
+
+
+async def _probe(parts: Parts, account_pk: str) -> AccountTestOut:
+    """Try the account on a connection of its own, for at most half a minute."""
+    account = (await parts.directory.current()).accounts.get(account_pk)
+    if account is None:
+        raise NotFound("no such account")
+    steps = await parts.sender.probe(account.login)
+    return AccountTestOut(
+        ok=all(step.ok for step in steps),
+        steps=[AccountTestStep(**step._asdict()) for step in steps],
+    )
+
+
+@operation("accounts.test", mutates=True, then=_probe)
+def test(context: Context, request: AccountRef) -> str:
+    """Test an account: connect, TLS, log in, quit. Returns the pk of the account.
+
+    It changes nothing, but the server at the other end sees a log-in: so it is audited.
+    """
+    pk: str = _living(context, request.id)["pk"]
+    return pk
 
 
 def _living(context: Context, account_id: str) -> Row:
@@ -160,19 +209,21 @@ def _unset_default(context: Context, but: str) -> None:
             accounts.update(context.connection, _identity(row), {"is_default": False})
 
 
-def _shown(row: Row, trouble: Row | None) -> AccountOut:
+def _shown(row: Row, pause: Row | None) -> AccountOut:
     copied = {name: row[name] for name in AccountOut.model_fields if name in row}
     copied.update(
         user=row["smtp_user"],
         ttl=row["ttl_seconds"],
         password=MASK if row["password"] else None,
-        imap_password=MASK if row["imap_password"] else None,
         created_at=int(row["created_at"]),
         updated_at=int(row["updated_at"]),
     )
     damage = next((v.reason for v in row.values() if isinstance(v, Damaged)), None)
     return AccountOut(
         **copied,
-        health="ok" if trouble is None and damage is None else "paused",
-        last_error=damage or (None if trouble is None else trouble["last_error"]),
+        health="ok" if pause is None and damage is None else "paused",
+        last_error=damage or (None if pause is None else pause["last_error"]),
     )
+
+
+ALL = (save, list_accounts, get, delete, test)

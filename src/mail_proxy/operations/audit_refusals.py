@@ -1,4 +1,4 @@
-"""The audit log's entries about calls that were not allowed."""
+"""Audit entries of calls that were refused: failed log-ins, and calls out of scope."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.telemetry.log import Action, log
 
-#: Guessing must not fill the disk. At most 2400 entries a day for each actor: in the 90 days that
-#: they are kept by default some 50 MB, where the actor is everybody who fails to log in.
+#: Guessing must not fill the disk. At most 2400 entries a day for each actor: about 50 MB in the 90
+#: days of the default retention. All callers who fail to log in are one actor.
 _AT_ONCE = 1000
 _EACH_SECOND = 100 / 3600
 _LONGEST_PAYLOAD = 16_384
 
 
 class _Allowance:
-    """A bucket of entries that fills again with time."""
+    """A token bucket of audit entries for one actor."""
 
     def __init__(self, now: float) -> None:
         self._left = float(_AT_ONCE)
@@ -41,7 +41,7 @@ class _Allowance:
 
 
 class AuditedRefusals:
-    """Notes failed log-ins (401) and calls out of scope (403), in a bounded number."""
+    """Records failed log-ins (401) and calls out of scope (403), in a bounded number."""
 
     def __init__(self, db: SqlDb, tables: Tables, clock: Clock) -> None:
         self._db = db
@@ -49,7 +49,7 @@ class AuditedRefusals:
         self._clock = clock
         self._allowances: dict[str, _Allowance] = {}
 
-    async def note(
+    async def record(
         self,
         caller: Caller,
         error: RequestError,
@@ -57,9 +57,12 @@ class AuditedRefusals:
         tenant_id: str | None = None,
         payload: Any = None,
     ) -> None:
-        """Write an entry, unless the actor has had too many; the next one tells how many are
-        missing. ``payload`` is masked already. That the database is away changes nothing for
-        the caller."""
+        """Write an entry, unless the actor has had too many.
+
+        The next entry that is written says how many are missing. ``payload`` must be redacted
+        already. If the database is not available, the entry is lost and the caller sees no
+        difference.
+        """
         now = self._clock.monotonic()
         allowance = self._allowances.setdefault(caller.actor, _Allowance(now))
         if not allowance.take(now):

@@ -1,4 +1,4 @@
-"""How many messages are not finished, for those who ask again and again."""
+"""Cached counts of unfinished messages, for callers that poll."""
 
 from __future__ import annotations
 
@@ -7,63 +7,64 @@ import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
-from mail_proxy.operations import service
-from mail_proxy.operations.callers import Caller
-from mail_proxy.operations.operation import Door
+from mail_proxy.sql import SqlDb
+from mail_proxy.sql.table import EVERY_TENANT
+from mail_proxy.sql.tables import Tables
 
-#: A figure is told again for this many times of what finding it took, so that monitoring costs a
-#: twentieth of one reading connection at most; that of a small queue is found each time.
-_PATIENCE = 20
+#: A result is kept for this many times the duration of its query, so that polling costs a twentieth
+#: of one reading connection at most. The result of a query shorter than 20 ms is not kept.
+_LIFE_PER_COST = 20
 _SHORTEST_SECONDS = 0.02
 _OLDEST_SECONDS = 10.0
 Key = TypeVar("Key", bound=Hashable)
-Figure = TypeVar("Figure")
+Result = TypeVar("Result")
 
 
-class CostCache(Generic[Key, Figure]):
-    """CostCache that are dear to find, told again for ``oldest_seconds`` at most."""
+class CostCache(Generic[Key, Result]):
+    """Caches the results of expensive queries for at most ``oldest_seconds``."""
 
     def __init__(
         self,
-        find: Callable[[Key], Awaitable[Figure]],
+        query: Callable[[Key], Awaitable[Result]],
         oldest_seconds: float,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._find = find
+        self._query = query
         self._oldest_seconds = oldest_seconds
         self._monotonic = monotonic
-        self._finding = asyncio.Lock()
-        #: The figure, and until when (monotonic) it is told.
-        self._found: dict[Key, tuple[Figure, float]] = {}
+        self._lock = asyncio.Lock()
+        #: Each result, and until when (monotonic) it is kept.
+        self._results: dict[Key, tuple[Result, float]] = {}
 
-    async def of(self, key: Key) -> Figure:
-        """Found now, or not long ago."""
-        async with self._finding:
+    async def of(self, key: Key) -> Result:
+        """Return the result for a key, from the cache if it is recent enough."""
+        async with self._lock:
             now = self._monotonic()
-            self._found = {k: v for k, v in self._found.items() if v[1] > now}
-            known = self._found.get(key)
+            self._results = {k: v for k, v in self._results.items() if v[1] > now}
+            known = self._results.get(key)
             if known is not None:
                 return known[0]
-            figure = await self._find(key)
+            result = await self._query(key)
             took = self._monotonic() - now
             if took > _SHORTEST_SECONDS:
-                until = now + took + min(self._oldest_seconds, took * _PATIENCE)
-                self._found[key] = (figure, until)
-            return figure
+                until = now + took + min(self._oldest_seconds, took * _LIFE_PER_COST)
+                self._results[key] = (result, until)
+            return result
 
 
 class PendingCounts:
-    """Counts of the instance and of tenants; one of a million messages is up to 10 s old."""
+    """Counts of unfinished messages; one of a million messages is up to 10 s old."""
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
-        #: By tenant; None is the instance.
+    def __init__(self, db: SqlDb, tables: Tables) -> None:
+        self._db = db
+        self._tables = tables
+        #: By tenant; None is the whole instance.
         self._counts = CostCache(self._count, _OLDEST_SECONDS)
 
-    async def of(self, caller: Caller) -> int:
-        """Of the caller's tenant, or of the whole instance for the administrator."""
-        return await self._counts.of(caller.tenant_id)
+    async def of(self, tenant_id: str | None) -> int:
+        """Return the count of one tenant or, with None, of the whole instance."""
+        return await self._counts.of(tenant_id)
 
     async def _count(self, tenant_id: str | None) -> int:
-        what = service.pending if tenant_id is None else service.pending_of_tenant
-        return await self._door.call(what, Caller(tenant_id), None)
+        wanted = EVERY_TENANT if tenant_id is None else tenant_id
+        return await self._db.read(self._tables.messages.count_waiting, wanted)

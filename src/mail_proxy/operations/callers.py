@@ -1,4 +1,4 @@
-"""Who is calling, and what that lets them reach."""
+"""Authentication of callers, and the tenants that each caller reaches."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ class Caller:
 
     @property
     def is_admin(self) -> bool:
-        """True when the whole instance is in reach."""
+        """True if the caller reaches the whole instance."""
         return self.tenant_id is None
 
     @property
     def actor(self) -> str:
-        """Name in the audit log."""
+        """Name of the caller in the audit log."""
         return "admin" if self.tenant_id is None else f"tenant:{self.tenant_id}"
 
     def reach(self, requested: str | None, snapshot: Snapshot) -> str:
-        """The tenant that a call is about.
+        """Return the tenant that a call is about.
 
-        ``requested`` may be left out with a tenant key, and where ``default`` is the only
-        tenant. Raises Forbidden for another tenant's data, whether it exists or not, and
-        Malformed where the administrator has to say which tenant.
+        ``requested`` is optional with a tenant key, and if ``default`` is the only tenant. Raises
+        Forbidden for another tenant's data, whether it exists or not, and Malformed if the
+        administrator has to name a tenant.
         """
         if self.tenant_id is not None:
             if requested not in (None, self.tenant_id):
@@ -59,13 +59,13 @@ class Caller:
         raise Malformed("tenant_id: required, because there are several tenants", detail)
 
     def at(self, endpoint: str, address: str | None, request_id: str | None) -> Caller:
-        """The same caller, calling from somewhere."""
+        """Return the caller with the route, address and request id of one call."""
         return replace(self, endpoint=endpoint, address=address, request_id=request_id)
 
 
 @dataclass(frozen=True, slots=True)
 class Stranger(Caller):
-    """Somebody who did not get in; reaches nothing."""
+    """A caller that failed to log in; it reaches nothing."""
 
     @property
     def is_admin(self) -> bool:
@@ -80,7 +80,7 @@ class Stranger(Caller):
 
 
 class InactiveTenant(Forbidden):
-    """A good key of a tenant that is switched off."""
+    """The key is valid, but its tenant is inactive."""
 
     def __init__(self, tenant_id: str) -> None:
         super().__init__("the tenant is inactive")
@@ -88,12 +88,12 @@ class InactiveTenant(Forbidden):
 
 
 class Authenticator:
-    """Turns a token into a caller, and slows down those who guess.
+    """Turns a token into a caller, and limits failed attempts per address.
 
     After 20 failures in a minute an address gets TooManyRequests until the first of them is a
-    minute old. Its tokens are not even looked at meanwhile, so guessing on teaches nothing; only
-    those that this process has let in from the same address before still are. So whoever shares
-    an address with a guesser, and is at work already, goes on undisturbed.
+    minute old. Until then no token from that address is checked, so that guessing is useless,
+    except tokens that this process has already accepted from that address. Callers that share
+    the address with an attacker and have logged in before are therefore not affected.
     """
 
     def __init__(self, admin_token: str | None, directory: Directory, clock: Clock) -> None:
@@ -105,20 +105,20 @@ class Authenticator:
 
     @property
     def open(self) -> bool:
-        """True when there is no admin token: then loopback callers are administrators."""
+        """True if there is no admin token: then loopback callers are administrators."""
         return self._admin_hash is None
 
     async def authenticate(self, token: str | None, address: str, *, loopback: bool) -> Caller:
-        """Raises Unauthorized, InactiveTenant for such a tenant's key, or TooManyRequests."""
+        """Return the caller; raises Unauthorized, InactiveTenant or TooManyRequests."""
         address = _network(address)
         if token is None:
             if self.open and loopback:
                 return Caller(None)
-            self._refuse_guessers(address)
+            self._refuse_after_failures(address)
             raise self._failed(address, "no token: send X-API-Token or Authorization: Bearer")
         token_hash = hash_token(token)
         if (address, token_hash) not in self._proven:
-            self._refuse_guessers(address)
+            self._refuse_after_failures(address)
         caller = await self._identify(token, token_hash, address)
         self._remember(address, token_hash)
         return caller
@@ -150,7 +150,7 @@ class Authenticator:
         self._failures.setdefault(address, deque()).append(self._clock.monotonic())
         return Unauthorized(reason)
 
-    def _refuse_guessers(self, address: str) -> None:
+    def _refuse_after_failures(self, address: str) -> None:
         failures = self._failures.get(address)
         if failures is None:
             return
@@ -165,7 +165,7 @@ class Authenticator:
 
 
 def _network(address: str) -> str:
-    """Who counts as one guesser: an IPv4 address, or the 64 bits that an IPv6 host is given."""
+    """Return the key of the failure count: an IPv4 address, or an IPv6 network of 64 bits."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

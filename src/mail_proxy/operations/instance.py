@@ -1,23 +1,31 @@
-"""The instance's name, and the settings that may change at run time."""
+"""Operations on the instance: its name, and the settings that may change at run time."""
 
 from __future__ import annotations
 
 from mail_proxy.config import QueueConfig
-from mail_proxy.operations.operation import Context, operation
+from mail_proxy.domain.facts import DirectoryChanged
+from mail_proxy.operations.operation import Context, Scope, operation
+from mail_proxy.operations.parts import Parts
 from mail_proxy.sql.tables.instance import bump_directory, runtime_settings
 from mail_proxy.wire.instance import InstanceAnswer, InstanceIn, InstanceOut, RuntimeSettings
 from mail_proxy.wire.service import program_version
 
 
-@operation("instance.get", admin_only=True)
+@operation("instance.get", scope=Scope.ADMIN)
 def get(context: Context, request: None) -> InstanceAnswer:
-    """The instance with the settings that are in effect."""
+    """Return the instance with the settings that are in effect."""
     return _answer(context)
 
 
-@operation("instance.update", admin_only=True, mutates=True)
+async def _follow(parts: Parts, answer: InstanceAnswer) -> InstanceAnswer:
+    """Read the settings again, so that the caller's next request meets the new ones."""
+    await parts.directory.current()
+    return answer
+
+
+@operation("instance.update", scope=Scope.ADMIN, mutates=True, replayable=True, then=_follow)
 def update(context: Context, request: InstanceIn) -> InstanceAnswer:
-    """Change the given fields; every process of the instance follows."""
+    """Change the given fields, for every process of the instance."""
     given = request.settings.model_dump(exclude_unset=True) if request.settings else {}
     with context.tables.instance.record(context.connection, id=1) as row:
         settings = {**(row["settings"] or {}), **given}
@@ -26,7 +34,7 @@ def update(context: Context, request: InstanceIn) -> InstanceAnswer:
             row["name"] = request.name
         row["updated_at"] = context.now
     bump_directory(context.connection)
-    context.after_commit.append(context.signals.directory_changed)
+    context.publish(DirectoryChanged())
     return _answer(context)
 
 
@@ -44,3 +52,6 @@ def _answer(context: Context) -> InstanceAnswer:
             updated_at=int(row["updated_at"]),
         )
     )
+
+
+ALL = (get, update)

@@ -1,4 +1,4 @@
-"""Taking messages in: checked one by one, stored many at a time."""
+"""Operation ``messages.add``: messages are checked one by one, and stored in groups."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mail_proxy.config import QueueConfig
+from mail_proxy.domain.facts import MessagesAdded
 from mail_proxy.domain.mail import Mail
-from mail_proxy.errors import Conflict, ConstraintViolated, Forbidden, Malformed, RequestError
+from mail_proxy.errors import Conflict, ConstraintViolated, Malformed, RequestError
 from mail_proxy.kit.batching import Batcher
-from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.operations.audit import audit_row
-from mail_proxy.operations.audit_refusals import AuditedRefusals
 from mail_proxy.operations.callers import Caller
-from mail_proxy.operations.operation import Signals
-from mail_proxy.sql import Connection, SqlDb
-from mail_proxy.sql.directory import Directory, Snapshot
+from mail_proxy.operations.operation import Operation, Scope
+from mail_proxy.operations.parts import Parts
+from mail_proxy.sql import Connection
+from mail_proxy.sql.directory import Snapshot
 from mail_proxy.sql.messages.insert import NewMessage, Stored
 from mail_proxy.sql.messages.mail_codec import dump_mail
 from mail_proxy.sql.table import Row
-from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.instance import directory_version
 from mail_proxy.telemetry.log import Action, log
 from mail_proxy.wire.messages import (
@@ -30,19 +30,18 @@ from mail_proxy.wire.messages import (
     ParsedBatch,
     RejectedOut,
     Rejection,
+    parse_batch,
 )
 
-#: In the audit log.
-NAME = "messages.add"
 _MOST_CALLS_A_COMMIT = 64
-#: Addresses that are checked before others get a turn; the slowest take 30 us each.
+#: Addresses that are checked before the event loop gets a turn; the slowest take 30 us each.
 _CHECKED_IN_ONE_GO = 1000
 _ATTEMPTS = 3
 
 
 @dataclass(slots=True)
 class _Draft:
-    """A checked message whose account is looked up when it is stored."""
+    """A checked message; its account is looked up when it is stored."""
 
     request: MessageIn
     tenant_id: str
@@ -54,6 +53,8 @@ class _Draft:
 
 @dataclass(slots=True)
 class _Call:
+    """The drafts of one call, with the messages that are already rejected."""
+
     caller: Caller
     drafts: list[_Draft]
     rejected: list[RejectedOut]
@@ -61,50 +62,25 @@ class _Call:
 
 
 class _Stale(Exception):
-    """Tenants or accounts have changed since the rows were prepared."""
+    """Tenants or accounts changed after the rows were prepared."""
 
 
 class Intake:
-    """``messages.add``: calls that arrive while a commit runs share the next one."""
+    """Runs calls of ``messages.add``; calls that arrive during a commit share the next one."""
 
-    def __init__(
-        self,
-        db: SqlDb,
-        tables: Tables,
-        directory: Directory,
-        signals: Signals,
-        clock: Clock,
-        refusals: AuditedRefusals,
-        *,
-        logs_messages: bool = False,
-    ) -> None:
-        """``logs_messages``: each one that is stored gets a line in the log."""
-        self._logs_messages = logs_messages
-        self._db = db
-        self._tables = tables
-        self._directory = directory
-        self._signals = signals
-        self._clock = clock
-        self._refusals = refusals
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         self._batcher: Batcher[_Call, AddMessagesOut] = Batcher(
             "intake", self._flush, _MOST_CALLS_A_COMMIT
         )
 
-    async def add(self, caller: Caller, batch: ParsedBatch) -> AddMessagesOut:
-        """Queue the good messages of a batch; when this returns they are on disk.
+    async def call(self, caller: Caller, request: ParsedBatch) -> AddMessagesOut:
+        """Queue the valid messages of a batch; when this returns they are on disk.
 
-        Raises Forbidden for another tenant's name, RequestError (400) with all rejections in
-        its detail when there was not one usable message.
+        Raises Forbidden for another tenant's name. Raises RequestError (400) with all rejections
+        in its detail if no message is valid.
         """
-        try:
-            call = await self._check(caller, batch)
-        except Forbidden as error:
-            named = [
-                {"id": m.id, "tenant_id": getattr(m, "tenant_id", None)} for m in batch.messages
-            ]
-            payload = {"messages": named}
-            await self._refusals.note(caller, error, NAME, caller.tenant_id, payload)
-            raise
+        call = await self._check(caller, request)
         if not call.drafts:
             raise _nothing_usable(call.rejected)
         answer = await self._batcher.submit(call)
@@ -117,9 +93,9 @@ class Intake:
         await self._batcher.drained()
 
     async def _check(self, caller: Caller, batch: ParsedBatch) -> _Call:
-        snapshot = self._directory.snapshot
+        snapshot = self._parts.directory.snapshot
         if not snapshot.tenants:
-            snapshot = await self._directory.current()
+            snapshot = await self._parts.directory.current()
         call = _Call(caller, [], [])
         usual_priority = batch.default_priority
         if usual_priority is None:
@@ -128,11 +104,11 @@ class Intake:
         for message in batch.messages:
             if checked > _CHECKED_IN_ONE_GO:
                 checked = 0
-                await asyncio.sleep(0)  # a big batch must not hold up everything else
+                await asyncio.sleep(0)  # a big batch must not block the event loop
             if isinstance(message, Rejection):
                 call.rejected.append(RejectedOut(id=message.id, reason=message.reason))
                 continue
-            # The fixed part is about what a message without addresses costs.
+            # A message without addresses costs as much as about 20 addresses.
             checked += 20 + len(message.to) + len(message.cc) + len(message.bcc)
             try:
                 tenant_id = caller.reach(message.tenant_id, snapshot)
@@ -149,16 +125,16 @@ class Intake:
 
     async def _flush(self, calls: Sequence[_Call]) -> list[AddMessagesOut]:
         for _ in range(_ATTEMPTS):
-            snapshot = await self._directory.current()
-            now = self._clock.now()
+            snapshot = await self._parts.directory.current()
+            now = self._parts.clock.now()
             rows = [self._rows(call, snapshot, now) for call in calls]
             try:
-                stored = await self._db.write(self._store, calls, rows, snapshot.version, now)
+                stored = await self._parts.db.write(self._store, calls, rows, snapshot.version, now)
             except (_Stale, ConstraintViolated):
-                continue  # an account or tenant went away in between; look again
-            self._signals.messages_added(*_reached(calls, rows))
-            if self._logs_messages:
-                _tell_queued(calls, rows, stored, snapshot)
+                continue  # an account or tenant was removed in between
+            self._parts.bus.publish(_added(calls, rows))
+            if self._parts.config.log_delivery_activity:
+                _log_queued(calls, rows, stored, snapshot)
             return [
                 _answer(call, of_call, results)
                 for call, of_call, results in zip(calls, rows, stored, strict=True)
@@ -166,7 +142,7 @@ class Intake:
         raise Conflict("tenants and accounts keep changing; try again")
 
     def _rows(self, call: _Call, snapshot: Snapshot, now: float) -> list[NewMessage | str]:
-        """Each draft as the row to store, or as the reason why it cannot be."""
+        """Return for each draft the row to store, or the reason why it is rejected."""
         call.tenants = {draft.tenant_id for draft in call.drafts}
         return [_row(draft, snapshot, now) for draft in call.drafts]
 
@@ -181,23 +157,23 @@ class Intake:
         if directory_version(connection) != version:
             raise _Stale
         messages = [row for of_call in rows for row in of_call if isinstance(row, NewMessage)]
-        results = iter(self._tables.messages.add(connection, messages) if messages else [])
+        results = iter(self._parts.tables.messages.add(connection, messages) if messages else [])
         stored, audit = [], []
         for call, of_call in zip(calls, rows, strict=True):
             good = [row for row in of_call if isinstance(row, NewMessage)]
             stored.append([next(results) for _ in good])
             audit.append(_audit(call, good, now))
-        self._tables.command_log.insert_many(connection, audit)
+        self._parts.tables.command_log.insert_many(connection, audit)
         return stored
 
 
 def _audit(call: _Call, stored: Sequence[NewMessage], now: float) -> Row:
     about = next(iter(call.tenants)) if len(call.tenants) == 1 else None
     payload = {"messages": [{"id": message.id} for message in stored]}
-    return audit_row(call.caller, NAME, now, about, payload)
+    return audit_row(call.caller, add.name, now, about, payload)
 
 
-def _tell_queued(
+def _log_queued(
     calls: Sequence[_Call],
     rows: Sequence[Sequence[NewMessage | str]],
     stored: Sequence[Sequence[Stored]],
@@ -216,12 +192,9 @@ def _tell_queued(
                 )
 
 
-def _reached(
-    calls: Sequence[_Call], rows: Sequence[Sequence[NewMessage | str]]
-) -> tuple[set[str], set[str]]:
-    """Tenants, and accounts (pk), that got something."""
+def _added(calls: Sequence[_Call], rows: Sequence[Sequence[NewMessage | str]]) -> MessagesAdded:
     pks = {row.account_pk for of_call in rows for row in of_call if isinstance(row, NewMessage)}
-    return set().union(*(call.tenants for call in calls)), pks
+    return MessagesAdded(frozenset().union(*(call.tenants for call in calls)), frozenset(pks))
 
 
 def _row(draft: _Draft, snapshot: Snapshot, now: float) -> NewMessage | str:
@@ -272,3 +245,27 @@ def _answer(
 def _nothing_usable(rejected: Sequence[RejectedOut]) -> RequestError:
     detail: Any = {"rejected": [r.model_dump() for r in rejected]}
     return RequestError("no usable message in the call", detail)
+
+
+def _read(payload: dict[str, Any], queue: QueueConfig) -> ParsedBatch:
+    return parse_batch(payload, queue.max_enqueue_batch)
+
+
+def _shown(batch: ParsedBatch) -> Any:
+    """Return what the audit log keeps of a refused batch: the names of its messages."""
+    named = [{"id": m.id, "tenant_id": getattr(m, "tenant_id", None)} for m in batch.messages]
+    return {"messages": named}
+
+
+add: Operation[ParsedBatch, AddMessagesOut] = Operation(
+    "messages.add",
+    Scope.TENANT,
+    ParsedBatch,
+    AddMessagesOut,
+    batch=Intake,
+    mutates=True,
+    command="addMessages",
+    read=_read,
+    shown=_shown,
+)
+ALL = (add,)

@@ -1,7 +1,7 @@
-"""The encryption key of a database: finding it at start, and replacing it.
+"""The encryption key of a database: find it at the start, and replace it.
 
-While a key is replaced both are on the disk: the new one in ``encryption_key.new``, until the
-database has it. Whatever ends the work half way, the next start finds the key that fits.
+During a replacement both keys are on the disk: the new one is in ``encryption_key.new`` until the
+database has it. If the work is interrupted, the next start finds the key that fits.
 """
 
 from __future__ import annotations
@@ -38,19 +38,22 @@ from mail_proxy.telemetry.log import Action, log
 
 @dataclass(frozen=True)
 class Rotated:
-    """``key_file`` holds the new key, None where the caller brought it and keeps it. ``outside`` is
-    the source that still has the old key and that only its owner can change; None where the
-    instance keeps its key in a file of its own."""
+    """Result of a rotation.
+
+    ``key_file`` holds the new key; None if the caller brought it and keeps it. ``outside`` is the
+    source that still has the old key and that only its owner can change; None if the instance
+    keeps its key in its own file.
+    """
 
     key_file: Path | None
     outside: str | None
 
 
 def find_key(config: ProxyConfig, db: SqlDb) -> bytes:
-    """The key that fits the database; where none is configured, an empty one gets a new one.
+    """Return the key that fits the database; an empty database without a key gets a new one.
 
     A database that has been written to never gets another key: its secrets would be lost.
-    Raises EncryptionError that names the cause when there is no key, or only a wrong one.
+    Raises EncryptionError that names the cause if there is no key, or only a wrong one.
     """
     file = _own_file(config)
     is_empty = current(db) is None
@@ -73,16 +76,18 @@ def find_key(config: ProxyConfig, db: SqlDb) -> bytes:
 
 
 class Rotation:
-    """Replaces the key in three steps, each to be called once, in this order: ``prepare``,
-    ``commit``, ``finish``. Whatever comes between, the instance starts afterwards.
+    """Replaces the encryption key: call ``prepare``, ``commit`` and ``finish`` once each.
 
-    No process of this instance may run on this host; those on other hosts notice, and write no
-    secret until they are started anew with the new key.
+    If it is interrupted between two steps, the instance still starts. No process of this instance
+    may run on this host. Processes on other hosts notice the change, and write no secret until
+    they are restarted with the new key.
     """
 
     def __init__(self, config: ProxyConfig, db: SqlDb, new_key: bytes | None = None) -> None:
-        """``new_key`` of 32 bytes; None: a random one. Raises ConfigError without a place for the
-        new key."""
+        """``new_key`` has 32 bytes; None: a random key.
+
+        Raises ConfigError if there is no file to write the new key to.
+        """
         file = _own_file(config)
         if file is None:
             raise ConfigError("key_file: a path is needed, for the new key")
@@ -96,7 +101,7 @@ class Rotation:
         self._keeps_new = new_key is None or self._outside is None
 
     def prepare(self) -> None:
-        """Prove the old key and write the new one to the disk; the database is not touched.
+        """Verify the old key and write the new one to the disk; the database is not changed.
 
         Raises EncryptionError, Conflict or Malformed that names the cause.
         """
@@ -114,12 +119,15 @@ class Rotation:
             replace_key_file(_pending(self._file), self._new)
 
     def commit(self, now: float, progress: Progress) -> int:
-        """Encrypt everything anew in one transaction; how many values. ``progress`` may start
-        over. Raises EncryptionError when a value cannot be opened; then nothing was changed."""
+        """Encrypt all values again in one transaction, and return how many they are.
+
+        ``progress`` may start over. Raises EncryptionError if a value cannot be decrypted; then
+        nothing was changed.
+        """
         return self._db.write_now(self._replace, now, progress)
 
     def finish(self) -> Rotated:
-        """Put the new key in the place of the old one where that is a file of the instance."""
+        """Replace the key file by the new one, if the instance keeps its key in a file."""
         if self._outside is None:
             _adopt(self._file)
             return Rotated(self._file, None)
@@ -127,7 +135,7 @@ class Rotation:
 
     def _replace(self, connection: Connection, now: float, progress: Progress) -> int:
         values = reencrypt(connection, self._db, self._old, self._new, progress)
-        # The other processes look at the key when they see this.
+        # This makes the other processes check their key.
         bump_directory(connection)
         row = {"at": now, "endpoint": "keys.rotate", "actor": "admin", "status": 200}
         payload = {"values": values}
@@ -143,7 +151,7 @@ def _own_file(config: ProxyConfig) -> Path | None:
 
 
 def _of_broken_rotation(file: Path | None, db: SqlDb) -> bytes | None:
-    """The key that a rotation wrote to the disk and the database, when it ended after that."""
+    """Return the key of a rotation that was interrupted after the database had it."""
     key = None if file is None else read_key_file(_pending(file))
     if file is None or key is None or not db.read_now(fits, key):
         return None
@@ -159,7 +167,7 @@ def _adopt(file: Path) -> None:
     try:
         rename_key_file(_pending(file), file)
     except FileNotFoundError:
-        # Another process that starts just now was faster.
+        # Another process, which is starting as well, was faster.
         return
 
 

@@ -1,4 +1,4 @@
-"""What a scrape tells."""
+"""Render the Prometheus text of one scrape, and say whether the instance is ready."""
 
 from __future__ import annotations
 
@@ -7,76 +7,80 @@ import platform
 from collections.abc import Mapping
 
 from mail_proxy.domain.message import Priority
-from mail_proxy.errors import DatabaseUnavailable
-from mail_proxy.kit.clock import Clock
-from mail_proxy.operations.cached_counts import CostCache, PendingCounts
-from mail_proxy.operations.callers import Caller
-from mail_proxy.sql import Connection, SqlDb
-from mail_proxy.sql.directory import Directory, Snapshot
+from mail_proxy.errors import DatabaseUnavailable, EncryptionKeyChanged
+from mail_proxy.operations.cached_counts import CostCache
+from mail_proxy.operations.parts import Parts
+from mail_proxy.sql import Connection
+from mail_proxy.sql.directory import Snapshot
 from mail_proxy.sql.messages.counts import Backlog, backlog
-from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.instance import directory_version
 from mail_proxy.telemetry.metrics import AccountState, MailMetrics
 from mail_proxy.wire.service import program_version
 from mail_proxy.wire.sync_log import CallOutcome
 
-#: It reads the rows of all that waits, which takes longer than counting them.
+#: The backlog is found by reading every waiting row, which takes longer than counting them.
 _OLDEST_BACKLOG_SECONDS = 60.0
-_OF_ALL = Caller(None)
+_LONGEST_CHECK_SECONDS = 5.0
 
 
 class Monitoring:
-    """The metrics of this process, with what only the database knows."""
+    """Metrics and readiness of this process, for callers without a token."""
 
-    def __init__(
-        self,
-        db: SqlDb,
-        tables: Tables,
-        directory: Directory,
-        pending: PendingCounts,
-        metrics: MailMetrics,
-        clock: Clock,
-    ) -> None:
-        self._db = db
-        self._tables = tables
-        self._directory = directory
-        self._pending = pending
+    def __init__(self, parts: Parts, metrics: MailMetrics) -> None:
+        self._parts = parts
         self._metrics = metrics
-        self._clock = clock
         self._backlogs = CostCache(self._find_backlog, _OLDEST_BACKLOG_SECONDS)
-        build = (program_version(), platform.python_version(), db.adapter.name)
+        build = (program_version(), platform.python_version(), parts.db.adapter.name)
         metrics.build_info.of(*build).set(1)
         metrics.pending.of()
         for priority in Priority:
             metrics.queue.of(priority.name.lower())
 
     async def text(self) -> bytes:
-        """The Prometheus exposition text."""
+        """Return the Prometheus exposition text, with the counts that are in the database."""
         try:
-            pending, waiting = await self._pending.of(_OF_ALL), await self._backlogs.of(None)
-            version, troubled = await self._db.read(self._accounts)
-            snapshot = await self._directory.at_least(version)
+            pending, waiting = await self._parts.pending.of(None), await self._backlogs.of(None)
+            version, troubled = await self._parts.db.read(self._accounts)
+            snapshot = await self._parts.directory.at_least(version)
         except DatabaseUnavailable:
-            # A scrape must say what this process knows when the database is away.
+            # Without the database, a scrape still gives the figures of this process.
             self._metrics.backlog_unknown()
             return await asyncio.to_thread(self._metrics.text)
         self._metrics.pending.of().set(pending)
         for priority, count in waiting.by_priority.items():
             self._metrics.queue.of(priority.name.lower()).set(count)
-        # Of ten thousand accounts it is megabytes: others must not wait for it.
+        # Text of ten thousand accounts is megabytes: it is rendered off the event loop.
         due = waiting.oldest_due_at
-        return await asyncio.to_thread(self._announced, snapshot, troubled, due)
+        return await asyncio.to_thread(self._rendered, snapshot, troubled, due)
+
+    @property
+    def delivers(self) -> bool:
+        """True if the dispatcher runs."""
+        return self._parts.dispatcher is not None and self._parts.dispatcher.alive
+
+    async def not_ready_reason(self) -> str | None:
+        """Return why the instance cannot do its work now; None if it can."""
+        try:
+            async with asyncio.timeout(_LONGEST_CHECK_SECONDS):
+                await self._parts.db.read(self._parts.tables.instance.prove_key)
+        except (DatabaseUnavailable, TimeoutError):
+            return "the database does not answer"
+        except EncryptionKeyChanged as error:
+            return error.message
+        if self._parts.dispatcher is None:
+            return "the dispatcher is switched off (scheduler_active)"
+        return None if self.delivers else "the dispatcher does not run"
 
     def _accounts(self, connection: Connection) -> tuple[int, set[str]]:
-        return directory_version(connection), set(self._tables.health.troubled(connection))
+        return directory_version(connection), set(self._parts.tables.health.troubled(connection))
 
     async def _find_backlog(self, _: None) -> Backlog:
-        return await self._db.read(backlog)
+        return await self._parts.db.read(backlog)
 
-    def _announced(
+    def _rendered(
         self, snapshot: Snapshot, troubled: set[str], oldest_due_at: Mapping[str, float]
     ) -> bytes:
-        now = self._clock.now()
+        now = self._parts.clock.now()
         accounts = (
             AccountState(
                 a.tenant_id, a.id, pk not in troubled, max(0.0, now - oldest_due_at.get(pk, now))

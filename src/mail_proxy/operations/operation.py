@@ -1,45 +1,45 @@
-"""The single door: scope, transaction, audit row, then the effects on the outside."""
+"""An operation: one thing that a caller can ask for, as a value."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Generic, TypeVar
+from enum import StrEnum
+from types import NoneType
+from typing import Any, Generic, Protocol, TypeVar, get_type_hints, overload
 
 from mail_proxy.config import ProxyConfig, QueueConfig
-from mail_proxy.errors import ConstraintViolated, Forbidden, NotFound
-from mail_proxy.kit.clock import Clock
-from mail_proxy.operations.audit import audit_row, masked
-from mail_proxy.operations.audit_refusals import AuditedRefusals
+from mail_proxy.kit.bus import Fact
 from mail_proxy.operations.callers import Caller
-from mail_proxy.sql import Connection, SqlDb
-from mail_proxy.sql.directory import Directory
+from mail_proxy.operations.parts import Parts
+from mail_proxy.sql import Connection
 from mail_proxy.sql.tables import Tables
+from mail_proxy.wire.secrets import redacted
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
+Order = TypeVar("Order", contravariant=True)
+BatchRequest = TypeVar("BatchRequest", contravariant=True)
+BatchAnswer = TypeVar("BatchAnswer", covariant=True)
 
 
-@dataclass
-class Signals:
-    """Bells of the loops, rung after a commit. Each is replaced by the composition root."""
+class Scope(StrEnum):
+    """Whose data an operation reaches."""
 
-    messages_added: Callable[[set[str], set[str]], None] = lambda tenants, account_pks: None
-    messages_due: Callable[[], None] = lambda: None
-    events_added: Callable[[], None] = lambda: None
-    directory_changed: Callable[[], None] = lambda: None
-    run_now: Callable[[str | None], None] = lambda tenant_id: None
+    TENANT = "tenant"
+    #: One tenant or, for the administrator who names none, the whole instance.
+    TENANT_OR_ALL = "tenant or all"
+    ADMIN = "admin"
 
 
 @dataclass
 class Context:
-    """What an operation works with, inside its transaction.
+    """The transaction that an operation runs in, and its caller.
 
-    ``tenant_id`` is the tenant that the call is about and that every query must name; it is
-    empty for operations of the administrator; such a one sets ``about``, for the audit log, where
-    it is about a single tenant. ``queue`` are the settings that may change at run time.
-    ``after_commit`` collects what is to be rung.
+    Every query must name ``tenant_id``. It is empty when the call is about the whole instance; an
+    administrator's operation on one tenant names it in ``about``, for the audit log. ``queue``
+    holds the settings that may change at run time. ``audited`` replaces the request in the audit
+    row.
     """
 
     connection: Connection
@@ -49,128 +49,106 @@ class Context:
     now: float
     config: ProxyConfig
     queue: QueueConfig
-    signals: Signals
+    operations: Mapping[str, Operation[Any, Any]]
     about: str | None = None
-    after_commit: list[Callable[[], None]] = field(default_factory=list)
+    audited: Any = None
+    facts: list[Fact] = field(default_factory=list)
+
+    def publish(self, *facts: Fact) -> None:
+        """Publish facts on the bus once the transaction is committed."""
+        self.facts += facts
+
+
+class Batch(Protocol[BatchRequest, BatchAnswer]):
+    """A transport that runs many calls of one operation in one transaction.
+
+    It checks each call's scope, writes each call's audit row and publishes the facts itself.
+    """
+
+    async def call(self, caller: Caller, request: BatchRequest) -> BatchAnswer:
+        """Return the answer once the call is committed."""
+
+    async def drained(self) -> None:
+        """Wait until every call that has begun is answered."""
 
 
 @dataclass(frozen=True)
 class Operation(Generic[Request, Answer]):
-    """One thing that can be asked for, by its name."""
+    """One thing that a caller can ask for.
 
-    name: str
-    admin_only: bool
-    mutates: bool
-    run: Callable[[Context, Request], Answer]
-
-
-def operation(
-    name: str, *, admin_only: bool = False, mutates: bool = False
-) -> Callable[[Callable[[Context, Request], Answer]], Operation[Request, Answer]]:
-    """Make an operation of a function that runs inside a transaction.
-
-    What mutates runs on the writing side and leaves an audit row in the same transaction.
+    ``run`` works inside the transaction and cannot await; without ``then`` it returns the answer.
+    ``then`` goes on after the commit with what ``run`` returned: it may take many transactions,
+    and call other hosts. ``batch`` replaces both. ``replayable`` operations are run again from an
+    exported audit log. ``command`` is the name in ``handle_command``, and ``tenant_field`` the
+    payload's field that names the tenant there. ``read`` makes the request from such a payload;
+    without it, ``request`` validates it. ``shown`` is what the audit log keeps of a request.
     """
 
-    def decorate(run: Callable[[Context, Request], Answer]) -> Operation[Request, Answer]:
-        return Operation(name, admin_only, mutates, run)
+    name: str
+    scope: Scope
+    request: type[Any]
+    answer: type[Any]
+    run: Callable[[Context, Request], Any] | None = None
+    then: Callable[[Parts, Any], Awaitable[Answer]] | None = None
+    batch: Callable[[Parts], Batch[Request, Answer]] | None = None
+    mutates: bool = False
+    replayable: bool = False
+    command: str | None = None
+    tenant_field: str = "tenant_id"
+    read: Callable[[dict[str, Any], QueueConfig], Request] | None = None
+    shown: Callable[[Request], Any] = redacted
+
+    @property
+    def takes_nothing(self) -> bool:
+        """True if the request is None."""
+        return self.request is NoneType
+
+
+class _Decorator(Protocol):
+    def __call__(self, run: Callable[[Context, Request], Answer]) -> Operation[Request, Answer]:
+        """Make an operation of a function that returns its answer."""
+
+
+class _OrderDecorator(Protocol[Order, Answer]):
+    def __call__(self, run: Callable[[Context, Request], Order]) -> Operation[Request, Answer]:
+        """Make an operation of a function that returns the order for ``then``."""
+
+
+@overload
+def operation(
+    name: str,
+    *,
+    scope: Scope = ...,
+    mutates: bool = ...,
+    replayable: bool = ...,
+    command: str | None = ...,
+    tenant_field: str = ...,
+) -> _Decorator: ...
+
+
+@overload
+def operation(
+    name: str,
+    *,
+    scope: Scope = ...,
+    mutates: bool = ...,
+    replayable: bool = ...,
+    command: str | None = ...,
+    tenant_field: str = ...,
+    then: Callable[[Parts, Order], Awaitable[Answer]],
+) -> _OrderDecorator[Order, Answer]: ...
+
+
+def operation(name: str, *, scope: Scope = Scope.TENANT, then: Any = None, **options: Any) -> Any:
+    """Make an operation of a function that runs inside a transaction.
+
+    The types of request and answer are those of the annotations. An operation that ``mutates``
+    runs on the writing side and leaves an audit row in the same transaction.
+    """
+
+    def decorate(run: Callable[[Context, Any], Any]) -> Operation[Any, Any]:
+        request = get_type_hints(run)["request"]
+        answer = get_type_hints(then or run)["return"]
+        return Operation(name, scope, request, answer, run, then, **options)
 
     return decorate
-
-
-class Door:
-    """Where REST, the command line, the client library and ``handle_command`` come in."""
-
-    def __init__(
-        self,
-        db: SqlDb,
-        tables: Tables,
-        directory: Directory,
-        config: ProxyConfig,
-        signals: Signals,
-        clock: Clock,
-        refusals: AuditedRefusals,
-    ) -> None:
-        self._db = db
-        self._tables = tables
-        self._directory = directory
-        self._config = config
-        self._signals = signals
-        self._clock = clock
-        self._refusals = refusals
-
-    async def call(
-        self,
-        operation: Operation[Request, Answer],
-        caller: Caller,
-        request: Request,
-        tenant_id: str | None = None,
-    ) -> Answer:
-        """Run an operation for a caller, about one tenant where it is about one.
-
-        Raises Forbidden out of scope, NotFound for a tenant that does not exist, and what
-        the operation raises; then nothing was changed. What is forbidden is in the audit log.
-        """
-        try:
-            about = await self._about(operation, caller, tenant_id)
-            run = partial(
-                self._transact, operation=operation, caller=caller, request=request, tenant_id=about
-            )
-            answer, after = await (self._write if operation.mutates else self._db.read)(run)
-        except Forbidden as error:
-            target = tenant_id or caller.tenant_id
-            await self._refusals.note(caller, error, operation.name, target, masked(request))
-            raise
-        for ring in after:
-            ring()
-        return answer
-
-    async def _write(self, run: Callable[[Connection], Answer]) -> Answer:
-        try:
-            return await self._db.write(run)
-        except ConstraintViolated:
-            # Another process was faster, and what it wrote is seen now.
-            return await self._db.write(run)
-
-    async def _about(
-        self, operation: Operation[Any, Any], caller: Caller, tenant_id: str | None
-    ) -> str:
-        if operation.admin_only:
-            if not caller.is_admin:
-                raise Forbidden("this needs the admin token")
-            return ""
-        snapshot = await self._directory.current()
-        about = caller.reach(tenant_id, snapshot)
-        if about not in snapshot.tenants:
-            raise NotFound("no such tenant")
-        return about
-
-    def _transact(
-        self,
-        connection: Connection,
-        operation: Operation[Request, Answer],
-        caller: Caller,
-        request: Request,
-        tenant_id: str,
-    ) -> tuple[Answer, list[Callable[[], None]]]:
-        context = Context(
-            connection=connection,
-            tables=self._tables,
-            caller=caller,
-            tenant_id=tenant_id,
-            now=self._clock.now(),
-            config=self._config,
-            queue=self._directory.snapshot.queue,
-            signals=self._signals,
-        )
-        answer = operation.run(context, request)
-        if operation.mutates:
-            write_audit(context, operation.name, masked(request))
-        return answer, context.after_commit
-
-
-def write_audit(context: Context, name: str, payload: Any) -> None:
-    """One row of the audit log, in the transaction of what it tells about."""
-    about = context.about or context.tenant_id or None
-    row = audit_row(context.caller, name, context.now, about, payload)
-    context.tables.command_log.insert(context.connection, row)

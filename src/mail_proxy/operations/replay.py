@@ -1,8 +1,8 @@
-"""Doing again what an export of the audit log tells, in an instance that is empty."""
+"""Operation that runs an exported audit log again, in an empty instance."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,92 +11,78 @@ from pydantic import ValidationError
 
 from mail_proxy.domain.tenant import DEFAULT_TENANT
 from mail_proxy.errors import Conflict, Malformed, RequestError
-from mail_proxy.operations import accounts, instance, suspension, tenants
-from mail_proxy.operations.audit import masked
-from mail_proxy.operations.operation import Context, Operation, operation, write_audit
+from mail_proxy.operations.audit import write_audit
+from mail_proxy.operations.operation import Context, Operation, Scope, operation
 from mail_proxy.sql.table import EVERY_TENANT
-from mail_proxy.wire.accounts import AccountIn
 from mail_proxy.wire.command_log import LoggedCommand, ReplayedOut
-from mail_proxy.wire.instance import InstanceIn
 from mail_proxy.wire.messages import explain
-from mail_proxy.wire.secrets import MASK
-from mail_proxy.wire.tenants import TenantFields, TenantIn
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of an export that is to be done again."""
+    """A line of an export."""
 
     number: int
     command: LoggedCommand
 
 
 @dataclass(frozen=True)
-class Replay:
-    """An export; ``skipped`` lines tell of what is not repeated."""
+class Export:
+    """All lines of an export, in order."""
+
+    lines: Sequence[Line]
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """The lines that were run again, for the audit log, and the number of the others."""
 
     lines: Sequence[Line]
     skipped: int
 
 
-_Reader = Callable[[Any], Any]
-#: What makes tenants and accounts what they are. Keys are secrets: each tenant gets a new one.
-_REPEATED: dict[str, tuple[Operation[Any, Any], _Reader]] = {
-    tenants.save.name: (tenants.save, TenantIn.model_validate),
-    tenants.update.name: (tenants.update, TenantFields.model_validate),
-    tenants.delete.name: (tenants.delete, lambda payload: tenants.ForTenant(payload["id"])),
-    accounts.save.name: (accounts.save, AccountIn.model_validate),
-    accounts.delete.name: (accounts.delete, lambda payload: accounts.AccountRef(payload["id"])),
-    suspension.suspend.name: (
-        suspension.suspend,
-        lambda payload: suspension.BatchRef(payload["batch_code"]),
-    ),
-    suspension.activate.name: (
-        suspension.activate,
-        lambda payload: suspension.BatchRef(payload["batch_code"]),
-    ),
-    instance.update.name: (instance.update, InstanceIn.model_validate),
-}
+def parse_export(body: bytes) -> Export:
+    """Read JSON lines; raises Malformed that names the line that cannot be understood."""
+    return Export(list(_lines(body)))
 
 
-def parse_export(body: bytes) -> Replay:
-    """Read JSON lines; Malformed names the line that cannot be understood."""
-    lines, skipped = [], 0
-    for number, command in _commands(body):
-        if command.status == 200 and command.operation in _REPEATED:
-            lines.append(Line(number, command))
-        else:
-            skipped += 1
-    return Replay(lines, skipped)
-
-
-def _commands(body: bytes) -> Iterator[tuple[int, LoggedCommand]]:
+def _lines(body: bytes) -> Iterator[Line]:
     for number, text in enumerate(body.splitlines(), 1):
         if not text.strip():
             continue
         try:
-            yield number, LoggedCommand.model_validate(orjson.loads(text))
+            yield Line(number, LoggedCommand.model_validate(orjson.loads(text)))
         except orjson.JSONDecodeError:
             raise Malformed(f"line {number}: not JSON") from None
         except ValidationError as error:
             raise Malformed(f"line {number}: {explain(error)}") from None
 
 
-@operation("command_log.replay", admin_only=True, mutates=True)
-def replay(context: Context, request: Replay) -> ReplayedOut:
-    """All lines or none, in one transaction. Conflict unless the instance is empty."""
+@operation("command_log.replay", scope=Scope.ADMIN, mutates=True)
+def replay(context: Context, request: Export) -> ReplayedOut:
+    """Run all replayable lines again, or none, in one transaction.
+
+    Messages are not replayed. Neither are keys: they are secrets, and each tenant gets a new one.
+    Raises Conflict unless the instance is empty.
+    """
     _refuse_unless_empty(context)
-    for line in request.lines:
+    lines = [line for line in request.lines if _is_replayable(line.command, context.operations)]
+    for line in lines:
         try:
             _repeat(context, line.command)
         except ValidationError as error:
             raise Malformed(f"line {line.number}: {explain(error)}") from None
-        except (KeyError, TypeError):
-            raise Malformed(f"line {line.number}: its payload is not complete") from None
         except RequestError as error:
-            what = f"line {line.number}: {line.command.operation}"
-            raise Conflict(f"{what}: {error.message}") from None
-    return ReplayedOut(replayed=len(request.lines), skipped=request.skipped)
+            place = f"line {line.number}: {line.command.operation}"
+            raise Conflict(f"{place}: {error.message}") from None
+    skipped = len(request.lines) - len(lines)
+    context.audited = Replayed(lines, skipped)
+    return ReplayedOut(replayed=len(lines), skipped=skipped)
+
+
+def _is_replayable(command: LoggedCommand, operations: Mapping[str, Operation[Any, Any]]) -> bool:
+    found = operations.get(command.operation or "")
+    return command.status == 200 and found is not None and found.replayable
 
 
 def _refuse_unless_empty(context: Context) -> None:
@@ -104,29 +90,26 @@ def _refuse_unless_empty(context: Context) -> None:
     names = [row["id"] for row in tables.tenants.select(connection, limit=2)]
     used = names != [DEFAULT_TENANT] or tables.accounts.count(connection, tenant_id=EVERY_TENANT)
     if used:
-        raise Conflict("a replay needs an empty instance: no tenant but default, no account")
+        raise Conflict("a replay needs an empty instance: no tenant except default, no account")
 
 
 def _repeat(context: Context, command: LoggedCommand) -> None:
-    assert command.operation is not None
-    again, read = _REPEATED[command.operation]
-    request = read(_usable(command.payload))
+    repeated = context.operations[command.operation or ""]
+    assert repeated.run is not None
+    request = repeated.request.model_validate(command.payload)
+    is_admins = repeated.scope is Scope.ADMIN
     tenant_id = command.tenant_id or DEFAULT_TENANT
-    if not again.admin_only:
+    if not is_admins:
         context.tables.tenants.get(context.connection, id=tenant_id)
     inner = replace(
         context,
-        tenant_id="" if again.admin_only else tenant_id,
-        # So that what is made bears the time at which it was made.
+        tenant_id="" if is_admins else tenant_id,
+        # What is created gets the time at which it was created first.
         now=command.command_ts,
         about=None,
     )
-    again.run(inner, request)
-    write_audit(replace(inner, now=context.now), again.name, masked(request))
+    repeated.run(inner, request)
+    write_audit(replace(inner, now=context.now), repeated, request)
 
 
-def _usable(payload: Any) -> Any:
-    """Without objects of which the log shows nothing."""
-    if isinstance(payload, dict) and payload.get("large_file_config") == MASK:
-        return {k: v for k, v in payload.items() if k != "large_file_config"}
-    return payload
+ALL = (replay,)

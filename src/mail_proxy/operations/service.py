@@ -1,34 +1,37 @@
-"""The instance itself: how it is, and waking it."""
+"""Operations on the running service: its state, and waking it."""
 
 from __future__ import annotations
 
-from mail_proxy.operations.operation import Context, operation
-from mail_proxy.sql.table import EVERY_TENANT
+from mail_proxy.domain.facts import RunNow
+from mail_proxy.operations.operation import Context, Scope, operation
+from mail_proxy.operations.parts import Parts
+from mail_proxy.wire.service import Status, program_version
 from mail_proxy.wire.tenants import Done
 
 
-@operation("service.pending", admin_only=True)
-def pending(context: Context, request: None) -> int:
-    """How many messages of the instance are not finished."""
-    return context.tables.messages.count_waiting(context.connection, EVERY_TENANT)
+async def _state(parts: Parts, tenant_id: str | None) -> Status:
+    """Return the state of the service, with a count that is up to 10 s old."""
+    return Status(
+        active=parts.config.scheduler_active,
+        scheduler_active=parts.dispatcher is not None and parts.dispatcher.alive,
+        pending_messages=await parts.pending.of(tenant_id),
+        uptime_seconds=round(parts.clock.monotonic() - parts.started_at, 3),
+        version=program_version(),
+        database=parts.db.adapter.name,
+    )
 
 
-@operation("service.pending_of_tenant")
-def pending_of_tenant(context: Context, request: None) -> int:
-    """How many messages of the tenant are not finished."""
-    return context.tables.messages.count_waiting(context.connection, context.tenant_id)
+@operation("service.status", scope=Scope.TENANT_OR_ALL, then=_state)
+def status(context: Context, request: None) -> str | None:
+    """Return the tenant whose unfinished messages are counted; None: the whole instance."""
+    return context.tenant_id or None
 
 
-@operation("service.run_now", admin_only=True, mutates=True)
+@operation("service.run_now", scope=Scope.TENANT_OR_ALL, mutates=True, command="run now")
 def run_now(context: Context, request: None) -> Done:
-    """Wake dispatcher and reporter, for all tenants."""
-    context.after_commit.append(lambda: context.signals.run_now(None))
+    """Wake dispatcher and reporter. For one tenant, its do-not-disturb ends."""
+    context.publish(RunNow(context.tenant_id or None))
     return Done()
 
 
-@operation("service.run_now_for_tenant", mutates=True)
-def run_now_for_tenant(context: Context, request: None) -> Done:
-    """Wake dispatcher and reporter for one tenant; its do-not-disturb ends."""
-    tenant_id = context.tenant_id
-    context.after_commit.append(lambda: context.signals.run_now(tenant_id))
-    return Done()
+ALL = (status, run_now)

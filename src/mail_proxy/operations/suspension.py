@@ -1,33 +1,34 @@
-"""Stopping and resuming a tenant's queue, or one batch of it."""
+"""Operations that suspend and activate a tenant's queue, or one batch of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from mail_proxy.domain.facts import DirectoryChanged
 from mail_proxy.domain.tenant import EVERYTHING
 from mail_proxy.errors import Conflict
 from mail_proxy.operations.operation import Context, operation
-from mail_proxy.wire.suspension import SuspensionOut
+from mail_proxy.operations.parts import Parts
+from mail_proxy.wire.suspension import BatchRef, SuspensionOut
 
 
-@dataclass(frozen=True)
-class BatchRef:
-    """``batch_code`` None means everything of the tenant."""
+async def _count_affected(parts: Parts, answer: SuspensionOut) -> SuspensionOut:
+    """Count the affected messages outside the transaction: it takes long, and others write."""
+    affected = await parts.db.read(
+        parts.tables.messages.count_waiting, answer.tenant_id, answer.batch_code
+    )
+    return answer.model_copy(update={"pending_messages": affected})
 
-    batch_code: str | None
 
-
-@operation("suspend", mutates=True)
+@operation("suspend", mutates=True, replayable=True, command="suspend", then=_count_affected)
 def suspend(context: Context, request: BatchRef) -> SuspensionOut:
-    """Stop sending; what is in flight is finished, the rest keeps its times."""
+    """Stop sending. Sends in flight are finished; the other messages keep their times."""
     request = _named(request)
     context.tables.suspensions.suspend(context.connection, context.tenant_id, request.batch_code)
     return _answer(context, request)
 
 
-@operation("activate", mutates=True)
+@operation("activate", mutates=True, replayable=True, command="activate", then=_count_affected)
 def activate(context: Context, request: BatchRef) -> SuspensionOut:
-    """Resume a batch, or everything that was suspended."""
+    """Resume sending of a batch, or of everything that was suspended."""
     request = _named(request)
     suspensions, tenant_id = context.tables.suspensions, context.tenant_id
     if request.batch_code is None:
@@ -43,13 +44,13 @@ def activate(context: Context, request: BatchRef) -> SuspensionOut:
 
 
 def _named(request: BatchRef) -> BatchRef:
-    """``*`` is everything here too, as it is in ``suspended_batches``."""
-    return BatchRef(None) if request.batch_code == EVERYTHING else request
+    """Read ``*`` as everything, which it means in ``suspended_batches``."""
+    return BatchRef() if request.batch_code == EVERYTHING else request
 
 
 def _answer(context: Context, request: BatchRef) -> SuspensionOut:
-    """Without the count, which would keep others from writing for too long."""
-    context.after_commit.append(context.signals.directory_changed)
+    """Answer without the count, which ``_count_affected`` adds."""
+    context.publish(DirectoryChanged())
     return SuspensionOut(
         tenant_id=context.tenant_id,
         batch_code=request.batch_code,
@@ -58,3 +59,6 @@ def _answer(context: Context, request: BatchRef) -> SuspensionOut:
         ),
         pending_messages=0,
     )
+
+
+ALL = (suspend, activate)

@@ -1,23 +1,14 @@
-"""What became of the last report calls."""
+"""Operation on the log of report calls."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mail_proxy.operations.operation import Context, operation
-from mail_proxy.wire.sync_log import SyncCallOut, SyncLogOut
+from mail_proxy.wire.sync_log import CallFilter, SyncCallOut, SyncLogOut
 
 
-@dataclass(frozen=True)
-class CallFilter:
-    """The newest ``limit`` of them, 1-100."""
-
-    limit: int = 100
-
-
-@operation("sync_log.list")
+@operation("sync_log.list", tenant_field="id")
 def list_calls(context: Context, request: CallFilter) -> SyncLogOut:
-    """The tenant's last calls."""
+    """Return the last calls to the tenant's application, newest first."""
     log = context.tables.sync_log
     rows = log.last(context.connection, context.tenant_id, request.limit)
     calls = [
@@ -28,3 +19,6 @@ def list_calls(context: Context, request: CallFilter) -> SyncLogOut:
         for row in rows
     ]
     return SyncLogOut(calls=calls)
+
+
+ALL = (list_calls,)

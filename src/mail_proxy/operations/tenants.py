@@ -1,4 +1,4 @@
-"""Tenants: create, change, keys, remove."""
+"""Operations on tenants and their keys."""
 
 from __future__ import annotations
 
@@ -6,54 +6,54 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mail_proxy.domain.tenant import DEFAULT_ATTACHMENT_PATH, DEFAULT_SYNC_PATH, DEFAULT_TENANT
+from mail_proxy.domain.facts import DirectoryChanged, EventsAdded
+from mail_proxy.domain.tenant import DEFAULT_SYNC_PATH, DEFAULT_TENANT
 from mail_proxy.encryption import hash_token, new_token
 from mail_proxy.errors import Conflict, Forbidden, Malformed, NotFound
-from mail_proxy.operations.operation import Context, operation
+from mail_proxy.operations.operation import Context, Scope, operation
+from mail_proxy.operations.parts import Parts
+from mail_proxy.sql import Connection
+from mail_proxy.sql.chunks import ChunkedWork
 from mail_proxy.sql.table import EVERY_TENANT, Damaged, Row
+from mail_proxy.sql.tables import Tables
 from mail_proxy.wire.secrets import MASK, kept_secrets, masked_config
 from mail_proxy.wire.tenants import (
     ADMIN_FIELDS,
-    ApiKeyIn,
     ApiKeyOut,
     Done,
+    NewApiKey,
     SyncState,
     SyncStatusOut,
     TenantAnswer,
     TenantFields,
+    TenantFilter,
     TenantIn,
     TenantOut,
+    TenantRef,
     TenantSaved,
     TenantsOut,
 )
 
-#: So many messages go together with their tenant.
+#: Most messages that are removed in one transaction with their tenant.
 _FEW = 500
-#: What may have been the reason why calls to the tenant's application failed.
+#: A change of these may let calls to the tenant's application succeed again.
 _OF_CALLS = frozenset({"client_base_url", "client_sync_path", "client_auth", "signing_secret"})
 
 
 @dataclass(frozen=True)
-class TenantFilter:
-    """``active_only`` leaves out those that are switched off."""
+class _Removal:
+    """A tenant to remove; ``is_done`` is False if it has many messages, which go first."""
 
-    active_only: bool = False
-
-
-@dataclass(frozen=True)
-class ForTenant:
-    """A request about a tenant that is named in the path."""
-
-    id: str
-    request: Any = None
+    tenant_id: str
+    is_done: bool
 
 
-@operation("tenants.save", admin_only=True, mutates=True)
+@operation("tenants.save", scope=Scope.ADMIN, mutates=True, replayable=True, command="addTenant")
 def save(context: Context, request: TenantIn) -> TenantSaved:
-    """Create a tenant with a key of its own, or change the given fields of an old one."""
+    """Create a tenant with a new key, or change the given fields of an existing one."""
     tenants = context.tables.tenants
     context.about = request.id
-    context.after_commit.append(context.signals.directory_changed)
+    context.publish(DirectoryChanged())
     if tenants.find(context.connection, id=request.id) is not None:
         return TenantSaved(tenant=_change(context, request.id, request))
     key = new_token()
@@ -65,35 +65,37 @@ def save(context: Context, request: TenantIn) -> TenantSaved:
     return TenantSaved(tenant=_shown(context, row), api_key=key)
 
 
-@operation("tenants.update", mutates=True)
+@operation(
+    "tenants.update", mutates=True, replayable=True, command="updateTenant", tenant_field="id"
+)
 def update(context: Context, request: TenantFields) -> TenantAnswer:
     """Change the given fields of the tenant."""
     forbidden = sorted(request.model_fields_set & ADMIN_FIELDS)
     if forbidden and not context.caller.is_admin:
         raise Forbidden(f"{', '.join(forbidden)}: only the administrator can change this")
-    context.after_commit.append(context.signals.directory_changed)
+    context.publish(DirectoryChanged())
     return TenantAnswer(tenant=_change(context, context.tenant_id, request))
 
 
-@operation("tenants.get")
+@operation("tenants.get", command="getTenant", tenant_field="id")
 def get(context: Context, request: None) -> TenantAnswer:
-    """The tenant, secrets masked."""
+    """Return the tenant, secrets masked."""
     row = context.tables.tenants.get(context.connection, id=context.tenant_id)
     return TenantAnswer(tenant=_shown(context, row))
 
 
-@operation("tenants.list", admin_only=True)
+@operation("tenants.list", scope=Scope.ADMIN, command="listTenants")
 def list_tenants(context: Context, request: TenantFilter) -> TenantsOut:
-    """All tenants in the order of their ids."""
+    """Return all tenants in the order of their ids."""
     tenants = context.tables.tenants
     where = {"active": True} if request.active_only else {}
     rows = tenants.select(context.connection, order_by=tenants.columns["id"], **where)
     return TenantsOut(tenants=[_shown(context, row) for row in rows])
 
 
-@operation("tenants.sync_status", admin_only=True)
+@operation("tenants.sync_status", scope=Scope.ADMIN, command="listTenantsSyncStatus")
 def sync_status(context: Context, request: None) -> SyncStatusOut:
-    """Where the conversation with each tenant's application stands."""
+    """Return the state of the report calls to each tenant's application."""
     tenants, syncs = context.tables.tenants, context.tables.tenant_sync
     rows = tenants.select(context.connection, order_by=tenants.columns["id"])
     found = syncs.select(context.connection, tenant_id=EVERY_TENANT)
@@ -104,12 +106,33 @@ def sync_status(context: Context, request: None) -> SyncStatusOut:
     )
 
 
-@operation("tenants.delete", admin_only=True, mutates=True)
-def delete(context: Context, request: ForTenant) -> bool:
-    """Remove a tenant with all its data; or, with many messages, switch it off before that.
+def _remove_for_good(connection: Connection, tables: Tables, tenant_id: str) -> None:
+    tables.messages.remove_of_tenant(connection, tenant_id)
+    tables.tenants.delete(connection, id=tenant_id)
 
-    Returns whether it is gone.
-    """
+
+async def _remove_the_rest(parts: Parts, order: _Removal) -> Done:
+    """Remove the messages, then the tenant. If this is interrupted, the tenant stays inactive."""
+    if not order.is_done:
+        messages, chunks, after = parts.tables.messages, ChunkedWork(parts.db), None
+        while found := await parts.db.read(messages.places, order.tenant_id, after, chunks.size):
+            await chunks.one(messages.remove, [pk for _, pk in found])
+            after = found[-1]
+        await parts.db.write(_remove_for_good, parts.tables, order.tenant_id)
+        parts.bus.publish(DirectoryChanged())
+    return Done()
+
+
+@operation(
+    "tenants.delete",
+    scope=Scope.ADMIN,
+    mutates=True,
+    replayable=True,
+    command="deleteTenant",
+    then=_remove_the_rest,
+)
+def delete(context: Context, request: TenantRef) -> _Removal:
+    """Remove a tenant with all its data. With many messages, it is made inactive first."""
     context.about = request.id
     if request.id == DEFAULT_TENANT:
         raise Conflict("the tenant default cannot be removed")
@@ -121,25 +144,24 @@ def delete(context: Context, request: ForTenant) -> bool:
             raise NotFound("no such tenant")
     else:
         tables.tenants.update(connection, {"id": request.id}, {"active": False})
-    context.after_commit.append(context.signals.directory_changed)
-    return is_small
+    context.publish(DirectoryChanged())
+    return _Removal(request.id, is_small)
 
 
-@operation("tenants.make_key", admin_only=True, mutates=True)
-def make_key(context: Context, request: ForTenant) -> ApiKeyOut:
-    """A new key; the old one stops working with this commit."""
-    wanted: ApiKeyIn = request.request or ApiKeyIn()
-    if wanted.expires_at is not None and wanted.expires_at <= context.now:
-        detail = [{"field": "expires_at", "message": "is past", "value": wanted.expires_at}]
+@operation("tenants.make_key", scope=Scope.ADMIN, mutates=True)
+def make_key(context: Context, request: NewApiKey) -> ApiKeyOut:
+    """Make a new key; the previous one stops working with this commit."""
+    if request.expires_at is not None and request.expires_at <= context.now:
+        detail = [{"field": "expires_at", "message": "is past", "value": request.expires_at}]
         raise Malformed("expires_at: must be in the future", detail)
     key = new_token()
-    _set_key(context, request.id, hash_token(key), wanted.expires_at)
+    _set_key(context, request.id, hash_token(key), request.expires_at)
     return ApiKeyOut(api_key=key)
 
 
-@operation("tenants.revoke_key", admin_only=True, mutates=True)
-def revoke_key(context: Context, request: ForTenant) -> Done:
-    """Without a key the tenant is reached with the admin token only."""
+@operation("tenants.revoke_key", scope=Scope.ADMIN, mutates=True)
+def revoke_key(context: Context, request: TenantRef) -> Done:
+    """Revoke the tenant's key; then only the admin token reaches the tenant."""
     _set_key(context, request.id, None, None)
     return Done()
 
@@ -151,7 +173,7 @@ def _set_key(
     values = {"api_key_hash": key_hash, "api_key_expires_at": expires_at}
     values["updated_at"] = context.now
     context.tables.tenants.update(context.connection, {"id": tenant_id}, values)
-    context.after_commit.append(context.signals.directory_changed)
+    context.publish(DirectoryChanged())
 
 
 def _change(context: Context, tenant_id: str, request: TenantFields) -> TenantOut:
@@ -160,7 +182,7 @@ def _change(context: Context, tenant_id: str, request: TenantFields) -> TenantOu
         row["updated_at"] = context.now
     if request.model_fields_set & _OF_CALLS:
         context.tables.tenant_sync.end_back_off(context.connection, context.now, tenant_id)
-        context.after_commit.append(context.signals.events_added)
+        context.publish(EventsAdded())
     return _shown(context, context.tables.tenants.get(context.connection, id=tenant_id))
 
 
@@ -168,45 +190,42 @@ def _columns(context: Context, request: TenantFields, old: Mapping[str, Any]) ->
     given = request.model_dump(exclude_unset=True, exclude={"id"})
     if given.get("active", True) is None:
         del given["active"]
-    for name in ("client_auth", "large_file_config"):
-        if given.get(name):
-            given[name] = _kept(name, given[name], old.get(name))
     if given.get("client_auth"):
-        auth = given["client_auth"].items()
+        auth = _kept(given["client_auth"], old.get("client_auth")).items()
         given["client_auth"] = {k: v for k, v in auth if v is not None}
     secret = given.get("signing_secret")
     if secret == MASK:
         del given["signing_secret"]
-    elif "signing_secret" in given and _is_another(old.get("signing_secret"), secret):
+    elif "signing_secret" in given and _is_replaced(old.get("signing_secret"), secret):
         given["previous_signing_secret"] = old["signing_secret"]
         given["signing_secret_changed_at"] = context.now
     return given
 
 
-def _is_another(old: str | Damaged | None, new: str | None) -> bool:
+def _is_replaced(old: str | Damaged | None, new: str | None) -> bool:
     return isinstance(old, str) and old != new
 
 
-def _kept(name: str, new: dict[str, Any], old: dict[str, Any] | Damaged | None) -> dict[str, Any]:
-    """A masked value that is written back leaves the stored one as it was."""
+def _kept(new: dict[str, Any], old: dict[str, Any] | Damaged | None) -> dict[str, Any]:
+    """Put the stored secrets in the place of masked ones."""
     if isinstance(old, Damaged):
         if MASK in str(new):
-            raise Malformed(f"{name}: what is stored is damaged; give all of it anew")
+            raise Malformed("client_auth: the stored value is damaged; give all fields again")
         old = None
     return kept_secrets(new, old)
 
 
-def _shown_object(stored: dict[str, Any] | Damaged | None, if_damaged: dict[str, Any]) -> Any:
-    return if_damaged if isinstance(stored, Damaged) else masked_config(stored)
+def _shown_auth(stored: dict[str, Any] | Damaged | None) -> Any:
+    if isinstance(stored, Damaged):
+        return {"method": "damaged"}
+    return masked_config(stored or {"method": "none"})
 
 
 def _shown(context: Context, row: Row) -> TenantOut:
     return TenantOut(
         **{name: row[name] for name in _COPIED},
         client_sync_path=row["client_sync_path"] or DEFAULT_SYNC_PATH,
-        client_attachment_path=row["client_attachment_path"] or DEFAULT_ATTACHMENT_PATH,
-        client_auth=_shown_object(row["client_auth"] or {"method": "none"}, {"method": "damaged"}),
-        large_file_config=_shown_object(row["large_file_config"], {"damaged": True}),
+        client_auth=_shown_auth(row["client_auth"]),
         suspended_batches=context.tables.suspensions.of_tenant(context.connection, row["id"]),
         signing_secret=MASK if row["signing_secret"] else None,
         has_api_key=row["api_key_hash"] is not None,
@@ -246,3 +265,6 @@ def _sync_state(context: Context, tenant: Row, sync: Row) -> SyncState:
 
 def _whole(instant: float | None) -> int | None:
     return None if instant is None else int(instant)
+
+
+ALL = (save, update, get, list_tenants, sync_status, delete, make_key, revoke_key)

@@ -1,4 +1,4 @@
-"""Why messages that are due wait all the same, and until when."""
+"""Why due messages are not being sent: a rate limit or a paused account, and until when."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ RATE_LIMIT = "rate_limit"
 
 @dataclass(frozen=True)
 class WaitReason:
-    """``until`` is in Unix seconds; ``reason`` is ``rate_limit`` or an account's trouble."""
+    """Why an account sends nothing: ``rate_limit`` or its last error; until when, Unix seconds."""
 
     until: float
     reason: str
 
 
 def wait_reasons(context: Context, account_pks: Iterable[str]) -> dict[str, WaitReason]:
-    """The accounts among these (by pk) that send nothing just now.
+    """Return the accounts among these (by pk) that currently send nothing.
 
-    It is worked out when it is asked for: a backlog behind a limit is never written to.
+    This is computed on demand: the messages behind a limit are never written to.
     """
     pks = sorted(set(account_pks))
     found = _at_limit(context, pks)

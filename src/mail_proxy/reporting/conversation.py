@@ -14,9 +14,9 @@ from mail_proxy.reporting.pacing import after_answer, after_failure, is_due, put
 from mail_proxy.reporting.signing import call_id
 from mail_proxy.reporting.sync_client import Call, CallFailed, Report, ReportChannel
 from mail_proxy.sql import Connection, SqlDb
+from mail_proxy.sql.messages.events import PendingEvent
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
-from mail_proxy.sql.tables.events import PendingEvent
 from mail_proxy.telemetry.log import Action, log
 from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.wire.reports import SyncAnswer, report_entry, report_payload

@@ -6,10 +6,13 @@ import asyncio
 from functools import partial
 
 from mail_proxy.config import ProxyConfig
+from mail_proxy.domain.facts import EventsAdded, MessagesAdded, RunNow
 from mail_proxy.domain.tenant import Tenant
 from mail_proxy.errors import DatabaseUnavailable
+from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.liveness import has_ended, mark, process_space
+from mail_proxy.kit.service import seconds_until
 from mail_proxy.kit.wakeup import Wakeup
 from mail_proxy.kit.worker import Jobs, Worker
 from mail_proxy.reporting.conversation import Conversation, Terms
@@ -26,6 +29,8 @@ from mail_proxy.telemetry.log import Action, log
 from mail_proxy.telemetry.metrics import MailMetrics
 
 _CALL_SECONDS = 30.0
+#: Time for calls in flight even if delivery has taken all of ``shutdown_timeout``.
+_LAST_CALLS_SECONDS = 1.0
 _POLL_SECONDS = 1.0
 #: Time for the transactions around a call, and for clocks of several hosts that differ.
 _CLAIM_MARGIN_SECONDS = 15.0
@@ -47,6 +52,8 @@ class ClientReporter:
     every tenant: it gets empty reports at the interval as well, and what it raises counts as a
     failed call. Where ``config.test_mode`` is set, calls are made after ``run_now`` only.
     """
+
+    name = "reporting"
 
     def __init__(
         self,
@@ -101,8 +108,14 @@ class ClientReporter:
         """True while due tenants are looked for."""
         return self._worker.alive
 
-    def start(self) -> None:
-        """Start calling; needs a running event loop. Starting twice changes nothing."""
+    def follow(self, bus: Bus) -> None:
+        """Subscribe to the facts after which tenants are called before the next poll."""
+        bus.subscribe(EventsAdded, lambda _: self.new_events())
+        bus.subscribe(RunNow, lambda fact: self.run_now(fact.tenant_id))
+        bus.subscribe(MessagesAdded, self._added)
+
+    async def start(self) -> None:
+        """Start calling. Starting twice changes nothing."""
         if self._channel is None:
             self._channel = self._new_channel()
             self._stopping.clear()
@@ -110,11 +123,11 @@ class ClientReporter:
             if self._poll_seconds is not None:
                 self._wake()
 
-    async def stop(self, seconds: float | None = None) -> None:
-        """Let the calls in flight end within ``seconds``, then break them off.
+    async def stop(self, deadline: float) -> None:
+        """Let the calls in flight end by ``deadline``, or within a second, then cancel them.
 
-        None: ``shutdown_timeout``. What a broken-off call told is told again by the next process.
-        Stopping twice changes nothing.
+        The reports of a cancelled call are sent again by the next process. Stopping twice changes
+        nothing.
         """
         channel, self._channel = self._channel, None
         if channel is None:
@@ -124,7 +137,7 @@ class ClientReporter:
             self._soon.cancel()
             self._soon = None
         await self._worker.stop()
-        await self._calls.stop(self._config.timing.shutdown_timeout if seconds is None else seconds)
+        await self._calls.stop(max(_LAST_CALLS_SECONDS, seconds_until(deadline)))
         await channel.close()
         try:
             await self._db.write(self._sync.release, self._terms.owner)
@@ -163,6 +176,10 @@ class ClientReporter:
         """
         self._asked.add(tenant_id)
         self._wake()
+
+    def _added(self, added: MessagesAdded) -> None:
+        for tenant_id in added.tenant_ids:
+            self.messages_added(tenant_id)
 
     def _new_channel(self) -> ReportChannel:
         if self._callable is not None:

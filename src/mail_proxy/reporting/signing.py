@@ -13,7 +13,7 @@ from standardwebhooks import Webhook
 
 from mail_proxy.domain.tenant import signing_key
 from mail_proxy.kit.ids import uuid7
-from mail_proxy.sql.tables.events import PendingEvent
+from mail_proxy.sql.messages.events import PendingEvent
 
 
 def call_id(events: Sequence[PendingEvent]) -> str:

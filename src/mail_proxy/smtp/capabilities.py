@@ -1,4 +1,4 @@
-"""What a server offers after EHLO, and whether that is enough for a message."""
+"""Capabilities that a server offers after EHLO, and whether they suffice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Literal, Self
 from mail_proxy.domain.outcome import Failed
 from mail_proxy.smtp.compose import ComposedMail
 
-#: What sessions may break over. ``burst``: the next envelope in one packet with a message.
+#: Extensions over which sessions may break. ``burst``: a message and the next envelope in one
+#: packet.
 Extension = Literal["pipelining", "chunking", "burst"]
 
 _ATOM = r"[^\x00-\x20\x7f<>\"\ud800-\udfff]+"
@@ -24,7 +25,7 @@ _LIMIT = re.compile(r"(?:^| )([A-Z0-9-]+)=([0-9]{1,9})(?= |$)")
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """The extensions of a server. ``pipelining`` is RFC 2920, ``chunking`` RFC 3030.
+    """SMTP extensions of one server. ``pipelining`` is RFC 2920, ``chunking`` RFC 3030.
 
     ``size``: most octets of a message, None without a limit; ``declares_size``: MAIL may say how
     large the message is (RFC 1870). ``burst``: the server has not failed yet when the next
@@ -74,7 +75,7 @@ class Capabilities:
     def refusal(
         self, mail_from: str, recipients: Sequence[str], message: ComposedMail
     ) -> Failed | None:
-        """Why the server can never take this message, known without asking it."""
+        """Return why the server can never accept this message, or None. Sends nothing."""
         if self.size is not None and len(message.data) > self.size:
             return Failed(
                 f"message has {len(message.data)} octets, the server takes at most {self.size}"
@@ -90,4 +91,5 @@ class Capabilities:
 
 
 def needs_smtputf8(mail_from: str, recipients: Sequence[str], message: ComposedMail) -> bool:
+    """Return whether an address or a header needs SMTPUTF8 (RFC 6531)."""
     return message.needs_smtputf8 or not all(map(str.isascii, (mail_from, *recipients)))

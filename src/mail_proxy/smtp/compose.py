@@ -1,8 +1,8 @@
-"""Turns a mail into the octets of an RFC 5322 message, as they travel between DATA and the dot.
+"""Composes a mail into the octets of an RFC 5322 message, without dot-stuffing.
 
-This is an exact writer for text, HTML and both; it costs a small fraction of the ``email``
-package, whose parser it is proven against. Line ends of the body (CRLF, bare LF and bare CR
-alike) become CRLF, and a body that is not empty ends with one.
+It writes text, HTML and both, at a small fraction of the cost of the ``email`` package, whose
+parser it is tested against. Line ends of the body (CRLF, bare LF and bare CR) become CRLF, and a
+body that is not empty ends with one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _QUOTED_PRINTABLE_PLAIN = bytes([*range(32, 61), *range(62, 127), 9, 10])
 
 @dataclass(frozen=True, slots=True)
 class ComposedMail:
-    """A message ready for SMTP.
+    """Message ready for SMTP, with the extensions that it needs.
 
     ``data`` has CRLF line ends only and ends with one; it is not dot-stuffed and has no final
     dot. ``needs_smtputf8``: an address has a non-ASCII local part (RFC 6531). ``is_8bit``:
@@ -45,10 +45,10 @@ class ComposedMail:
 
 
 def compose(mail: Mail, *, tracking_id: str, date: float) -> ComposedMail:
-    """Write ``mail`` with its Date (``date`` in Unix seconds, written in UTC) and tracking header.
+    """Compose ``mail``, with a Date (``date`` in Unix seconds) and a tracking header.
 
-    The same arguments give the same octets. Raises ``ValueError`` naming the header for text
-    that no header may carry, and for lone surrogates.
+    The same arguments give the same octets. Raises ``ValueError`` with the header's name for text
+    that no header may contain, and for lone surrogates.
     """
     lines = [address_header("From", (mail.sender,))]
     if mail.to:
@@ -78,7 +78,7 @@ def compose(mail: Mail, *, tracking_id: str, date: float) -> ComposedMail:
 
 
 def _is_envelope_ascii(mail: Mail) -> bool:
-    """Whether the addresses that are in no header are ASCII."""
+    """Return whether the addresses outside the headers (sender, Bcc) are ASCII."""
     return mail.envelope_sender.isascii() and all(a.email.isascii() for a in mail.bcc)
 
 
@@ -88,7 +88,7 @@ def _date_header(seconds: int) -> str:
 
 
 def _content(mail: Mail) -> bytes:
-    """Content fields, the empty line and the body."""
+    """Write the Content-* headers, the empty line and the body."""
     body = _part(mail.content_type, mail.body)
     if mail.body_html is None:
         return body
@@ -117,7 +117,10 @@ def _part(subtype: str, text: str) -> bytes:
 
 
 def _encode_body(text: str) -> tuple[bytes, bytes]:
-    """Transfer encoding and encoded octets: 7bit where possible, else the shorter of two."""
+    """Return transfer encoding and encoded octets of a body.
+
+    7bit if possible, else the shorter of quoted-printable and base64.
+    """
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if text and not text.endswith("\n"):
@@ -141,7 +144,10 @@ def _longest_line(text: str) -> int:
 
 
 def _boundary(message_id: str, parts: tuple[bytes, ...]) -> bytes:
-    """A delimiter that occurs in no part; neither encoding can produce its first two octets."""
+    """Return a MIME boundary that occurs in no part.
+
+    No transfer encoding produces its first two octets.
+    """
     boundary = b"=_" + blake2b(message_id.encode(), digest_size=16).hexdigest().encode()
     while any(boundary in part for part in parts):
         boundary += b"_"

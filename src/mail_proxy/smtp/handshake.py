@@ -14,9 +14,9 @@ from mail_proxy.domain.account import SmtpLogin, TlsMode
 from mail_proxy.domain.outcome import AccountTrouble
 from mail_proxy.smtp import opening
 from mail_proxy.smtp.capabilities import Capabilities
-from mail_proxy.smtp.masking import mask_of
 from mail_proxy.smtp.opening import Dialogue, NoMechanismError, RefusedError, Result
 from mail_proxy.smtp.protocol import BrokenConnectionError, SmtpProtocol
+from mail_proxy.smtp.redact import redaction_of
 from mail_proxy.smtp.replies import (
     Stage,
     Verdict,
@@ -96,7 +96,7 @@ class Handshake:
         self._local_hostname = local_hostname
         self._tls_context = tls_context
         self._timeout = timeout
-        self._mask = mask_of(login)
+        self._redact = redaction_of(login)
         self._stage = Stage.GREETING
         self._protocol: SmtpProtocol | None = None
         self._implicit_tls = login.tls is TlsMode.SSL or (
@@ -139,7 +139,7 @@ class Handshake:
         try:
             async with asyncio.timeout(self._timeout):
                 _, self._protocol = await asyncio.get_running_loop().create_connection(
-                    lambda: SmtpProtocol(self._mask),
+                    lambda: SmtpProtocol(self._redact),
                     login.host,
                     login.port,
                     ssl=self._tls_context if self._implicit_tls else None,
@@ -261,7 +261,7 @@ class Handshake:
                 stage = "dns"
             elif isinstance(error, ssl.SSLError):
                 stage = "tls"
-        text = one_line(self._mask(str(error))) or type(error).__name__
+        text = one_line(self._redact(str(error))) or type(error).__name__
         if self._protocol is None:
             text = f"no connection to {self._login.host} port {self._login.port}: {text}"
         return AccountTrouble(stage, text)

@@ -1,8 +1,8 @@
-"""Header lines of RFC 5322, with RFC 2047 encoded words where the text needs them.
+"""Header lines of RFC 5322, with RFC 2047 encoded words if the text needs them.
 
-Lines are folded at 78 characters where there is a space to fold at, and are never longer
-than 998 octets. Every function raises ``ValueError`` naming the header for text that would
-leave its line (CR, LF, NUL) or that UTF-8 cannot carry (lone surrogates).
+Lines are folded at spaces before the 78th character if possible, and never exceed 998 octets. Every
+function raises ``ValueError`` with the header's name for text that would break the line (CR, LF,
+NUL) or that UTF-8 cannot encode (lone surrogates).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _QUOTE = str.maketrans({'"': r"\"", "\\": r"\\"})
 
 
 def text_header(name: str, value: str) -> str:
-    """An unstructured field such as Subject; ``value`` comes back from a parser unchanged."""
+    """Write an unstructured header such as Subject, so that parsers restore ``value``."""
     if _PRINTABLE.fullmatch(value) is not None and "=?" not in value:
         line = f"{name}: {value}"
         if len(line) <= _FOLD_AT:
@@ -43,27 +43,36 @@ def text_header(name: str, value: str) -> str:
 
 
 def token_header(name: str, value: str) -> str:
-    """An opaque identifier: like text, but one with a space is encoded, as relays refold those."""
+    """Write an identifier as a header.
+
+    An identifier with a space is encoded, because relays refold such lines.
+    """
     if _ONE_TOKEN.fullmatch(value) is not None:
         return text_header(name, value)
     return _fold(f"{name}: {_encoded_words(name, value)}")
 
 
 def raw_header(name: str, value: str) -> str:
-    """A structured field that has no encoding, such as Message-ID; UTF-8 as in RFC 6532."""
+    """Write a structured header without encoded words, such as Message-ID.
+
+    Non-ASCII text stays UTF-8 (RFC 6532).
+    """
     _refuse_injection(name, value)
     return f"{name}: {value}"
 
 
 def extra_header(name: str, value: str) -> str:
+    """Write a header that the client has named. Raises ValueError for an invalid name."""
     if _FIELD_NAME.fullmatch(name) is None:
         raise ValueError(f"header {name[:100]!r}: not a field name")
     return text_header(name, value)
 
 
 def address_header(name: str, addresses: Iterable[Address]) -> str:
-    """From, To, Cc or Reply-To. A blank display name is none; a non-ASCII local part stays as
-    it is (RFC 6532)."""
+    """Write From, To, Cc or Reply-To.
+
+    A blank display name is left out. A non-ASCII local part stays as it is (RFC 6532).
+    """
     line = f"{name}: " + ", ".join([_mailbox(name, address) for address in addresses])
     return line if len(line) <= _FOLD_AT else _fold(line)
 
@@ -88,11 +97,11 @@ def _longest_unit(text: str) -> int:
 
 
 def _fold(line: str) -> str:
-    """Break before spaces, so that unfolding (dropping CRLF) gives ``line`` back exactly."""
+    """Fold before spaces, so that unfolding (dropping CRLF) restores ``line`` exactly."""
     if len(line) <= _FOLD_AT:
         return line
-    # The first two units are "Name:" and the start of the value: a field never starts with an
-    # empty line, which some servers take for the end of the header.
+    # The first two units are "Name:" and the start of the value. Folding between them would leave
+    # an empty first line, which some servers take for the end of the header.
     units = _FOLDING_UNIT.findall(line)
     lines = ["".join(units[:2])]
     for unit in units[2:]:
@@ -104,7 +113,7 @@ def _fold(line: str) -> str:
 
 
 def _encoded_words(header: str, value: str) -> str:
-    """The whole of ``value`` as encoded words, in whichever of Q and B is shorter."""
+    """Write ``value`` as encoded words (RFC 2047), in the shorter of Q and B."""
     _refuse_injection(header, value)
     try:
         octets = value.encode()
@@ -114,7 +123,7 @@ def _encoded_words(header: str, value: str) -> str:
     length: Callable[[bytes], int] = quoprimime.header_length
     if base64mime.header_length(octets) < length(octets):
         encode, length = base64mime.header_encode, base64mime.header_length
-    # Every word may come first on its line after the field name.
+    # Every encoded word must fit on the first line, after the header's name.
     widest = min(_MAX_ENCODED_WORD, max(40, 76 - len(header) - len(": ")))
     room = widest - _ENCODED_WORD_FRAME
     if length(octets) <= room:
@@ -125,8 +134,11 @@ def _encoded_words(header: str, value: str) -> str:
 
 
 def _chunks(value: str, length: Callable[[bytes], int], room: int) -> Iterator[bytes]:
-    """Split between characters, never inside one (RFC 2047 section 5). A chunk is as long as
-    its characters together."""
+    """Split ``value`` into chunks of at most ``room``, between characters.
+
+    RFC 2047 section 5 forbids splitting inside one.
+    The length of a chunk is the sum of its characters' lengths.
+    """
     chunk, used = b"", 0
     for character in value:
         octets = character.encode()

@@ -1,4 +1,4 @@
-"""Open SMTP sessions, kept per account and handed out one at a time."""
+"""Pool of open SMTP sessions, one set per account."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.smtp.connection import Connector, PooledConnection
 from mail_proxy.smtp.extension_backoff import ExtensionBackoff
 
-#: Servers drop silent clients after minutes; keeping one longer than this rarely pays.
+#: Servers drop silent clients after minutes. Longer idle sessions are rarely used again.
 _MAX_IDLE_SECONDS = 30.0
 _QUIT_SECONDS = 2.0
-#: Over all accounts: sessions that nobody uses take descriptors from those that work.
+#: Over all accounts, because each idle session holds a file descriptor.
 _MOST_IDLE = 200
 
 
 class _Account:
-    """The sessions of one account. ``open`` counts those being opened, idle and in use;
-    ``callers`` those who are inside ``acquire``; ``version`` is the newest one seen."""
+    """The sessions of one account.
+
+    ``open`` counts sessions being opened, idle and in use; ``callers`` counts calls inside
+    ``acquire``; ``version`` is the newest version of the account seen so far.
+    """
 
     __slots__ = ("callers", "idle", "in_use", "open", "version", "waiters")
 
@@ -35,7 +38,7 @@ class _Account:
         self.waiters: deque[asyncio.Future[None]] = deque()
 
     def is_worn(self, connection: PooledConnection, now: float) -> bool:
-        """Whether the session has done its work."""
+        """Return whether the session must be closed after use: broken, old or outdated."""
         login = connection.login
         return (
             not connection.is_open
@@ -46,11 +49,11 @@ class _Account:
         )
 
     def is_unfit(self, connection: PooledConnection, now: float) -> bool:
-        """Whether an idle session must not be used again."""
+        """Return whether an idle session must be closed instead of being used again."""
         return now - connection.idle_since >= _MAX_IDLE_SECONDS or self.is_worn(connection, now)
 
     def forget(self, count: int = 1) -> None:
-        """So many sessions have ended: as many waiters may open others."""
+        """Count ``count`` sessions as closed, and wake as many waiters."""
         self.open -= count
         for _ in range(count):
             self.wake_one()
@@ -63,7 +66,7 @@ class _Account:
                 return
 
     async def turn(self) -> None:
-        """Wait until a session may have become free, first come, first served."""
+        """Wait until a session may be free, first come, first served."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.waiters.append(waiter)
         try:
@@ -75,12 +78,13 @@ class _Account:
 
 
 class SMTPPool:
-    """Never more than ``SmtpLogin.max_connections`` sessions per account, never one shared
-    between accounts. The session used last is used next, so that the others can grow old.
+    """Pool of SMTP sessions: bounded per account, and idle ones over all accounts.
 
-    A session ends after ``ttl_seconds``, after ``batch_size`` messages, when the account was
-    saved (``version``), after 30 idle seconds, or as the one that lay idle longest of more than
-    ``most_idle``; the owner calls ``reap`` for those that nobody asks for.
+    An account has at most ``SmtpLogin.max_connections``, and sessions are never shared between
+    accounts. The session used last is used next, so that unneeded ones become idle. A session
+    is closed after ``ttl_seconds``, after ``batch_size`` messages, if the account was saved
+    (``version``), after 30 idle seconds, or as the longest idle one of more than ``most_idle``. The
+    owner calls ``reap`` regularly to close idle sessions of accounts that are not used.
     """
 
     def __init__(
@@ -92,7 +96,7 @@ class SMTPPool:
     ) -> None:
         self.connector = connector or Connector()
         self._most_idle = most_idle
-        #: The idle ones of all accounts, longest idle first.
+        #: Idle sessions of all accounts, longest idle first.
         self._idle: OrderedDict[PooledConnection, _Account] = OrderedDict()
         self._clock = clock or SystemClock()
         self._accounts: dict[str, _Account] = {}
@@ -101,10 +105,10 @@ class SMTPPool:
     async def acquire(
         self, login: SmtpLogin, *, fresh: bool = False
     ) -> PooledConnection | AccountTrouble:
-        """Return a session for exclusive use until ``release``; wait while all are in use.
+        """Return a session for the caller's sole use. Wait while all are in use.
 
-        ``fresh``: one that has just been opened. The idle ones are dropped then, because they
-        have been idle for longer than the one that made the caller ask.
+        Give it back with ``release``. ``fresh`` asks for a new session, after an idle one turned
+        out to be closed by the server. The other idle ones are dropped, being idle even longer.
         """
         account = self._accounts.setdefault(login.account_pk, _Account())
         account.version = max(account.version, login.version)
@@ -122,8 +126,10 @@ class SMTPPool:
             account.callers -= 1
 
     def release(self, connection: PooledConnection) -> None:
-        """Give back what ``acquire`` gave, in whatever state it is. Waits for nothing: a session
-        that has done its work says QUIT and closes in the background."""
+        """Return a session of ``acquire`` to the pool, also if it is broken.
+
+        Does not wait: a session that must be closed sends QUIT and closes in the background.
+        """
         now = self._clock.monotonic()
         account = self._accounts[connection.login.account_pk]
         account.in_use.remove(connection)
@@ -139,7 +145,7 @@ class SMTPPool:
                 self._end_longest_idle()
 
     async def reap(self, now: float) -> None:
-        """End the idle sessions that will not be used again, and forget accounts without any.
+        """Close idle sessions that are too old, and forget accounts without sessions.
 
         ``now`` is the clock's monotonic time.
         """
@@ -153,7 +159,7 @@ class SMTPPool:
         await _quit(unfit)
 
     async def close_account(self, account_pk: str) -> None:
-        """End the account's idle sessions now, and those in use when they are released."""
+        """Close the account's idle sessions now, and those in use when they are released."""
         account = self._accounts.get(account_pk)
         if account is None:
             return
@@ -164,11 +170,11 @@ class SMTPPool:
         await _quit(idle)
 
     async def close_all(self) -> None:
-        """``close_account`` for all at once; takes at most a few seconds."""
+        """Close the sessions of all accounts. Takes a few seconds at most."""
         await asyncio.gather(*[self.close_account(pk) for pk in list(self._accounts)])
 
     def _may_go_on(self, account: _Account, connection: PooledConnection) -> bool:
-        """Whether a burst may have another mail: no caller waits for the session."""
+        """Return whether a burst may have another mail: no caller waits for the session."""
         return not account.waiters and not account.is_worn(connection, self._clock.monotonic())
 
     def _pick_idle(self, account: _Account, fresh: bool) -> PooledConnection | None:

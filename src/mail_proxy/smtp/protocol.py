@@ -10,7 +10,7 @@ from typing import cast
 
 from mail_proxy.smtp.burst import BurstRun
 from mail_proxy.smtp.envelope import Envelope
-from mail_proxy.smtp.masking import Mask
+from mail_proxy.smtp.redact import Redact
 from mail_proxy.smtp.replies import Reply
 from mail_proxy.smtp.session import SmtpSession
 
@@ -29,10 +29,10 @@ class SmtpProtocol(asyncio.Protocol):
     At most one caller at a time waits in ``ask`` or ``carry``.
     """
 
-    def __init__(self, mask: Mask = str) -> None:
-        """``mask`` redacts the server's words."""
+    def __init__(self, redact: Redact = str) -> None:
+        """``redact`` removes the account's secrets from the server's words."""
         self._loop = asyncio.get_running_loop()
-        self.session = SmtpSession(self._loop.time, mask)
+        self.session = SmtpSession(self._loop.time, redact)
         self.has_agreed_to_quit = False
         self.transport: asyncio.Transport | None = None
         self._run: BurstRun | None = None

@@ -1,4 +1,4 @@
-"""What the server's replies mean: RFC 5321 section 4.2, with the tables of the extensions."""
+"""Rules that turn SMTP replies into outcomes (RFC 5321 section 4.2)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 class Reply(NamedTuple):
-    """One complete reply; ``text`` is on one line, at most 500 characters.
+    """One complete SMTP reply. ``text`` is one line of at most 500 characters.
 
     ``lines`` are the lines of a reply that has more than one, each without its code.
     """
@@ -41,7 +41,7 @@ class Reply(NamedTuple):
 
 
 class Stage(StrEnum):
-    """What the reply answers."""
+    """Step of the session that a reply belongs to."""
 
     GREETING = "greeting"
     EHLO = "EHLO"
@@ -54,8 +54,11 @@ class Stage(StrEnum):
 
 
 class Verdict(Enum):
-    """``ACCOUNT``: no message would fare better now. ``UNEXPECTED``: client and server disagree
-    about where they are, so the connection cannot be used any more."""
+    """Meaning of a reply for the message.
+
+    ``ACCOUNT``: every message of the account would be refused now. ``UNEXPECTED``: client and
+    server are out of step, so the connection cannot be used any more.
+    """
 
     ACCEPTED = "accepted"
     TEMPORARY = "temporary"
@@ -83,7 +86,7 @@ _ACCOUNT_STAGES = {
     Stage.AUTH: "auth",
 }
 _REFUSING_CLASS = {4: Verdict.TEMPORARY, 5: Verdict.PERMANENT}
-#: Codes with which a server refuses the session, whatever the command; the stage to report.
+#: Codes with which a server refuses the session after any command, and the stage to report.
 _ACCOUNT_CODES = {
     530: "auth",  # RFC 4954: authentication required; RFC 3207: STARTTLS first
     534: "auth",  # RFC 4954: mechanism too weak
@@ -92,12 +95,13 @@ _ACCOUNT_CODES = {
 }
 #: (stage, code) that do not mean what their first digit says.
 _EXCEPTIONS = {
-    (Stage.MAIL, CLOSING_CODE): Verdict.ACCOUNT,  # nothing was said about the message yet
+    (Stage.MAIL, CLOSING_CODE): Verdict.ACCOUNT,  # the server has not judged the message yet
     (Stage.MAIL, 454): Verdict.ACCOUNT,  # RFC 4954 section 6: temporary authentication failure
 }
 
 
 def verdict(stage: Stage, reply: Reply) -> Verdict:
+    """Return what ``reply`` means at ``stage``, by its code and enhanced code."""
     code = reply.code
     first_digit = code // 100
     if first_digit == _ACCEPTING_CLASS[stage]:
@@ -112,18 +116,19 @@ def verdict(stage: Stage, reply: Reply) -> Verdict:
 
 
 def _means_too_many_recipients(reply: Reply) -> bool:
-    """RFC 5321 section 4.5.3.1.10: old servers say 552 for it, where 452 is right.
+    """Return whether a 552 means too many recipients (RFC 5321 section 4.5.3.1.10).
 
-    An enhanced code other than X.5.3 (RFC 3463) says that it is about the mailbox after all.
+    Old servers answer 552 instead of 452. An enhanced code other than X.5.3 (RFC 3463) shows that
+    the 552 is about the mailbox.
     """
     enhanced = enhanced_code(reply)
     return enhanced is None or enhanced.endswith(".5.3")
 
 
 def is_recipient_limit(reply: Reply) -> bool:
-    """Whether a refusal of RCPT after accepted ones means "in another transaction".
+    """Return whether a refusal of RCPT after accepted ones means "in another transaction".
 
-    A 452 counts unless its enhanced code is about an address or a mailbox (X.1.X, X.2.X); the
+    A 452 counts unless its enhanced code is about an address or a mailbox (X.1.X, X.2.X). The
     next transaction shows whether it was meant otherwise.
     """
     if reply.code == 452:
@@ -132,7 +137,7 @@ def is_recipient_limit(reply: Reply) -> bool:
 
 
 def ends_session(reply: Reply) -> bool:
-    """Whether a refusal of MAIL, on a session used before, is about the session.
+    """Return whether a refusal of MAIL, on a session used before, is about the session.
 
     421 ends it, 451 is what some servers say before they close an idle one, 503 waits for RSET,
     and 452 with X.5.3 means too many messages. A new session shows whether it was meant so.
@@ -143,31 +148,31 @@ def ends_session(reply: Reply) -> bool:
 
 
 def enhanced_code(reply: Reply) -> str | None:
-    """The status code of RFC 3463 at the start of the text, such as ``5.1.1``."""
+    """Return the enhanced status code (RFC 3463) of a reply, such as ``5.1.1``."""
     match = _ENHANCED.match(reply.text)
     return match[1] if match else None
 
 
 def one_line(text: str) -> str:
-    """Server text fit for a log line and a report."""
+    """Make server text printable, on one line of at most 500 characters."""
     if not text.isprintable():
         text = _UNPRINTABLE.sub(" ", text)
     return text.strip()[:_MAX_RESPONSE]
 
 
 def account_trouble(stage: Stage, reply: Reply) -> AccountTrouble:
-    """For a reply whose verdict is ``ACCOUNT``."""
+    """Return the outcome of a reply whose verdict is ``ACCOUNT``."""
     return AccountTrouble(account_stage(stage, reply), f"{stage} refused: {reply}", reply.code)
 
 
 def account_stage(stage: Stage, reply: Reply | None = None) -> str:
-    """The name that ``AccountTrouble`` has for what went wrong."""
+    """Return the name under which ``AccountTrouble`` reports a refusal at ``stage``."""
     by_code = None if reply is None else _ACCOUNT_CODES.get(reply.code)
     return _ACCOUNT_STAGES.get(stage) or by_code or "greeting"
 
 
 def recipient_result(address: str, reply: Reply) -> RecipientResult:
-    """A refused recipient, or one whose fate still hangs on the end of data (then: sent)."""
+    """Return a recipient's result after RCPT. Accepted counts as sent for now."""
     return _result(address, verdict(Stage.RCPT, reply), reply)
 
 
@@ -184,12 +189,15 @@ def _result(address: str, verdict: Verdict, reply: Reply) -> RecipientResult:
 
 
 def sent(recipients: Sequence[RecipientResult], reply: Reply) -> Sent:
-    """The end of data was accepted for whoever RCPT had accepted."""
+    """Return the outcome if the server accepted the end of data."""
     return Sent(tuple(recipients), reply.code, reply.text)
 
 
 def all_refused(recipients: Sequence[RecipientResult]) -> Deferred | Failed:
-    """No RCPT was accepted: worth another try as long as one refusal was temporary."""
+    """Return the outcome if RCPT was refused for all recipients.
+
+    One temporary refusal is enough to retry.
+    """
     deferred = [r for r in recipients if r.status is RecipientStatus.DEFERRED]
     deciding = (deferred or recipients)[-1]
     reason = f"{deciding.address}: {deciding.code} {deciding.response}"
@@ -200,8 +208,10 @@ def all_refused(recipients: Sequence[RecipientResult]) -> Deferred | Failed:
 def message_refused(
     stage: Stage, reply: Reply, recipients: Sequence[RecipientResult] = ()
 ) -> Deferred | Failed | AccountTrouble:
-    """MAIL, DATA or the end of data was refused: that is the answer for every recipient but
-    those that RCPT had already refused for good."""
+    """Return the outcome if MAIL, DATA or the end of data was refused.
+
+    The reply holds for every recipient except those that RCPT had refused permanently.
+    """
     judgement = verdict(stage, reply)
     if judgement is Verdict.ACCOUNT:
         return account_trouble(stage, reply)
@@ -214,7 +224,10 @@ def message_refused(
 
 
 def unanswered(reason: str, recipients: Sequence[RecipientResult]) -> Uncertain:
-    """The whole message was sent and nothing came back. Who was accepted waits for a retry."""
+    """Return the outcome if no reply followed the complete message.
+
+    Recipients that RCPT had accepted are deferred.
+    """
     return Uncertain(
         reason,
         tuple(

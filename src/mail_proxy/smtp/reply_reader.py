@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mail_proxy.smtp.masking import Mask
+from mail_proxy.smtp.redact import Redact
 from mail_proxy.smtp.replies import Reply, one_line
 
 #: RFC 5321 section 4.5.3.1.5 allows a reply line 512 octets and any number of lines.
@@ -20,10 +20,10 @@ class ReplyReader:
 
     __slots__ = ("_common", "_lines", "_mask", "_octets", "_rest", "fault")
 
-    def __init__(self, mask: Mask = str) -> None:
-        """``mask`` redacts secrets of the account in the server's words."""
+    def __init__(self, redact: Redact = str) -> None:
+        """``redact`` removes the account's secrets from the server's words."""
         self.fault: str | None = None
-        self._mask = mask
+        self._redact = redact
         self._rest = b""
         self._lines: list[bytes] = []
         self._octets = 0
@@ -77,4 +77,4 @@ class ReplyReader:
         return reply
 
     def _text(self, line: bytes) -> str:
-        return self._mask(line.decode("utf-8", "replace").strip())
+        return self._redact(line.decode("utf-8", "replace").strip())

@@ -10,7 +10,7 @@ from math import inf
 from typing import Protocol
 
 from mail_proxy.smtp.capabilities import Capabilities
-from mail_proxy.smtp.masking import Mask
+from mail_proxy.smtp.redact import Redact
 from mail_proxy.smtp.replies import Reply, one_line
 from mail_proxy.smtp.reply_reader import ReplyReader
 
@@ -39,8 +39,8 @@ class SmtpSession:
     recipients a transaction may have, as far as is known.
     """
 
-    def __init__(self, time: Callable[[], float], mask: Mask = str) -> None:
-        """``mask`` redacts the server's words."""
+    def __init__(self, time: Callable[[], float], redact: Redact = str) -> None:
+        """``redact`` removes the account's secrets from the server's words."""
         self.broken: str | None = None
         self.deadline = inf
         self.time = time
@@ -48,7 +48,7 @@ class SmtpSession:
         self.capabilities = Capabilities()
         self.transactions = 0
         self.most_recipients: int | None = None
-        self._reader = ReplyReader(mask)
+        self._reader = ReplyReader(redact)
         self._output: list[bytes] = []
         #: Replies owed to what was written, and to what still waits in ``_output``.
         self._owed = 0

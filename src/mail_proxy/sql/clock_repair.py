@@ -1,6 +1,8 @@
-"""What is left where the wall clock was set back: rows that wait for times that were never due."""
+"""Repair instants that lie in the future because the wall clock was set back."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, delete, func, select, text, update
 
@@ -8,7 +10,10 @@ from mail_proxy.domain.account import LONGEST_PAUSE_SECONDS
 from mail_proxy.domain.limits import MINUTE, bucket_at
 from mail_proxy.sql import schema
 from mail_proxy.sql.db import SqlDb
-from mail_proxy.sql.tables.rate_use import RateUseTable
+from mail_proxy.sql.types import AFTER_CLOCK_SET_BACK, AtMost
+
+if TYPE_CHECKING:
+    from mail_proxy.sql.tables.rate_use import RateUseTable
 
 #: The clocks of hosts that share a database may differ by so much.
 _TOLERANCE_SECONDS = 5.0
@@ -33,9 +38,10 @@ _BRING_BACK = (
 
 
 class ClockRepair:
-    """Brings instants back that lie further ahead than they were ever meant to.
+    """Brings instants back that lie further ahead than any wait is long.
 
-    Doing it twice, or on several hosts, changes nothing more.
+    A column with a longest wait declares it in the schema (``at_most``); the others have a
+    statement here. Repairing twice, or on several hosts, changes nothing more.
     """
 
     def __init__(self, db: SqlDb, rates: RateUseTable) -> None:
@@ -45,7 +51,7 @@ class ClockRepair:
     def messages(
         self, connection: Connection, now: float, before_seq: int, limit: int
     ) -> tuple[int, int | None]:
-        """Messages that the ``limit`` events before ``before_seq`` tell of, the newest first.
+        """Repair the messages of the ``limit`` events before ``before_seq``, newest first.
 
         Events are numbered in the order in which they were written, so those of a time that has
         not come are the last ones: the cost grows with them, and one look shows that there are
@@ -68,11 +74,12 @@ class ClockRepair:
         return len(changed), events[-1].seq if len(events) == limit else None
 
     def others(self, connection: Connection, now: float, sync_interval: float) -> int:
-        """Pauses of accounts, calls and reports that wait, counters of rate limits.
+        """Repair everything except messages; return how many rows were changed.
 
-        ``sync_interval`` bounds what calls and reports wait for. Returns how many were changed.
+        ``sync_interval`` is the longest wait of calls and reports.
         """
-        changed = self._accounts(connection, now) + self._calls(connection, now + sync_interval)
+        changed = self._accounts(connection, now)
+        changed += self._bounded(connection, now, sync_interval)
         changed += self._reports(connection, now + sync_interval)
         return changed + self._rate_use(connection, now)
 
@@ -84,15 +91,17 @@ class ClockRepair:
         clipped = update(h).where(h.c.retry_at > latest).values(retry_at=latest)
         return connection.execute(shifted).rowcount + connection.execute(clipped).rowcount
 
-    def _calls(self, connection: Connection, latest: float) -> int:
-        s = schema.tenant_sync.c
-        late = latest + _TOLERANCE_SECONDS
-        calls = update(schema.tenant_sync).where(s.next_due_at > late)
-        claims = update(schema.tenant_sync).where(s.claimed_until > late)
-        return (
-            connection.execute(calls.values(next_due_at=latest)).rowcount
-            + connection.execute(claims.values(claimed_until=latest)).rowcount
-        )
+    def _bounded(self, connection: Connection, now: float, sync_interval: float) -> int:
+        """Shorten every wait that is longer than its column declares."""
+        changed = 0
+        for table in schema.metadata.sorted_tables:
+            for column in table.columns:
+                bound = column.info.get(AFTER_CLOCK_SET_BACK)
+                if isinstance(bound, AtMost):
+                    latest = now + (sync_interval if bound.seconds is None else bound.seconds)
+                    late = update(table).where(column > latest + _TOLERANCE_SECONDS)
+                    changed += connection.execute(late.values({column: latest})).rowcount
+        return changed
 
     def _reports(self, connection: Connection, latest: float) -> int:
         tenants = connection.execute(select(schema.tenant.c.id)).scalars()

@@ -1,56 +1,67 @@
-"""Wake-ups between the hosts that share a PostgreSQL database (LISTEN and NOTIFY).
+"""Carry facts between the hosts that share a PostgreSQL database (LISTEN and NOTIFY).
 
-They only save waiting: whoever misses one finds the same things by its own polling.
+They only save waiting: a host that misses a fact finds the same rows by its own polling.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from mail_proxy.kit.bus import Bus, Fact, Reach
 from mail_proxy.kit.wakeup import Wakeup
 from mail_proxy.kit.worker import Worker
 from mail_proxy.sql.db import Connection, SqlDb
 
 
 class HostSignals:
-    """Tells the others what was committed here, and hears what was committed there."""
+    """Transport of facts that sends NOTIFY to the other hosts and listens for theirs."""
 
-    def __init__(self, db: SqlDb, own_name: str, heard: Callable[[str], None]) -> None:
-        """``own_name`` is unique among the processes; ``heard`` gets the others' notices."""
+    name = "host signals"
+    reach = Reach.HOSTS
+
+    def __init__(self, db: SqlDb, own_name: str, bus: Bus) -> None:
+        """``own_name`` is unique among the processes: a host ignores its own notifications."""
         self._db = db
         self._own_name = own_name
-        self._heard = heard
+        self._bus = bus
+        #: Lines to send, in order. The same fact again, before it has gone out, goes once.
         self._waiting: dict[str, None] = {}
-        self._bell = Wakeup()
-        self._workers = (Worker("notices.send", self._send), Worker("notices.hear", self._hear))
+        self._wakeup = Wakeup()
+        self._workers = (Worker("notify.send", self._send), Worker("notify.listen", self._listen))
+        if db.adapter.has_notices:
+            bus.connect(self)
 
-    def start(self) -> None:
-        """Begin, on a database that has notices; on SQLite there is no other host."""
+    @property
+    def alive(self) -> bool:
+        """Whether both loops run; always True on SQLite, where there is no other host."""
+        return all(worker.alive for worker in self._workers) or not self._db.adapter.has_notices
+
+    async def start(self) -> None:
+        """Start the loops if the database has NOTIFY."""
         if self._db.adapter.has_notices:
             for worker in self._workers:
                 worker.start()
 
-    async def stop(self) -> None:
-        """Stop; what was not told yet is not told."""
+    async def stop(self, deadline: float) -> None:
+        """Stop at once; facts that have not gone out are dropped."""
         for worker in self._workers:
             await worker.stop()
 
-    def tell(self, notice: str) -> None:
-        """Tell the others soon. The same notice again, before it has gone out, goes once."""
-        self._waiting[notice] = None
-        self._bell.ring()
+    def send(self, line: str) -> None:
+        """Send a dumped fact with the next NOTIFY."""
+        self._waiting[line] = None
+        self._wakeup.ring()
 
     async def _send(self) -> None:
-        await self._bell.wait(None)
-        notices, self._waiting = list(self._waiting), {}
-        await self._db.write(self._notify, notices)
+        await self._wakeup.wait(None)
+        lines, self._waiting = list(self._waiting), {}
+        await self._db.write(self._notify, lines)
 
-    def _notify(self, connection: Connection, notices: list[str]) -> None:
-        for notice in notices:
-            self._db.adapter.notify(connection, f"{self._own_name} {notice}")
+    def _notify(self, connection: Connection, lines: list[str]) -> None:
+        for line in lines:
+            self._db.adapter.notify(connection, f"{self._own_name} {line}")
 
-    async def _hear(self) -> None:
-        async for line in self._db.adapter.notices():
-            sender, _, notice = line.partition(" ")
-            if sender != self._own_name:
-                self._heard(notice)
+    async def _listen(self) -> None:
+        async for notification in self._db.adapter.notices():
+            sender, _, line = notification.partition(" ")
+            fact = None if sender == self._own_name else Fact.load(line)
+            if fact is not None:
+                self._bus.publish(fact, source=self)

@@ -22,7 +22,17 @@ from sqlalchemy import (
     text,
 )
 
-from mail_proxy.sql.types import Instant, Json, Pk, Sealed
+from mail_proxy.domain.events import KINDS
+from mail_proxy.sql.types import (
+    AS_NAMED,
+    BY_STATEMENT,
+    RECORD_ONLY,
+    Instant,
+    Json,
+    Pk,
+    Sealed,
+    at_most,
+)
 
 metadata = MetaData(
     naming_convention={
@@ -49,7 +59,9 @@ LATER = text(
 WAITING_OF_BATCH = text("state IN ('pending', 'deferred') AND NOT held AND batch_code IS NOT NULL")
 HELD = text("held")
 SENDING = text("state = 'sending'")
-UNREPORTED = "reported_at IS NULL AND event_type <> 'queued'"
+#: Events that are reported at all.
+IS_REPORT = " AND ".join(f"event_type <> '{kind.name}'" for kind in KINDS if not kind.reported)
+UNREPORTED = f"reported_at IS NULL AND {IS_REPORT}"
 #: Two indexes, so that finding what is new does not depend on how much was put off.
 FRESH = f"{UNREPORTED} AND report_after IS NULL"
 PUT_OFF = f"{UNREPORTED} AND report_after IS NOT NULL"
@@ -65,8 +77,8 @@ instance = Table(
     Column("directory_removal_version", BigInteger, nullable=False, server_default="0"),
     Column("key_check", Sealed),
     Column("settings", Json),
-    Column("created_at", Instant, nullable=False),
-    Column("updated_at", Instant, nullable=False),
+    Column("created_at", Instant, info=RECORD_ONLY, nullable=False),
+    Column("updated_at", Instant, info=RECORD_ONLY, nullable=False),
     CheckConstraint("id = 1", name="single_row"),
 )
 
@@ -82,14 +94,14 @@ tenant = Table(
     Column("active", Boolean, nullable=False, server_default=text("true")),
     Column("rate_limits", Json),
     Column("large_file_config", Sealed),
-    Column("retention_seconds", Instant),
+    Column("retention_seconds", Double),
     Column("signing_secret", Sealed),
     Column("previous_signing_secret", Sealed),
-    Column("signing_secret_changed_at", Instant),
+    Column("signing_secret_changed_at", Instant, info=RECORD_ONLY),
     Column("api_key_hash", Text, unique=True),
-    Column("api_key_expires_at", Instant),
-    Column("created_at", Instant, nullable=False),
-    Column("updated_at", Instant, nullable=False),
+    Column("api_key_expires_at", Instant, info=AS_NAMED),
+    Column("created_at", Instant, info=RECORD_ONLY, nullable=False),
+    Column("updated_at", Instant, info=RECORD_ONLY, nullable=False),
     Column("directory_version", BigInteger, nullable=False, server_default="0", index=True),
 )
 
@@ -97,14 +109,14 @@ tenant_sync = Table(
     "tenant_sync",
     metadata,
     Column("tenant_id", Text, ForeignKey("tenant.id", ondelete="CASCADE"), primary_key=True),
-    Column("last_sync_at", Instant),
+    Column("last_sync_at", Instant, info=RECORD_ONLY),
     Column("last_error", Text),
-    Column("next_due_at", Instant, nullable=False, server_default="0"),
-    Column("quiet_until", Instant),
+    Column("next_due_at", Instant, info=at_most(None), nullable=False, server_default="0"),
+    Column("quiet_until", Instant, info=AS_NAMED),
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("idle_calls", Integer, nullable=False, server_default="0"),
     Column("claimed_by", Text),
-    Column("claimed_until", Instant),
+    Column("claimed_until", Instant, info=at_most(None)),
 )
 
 sync_log = Table(
@@ -112,7 +124,7 @@ sync_log = Table(
     metadata,
     Column("id", _Serial, primary_key=True, autoincrement=True),
     Column("tenant_id", Text, ForeignKey("tenant.id", ondelete="CASCADE"), nullable=False),
-    Column("at", Instant, nullable=False),
+    Column("at", Instant, info=RECORD_ONLY, nullable=False),
     Column("seconds", Double, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("status", Integer),
@@ -160,9 +172,9 @@ account = Table(
     Column("imap_password", Sealed),
     Column("imap_folder", Text),
     Column("version", Integer, nullable=False, server_default="1"),
-    Column("deleted_at", Instant),
-    Column("created_at", Instant, nullable=False),
-    Column("updated_at", Instant, nullable=False),
+    Column("deleted_at", Instant, info=RECORD_ONLY),
+    Column("created_at", Instant, info=RECORD_ONLY, nullable=False),
+    Column("updated_at", Instant, info=RECORD_ONLY, nullable=False),
     Column("directory_version", BigInteger, nullable=False, server_default="0", index=True),
     CheckConstraint("tls IN ('auto', 'starttls', 'ssl', 'none')", name="tls"),
     CheckConstraint("limit_behavior IN ('defer', 'reject')", name="limit_behavior"),
@@ -192,8 +204,8 @@ account_health = Table(
     Column("account_pk", Pk, ForeignKey("account.pk", ondelete="CASCADE"), primary_key=True),
     Column("failures", Integer, nullable=False),
     Column("last_error", Text),
-    Column("since_at", Instant, nullable=False),
-    Column("retry_at", Instant, nullable=False),
+    Column("since_at", Instant, info=BY_STATEMENT, nullable=False),
+    Column("retry_at", Instant, info=BY_STATEMENT, nullable=False),
 )
 
 rate_use = Table(
@@ -206,14 +218,25 @@ rate_use = Table(
     sqlite_with_rowid=False,
 )
 
+#: No claim is for longer, so that one that ends later can be shortened after a clock jump.
+LONGEST_CLAIM_SECONDS = 3600.0
+claim = Table(
+    "claim",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("until", Instant, info=at_most(LONGEST_CLAIM_SECONDS), nullable=False),
+)
+
 dispatcher = Table(
     "dispatcher",
     metadata,
     Column("id", Pk, primary_key=True),
     Column("host", Text, nullable=False),
     Column("pid", Integer, nullable=False),
-    Column("started_at", Instant, nullable=False),
-    Column("lease_until", Instant, nullable=False),
+    Column("started_at", Instant, info=RECORD_ONLY, nullable=False),
+    # Dispatchers compare it with its last value only, never with a clock.
+    Column("lease_until", Instant, info=RECORD_ONLY, nullable=False),
 )
 
 message = Table(
@@ -225,18 +248,18 @@ message = Table(
     Column("account_pk", Pk, ForeignKey("account.pk", ondelete="CASCADE"), nullable=False),
     Column("state", Text, nullable=False),
     Column("priority", Integer, nullable=False),
-    Column("due_at", Instant, nullable=False),
-    Column("created_at", Instant, nullable=False),
+    Column("due_at", Instant, info=BY_STATEMENT, nullable=False),
+    Column("created_at", Instant, info=RECORD_ONLY, nullable=False),
     Column("size", Integer, nullable=False),
     Column("retries", Integer, nullable=False, server_default="0"),
     Column("claimed_by", Pk),
     Column("held", Boolean, nullable=False, server_default=text("false")),
     Column("batch_code", Text),
-    Column("expires_at", Instant),
+    Column("expires_at", Instant, info=AS_NAMED),
     Column("client_message_id", Text),
     Column("recipients_left", Json),
     Column("recipient_results", Json),
-    Column("state_at", Instant),
+    Column("state_at", Instant, info=BY_STATEMENT),
     Column("error", Text),
     UniqueConstraint("tenant_id", "id"),
     CheckConstraint("state IN ('pending', 'sending', 'sent', 'deferred', 'error')", name="state"),
@@ -327,10 +350,10 @@ message_event = Table(
     Column("message_pk", Pk, ForeignKey("message.pk", ondelete="CASCADE"), nullable=False),
     Column("tenant_id", Text, nullable=False),
     Column("event_type", Text, nullable=False),
-    Column("event_at", Instant, nullable=False),
+    Column("event_at", Instant, info=RECORD_ONLY, nullable=False),
     Column("data", Json),
-    Column("reported_at", Instant),
-    Column("report_after", Instant),
+    Column("reported_at", Instant, info=RECORD_ONLY),
+    Column("report_after", Instant, info=BY_STATEMENT),
     Column("report_attempts", Integer, nullable=False, server_default="0"),
     Index("ix_message_event_message_pk_seq", "message_pk", "seq"),
     Index(
@@ -362,7 +385,7 @@ command_log = Table(
     "command_log",
     metadata,
     Column("id", _Serial, primary_key=True, autoincrement=True),
-    Column("at", Instant, nullable=False),
+    Column("at", Instant, info=RECORD_ONLY, nullable=False),
     Column("operation", Text),
     Column("endpoint", Text, nullable=False),
     Column("tenant_id", Text),

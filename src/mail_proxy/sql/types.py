@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -50,5 +51,30 @@ class Pk(TypeDecorator[str]):
         return dialect.type_descriptor(Text())
 
 
-#: Unix seconds, UTC, with fractions.
-Instant = Double
+class Instant(Double[float]):
+    """Unix seconds, UTC, with fractions.
+
+    Each column of this type declares in its ``info`` what becomes of an instant that lies in the
+    future because the wall clock was set back: ``AFTER_CLOCK_SET_BACK`` is the key.
+    """
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """Bring the instant back to so many seconds from now; None: the setting ``sync_interval``."""
+
+    seconds: float | None
+
+
+AFTER_CLOCK_SET_BACK = "after the clock was set back"
+#: Of the past: it is shown, and nothing waits for it.
+RECORD_ONLY = {AFTER_CLOCK_SET_BACK: "record only"}
+#: A client or an application named this time, and not a delay.
+AS_NAMED = {AFTER_CLOCK_SET_BACK: "left as named"}
+#: ``ClockRepair`` has a statement of its own for it.
+BY_STATEMENT = {AFTER_CLOCK_SET_BACK: "own statement"}
+
+
+def at_most(seconds: float | None) -> dict[str, AtMost]:
+    """Return the ``info`` of a column with a longest wait."""
+    return {AFTER_CLOCK_SET_BACK: AtMost(seconds)}

@@ -1,7 +1,7 @@
-"""Every kind of line that the log can hold, and every field that a line can have.
+"""Every action and every field of the log.
 
-A line is an action and fields of known kinds. There is no field for what a mail says, and none for
-a secret; so neither can be logged by mistake.
+A log line is an action with fields of known kinds. No field can hold the content of a mail or a
+secret, so neither can be logged by mistake.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _OUTCOME = ("tenant_id", "account_id", "message_id", "message_pk", "code", "reas
 
 @unique
 class Action(Enum):
-    """What a line is about: its stable name, its level, a sentence, and the fields it may have."""
+    """Event that is logged: its stable name, level, sentence and allowed fields."""
 
     def __init__(self, word: str, level: int, sentence: str, *fields: str) -> None:
         self.word = word
@@ -27,76 +27,86 @@ class Action(Enum):
         self.logger = logging.getLogger(f"mail_proxy.{word.partition('.')[0]}")
 
     # The service and its processes.
-    PROXY_STARTED = ("proxy.started", INFO, "The service runs", "database")
-    PROXY_STOPPING = ("proxy.stopping", INFO, "The service finishes what is in flight")
+    PROXY_STARTED = ("proxy.started", INFO, "The service is running", "database")
+    PROXY_STOPPING = (
+        "proxy.stopping",
+        INFO,
+        "The service is stopping and finishes deliveries in progress",
+    )
     PROXY_STOPPED = ("proxy.stopped", INFO, "The service has stopped")
     SCHEMA_UPGRADED = (
         "schema.upgraded",
         INFO,
-        "The database was brought to the schema of this version",
+        "The database schema was migrated to this version",
         "before",
         "after",
     )
     KEY_OUTDATED = (
         "key.outdated",
         WARNING,
-        "The configured encryption key was replaced by a rotation: configure the new one",
+        "The configured encryption key was replaced by a rotation; configure the new key",
         "source",
         "used",
     )
-    WORKER_STARTED = ("worker.started", INFO, "A delivering process runs", "pid")
-    WORKER_STOPPED = ("worker.stopped", INFO, "A delivering process has stopped", "pid")
-    WORKER_FAILED = ("worker.failed", ERROR, "A delivering process could not start", "reason")
+    WORKER_STARTED = ("worker.started", INFO, "Delivery process is running", "pid")
+    WORKER_STOPPED = ("worker.stopped", INFO, "Delivery process has stopped", "pid")
+    WORKER_FAILED = ("worker.failed", ERROR, "Delivery process could not start", "reason")
     WORKER_ENDED = (
         "worker.ended",
         ERROR,
-        "A delivering process ended by itself; a new one is started",
+        "Delivery process ended unexpectedly; a new one is started",
         "worker",
         "exit_status",
     )
     WORKER_LATE = (
         "worker.late",
         ERROR,
-        "No delivering process is ready yet; they are still tried",
+        "No delivery process is ready yet; starting them continues",
         "seconds",
     )
-    LOOP_WAITS = ("loop.waits", WARNING, "A loop cannot work now and will go on", "loop", "reason")
+    LOOP_WAITS = (
+        "loop.waits",
+        WARNING,
+        "Background loop is waiting and will retry",
+        "loop",
+        "reason",
+    )
     LOOP_FAILED = (
         "loop.failed",
         ERROR,
-        "A round of a loop failed by a fault of the proxy; it goes on after a pause",
+        "Background loop failed because of a bug in the proxy; it will retry",
         *("loop", "seconds", "error", "trace"),
     )
     JOB_WAITS = (
         "job.waits",
         WARNING,
-        "A job cannot be done now and will be tried again",
+        "Job is waiting and will be retried",
         *("loop", "job", "reason"),
     )
     JOB_FAILED = (
         "job.failed",
         ERROR,
-        "A job failed by a fault of the proxy; it will be tried again",
+        "Job failed because of a bug in the proxy; it will be retried",
         *("loop", "job", "error", "trace"),
     )
-    CLOCK_SET_BACK = ("clock.set_back", WARNING, "The machine's clock was set back", "seconds")
+    CLOCK_SET_BACK = ("clock.set_back", WARNING, "The system clock was set back", "seconds")
     CLOCK_MENDED = (
         "clock.mended",
         WARNING,
-        "Times that lie ahead of the clock were brought back",
+        "Timestamps in the future were corrected after the clock was set back",
         "rows",
     )
-    RETENTION_DONE = ("retention.done", INFO, "Old rows were removed", "duty", "rows")
+    RETENTION_DONE = ("retention.done", INFO, "Expired rows were removed", "duty", "rows")
     PROCESS_CRASHED = (
         "process.crashed",
         ERROR,
-        "A process ends by a fault of the proxy",
+        "Process crashed because of a bug in the proxy",
         *("error", "trace"),
     )
     LIBRARY_SAID = (
         "library.said",
         WARNING,
-        "A library has something to tell",
+        "Message from a library",
         *("logger", "text", "error", "trace"),
     )
 
@@ -104,31 +114,31 @@ class Action(Enum):
     REQUEST_ANSWERED = (
         "request.answered",
         DEBUG,
-        "A request was answered",
+        "Request was answered",
         *("method", "route", "status", "milliseconds", "actor", "address"),
     )
     REQUEST_UNAVAILABLE = (
         "request.unavailable",
         WARNING,
-        "A request was answered with 503: the database is away",
+        "Request was answered with 503 because the database is unavailable",
         "reason",
     )
     REQUEST_FAILED = (
         "request.failed",
         ERROR,
-        "A request was answered with 500: a fault of the proxy",
+        "Request was answered with 500 because of a bug in the proxy",
         *("error", "trace"),
     )
     CALL_REFUSED = (
         "call.refused",
         WARNING,
-        "A log-in failed, or a token does not reach what was asked for",
+        "Request was refused: unknown token (401), or not allowed for this token (403)",
         *("status", "actor", "address"),
     )
     AUDIT_LOST = (
         "audit.lost",
         WARNING,
-        "A refused call is missing in the audit log: the database is away",
+        "Refused request is missing in the audit log because the database is unavailable",
         "reason",
     )
 
@@ -136,32 +146,32 @@ class Action(Enum):
     MESSAGE_QUEUED = (
         "message.queued",
         INFO,
-        "A message was taken in",
+        "Message was queued",
         *("tenant_id", "account_id", "message_id"),
     )
     MESSAGE_SENT = (
         "message.sent",
         INFO,
-        "The server has taken the message",
+        "Message was accepted by the mail server",
         *_OUTCOME,
     )
     MESSAGE_DEFERRED = (
         "message.deferred",
         INFO,
-        "The message will be tried again",
+        "Message was deferred and will be retried",
         *_OUTCOME,
         "retry_ts",
     )
     MESSAGE_ERROR = (
         "message.error",
         INFO,
-        "The message was given up",
+        "Message was given up",
         *_OUTCOME,
     )
     MESSAGE_REPORTED = (
         "message.reported",
         INFO,
-        "The application has acknowledged an event of the message",
+        "Event of the message was acknowledged by the application",
         *("tenant_id", "account_id", "message_id", "message_pk", "event_type"),
     )
 
@@ -169,65 +179,65 @@ class Action(Enum):
     MESSAGE_FAULT = (
         "message.fault",
         ERROR,
-        "An attempt failed by a fault of the proxy; the message will be tried again",
+        "Delivery failed because of a bug in the proxy; the message will be retried",
         *("tenant_id", "account_id", "message_id", "message_pk", "error", "trace"),
     )
     ACCOUNT_PAUSED = (
         "account.paused",
         WARNING,
-        "The account cannot be used; its messages wait",
+        "Account is paused because it cannot be used; its messages wait",
         *("tenant_id", "account_id", "stage", "code", "seconds", "reason"),
     )
     ACCOUNT_HEALED = (
         "account.healed",
         INFO,
-        "The account can be used again",
+        "Account can be used again",
         *("tenant_id", "account_id"),
     )
     LEASE_LOST = (
         "lease.lost",
         WARNING,
-        "Others may send what this process had claimed: it was silent for too long",
+        "Lease expired; other processes may send the messages that were claimed under it",
         "dispatcher_id",
     )
     LEASE_RESCUED = (
         "lease.rescued",
         WARNING,
-        "Messages that a dead process had claimed are back in the queue",
+        "Messages claimed by a dead process were returned to the queue",
         "messages",
     )
     OUTCOME_WAITS = (
         "outcome.waits",
         WARNING,
-        "Outcomes cannot be written now and are kept: the database is away",
+        "Outcomes are kept in memory because the database is unavailable",
         "reason",
     )
     OUTCOME_LOST_CLAIM = (
         "outcome.lost_claim",
         WARNING,
-        "Outcomes came too late: others have these messages, or they are gone",
+        "Outcomes were dropped: the messages now belong to another process or are gone",
         "messages",
     )
     OUTCOME_FAULT = (
         "outcome.fault",
         ERROR,
-        "An outcome could not be written; the message may be sent again",
+        "Outcome could not be written; the message may be sent again",
         *("tenant_id", "message_pk", "status", "error", "trace"),
     )
     DISPATCHER_CUT_SHORT = (
         "dispatcher.cut_short",
         WARNING,
-        "What was in flight did not end within shutdown_timeout and is broken off",
+        "Deliveries in progress were aborted because shutdown_timeout has passed",
     )
     DISPATCHER_UNRECORDED = (
         "dispatcher.unrecorded",
         ERROR,
-        "The last outcomes could not be written; their messages may be sent again",
+        "Last outcomes could not be written; their messages may be sent again",
     )
     DISPATCHER_NOT_HANDED_BACK = (
         "dispatcher.not_handed_back",
         WARNING,
-        "Claimed messages wait until the lease ends: the database is away",
+        "Claimed messages wait for the end of the lease: the database is unavailable",
         "reason",
     )
 
@@ -235,88 +245,91 @@ class Action(Enum):
     REPORT_SENT = (
         "report.sent",
         INFO,
-        "The application has answered a report",
+        "Application has answered a report call",
         *("tenant_id", "events", "refused", "queued"),
     )
     REPORT_EMPTY = (
         "report.empty",
         DEBUG,
-        "The application was called with nothing to report",
+        "Application was called with an empty report",
         *("tenant_id", "queued"),
     )
     REPORT_FAILED = (
         "report.failed",
         WARNING,
-        "The application did not take a report; it is told again later",
+        "Report call failed and will be retried",
         *("tenant_id", "events", "reason"),
     )
     REPORT_NOT_FOUND = (
         "report.not_found",
         WARNING,
-        "The application does not know messages that were reported to it",
+        "Application does not know messages that were reported to it",
         *("tenant_id", "count", "ids"),
     )
     REPORT_RAISED = (
         "report.raised",
         ERROR,
-        "The report_delivery_callable raised an error",
+        "The function report_delivery_callable raised an exception",
         *("tenant_id", "error", "trace"),
     )
     REPORT_TOOK_OVER = (
         "report.took_over",
         WARNING,
-        "A process that was reporting has died; its tenants are called by others",
+        "Reporting process has died; its tenants are reported to by another process",
         "owner",
     )
     REPORT_NOT_HANDED_BACK = (
         "report.not_handed_back",
         WARNING,
-        "Tenants are called again only when the claims end: the database is away",
+        "Reports wait for the end of the claims: the database is unavailable",
         "reason",
     )
 
 
 class Fields(TypedDict, total=False):
-    """The fields of lines; one that is None is left out."""
+    """Fields of log lines. A field that is None is left out."""
 
-    request_id: Annotated[str | None, "`X-Request-ID` of the request that the line belongs to"]
-    tenant_id: Annotated[str, "The tenant"]
-    account_id: Annotated[str | None, "The account, as its tenant calls it"]
-    message_id: Annotated[str, "The message, as its tenant calls it"]
-    message_pk: Annotated[str, "The message's `pk`"]
-    event_type: Annotated[str, "The event"]
+    request_id: Annotated[str | None, "`X-Request-ID` of the request"]
+    tenant_id: Annotated[str, "Id of the tenant"]
+    account_id: Annotated[str | None, "Id that the tenant gave the account"]
+    message_id: Annotated[str, "Id that the tenant gave the message"]
+    message_pk: Annotated[str, "`pk` of the message"]
+    event_type: Annotated[str, "Kind of event"]
     code: Annotated[int | None, "SMTP reply code"]
-    retry_ts: Annotated[float | None, "The next attempt, Unix seconds"]
-    reason: Annotated[str | None, "Why, in words of the proxy, or of a server before any mail"]
+    retry_ts: Annotated[float | None, "Time of the next attempt, Unix seconds"]
+    reason: Annotated[
+        str | None,
+        "Reason, in words of the proxy, or of a server before any mail",
+    ]
     stage: Annotated[str, "`dns`, `connect`, `tls`, `greeting`, `ehlo`, `auth` or `MAIL`"]
-    seconds: Annotated[float, "How long: the pause, the delay, the jump"]
-    milliseconds: Annotated[float, "How long the request took"]
-    status: Annotated[int | str, "HTTP status; with outcomes, the status of the message"]
+    seconds: Annotated[float, "Duration: of the pause, the delay, the jump of the clock"]
+    milliseconds: Annotated[float, "Duration of the request"]
+    status: Annotated[int | str, "HTTP status; with `outcome.fault`, the status of the message"]
     method: Annotated[str, "HTTP method"]
-    route: Annotated[str | None, "The route, with names in place of values"]
+    route: Annotated[str | None, "Path template of the route, such as `/messages/{id}`"]
     actor: Annotated[str | None, "`admin`, `tenant:<id>`, or `nobody` for a failed log-in"]
-    address: Annotated[str | None, "Where the request came from"]
-    events: Annotated[int, "How many events were told"]
-    refused: Annotated[int, "How many of them the application did not take"]
-    queued: Annotated[int, "How many messages the application has ready"]
-    count: Annotated[int, "How many"]
-    messages: Annotated[int, "How many messages"]
-    rows: Annotated[int, "How many rows"]
-    ids: Annotated[Sequence[str], "The first 20 of these messages"]
-    loop: Annotated[str, "Which loop"]
-    job: Annotated[str, "Which of its jobs: the tenant"]
-    duty: Annotated[str, "`messages`, `audit`, `orphans` or `rates`"]
+    address: Annotated[str | None, "IP address of the caller"]
+    events: Annotated[int, "Number of reported events"]
+    refused: Annotated[int, "Number of events that the application did not acknowledge"]
+    queued: Annotated[int, "Number of messages that the application has ready"]
+    count: Annotated[int, "Number of unknown messages"]
+    messages: Annotated[int, "Number of messages"]
+    rows: Annotated[int, "Number of rows"]
+    ids: Annotated[Sequence[str], "Ids of the first 20 unknown messages"]
+    loop: Annotated[str, "Name of the background loop"]
+    job: Annotated[str, "Job of the loop: the id of a tenant"]
+    duty: Annotated[str, "Kind of removed rows: `messages`, `audit`, `orphans` or `rates`"]
     database: Annotated[str, "`sqlite` or `postgresql`"]
-    before: Annotated[str | None, "Revision of the schema before"]
-    after: Annotated[str | None, "Revision of the schema now"]
-    source: Annotated[str, "Where the outdated key is configured"]
-    used: Annotated[str, "The file of the key that is used"]
-    owner: Annotated[str, "Which process it was"]
-    dispatcher_id: Annotated[str, "Name of the lost lease"]
-    pid: Annotated[int, "The process"]
-    worker: Annotated[int, "Number of the process, from 1"]
+    before: Annotated[str | None, "Schema revision before the migration"]
+    after: Annotated[str | None, "Schema revision after the migration"]
+    source: Annotated[str, "Source of the outdated key"]
+    used: Annotated[str, "File of the key in use"]
+    owner: Annotated[str, "Name of the dead process"]
+    dispatcher_id: Annotated[str, "Id of the expired lease"]
+    pid: Annotated[int, "Process id"]
+    worker: Annotated[int, "Number of the delivery process, from 1"]
     exit_status: Annotated[int, "Exit code, or the signal as a negative number"]
-    logger: Annotated[str, "Which library"]
-    text: Annotated[str, "The first line of what it says, without values"]
-    error: Annotated[str, "Kind of error, and after `<-` what caused it"]
-    trace: Annotated[str, "Where it was raised, outermost call first"]
+    logger: Annotated[str, "Logger of the library"]
+    text: Annotated[str, "First line of the library's message, without values"]
+    error: Annotated[str, "Exception type, and after `<-` its cause"]
+    trace: Annotated[str, "Places in the code where it was raised, outermost call first"]

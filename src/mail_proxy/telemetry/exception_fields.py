@@ -1,7 +1,7 @@
-"""Exceptions for the log: of what kind, where raised, and from what; not which values had a part.
+"""Turns exceptions into log fields: type, place and cause, without values.
 
-An exception's own words may quote what it could not handle: a row, a header, a password. They are
-shown only of errors whose words are known to be harmless.
+An exception's message may quote a row, a header or a password. Messages are logged only for
+exception types whose messages are known to be harmless.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from mail_proxy.errors import MailProxyError
 _MOST_FRAMES = 25
 _MOST_CAUSES = 5
 _SHOWN_PARTS = 3
-#: They speak of names in the program.
+#: Their messages quote names in the program only.
 _ABOUT_NAMES = (AttributeError, ImportError, NameError)
 
 
 def described(exception: BaseException) -> dict[str, str]:
-    """The fields ``error`` and ``trace``; in both, ``<-`` leads to the cause."""
+    """Return the log fields ``error`` and ``trace``; ``<-`` leads to the cause."""
     chain = list(_causes(exception))
     places = [_places(each) for each in chain]
     fields = {"error": " <- ".join(_kind(each) for each in chain)}

@@ -1,6 +1,6 @@
-"""Writing a line: ``log(Action.ACCOUNT_HEALED, account_id=...)``.
+"""Writes log lines: ``log(Action.ACCOUNT_HEALED, account_id=...)``.
 
-mypy refuses actions and fields that ``actions`` does not list.
+mypy refuses actions and fields that ``telemetry.actions`` does not list.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 class Entry:
-    """The content of a line; as text a sentence and ``key=value`` pairs, on one line."""
+    """Action and fields of one log line.
+
+    As text: the sentence, then ``key=value`` pairs.
+    """
 
     __slots__ = ("action", "fields")
 
     def __init__(self, action: Action, fields: Mapping[str, Any]) -> None:
         self.action = action
         request_id = _request_id.get()
-        told = fields if request_id is None else {"request_id": request_id, **fields}
-        self.fields = {k: _shown(v) for k, v in told.items() if v is not None}
+        given = fields if request_id is None else {"request_id": request_id, **fields}
+        self.fields = {k: _shown(v) for k, v in given.items() if v is not None}
 
     def __str__(self) -> str:
         pairs = "".join(f" {name}={_spelled(value)}" for name, value in self.fields.items())
@@ -40,9 +43,9 @@ class Entry:
 def log(
     action: Action, *, exception: BaseException | None = None, **fields: Unpack[Fields]
 ) -> None:
-    """Write a line, with the id of the request that is being handled.
+    """Write a log line, with the id of the request that is being handled.
 
-    ``exception`` becomes ``error`` and ``trace``: kinds and places, without the values in them.
+    ``exception`` becomes the fields ``error`` and ``trace``: types and places, without values.
     """
     if action.logger.isEnabledFor(action.level):
         fault = {} if exception is None else described(exception)
@@ -50,14 +53,16 @@ def log(
 
 
 def begin_request(request_id: str) -> None:
-    """From here on, lines of this task carry ``request_id``, and so do those of the tasks that it
-    starts and of the transactions that it waits for."""
-    # Never reset: what the server says of a failed request comes after its end, in its task.
+    """Add ``request_id`` to all later log lines of this task.
+
+    Tasks that it starts and transactions that it waits for inherit the id.
+    """
+    # Never reset: the web server logs a failed request after its end, in the same task.
     _request_id.set(request_id)
 
 
 def without_logins(text: str) -> str:
-    """``text`` with ``********`` for user and password in URLs."""
+    """Replace user and password in URLs in ``text`` by ``********``."""
     return _LOGIN.sub("********", text)
 
 
@@ -76,7 +81,7 @@ def _spelled(value: Any) -> str:
     text = str(value)
     if text.isprintable() and _PLAIN.fullmatch(text):
         return text
-    # Nothing in a value can end the line, or steer a terminal.
+    # Escaped, so that a value can neither end the line nor control a terminal.
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
     escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in quoted)
     return f'"{"".join(escaped)}"'

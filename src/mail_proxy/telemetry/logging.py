@@ -1,4 +1,4 @@
-"""Where lines go, and in which form: standard error, as text or JSON."""
+"""Set-up of logging: lines go to standard error, as text or JSON."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mail_proxy.telemetry.exception_fields import described
 from mail_proxy.telemetry.log import Entry, log
 
 _LONGEST_TEXT = 300
-#: Where a library begins to spell out a value.
+#: Characters with which a library's message begins to quote a value.
 _VALUE_BEGINS = ("<", "(", "{", "[", "'", '"')
 
 
 class TextFormatter(logging.Formatter):
-    """Time (UTC), level, and the entry."""
+    """Formats a line as time (UTC), level, sentence and ``key=value`` pairs."""
 
     converter = staticmethod(time.gmtime)
     default_time_format = "%Y-%m-%dT%H:%M:%S"
@@ -31,7 +31,10 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: ``ts`` (Unix seconds), ``level``, ``action``, ``message``, fields."""
+    """Formats a line as one JSON object.
+
+    Keys are ``ts`` (Unix seconds), ``level``, ``action``, ``message`` and the line's fields.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         entry = _entry_of(record)
@@ -47,13 +50,14 @@ class JsonFormatter(logging.Formatter):
 
 class _Handler(logging.StreamHandler[Any]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own
-        """The usual one prints the record, with whatever a library has put into it."""
+        """Print nothing: the inherited method would print the record with its values."""
 
 
 def configure_logging(level: str, form: Literal["text", "json"]) -> None:
-    """Set up the loggers of this process; what is everybody's only where nobody else has.
+    """Set up the loggers of this process.
 
-    ``level`` is for the proxy's own lines; of libraries warnings are shown.
+    ``level`` is for the proxy's own lines; libraries log from WARNING on. The root logger and
+    ``sys.excepthook`` are left alone if the program has set up the root logger itself.
     """
     handler = _Handler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
@@ -88,7 +92,7 @@ def _entry_of(record: logging.LogRecord) -> Entry:
 
 
 def _words(record: logging.LogRecord) -> str:
-    """What a library says, but for values: nobody knows what is in them."""
+    """Return a library's message up to the first quoted value, which may be a secret."""
     first, *_ = str(record.msg).strip().splitlines() or [""]
     end = min((at for mark in _VALUE_BEGINS if (at := first.find(mark)) >= 0), default=len(first))
     return first[: min(end, _LONGEST_TEXT)].rstrip()

@@ -1,4 +1,4 @@
-"""From text to mailboxes (RFC 5322 section 3.4, RFC 6531 for what is not ASCII)."""
+"""Parse mail addresses (RFC 5322 section 3.4, RFC 6531 beyond ASCII)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MAX_ADDRESS = 254
 
 @lru_cache(maxsize=1024)  # for senders: they are the same in most messages
 def parse_mailbox(text: str) -> Address:
-    """One ``a@b`` or ``Name <a@b>``; ValueError says what is wrong with it."""
+    """Parse one ``a@b`` or ``Name <a@b>``; raises ValueError that names the mistake."""
     if _FORBIDDEN.search(text):
         raise ValueError("must not contain CR, LF or NUL")
     named = _NAMED.fullmatch(text)
@@ -73,7 +73,7 @@ def _addr_spec(text: str) -> str:
 
 
 def parse_mailboxes(value: list[str] | str | None) -> tuple[Address, ...]:
-    """A list of mailboxes, or one text with commas between them."""
+    """Parse a list of mailboxes, or one text with commas between them."""
     if value is None:
         return ()
     if isinstance(value, str):

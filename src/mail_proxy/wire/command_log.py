@@ -1,4 +1,4 @@
-"""The audit log on the wire."""
+"""JSON shapes of the audit log."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from mail_proxy.wire.fields import Answer, Request, Seconds
 class CommandOut(BaseModel):
     """A call that changed something, a failed log-in, or a call that was refused."""
 
-    id: int = Field(description="Grows with each entry.")
-    command_ts: int = Field(description="When it was asked for.")
-    operation: str | None = Field(
-        description="Name of what was asked for; null for a failed log-in."
-    )
+    id: int = Field(description="Number of the entry; it grows with each entry.")
+    command_ts: int = Field(description="When the call was made.")
+    operation: str | None = Field(description="Name of the operation; null for a failed log-in.")
     endpoint: str = Field(description="Method and route, or the operation's name.")
-    tenant_id: str | None = Field(description="Whom it is about; null: the instance, or several.")
+    tenant_id: str | None = Field(
+        description="Tenant that the call is about; null: the instance, or several."
+    )
     actor: str = Field(description="admin, tenant:ID, or nobody for a failed log-in.")
     address: str | None = Field(description="Network address of the caller.")
     request_id: str | None = Field(description="X-Request-ID of the call.")
     status: int = Field(description="HTTP status of the answer.")
-    error: str | None = Field(description="Why it was refused.")
-    payload: Any = Field(description="The request; secrets and bodies are ********.")
+    error: str | None = Field(description="Why the call was refused.")
+    payload: Any = Field(description="The request; secrets and contents of mails are ********.")
 
 
 class CommandsOut(Answer):
-    """Newest first."""
+    """Entries of the audit log, newest first."""
 
     commands: list[CommandOut] = Field(description="The entries.")
 
@@ -40,21 +40,21 @@ class CommandAnswer(Answer):
 
 
 class PurgeLog(Request):
-    """Body of `POST /command-log/purge`."""
+    """Which entries to remove from the audit log."""
 
     older_than_seconds: Seconds | None = Field(
-        None, description="Age in seconds; default: audit_retention_days."
+        None, description="Least age of the entries, seconds; default: audit_retention_days."
     )
 
 
 class PurgedOut(Answer):
-    """How many entries are gone."""
+    """How many entries were removed."""
 
     removed: int = Field(description="Number of entries.")
 
 
 class LoggedCommand(BaseModel):
-    """What a replay reads of a line of an export."""
+    """The part of an exported entry that a replay reads."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -66,9 +66,9 @@ class LoggedCommand(BaseModel):
 
 
 class ReplayedOut(Answer):
-    """What a replay did."""
+    """Result of a replay."""
 
-    replayed: int = Field(description="Entries that were done again.")
+    replayed: int = Field(description="Entries that were run again.")
     skipped: int = Field(
         description="Entries that are not repeated: messages, keys, refused calls."
     )

@@ -1,4 +1,4 @@
-"""Types that several request bodies share."""
+"""Field types that several requests and answers share."""
 
 from __future__ import annotations
 
@@ -40,9 +40,17 @@ def _priority(value: Any) -> Any:
     return number
 
 
+class Redacted:
+    """Marks a field type whose values are neither logged nor shown."""
+
+
 OneLine = Annotated[str, AfterValidator(_one_line)]
 Name = Annotated[str, Field(max_length=1000), AfterValidator(_one_line)]
 Text = Annotated[str, AfterValidator(_no_nul)]
+#: A password, a token or a key.
+Secret = Annotated[Name, Redacted()]
+#: What a mail says.
+Content = Annotated[Text, Redacted()]
 Identifier = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_one_line)]
 Priority = Annotated[
     int,
@@ -58,23 +66,45 @@ Count = Annotated[int, NotBool, Field(ge=0, le=2_147_483_647)]
 Seconds = Annotated[float, NotBool, Field(ge=0, le=10_000_000_000, allow_inf_nan=False)]
 
 
+#: Documented fields of accounts and tenants that do nothing in this version.
+_NOT_AVAILABLE = frozenset(
+    {
+        "from_address",
+        "is_pec_account",
+        "imap_host",
+        "imap_port",
+        "imap_user",
+        "imap_password",
+        "imap_folder",
+        "client_attachment_path",
+        "large_file_config",
+    }
+)
+
+
+def unknown_field(name: str) -> str:
+    """Return the error text of a field that a request does not have."""
+    is_for_later = name in _NOT_AVAILABLE
+    return "not available in this version" if is_for_later else "unknown field"
+
+
 def field_name(location: Sequence[str | int]) -> str:
-    """Where an error is, without the names that pydantic gives to the branches of a union."""
+    """Return the dotted name of a field, without pydantic's names for branches of a union."""
     return ".".join(str(part) for part in location if not _BRANCH.match(str(part)))
 
 
-def printable(text: str) -> str:
-    """Without lone surrogates, which JSON can bring in but no answer can carry."""
+def without_surrogates(text: str) -> str:
+    """Replace lone surrogates: JSON input can contain them, and an answer cannot."""
     return text.encode(errors="replace").decode()
 
 
 def body_error(message: str) -> dict[str, Any]:
-    """A detail of Malformed about a body as a whole; its value may be anything, so not shown."""
+    """Return the ``detail`` of an error about the whole body, which is never shown itself."""
     return {"field": "body", "message": message, "value": None}
 
 
 class Request(BaseModel):
-    """A request body: a field nobody knows is refused, so that typing mistakes show."""
+    """A request. Unknown fields are refused, so that a mistyped name is noticed."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=False)
 

@@ -1,4 +1,4 @@
-"""The instance itself on the wire."""
+"""JSON shapes of the instance and its run-time settings."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from mail_proxy.wire.fields import Answer, Name, NotBool, Priority, Request, Sec
 class RuntimeSettings(Request):
     """Settings that may change while the service runs; they hold for all its processes.
 
-    A setting that is null is again what the service was started with.
+    Null restores the value that the service was started with.
     """
 
     default_priority: Priority | None = Field(
-        None, description="Where a message gives none: 0-3, immediate, high, medium, low."
+        None, description="For messages that give none: 0-3, immediate, high, medium, low."
     )
     max_enqueue_batch: Annotated[int, NotBool, Field(ge=1, le=100_000)] | None = Field(
         None, description="Most messages in one add-messages call."
     )
-    # The least one still lets the call in that sets it right again.
+    # With the smallest value a call that corrects it still fits.
     max_body_mb: Annotated[float, NotBool, Field(ge=0.1, le=1024)] | None = Field(
         None, description="Largest request body, MB (10^6 bytes)."
     )
     report_retention_seconds: Seconds | None = Field(
-        None, description="Finished messages go this long after their last report."
+        None,
+        description="Finished messages are removed this long after their last report, seconds.",
     )
     audit_retention_days: Annotated[int, NotBool, Field(ge=1, le=100_000)] | None = Field(
-        None, description="Entries of the audit log go after this many days."
+        None, description="Entries of the audit log are removed after this many days."
     )
 
 
 class InstanceIn(Request):
-    """What can be set of the instance; what is left out stays."""
+    """The fields of the instance that can be set; fields that are left out stay."""
 
     name: Name | None = Field(None, description="Name to show.")
     settings: RuntimeSettings | None = Field(None, description="Settings to change.")
@@ -45,10 +46,10 @@ class InstanceOut(BaseModel):
 
     name: str = Field(description="Name to show.")
     version: str = Field(description="Version of the program.")
-    settings: dict[str, Any] = Field(description="Settings that may change, as they are in effect.")
-    changed_settings: list[str] = Field(description="Those that were set with PUT.")
-    created_at: int = Field(description="When it was made.")
-    updated_at: int = Field(description="When it was last changed.")
+    settings: dict[str, Any] = Field(description="Run-time settings with the values in effect.")
+    changed_settings: list[str] = Field(description="Settings that were changed with PUT.")
+    created_at: int = Field(description="When the instance was created.")
+    updated_at: int = Field(description="When the instance was last changed.")
 
 
 class InstanceAnswer(Answer):

@@ -1,4 +1,4 @@
-"""Messages on the wire: what clients hand in and what they read back."""
+"""JSON shapes of messages: as clients send them, and as they read them back."""
 
 from __future__ import annotations
 
@@ -17,20 +17,23 @@ from pydantic import (
 )
 
 from mail_proxy.domain.mail import OWN_HEADER_PREFIXES, OWN_HEADERS, Address, Mail
+from mail_proxy.domain.message import EventType, MessageState
 from mail_proxy.errors import Malformed, TooLarge
 from mail_proxy.wire.addresses import parse_mailbox, parse_mailboxes
 from mail_proxy.wire.fields import (
     NO_OBJECT,
     Answer,
+    Content,
     Identifier,
     OneLine,
     Priority,
+    Redacted,
     Request,
     Seconds,
-    Text,
     Timestamp,
     body_error,
     field_name,
+    unknown_field,
 )
 
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
@@ -43,34 +46,40 @@ Cursor = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{1
 
 
 class MessageIn(Request):
-    """One mail to queue."""
+    """A mail to queue."""
 
     id: Identifier = Field(description="The client's own identifier, unique per tenant.")
     tenant_id: Identifier | None = Field(
-        None, description="May be left out with a tenant key, or with the only tenant."
+        None, description="Optional with a tenant key, or if there is only one tenant."
     )
     account_id: Identifier | None = Field(
         None, description="Default: the tenant's default account, or its only one."
     )
-    sender: OneLine = Field(alias="from", description="a@b or Name <a@b>.")
-    to: Recipients = Field(default_factory=list, description="List, or one text with commas.")
-    cc: Recipients = Field(default_factory=list, description="As `to`.")
-    bcc: Recipients = Field(default_factory=list, description="As `to`; never in the headers sent.")
-    reply_to: Recipients = Field(default_factory=list, description="As `to`.")
+    sender: OneLine = Field(alias="from", description="Sender: a@b or Name <a@b>.")
+    to: Recipients = Field(
+        default_factory=list, description="Recipients: a list, or one text with commas."
+    )
+    cc: Recipients = Field(default_factory=list, description="Copies; form as `to`.")
+    bcc: Recipients = Field(
+        default_factory=list, description="Blind copies; form as `to`. They are in no header."
+    )
+    reply_to: Recipients = Field(default_factory=list, description="Reply-To; form as `to`.")
     return_path: OneLine | None = Field(None, description="Envelope sender; default: `from`.")
-    message_id: OneLine | None = Field(None, description="Message-ID; made when absent.")
-    subject: OneLine = Field(description="Required; may be empty only when given.")
-    body: Text = Field("", description="Text of the mail.")
-    content_type: Literal["plain", "html"] = Field("plain", description="What `body` is.")
-    body_html: Text | None = Field(
-        None, description="HTML beside a plain `body`: multipart/alternative."
+    message_id: OneLine | None = Field(None, description="Message-ID; generated if absent.")
+    subject: OneLine = Field(description="Subject; required, but may be empty.")
+    body: Content = Field("", description="Text of the mail.")
+    content_type: Literal["plain", "html"] = Field("plain", description="Format of `body`.")
+    body_html: Content | None = Field(
+        None, description="HTML alternative to a plain `body` (multipart/alternative)."
     )
     headers: dict[str, OneLine] = Field(default_factory=dict, description="Extra headers.")
     priority: Priority | None = Field(None, description="0-3 or immediate, high, medium, low.")
-    deferred_ts: Timestamp | None = Field(None, description="Not before this time.")
-    expires_ts: Timestamp | None = Field(None, description="Not after this time.")
-    batch_code: Identifier | None = Field(None, description="Campaign the message belongs to.")
-    attachments: Annotated[list[dict[str, Any]], Field(max_length=0)] = Field(
+    deferred_ts: Timestamp | None = Field(None, description="Do not send before this time.")
+    expires_ts: Timestamp | None = Field(None, description="Do not send after this time.")
+    batch_code: Identifier | None = Field(
+        None, description="Batch (campaign) that the message belongs to."
+    )
+    attachments: Annotated[list[dict[str, Any]], Field(max_length=0), Redacted()] = Field(
         default_factory=list, description="Not available in this version: must be empty."
     )
 
@@ -114,9 +123,9 @@ class MessageIn(Request):
         return self
 
     def mail(self, unique: str) -> Mail:
-        """The mail itself; ``unique`` becomes its Message-ID where the client gave none.
+        """Return the mail; ``unique`` becomes its Message-ID if the client gave none.
 
-        ValueError names the field with the address that is wrong.
+        Raises ValueError that names the field with the wrong address.
         """
         to, cc, bcc = (_mailboxes(name, getattr(self, name)) for name in ("to", "cc", "bcc"))
         total = len(to) + len(cc) + len(bcc)
@@ -142,9 +151,9 @@ class MessageIn(Request):
 
 
 class AddMessages(Request):
-    """Body of ``POST /commands/add-messages``."""
+    """A batch of messages to queue."""
 
-    messages: list[MessageIn] = Field(description="At most max_enqueue_batch.")
+    messages: list[MessageIn] = Field(description="Messages; at most max_enqueue_batch.")
     default_priority: Priority | None = Field(
         None, description="For messages of this call that give no priority."
     )
@@ -152,7 +161,7 @@ class AddMessages(Request):
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A message that was not taken in. ``id`` is None where there was none to read."""
+    """A message that cannot be queued. ``id`` is None if it has no readable id."""
 
     id: Any
     reason: str
@@ -160,14 +169,14 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class ParsedBatch:
-    """A call's messages one by one, good or bad, in order."""
+    """The messages of one call, valid or not, in order."""
 
     messages: list[MessageIn | Rejection]
     default_priority: int | None
 
 
 def parse_batch(body: bytes | dict[str, Any], most: int) -> ParsedBatch:
-    """Read an add-messages body; each message is judged alone.
+    """Read an add-messages body; a wrong message does not affect the others.
 
     Raises Malformed when the body as a whole cannot be understood, TooLarge for more than
     ``most`` messages.
@@ -192,7 +201,7 @@ def parse_batch(body: bytes | dict[str, Any], most: int) -> ParsedBatch:
 
 
 def read_object(body: bytes | dict[str, Any]) -> dict[str, Any]:
-    """The JSON object in ``body``; Malformed when there is none."""
+    """Return the JSON object in ``body``; raises Malformed if it is none."""
     if isinstance(body, dict):
         return body
     try:
@@ -216,13 +225,15 @@ def _parse(place: int, record: Any) -> MessageIn | Rejection:
 
 
 def explain(error: ValidationError, *inside: str | int) -> str:
-    """What is wrong, in one line that names the field and never repeats a long value; ``inside``
-    is where the object stands."""
+    """Describe the first error in one line that names the field and shows no value.
+
+    ``inside`` is the path that leads to the object.
+    """
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     field = field_name((*inside, *first["loc"]))
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        message = "unknown field"
+        message = unknown_field(field.rpartition(".")[2])
     if first["type"] == "model_type":
         message = NO_OBJECT
     return f"{field}: {message}" if field else message
@@ -243,17 +254,17 @@ def _mailboxes(field: str, value: list[str] | str) -> tuple[Address, ...]:
 
 
 class RejectedOut(BaseModel):
-    """A message that was not taken in, and why."""
+    """A message that was not queued, and why."""
 
-    id: str | None = Field(description="The message's id; null where there was none to read.")
-    reason: str = Field(description="Names the field and what is wrong with it.")
+    id: str | None = Field(description="Id of the message; null if it has no readable id.")
+    reason: str = Field(description="The field, and what is wrong with it.")
 
 
 class AddMessagesOut(Answer):
-    """The queued messages are on disk when this arrives."""
+    """Result of a batch. Queued messages are on disk when this arrives."""
 
-    queued: int = Field(description="How many were stored.")
-    rejected: list[RejectedOut] = Field(description="Those that were not.")
+    queued: int = Field(description="Number of messages that were stored.")
+    rejected: list[RejectedOut] = Field(description="Messages that were not stored.")
 
 
 class Ids(Request):
@@ -263,39 +274,60 @@ class Ids(Request):
 
 
 class DeletedOut(Answer):
-    """What became of each id."""
+    """Result for each id."""
 
-    removed: int = Field(description="How many are gone.")
-    not_found: list[str] = Field(description="No such message in reach.")
-    unauthorized: list[str] = Field(description="Another tenant's; for the administrator only.")
-    in_progress: list[str] = Field(description="Being sent just now; they stay.")
+    removed: int = Field(description="Number of messages that were removed.")
+    not_found: list[str] = Field(description="Ids without a message in reach.")
+    unauthorized: list[str] = Field(
+        description="Ids of another tenant; shown to the administrator only."
+    )
+    in_progress: list[str] = Field(description="Messages that are being sent; they stay.")
 
 
 class RetryMessages(Request):
-    """Body of ``POST /commands/retry-messages``: one of the two."""
+    """Messages in error to put back into the queue: exactly one of the two fields."""
 
     ids: list[Identifier] | None = Field(None, max_length=10_000, description="Single messages.")
     batch_code: Identifier | None = Field(None, description="All of a batch.")
 
 
 class RetriedOut(Answer):
-    """How many messages are in the queue again."""
+    """How many messages were put back into the queue."""
 
     requeued: int = Field(description="Number of messages.")
 
 
 class CleanupMessages(Request):
-    """Body of ``POST /commands/cleanup-messages``."""
+    """Which finished messages to remove."""
 
     older_than_seconds: Seconds | None = Field(
-        None, description="Since the last report; default: the retention."
+        None, description="Seconds since the last report; default: the retention."
     )
 
 
 class CleanedOut(Answer):
-    """How many messages are gone."""
+    """How many messages were removed."""
 
     removed: int = Field(description="Number of messages.")
+
+
+class MessageRef(Request):
+    """A message, by the client's own identifier."""
+
+    id: Identifier
+
+
+class MessageQuery(Request):
+    """The filters of ``GET /messages``, and the page that is wanted."""
+
+    active_only: bool = False
+    status: MessageState | None = None
+    account_id: Identifier | None = None
+    batch_code: Identifier | None = None
+    id: Identifier | None = None
+    q: SearchText | None = None
+    limit: PageSize = 100
+    cursor: Cursor | None = None
 
 
 class MessageOut(BaseModel):
@@ -303,33 +335,35 @@ class MessageOut(BaseModel):
 
     id: str = Field(description="The client's identifier.")
     pk: str = Field(description="Internal UUID; sorts by time.")
-    tenant_id: str = Field(description="Its tenant.")
-    account_id: str = Field(description="Account it is sent with.")
+    tenant_id: str = Field(description="Tenant of the message.")
+    account_id: str = Field(description="Account that sends the message.")
     status: str = Field(description="pending, sending, sent, deferred or error.")
-    priority: int = Field(description="0-3, 0 first.")
-    batch_code: str | None = Field(description="Campaign it belongs to.")
+    priority: int = Field(description="0-3; 0 is sent first.")
+    batch_code: str | None = Field(description="Batch (campaign) of the message.")
     sender: str = Field(description="Header From.", serialization_alias="from")
     to: list[str] = Field(description="Recipients.")
     cc: list[str] = Field(description="Recipients.")
-    bcc: list[str] = Field(description="Recipients who are in no header.")
+    bcc: list[str] = Field(description="Recipients that are in no header.")
     subject: str = Field(description="Subject.")
     message_id: str = Field(description="Message-ID that is sent.")
-    created_ts: int = Field(description="When it was queued.")
+    created_ts: int = Field(description="When the message was queued.")
     deferred_ts: int | None = Field(description="Next attempt of a waiting message.")
-    expires_ts: int | None = Field(description="Not sent after this time.")
-    sent_ts: int | None = Field(description="When the server took it.")
-    error_ts: int | None = Field(description="When it was given up.")
-    error: str | None = Field(description="Last reason; of a finished message, the final one.")
-    retry_count: int = Field(description="Attempts that are to be repeated.")
+    expires_ts: int | None = Field(description="The message is not sent after this time.")
+    sent_ts: int | None = Field(description="When the mail server accepted the message.")
+    error_ts: int | None = Field(description="When the message was given up.")
+    error: str | None = Field(description="Last error; for a finished message, the final one.")
+    retry_count: int = Field(description="Attempts that failed temporarily.")
     recipients: list[dict[str, Any]] | None = Field(
-        description="Answers for each recipient where they differ."
+        description="The server's answer for each recipient, if they differ."
     )
 
 
 class MessagesOut(Answer):
-    """A page, newest first. ``next_cursor`` is null on the last one, and on that alone: a page of
-    a search (``q``), or of several filters at once, looks into 20000 messages at most, so that it
-    may be short, or empty, and have a next one."""
+    """A page of messages, newest first.
+
+    ``next_cursor`` is null on the last page only. A page looks into 20000 messages at most. With
+    ``q``, or with several filters, a page may therefore be short or empty before the last one.
+    """
 
     messages: list[MessageOut] = Field(description="The page.")
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one.")
@@ -342,15 +376,15 @@ class MessageAnswer(Answer):
 
 
 class EventOut(BaseModel):
-    """Something that happened to a message."""
+    """An event in the life of a message."""
 
-    event_type: str = Field(description="queued, sent, deferred, error.")
-    event_ts: float = Field(description="When it happened, with milliseconds.")
-    event_data: dict[str, Any] = Field(description="What a report says of it.")
+    event_type: str = Field(description=f"{', '.join(EventType)}.")
+    event_ts: float = Field(description="When it happened, Unix seconds with milliseconds.")
+    event_data: dict[str, Any] = Field(description="Details, as they are reported.")
     reported_ts: int | None = Field(description="When the application acknowledged it.")
 
 
 class EventsOut(Answer):
-    """Oldest first."""
+    """The events of a message, oldest first."""
 
-    events: list[EventOut] = Field(description="Oldest first.")
+    events: list[EventOut] = Field(description="The events.")

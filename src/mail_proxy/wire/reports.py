@@ -1,20 +1,19 @@
-"""The sync protocol: what the proxy tells a tenant's application, and what that answers."""
+"""JSON shapes of report calls to a tenant's application, and of its answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from mail_proxy.domain.message import EventType
+from mail_proxy.domain.events import is_number, kind_of, plain_shape, whole_number
 
 Json = dict[str, Any]
-_LARGEST = 2**53
 
 
 def report_payload(entries: Sequence[Json]) -> Json:
-    """The body of one call."""
+    """Return the body of one report call."""
     return {"delivery_report": list(entries)}
 
 
@@ -28,66 +27,22 @@ def report_entry(
     event_at: float,
     data: Mapping[str, Any],
 ) -> Json:
-    """One event as it is reported; ``event_at`` is in Unix seconds, ``data`` as it was stored.
+    """Return one event as it is reported; ``event_at`` is in Unix seconds.
 
-    An event type without a shape here is told as ``<type>_ts`` and its data as they are, so
-    that an event never blocks those behind it.
+    An event of an unknown kind is reported as ``<type>_ts`` with its data as stored, so
+    that it never blocks the events behind it.
     """
-    if shape := _SHAPES.get(event_type):
-        fields = shape(event_at, data)
-    elif event_type.startswith("pec_"):
-        fields = _pec(event_type, event_at, data)
-    else:
-        fields = {f"{event_type}_ts": int(event_at), **data}
+    kind = kind_of(event_type)
+    fields = (kind.shape if kind else plain_shape)(event_type, event_at, data)
     return {**fields, "tenant_id": tenant_id, "id": id, "pk": pk, "account_id": account_id}
 
 
-def _sent(event_at: float, data: Mapping[str, Any]) -> Json:
-    return {"sent_ts": int(event_at), **_recipients(data)}
-
-
-def _error(event_at: float, data: Mapping[str, Any]) -> Json:
-    told = {"error": data.get("error"), "code": data.get("code")}
-    return {"error_ts": int(event_at), **told, **_recipients(data)}
-
-
-def _deferred(event_at: float, data: Mapping[str, Any]) -> Json:
-    return {
-        "deferred_ts": int(event_at),
-        "retry_ts": _integer(data.get("retry_ts")),
-        "deferred_reason": data.get("deferred_reason"),
-    }
-
-
-def _bounce(event_at: float, data: Mapping[str, Any]) -> Json:
-    names = ("bounce_type", "bounce_code", "bounce_reason", "bounce_recipient")
-    return {"bounce_ts": int(event_at), **{name: data.get(name) for name in names}}
-
-
-def _pec(event_type: str, event_at: float, data: Mapping[str, Any]) -> Json:
-    told = {"pec_event": event_type, "pec_ts": int(event_at)}
-    return {**told, "pec_details": dict(data), "recipient": data.get("recipient")}
-
-
-def _recipients(data: Mapping[str, Any]) -> Json:
-    found = data.get("recipients")
-    return {} if found is None else {"recipients": found}
-
-
-_SHAPES: dict[str, Callable[[float, Mapping[str, Any]], Json]] = {
-    EventType.SENT: _sent,
-    EventType.ERROR: _error,
-    EventType.DEFERRED: _deferred,
-    "bounce": _bounce,
-}
-
-
 class SyncAnswer(BaseModel):
-    """What an application answers to a call.
+    """The answer of an application to a report call.
 
-    A field that has not the documented form counts as missing: a report that arrived is not
-    sent again because of a slip beside it. Only ``ok: false`` refuses the reports. ``error``
-    is a number in the answers of older clients and means no ids then.
+    A field without the documented form counts as missing, so that a mistake in it does not make
+    the proxy send reports again. Only ``ok: false`` refuses the reports. Older clients send a
+    number as ``error``, which means no ids.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -106,12 +61,12 @@ class SyncAnswer(BaseModel):
     @field_validator("queued", mode="before")
     @classmethod
     def _count(cls, value: Any) -> int:
-        return max(_integer(value) or 0, 0)
+        return max(whole_number(value) or 0, 0)
 
     @field_validator("next_sync_after", mode="before")
     @classmethod
     def _instant(cls, value: Any) -> float | None:
-        return float(value) if _is_number(value) and value >= 0 else None
+        return float(value) if is_number(value) and value >= 0 else None
 
     @field_validator("error", "not_found", mode="before")
     @classmethod
@@ -122,9 +77,9 @@ class SyncAnswer(BaseModel):
 
 
 def read_answer(answer: bytes | Json | None) -> SyncAnswer | None:
-    """An answer from JSON text, or from a callable; None when it is no JSON object.
+    """Read an answer from JSON text or from a callable; None if it is no JSON object.
 
-    A callable that returns nothing has taken the reports.
+    A callable that returns None acknowledges the reports.
     """
     try:
         if isinstance(answer, bytes):
@@ -135,17 +90,4 @@ def read_answer(answer: bytes | Json | None) -> SyncAnswer | None:
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and _is_number(value)
-
-
-def _is_number(value: Any) -> bool:
-    """Not a truth value, not NaN, not infinite, and of a size that any arithmetic takes."""
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and -_LARGEST < value < _LARGEST
-    )
-
-
-def _integer(value: Any) -> int | None:
-    return int(value) if _is_number(value) else None
+    return isinstance(value, int) and is_number(value)

@@ -1,12 +1,18 @@
-"""Which values are secrets, and how they are shown."""
+"""Secrets are redacted by the type of their field; in free-form settings, by their name."""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
+from typing import Any, get_args, get_type_hints
+
+from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from mail_proxy.telemetry.log import without_logins
+from mail_proxy.wire.fields import Redacted
 
 MASK = "********"
 _WORDS = re.compile(
@@ -15,8 +21,52 @@ _WORDS = re.compile(
 )
 
 
+def redacted(value: Any) -> Any:
+    """Return a JSON-ready copy in which ``********`` stands for secrets and contents of mails.
+
+    A field of a model or a dataclass is redacted if its type is marked (``Secret``, ``Content``).
+    Of a model only the fields that were given are copied. A plain mapping has no types: there
+    the names decide, as in ``masked_config``.
+    """
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        named = {fields[f].alias or f: (f, getattr(value, f)) for f in fields}
+        given = {k: (f, v) for k, (f, v) in named.items() if f in value.model_fields_set}
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        given = {f.name: (f.name, getattr(value, f.name)) for f in dataclasses.fields(value)}
+    elif isinstance(value, list | tuple):
+        return [redacted(v) for v in value]
+    elif isinstance(value, Mapping):
+        typed = {k: redacted(v) if _has_types(v) else v for k, v in value.items()}
+        return masked_config(to_jsonable_python(typed))
+    else:
+        return to_jsonable_python(value)
+    hidden = redacted_fields(value.__class__)
+    return {
+        k: MASK if f in hidden and v is not None else redacted(v) for k, (f, v) in given.items()
+    }
+
+
+def _has_types(value: Any) -> bool:
+    return isinstance(value, BaseModel) or dataclasses.is_dataclass(value)
+
+
+@cache
+def redacted_fields(model: type[Any]) -> frozenset[str]:
+    """Return the names of the fields whose type says that their values are never shown."""
+    hints = get_type_hints(model, include_extras=True)
+    return frozenset(name for name, hint in hints.items() if _is_redacted(hint))
+
+
+def _is_redacted(hint: Any) -> bool:
+    marks = getattr(hint, "__metadata__", ())
+    return any(isinstance(mark, Redacted) for mark in marks) or any(
+        _is_redacted(part) for part in get_args(hint)
+    )
+
+
 def masked_config(value: Any, name: str = "") -> Any:
-    """A copy with ``********`` for what a field's name, or its place in a URL, makes a secret."""
+    """Return a copy with ``********`` for secrets, found by a field's name or place in a URL."""
     if value is not None and _WORDS.search(name):
         return MASK
     if isinstance(value, Mapping):
@@ -27,9 +77,9 @@ def masked_config(value: Any, name: str = "") -> Any:
 
 
 def kept_secrets(new: Mapping[str, Any], old: Mapping[str, Any] | None) -> dict[str, Any]:
-    """``new``, in which masked values that were written back are what they are in ``old``.
+    """Return ``new`` with each masked value replaced by the one that is stored in ``old``.
 
-    A masked value of which there is no old one is left out.
+    A masked value that has no stored one is left out.
     """
     kept: dict[str, Any] = {}
     for name, value in new.items():

@@ -1,4 +1,4 @@
-"""State of the instance on the wire."""
+"""JSON shape of the instance's state."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from mail_proxy.wire.fields import Answer
 
 
 class Status(Answer):
-    """``active``: the loops may run; ``scheduler_active``: the dispatcher does."""
+    """State of the instance: whether it sends, and how much is waiting."""
 
-    active: bool = Field(description="Whether the loops may run.")
-    scheduler_active: bool = Field(description="Whether the dispatcher runs.")
+    active: bool = Field(description="Whether the setting scheduler_active allows sending.")
+    scheduler_active: bool = Field(description="Whether the dispatcher is running.")
     pending_messages: int = Field(
-        description="Messages that are not finished; with a tenant key the tenant's."
+        description="Unfinished messages; with a tenant key, the tenant's."
     )
-    uptime_seconds: float = Field(description="Since the start.")
+    uptime_seconds: float = Field(description="Time since the start, seconds.")
     version: str = Field(description="Version of the program.")
     database: str = Field(description="sqlite or postgresql.")
 
 
 def program_version() -> str:
-    """Version of the installed distribution."""
+    """Return the version of the installed package."""
     return importlib.metadata.version("genro-mail-proxy")

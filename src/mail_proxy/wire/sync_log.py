@@ -1,4 +1,4 @@
-"""The log of report calls on the wire."""
+"""JSON shapes of the log of report calls."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from enum import StrEnum
 
 from pydantic import BaseModel, Field
 
-from mail_proxy.wire.fields import Answer
+from mail_proxy.wire.fields import Answer, Request
 
 
 class CallOutcome(StrEnum):
-    """How a call to a tenant's application went. All but OK acknowledged nothing."""
+    """Result of a call to a tenant's application. Only OK acknowledges reports."""
 
     OK = "ok"
     #: The application answered ``ok: false``.
@@ -22,27 +22,33 @@ class CallOutcome(StrEnum):
     TIMEOUT = "timeout"
     #: No connection, or one that broke off.
     CONNECTION = "connection"
-    #: It could not be made, for example with a secret that is not one.
+    #: No call was made, because a URL or a secret is invalid.
     SETTINGS = "settings"
     #: A ``report_delivery_callable`` raised.
     RAISED = "raised"
 
 
+class CallFilter(Request):
+    """The newest ``limit`` calls."""
+
+    limit: int = Field(100, ge=1, le=100)
+
+
 class SyncCallOut(BaseModel):
     """One call to the tenant's application."""
 
-    called_ts: int = Field(description="When it was made, in Unix seconds.")
-    seconds: float = Field(description="How long it took.")
-    outcome: CallOutcome = Field(description="All but `ok` acknowledged nothing.")
-    status: int | None = Field(description="HTTP status; null: none came.")
-    error: str | None = Field(description="What was wrong, in words.")
-    reports: int = Field(description="How many were told.")
-    acknowledged: int = Field(description="How many of them the application took.")
-    bytes_sent: int = Field(description="Size of the body, whether it arrived or not.")
-    bytes_received: int = Field(description="How much of an answer with status 2xx was read.")
+    called_ts: int = Field(description="When the call was made, in Unix seconds.")
+    seconds: float = Field(description="Duration in seconds.")
+    outcome: CallOutcome = Field(description="Only `ok` acknowledges reports.")
+    status: int | None = Field(description="HTTP status; null: no answer.")
+    error: str | None = Field(description="Why the call failed.")
+    reports: int = Field(description="Number of reports in the call.")
+    acknowledged: int = Field(description="Number of reports that the application acknowledged.")
+    bytes_sent: int = Field(description="Size of the request body, whether it arrived or not.")
+    bytes_received: int = Field(description="Bytes read of an answer with status 2xx.")
 
 
 class SyncLogOut(Answer):
-    """The newest call first."""
+    """The last calls to a tenant's application, newest first."""
 
-    calls: list[SyncCallOut] = Field(description="At most 100 are kept of a tenant.")
+    calls: list[SyncCallOut] = Field(description="At most 100 calls are kept for a tenant.")

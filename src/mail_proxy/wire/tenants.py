@@ -1,33 +1,42 @@
-"""Tenants on the wire."""
+"""JSON shapes of tenants and their keys."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-import orjson
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from mail_proxy.domain.tenant import signing_key
 from mail_proxy.domain.web_url import check_web_url
-from mail_proxy.wire.fields import Answer, Count, Name, Request, Seconds, Timestamp
+from mail_proxy.wire.fields import (
+    Answer,
+    Count,
+    Identifier,
+    Name,
+    Redacted,
+    Request,
+    Seconds,
+    Secret,
+    Timestamp,
+)
 from mail_proxy.wire.secrets import MASK
 
 TenantId = Annotated[
     str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 ]
 Path = Annotated[str, Field(max_length=1000, pattern=r"^/[^\s\x00-\x1f]*$")]
-_LARGEST_CONFIG = 16_384
-#: What a tenant key cannot change of its own tenant.
-ADMIN_FIELDS = frozenset({"active", "rate_limits", "retention_seconds", "large_file_config"})
+SigningSecret = Annotated[str, Field(max_length=100), Redacted()]
+#: Fields that a tenant key cannot change, not even of its own tenant.
+ADMIN_FIELDS = frozenset({"active", "rate_limits", "retention_seconds"})
 
 
 class ClientAuthIn(Request):
-    """How the proxy authenticates to the tenant's application."""
+    """How the proxy authenticates itself to the tenant's application."""
 
     method: Literal["none", "bearer", "basic"] = Field(description="none, bearer or basic.")
-    token: Name | None = Field(None, description="For bearer.")
-    user: Name | None = Field(None, description="For basic.")
-    password: Name | None = Field(None, description="For basic.")
+    token: Secret | None = Field(None, description="Token for `bearer`.")
+    user: Name | None = Field(None, description="User name for `basic`.")
+    password: Secret | None = Field(None, description="Password for `basic`.")
 
     @model_validator(mode="after")
     def _complete(self) -> ClientAuthIn:
@@ -39,43 +48,41 @@ class ClientAuthIn(Request):
 
 
 class RateLimits(Request):
-    """Messages of the whole tenant; 0 or null: no limit."""
+    """Limits for all messages of a tenant; 0 or null: no limit."""
 
-    hourly: Count | None = Field(None, description="Messages an hour.")
-    daily: Count | None = Field(None, description="Messages a day.")
+    hourly: Count | None = Field(None, description="Messages per hour.")
+    daily: Count | None = Field(None, description="Messages per day.")
 
 
 class TenantFields(Request):
-    """What can be set of a tenant."""
+    """The fields of a tenant that can be set; fields that are left out stay."""
 
     name: Name | None = Field(None, description="Name to show.")
     client_base_url: Annotated[str, Field(max_length=2000)] | None = Field(
         None, description="http:// or https:// URL of the tenant's application."
     )
-    client_sync_path: Path | None = Field(None, description="Default /mail-proxy/sync.")
-    client_attachment_path: Path | None = Field(
-        None, description="Default /mail-proxy/attachments."
+    client_sync_path: Path | None = Field(
+        None, description="Path that takes reports; default /mail-proxy/sync."
     )
     client_auth: ClientAuthIn | None = Field(
-        None, description="Secrets come back as ********; written back, they stay."
+        None,
+        description="Secrets are shown as ********, which keeps the stored ones when sent back.",
     )
     active: bool | None = Field(
         None, description="An inactive tenant sends nothing, and its key gets 403."
     )
     rate_limits: RateLimits | None = Field(
-        None, description="Of all the tenant's accounts together."
-    )
-    large_file_config: dict[str, Any] | None = Field(
-        None, description="What becomes of large attachments; secrets come back as ********."
+        None, description="Limits for all accounts of the tenant together."
     )
     retention_seconds: Seconds | None = Field(
-        None, description="Finished messages go this long after their last report."
-    )
-    signing_secret: Annotated[str, Field(max_length=100)] | None = Field(
         None,
-        description="`whsec_` and the base64 of 24 to 64 random bytes: reports are signed. The "
-        "one before signs along for 24 hours. null: reports are not signed any more. Comes back "
-        "as ********; written back, it stays.",
+        description="Finished messages are removed this long after their last report, seconds.",
+    )
+    signing_secret: SigningSecret | None = Field(
+        None,
+        description="Signs the reports: `whsec_` and the base64 of 24 to 64 random bytes. The "
+        "previous secret signs as well for 24 hours. null: reports are not signed. It is shown as "
+        "********, which keeps the stored one when sent back.",
     )
 
     @field_validator("client_base_url")
@@ -94,47 +101,58 @@ class TenantFields(Request):
             signing_key(value)
         return value
 
-    @field_validator("large_file_config")
-    @classmethod
-    def _storable(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        try:
-            size = len(orjson.dumps(value))
-        except TypeError as error:
-            raise ValueError(f"cannot be stored: {error}") from None
-        if size > _LARGEST_CONFIG:
-            raise ValueError(f"{size} bytes; allowed: {_LARGEST_CONFIG}")
-        return value
-
 
 class TenantIn(TenantFields):
-    """Body of ``POST /tenant``."""
+    """A tenant to create or to change."""
 
     id: TenantId = Field(description="Letters, digits, dot, dash and underscore.")
 
 
-class TenantOut(BaseModel):
-    """A tenant; secrets are masked. Times are Unix seconds."""
+class TenantRef(Request):
+    """A tenant, by its id."""
 
-    id: str = Field(description="The tenant.")
+    id: Identifier = Field(description="The tenant's id.")
+
+
+class OfTenant(Request):
+    """The tenant that a call is about, if it names one."""
+
+    tenant_id: Identifier | None = None
+
+
+class Nothing(Request):
+    """A request without fields."""
+
+
+class TenantFilter(Request):
+    """The filter of ``GET /tenants``."""
+
+    active_only: bool = False
+
+
+class TenantOut(BaseModel):
+    """A tenant; secrets are shown as ``********``. Times are Unix seconds."""
+
+    id: str = Field(description="The tenant's id.")
     name: str | None = Field(description="Name to show.")
-    client_base_url: str | None = Field(description="URL of its application.")
+    client_base_url: str | None = Field(description="URL of the tenant's application.")
     client_sync_path: str = Field(description="Path that takes reports.")
-    client_attachment_path: str = Field(description="Path that gives attachments.")
     client_auth: dict[str, Any] = Field(
-        description="How the proxy authenticates there; secrets are ********."
+        description="How the proxy authenticates to the application; secrets are ********."
     )
-    active: bool = Field(description="Whether it sends, and its key works.")
-    rate_limits: dict[str, Any] | None = Field(description="Of all the tenant's accounts together.")
-    large_file_config: dict[str, Any] | None = Field(
-        description="What becomes of large attachments; secrets are ********."
+    active: bool = Field(description="Whether the tenant sends and its key is accepted.")
+    rate_limits: dict[str, Any] | None = Field(
+        description="Limits for all accounts of the tenant together."
     )
-    retention_seconds: float | None = Field(description="Null: the instance's retention.")
-    suspended_batches: list[str] = Field(description="`*` is everything.")
-    signing_secret: str | None = Field(description="******** where one is stored.")
-    has_api_key: bool = Field(description="Whether it has a key.")
-    api_key_expires_at: int | None = Field(description="When that ends; null: never.")
-    created_at: int = Field(description="When it was made.")
-    updated_at: int = Field(description="When it was last changed.")
+    retention_seconds: float | None = Field(
+        description="Retention in seconds; null: the instance's."
+    )
+    suspended_batches: list[str] = Field(description="Batches that are suspended; `*`: everything.")
+    signing_secret: str | None = Field(description="******** if one is stored.")
+    has_api_key: bool = Field(description="Whether the tenant has a key.")
+    api_key_expires_at: int | None = Field(description="When the key expires; null: never.")
+    created_at: int = Field(description="When the tenant was created.")
+    updated_at: int = Field(description="When the tenant was last changed.")
 
 
 class TenantAnswer(Answer):
@@ -144,9 +162,9 @@ class TenantAnswer(Answer):
 
 
 class TenantSaved(TenantAnswer):
-    """``api_key`` is there once, when the tenant is new."""
+    """The saved tenant; a new tenant's ``api_key`` is shown this once."""
 
-    api_key: str | None = Field(None, description="A new tenant's key; shown this once.")
+    api_key: Secret | None = Field(None, description="A new tenant's key; shown this once.")
 
 
 class TenantsOut(Answer):
@@ -156,37 +174,45 @@ class TenantsOut(Answer):
 
 
 class ApiKeyIn(Request):
-    """Body of `POST /tenant/{id}/api-key`."""
+    """Options of a new key."""
 
     expires_at: Timestamp | None = Field(None, description="Unix seconds; null: never.")
 
 
-class ApiKeyOut(Answer):
-    """The key is shown once."""
+class NewApiKey(ApiKeyIn):
+    """A new key for a tenant."""
 
-    api_key: str = Field(description="43 characters, URL-safe.")
+    id: Identifier = Field(description="The tenant's id.")
+
+
+class ApiKeyOut(Answer):
+    """A new key; it is shown this once."""
+
+    api_key: Secret = Field(description="43 characters, URL-safe.")
 
 
 class Done(Answer):
-    """It is done."""
+    """Success, with nothing more to say."""
 
 
 class SyncState(BaseModel):
-    """Where the conversation with a tenant's application stands."""
+    """State of the report calls to a tenant's application."""
 
     id: str = Field(description="The tenant.")
-    name: str | None = Field(description="Its name.")
-    active: bool = Field(description="Whether the tenant is switched on.")
-    client_base_url: str | None = Field(description="URL of its application.")
-    last_sync_ts: int | None = Field(description="Last call that was answered; null: none.")
+    name: str | None = Field(description="Name to show.")
+    active: bool = Field(description="Whether the tenant is active.")
+    client_base_url: str | None = Field(description="URL of the tenant's application.")
+    last_sync_ts: int | None = Field(
+        description="When the last answered call was made; null: none."
+    )
     next_sync_due: bool = Field(description="Whether a call is due now.")
-    in_dnd: bool = Field(description="Whether it asked not to be disturbed.")
-    next_sync_after: int | None = Field(description="No empty call before this time.")
+    in_dnd: bool = Field(description="Whether the application asked for do-not-disturb.")
+    next_sync_after: int | None = Field(description="No call without reports before this time.")
     last_sync_error: str | None = Field(description="Why the last call failed.")
 
 
 class SyncStatusOut(Answer):
-    """All tenants, in the order of their ids."""
+    """State of the report calls of all tenants."""
 
     sync_interval_seconds: float = Field(description="Longest time between two calls.")
-    tenants: list[SyncState] = Field(description="One entry for each tenant.")
+    tenants: list[SyncState] = Field(description="One entry per tenant, in the order of their ids.")

@@ -1,51 +1,89 @@
-"""What the process with the API and its delivering processes tell each other.
+"""Carry facts between the process with the API and its delivering processes.
 
-A socket pair, over which the parent sends one line with the settings; after that each byte is a
-message of its own. The end of the stream means that the other one is gone or wants to end.
+The pipe is a socket pair. The parent sends one line with the settings; after that each line is a
+fact. The end of the stream means that the other process has ended or wants to end.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import orjson
 
 from mail_proxy.config import ProxyConfig
+from mail_proxy.kit.bus import Fact, Reach
 
-#: To the worker: something may be due; the clock was set back.
-WAKE, CLOCK_SET_BACK = b"w", b"c"
-#: To the parent: it may send; it may not; outcomes were written.
-DELIVERS, STANDS_STILL, EVENTS_ADDED = b"+", b"-", b"e"
-#: Not for processes that neither authenticate nor report.
+#: Settings of authentication and reporting, which workers do neither.
 _UNNEEDED = {"api_token", "client_sync"}
+_READ_BYTES = 4096
+#: A fact that has no end after so many bytes was not written by this program.
+_LONGEST_LINE_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState(Fact):
+    """A delivering process may send messages, or may not just now."""
+
+    delivers: bool
+    reach: ClassVar[Reach] = Reach.PARENT
 
 
 class WorkerConfig(NamedTuple):
-    """What a worker needs to know."""
+    """Settings and encryption key of a delivering process."""
 
     config: ProxyConfig
     key: bytes
 
     def line(self) -> bytes:
-        """For the stream."""
+        """Return the first line of the pipe."""
         settings = self.config.model_dump(mode="json", exclude=_UNNEEDED)
         key = base64.b64encode(self.key).decode()
         return orjson.dumps({"settings": settings, "key": key}) + b"\n"
 
     @classmethod
     def of(cls, line: bytes) -> WorkerConfig:
-        """The reverse of ``line``."""
+        """Return what ``line`` was made of."""
         record = orjson.loads(line)
         key = base64.b64decode(record["key"])
         return cls(ProxyConfig.model_validate(record["settings"]), key)
 
 
-async def next_messages(reader: asyncio.StreamReader) -> set[bytes]:
-    """What has arrived, each kind once; empty when the other side is gone."""
-    try:
-        received = await reader.read(4096)
-    except ConnectionError:
-        return set()
-    return {received[n : n + 1] for n in range(len(received))}
+class WorkerPipe:
+    """Transport of facts over one end of a pipe."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reach: Reach
+    ) -> None:
+        """``reach`` is the process at the other end."""
+        self.reach = reach
+        self._reader = reader
+        self._writer = writer
+        self._rest = b""
+
+    def send(self, line: str) -> None:
+        """Write a dumped fact; nothing once the pipe is closing."""
+        if not self._writer.is_closing():
+            self._writer.write(line.encode() + b"\n")
+
+    def write_eof(self) -> None:
+        """Ask the process at the other end to finish and to end."""
+        self._writer.write_eof()
+
+    def close(self) -> None:
+        """Close this end."""
+        self._writer.close()
+
+    async def receive(self) -> list[Fact] | None:
+        """Return the facts that have arrived, equal ones once; None at the end of the stream."""
+        try:
+            received = await self._reader.read(_READ_BYTES)
+        except ConnectionError:
+            return None
+        *lines, self._rest = (self._rest + received).split(b"\n")
+        if not received or len(self._rest) > _LONGEST_LINE_BYTES:
+            return None
+        loaded = (Fact.load(line.decode(errors="replace")) for line in dict.fromkeys(lines))
+        return [fact for fact in loaded if fact is not None]

@@ -1,4 +1,4 @@
-"""A process that delivers and does nothing else."""
+"""Entry point of a worker process, which delivers messages and does nothing else."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import os
 import signal
 import socket
 import sys
+import time
 
 import uvloop
 
 from mail_proxy.delivery.engine import DeliveryEngine
 from mail_proxy.errors import MailProxyError
+from mail_proxy.kit.bus import Bus, Reach
 from mail_proxy.kit.clock import SystemClock
 from mail_proxy.kit.runtime import prepare_process
 from mail_proxy.sql import SqlDb
@@ -20,85 +22,70 @@ from mail_proxy.sql.tables import Tables
 from mail_proxy.telemetry.log import Action, log
 from mail_proxy.telemetry.logging import configure_logging
 from mail_proxy.telemetry.metrics import MailMetrics
-from mail_proxy.workers.pipe import (
-    CLOCK_SET_BACK,
-    DELIVERS,
-    EVENTS_ADDED,
-    STANDS_STILL,
-    WAKE,
-    WorkerConfig,
-    next_messages,
-)
+from mail_proxy.workers.pipe import WorkerConfig, WorkerPipe, WorkerState
 
-_LOOK_SECONDS = 0.5
+_STATE_SECONDS = 0.5
 
 
 def main() -> None:
-    """Deliver until the parent goes, or a signal comes."""
+    """Deliver until the parent process ends or SIGTERM arrives."""
     # Ctrl-C in a terminal reaches every process; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     prepare_process()
-    with socket.socket(fileno=int(sys.argv[1])) as link:
-        sys.exit(uvloop.run(_serve(link)))
+    with socket.socket(fileno=int(sys.argv[1])) as ours:
+        sys.exit(uvloop.run(_serve(ours)))
 
 
-async def _serve(link: socket.socket) -> int:
-    reader, writer = await asyncio.open_connection(sock=link)
+async def _serve(ours: socket.socket) -> int:
+    reader, writer = await asyncio.open_connection(sock=ours)
     line = await reader.readline()
     if not line:
-        return 0  # the parent has gone already
-    orders = WorkerConfig.of(line)
-    configure_logging(orders.config.least_level, orders.config.log_format)
-    db = SqlDb(orders.config.database_url)
+        return 0  # the parent has ended already
+    worker = WorkerConfig.of(line)
+    configure_logging(worker.config.least_level, worker.config.log_format)
+    db = SqlDb(worker.config.database_url)
+    pipe = WorkerPipe(reader, writer, Reach.PARENT)
     try:
-        await _deliver(orders, db, reader, writer)
+        await _deliver(worker, db, pipe)
     except MailProxyError as error:
         log(Action.WORKER_FAILED, reason=error.message)
         return 1
     finally:
         await db.close()
-        writer.close()
+        pipe.close()
     return 0
 
 
-async def _deliver(
-    orders: WorkerConfig, db: SqlDb, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
-    tables = Tables.of(db, orders.key)
-    directory = Directory(db, tables, orders.config.concurrency)
+async def _deliver(worker: WorkerConfig, db: SqlDb, pipe: WorkerPipe) -> None:
+    config = worker.config
+    tables = Tables.of(db, worker.key)
+    directory = Directory(db, tables, config.concurrency)
     await directory.current()
-    engine = DeliveryEngine(
-        db,
-        tables,
-        directory,
-        orders.config,
-        MailMetrics.for_a_worker(),
-        SystemClock(),
-        lambda: writer.write(EVENTS_ADDED),
-    )
+    bus = Bus()
+    bus.connect(pipe)
+    metrics = MailMetrics.for_a_worker()
+    engine = DeliveryEngine(db, tables, directory, config, metrics, SystemClock(), bus)
     await engine.start()
-    listening = asyncio.create_task(_obey(engine, reader))
-    telling = asyncio.create_task(_tell(engine, writer))
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, listening.cancel)
+    receiving = asyncio.create_task(_receive(bus, pipe))
+    reporting_state = asyncio.create_task(_send_state(engine, bus))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, receiving.cancel)
     log(Action.WORKER_STARTED, pid=os.getpid())
-    await asyncio.wait([listening])
-    telling.cancel()
-    await engine.stop()
+    await asyncio.wait([receiving])
+    reporting_state.cancel()
+    await engine.stop(time.monotonic() + config.timing.shutdown_timeout)
     log(Action.WORKER_STOPPED, pid=os.getpid())
 
 
-async def _obey(engine: DeliveryEngine, reader: asyncio.StreamReader) -> None:
-    while messages := await next_messages(reader):
-        if CLOCK_SET_BACK in messages:
-            engine.clock_set_back()
-        if WAKE in messages:
-            engine.wake()
+async def _receive(bus: Bus, pipe: WorkerPipe) -> None:
+    while (facts := await pipe.receive()) is not None:
+        for fact in facts:
+            bus.publish(fact, source=pipe)
 
 
-async def _tell(engine: DeliveryEngine, writer: asyncio.StreamWriter) -> None:
-    told: bool | None = None
+async def _send_state(engine: DeliveryEngine, bus: Bus) -> None:
+    sent: bool | None = None
     while True:
-        if engine.alive is not told:
-            told = engine.alive
-            writer.write(DELIVERS if told else STANDS_STILL)
-        await asyncio.sleep(_LOOK_SECONDS)
+        if engine.alive is not sent:
+            sent = engine.alive
+            bus.publish(WorkerState(sent))
+        await asyncio.sleep(_STATE_SECONDS)

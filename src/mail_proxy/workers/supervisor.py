@@ -1,4 +1,4 @@
-"""Starts the delivering processes, and starts them again where one ends."""
+"""Supervisor of the worker processes: starts them, and starts another when one ends."""
 
 from __future__ import annotations
 
@@ -6,22 +6,15 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 
 from mail_proxy.errors import WorkerEnded
+from mail_proxy.kit.bus import Bus, Reach
+from mail_proxy.kit.service import seconds_until
 from mail_proxy.kit.worker import Worker
 from mail_proxy.telemetry.log import Action, log
-from mail_proxy.workers.pipe import (
-    CLOCK_SET_BACK,
-    DELIVERS,
-    EVENTS_ADDED,
-    STANDS_STILL,
-    WAKE,
-    WorkerConfig,
-    next_messages,
-)
+from mail_proxy.workers.pipe import WorkerConfig, WorkerPipe, WorkerState
 
 #: Added to ``shutdown_timeout`` before a process is killed: it writes its last outcomes then.
 _GRACE_SECONDS = 10.0
@@ -31,35 +24,26 @@ _SHORT_LIFE_SECONDS = 30.0
 
 
 class _Process:
-    """One delivering process, while it lives."""
+    """One running worker process and the pipe to it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, pipe: WorkerPipe) -> None:
         self.process = process
-        self.writer = writer
+        self.pipe = pipe
         self.delivers = False
-
-    def tell(self, message: bytes) -> None:
-        if not self.writer.is_closing():
-            self.writer.write(message)
 
 
 class WorkerProcesses:
-    """Stands in for the dispatcher where that runs in processes of its own."""
+    """Service that delivers in processes of their own, in place of a dispatcher in this one."""
 
-    def __init__(
-        self,
-        orders: WorkerConfig,
-        count: int,
-        metrics_folder: Path,
-        events_added: Callable[[], None],
-    ) -> None:
-        """``metrics_folder`` is where the processes keep their counters.
+    name = "delivery"
+    #: As a transport: a fact goes to every worker process.
+    reach = Reach.WORKERS
 
-        ``events_added`` is called after they have written outcomes.
-        """
-        self._orders = orders
+    def __init__(self, worker: WorkerConfig, count: int, metrics_folder: Path, bus: Bus) -> None:
+        """``metrics_folder`` is where the worker processes keep their counters."""
+        self._worker = worker
         self._metrics_folder = metrics_folder
-        self._events_added = events_added
+        self._bus = bus
         self._processes: set[_Process] = set()
         self._stopping = False
         self._changed = asyncio.Condition()
@@ -67,16 +51,17 @@ class WorkerProcesses:
             Worker(f"workers.{number}", partial(self._keep_one, number))
             for number in range(1, count + 1)
         ]
+        bus.connect(self)
 
     @property
     def alive(self) -> bool:
-        """Whether at least one runs and may send."""
+        """Whether at least one process runs and may send."""
         return any(process.delivers for process in self._processes)
 
     async def start(self) -> None:
-        """Start them, and wait for the first one that delivers.
+        """Start the processes and wait for the first one that delivers.
 
-        Where none does in half a minute, they are still tried again and again.
+        If none does within half a minute, return all the same: they are started again and again.
         """
         for supervisor in self._supervisors:
             supervisor.start()
@@ -86,38 +71,27 @@ class WorkerProcesses:
         except TimeoutError:
             log(Action.WORKER_LATE, seconds=_START_SECONDS)
 
-    def messages_added(self, account_pks: Collection[str]) -> None:
-        """Some accounts have got messages."""
-        self.wake()
+    def send(self, line: str) -> None:
+        """Send a dumped fact to every process."""
+        for each in self._processes:
+            each.pipe.send(line)
 
-    def wake(self) -> None:
-        """There may be something due now."""
-        self._tell(WAKE)
-
-    def clock_set_back(self) -> None:
-        """What is known of times to come holds no longer."""
-        self._tell(CLOCK_SET_BACK)
-
-    async def stop(self) -> None:
-        """Let each finish what is in flight within ``shutdown_timeout`` and hand back the rest."""
+    async def stop(self, deadline: float) -> None:
+        """Let each process finish what is in flight and hand back the rest, then kill late ones."""
         self._stopping = True
         for each in self._processes:
-            each.writer.write_eof()
-        timeout = self._orders.config.timing.shutdown_timeout + _GRACE_SECONDS
+            each.pipe.write_eof()
         running = [asyncio.create_task(each.process.wait()) for each in self._processes]
         if running:
+            timeout = seconds_until(deadline) + _GRACE_SECONDS
             _, late = await asyncio.wait(running, timeout=timeout)
             for task in late:
                 task.cancel()
         for supervisor in self._supervisors:
             await supervisor.stop()  # kills what is late
 
-    def _tell(self, message: bytes) -> None:
-        for each in self._processes:
-            each.tell(message)
-
     async def _keep_one(self, number: int) -> None:
-        """Start a process and look after it until it ends, which only a stop makes right."""
+        """Start a process and watch it until it ends, which is an error except after a stop."""
         if self._stopping:
             await asyncio.Event().wait()
         started = asyncio.get_running_loop().time()
@@ -134,8 +108,8 @@ class WorkerProcesses:
             )
         try:
             reader, writer = await asyncio.open_connection(sock=ours)
-            writer.write(self._orders.line())
-            await self._listen(_Process(process, writer), reader)
+            writer.write(self._worker.line())
+            await self._receive(_Process(process, WorkerPipe(reader, writer, Reach.WORKERS)))
             code = await process.wait()
         finally:
             if process.returncode is None:
@@ -145,19 +119,20 @@ class WorkerProcesses:
             if asyncio.get_running_loop().time() - started < _SHORT_LIFE_SECONDS:
                 raise WorkerEnded(f"process ended soon, with status {code}")
 
-    async def _listen(self, each: _Process, reader: asyncio.StreamReader) -> None:
+    async def _receive(self, each: _Process) -> None:
         self._processes.add(each)
         try:
-            while messages := await next_messages(reader):
-                if EVENTS_ADDED in messages:
-                    self._events_added()
-                if messages & {DELIVERS, STANDS_STILL}:
-                    await self._note(each, delivers=DELIVERS in messages)
+            while (facts := await each.pipe.receive()) is not None:
+                for fact in facts:
+                    if isinstance(fact, WorkerState):
+                        await self._set_state(each, delivers=fact.delivers)
+                    else:
+                        self._bus.publish(fact, source=self)
         finally:
             self._processes.discard(each)
-            each.writer.close()
+            each.pipe.close()
 
-    async def _note(self, each: _Process, *, delivers: bool) -> None:
+    async def _set_state(self, each: _Process, *, delivers: bool) -> None:
         async with self._changed:
             each.delivers = delivers
             self._changed.notify_all()

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.running import settings
+from tests.harness.running import settings
 
 from mail_proxy import ProxyConfig
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+from tests.harness.running import Post, eventually, mail, running
 from tests.protocols.delivery.conftest import Settings
-from tests.running import Post, eventually, mail, running
 
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.tables import Tables
@@ -30,7 +30,7 @@ async def test_an_account_that_refuses_connections_waits_while_another_goes_on(
         assert "Connect call failed" in second["deferred_reason"]
         await post.add(*(mail(f"g{i}", account_id="good") for i in range(5)))
         await post.reports.sent(*(f"g{i}" for i in range(5)))
-        metrics = (await post.proxy.metrics_text()).decode()
+        metrics = (await post.proxy.monitoring.text()).decode()
         assert 'gmp_account_up{account_id="bad",tenant_id="default"} 0.0' in metrics
         assert 'gmp_account_up{account_id="good",tenant_id="default"} 1.0' in metrics
         shown = await post.message("b1")

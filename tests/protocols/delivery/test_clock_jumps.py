@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests.harness.running import mail, running
 from tests.protocols.delivery.conftest import Settings
-from tests.running import mail, running
 
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.testing.clock import JumpingClock

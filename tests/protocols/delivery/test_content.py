@@ -6,8 +6,8 @@ import email
 import email.policy
 from email.message import EmailMessage
 
+from tests.harness.running import mail, running
 from tests.protocols.delivery.conftest import Settings
-from tests.running import mail, running
 
 from mail_proxy.testing.smtp_server import AcceptedMail, ScriptedSmtpServer
 

@@ -8,8 +8,8 @@ from functools import partial
 import pytest
 from sqlalchemy import text
 from standardwebhooks import WebhookVerificationError
+from tests.harness.running import KEY, Post, mail, running
 from tests.protocols.delivery.conftest import Settings
-from tests.running import KEY, Post, mail, running
 
 from mail_proxy import MailProxy
 from mail_proxy.errors import EncryptionError, EncryptionKeyChanged, Malformed
@@ -20,8 +20,8 @@ from mail_proxy.sql.keys import reencrypt
 from mail_proxy.sql.tables.instance import bump_directory
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 from mail_proxy.testing.sync_endpoint import SyncEndpoint
-from mail_proxy.wire.accounts import AccountOut
-from mail_proxy.wire.sync_log import CallOutcome, SyncCallOut
+from mail_proxy.wire.accounts import AccountOut, AccountRef
+from mail_proxy.wire.sync_log import CallFilter, CallOutcome, SyncCallOut
 from mail_proxy.wire.tenants import TenantOut
 
 USERS = {"ann": "right"}
@@ -39,7 +39,7 @@ async def damage(url: str, statement: str) -> None:
 
 
 async def shown_account(post: Post, id_: str) -> AccountOut:
-    which = accounts.AccountRef(id_)
+    which = AccountRef(id=id_)
     return (await post.proxy.door.call(accounts.get, ADMIN, which)).account
 
 
@@ -48,7 +48,7 @@ async def shown_tenant(post: Post, id_: str) -> TenantOut:
 
 
 async def failed_call(post: Post, tenant_id: str) -> SyncCallOut:
-    which = sync_log.CallFilter()
+    which = CallFilter()
     async with asyncio.timeout(20):
         while True:
             answer = await post.proxy.door.call(sync_log.list_calls, ADMIN, which, tenant_id)
@@ -169,13 +169,13 @@ async def test_another_process_that_replaces_the_key_stops_this_one_from_writing
         await post.account(server)
         await post.add(mail("m1"))
         await post.reports.sent("m1")
-        assert await post.proxy.not_ready_reason() is None
+        assert await post.proxy.monitoring.not_ready_reason() is None
         db = SqlDb(settings.database_url)
         await db.write(reencrypt, db, KEY, bytes(32), lambda done, total: None)
         await db.write(bump_directory)
         await db.close()
         with pytest.raises(EncryptionKeyChanged):
             await post.account(server, "late", **LOGIN)
-        assert "restart it with the new key" in str(await post.proxy.not_ready_reason())
+        assert "restart it with the new key" in str(await post.proxy.monitoring.not_ready_reason())
     with pytest.raises(EncryptionError, match="key is not the one"):
         await MailProxy.create(settings)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests.harness.running import delivering
 from tests.protocols.delivery.conftest import Settings
-from tests.running import delivering
 
 from mail_proxy import MailProxy
 from mail_proxy.sql import Connection, SqlDb

@@ -6,8 +6,8 @@ import asyncio
 import time
 from typing import Any
 
+from tests.harness.running import Reports, mail, running
 from tests.protocols.delivery.conftest import Settings
-from tests.running import Reports, mail, running
 
 from mail_proxy.testing.smtp_server import Act, ScriptedSmtpServer
 

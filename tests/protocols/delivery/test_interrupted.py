@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.log_lines import lines
+from tests.harness.log_lines import lines
+from tests.harness.relay import locked
+from tests.harness.running import eventually, mail, running
 from tests.protocols.delivery.conftest import Settings
-from tests.relay import locked
-from tests.running import eventually, mail, running
 
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.testing.clock import JumpingClock

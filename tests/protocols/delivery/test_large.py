@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tests.harness.running import mail, running
 from tests.protocols.delivery.conftest import Settings
-from tests.running import mail, running
 
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 

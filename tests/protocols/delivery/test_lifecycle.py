@@ -8,8 +8,8 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from tests.harness.running import KEY, Reports, mail, running
 from tests.protocols.delivery.conftest import Settings
-from tests.running import KEY, Reports, mail, running
 
 from mail_proxy import MailProxy
 from mail_proxy.errors import ConfigError, EncryptionError

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy.engine import make_url
+from tests.harness.relay import Relay, relay_to
+from tests.harness.running import mail, running
 from tests.protocols.delivery.conftest import Settings
-from tests.relay import Relay, relay_to
-from tests.running import mail, running
 
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer

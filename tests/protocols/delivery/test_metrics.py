@@ -6,9 +6,9 @@ import os
 import subprocess
 import sys
 
+from tests.harness.running import Post, mail, running
+from tests.harness.scrape import Scrape
 from tests.protocols.delivery.conftest import Settings
-from tests.running import Post, mail, running
-from tests.scrape import Scrape
 
 from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.testing.clock import FakeClock, JumpingClock
@@ -19,7 +19,7 @@ _WHOLE_SCHEDULE_SECONDS = 12_060 * 1.1
 
 
 async def scrape(post: Post) -> Scrape:
-    return Scrape((await post.proxy.metrics_text()).decode())
+    return Scrape((await post.proxy.monitoring.text()).decode())
 
 
 async def test_delivery_takes_from_when_a_message_is_due(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
+from tests.harness.running import mail, running
 from tests.protocols.delivery.conftest import Settings
-from tests.running import mail, running
 
 from mail_proxy.testing.clock import FakeClock
 from mail_proxy.testing.smtp_server import Act, ScriptedSmtpServer

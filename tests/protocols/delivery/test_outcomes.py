@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from tests.harness.running import mail, running
 from tests.protocols.delivery.conftest import Settings
-from tests.running import mail, running
 
 from mail_proxy.testing.smtp_server import Act, ScriptedSmtpServer
 

@@ -6,8 +6,8 @@ import ssl
 
 import pytest
 import trustme
+from tests.harness.running import mail, running
 from tests.protocols.delivery.conftest import Settings
-from tests.running import mail, running
 
 from mail_proxy.testing.smtp_server import Act, Script, ScriptedSmtpServer, Stage
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from tests.harness.relay import relay_to
+from tests.harness.running import Post, eventually, mail, running
 from tests.protocols.delivery.conftest import Settings
-from tests.relay import relay_to
-from tests.running import Post, eventually, mail, running
 
 from mail_proxy.operations import suspension
 from mail_proxy.operations.callers import Caller
 from mail_proxy.testing.clock import JumpingClock
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
+from mail_proxy.wire.suspension import BatchRef
 
 
 async def test_what_expires_before_the_server_says_hello_is_not_sent(
@@ -65,5 +66,5 @@ async def test_an_inactive_tenant_sends_nothing_over_a_session_that_opens_late(
 
 
 async def call(post: Post, operation: object, batch_code: str | None) -> None:
-    which = suspension.BatchRef(batch_code)
+    which = BatchRef(batch_code=batch_code)
     await post.proxy.door.call(operation, Caller(None), which, "default")  # type: ignore[arg-type]

@@ -6,8 +6,8 @@ import os
 import signal
 
 import pytest
+from tests.harness.running import delivering, eventually, mail, running
 from tests.protocols.delivery.conftest import Settings
-from tests.running import delivering, eventually, mail, running
 
 from mail_proxy.testing.smtp_server import Act, ScriptedSmtpServer
 
@@ -21,10 +21,10 @@ async def test_they_send_at_once_and_what_they_did_is_told(
         ids = [f"m{n}" for n in range(30)]
         await post.add(*(mail(i) for i in ids))
         await post.reports.sent(*ids)
-        assert post.proxy.status(0).scheduler_active
-        text = (await post.proxy.metrics_text()).decode()
+        assert (await post.status()).scheduler_active
+        text = (await post.proxy.monitoring.text()).decode()
         assert 'gmp_sent_total{account_id="smtp",tenant_id="default"} 30.0' in text
-        assert await post.proxy.not_ready_reason() is None
+        assert await post.proxy.monitoring.not_ready_reason() is None
     assert delivering() == set()
     assert len(server.accepted) == 30
 
@@ -50,8 +50,8 @@ async def test_one_that_is_killed_is_replaced_and_its_mail_is_sent(
         await server.wait_until(lambda: (1, "DATA") in server.commands)
         (pid,) = delivering()
         os.kill(pid, signal.SIGKILL)
-        await eventually(lambda: not post.proxy.status(0).scheduler_active)
-        assert await post.proxy.not_ready_reason() == "the dispatcher does not run"
+        await eventually(lambda: not post.proxy.monitoring.delivers)
+        assert await post.proxy.monitoring.not_ready_reason() == "the dispatcher does not run"
         await post.reports.sent("m1")
         assert delivering() != {pid}
     assert len(server.accepted) == 1

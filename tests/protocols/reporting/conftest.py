@@ -22,7 +22,7 @@ async def house(db: SqlDb, tables: Tables, monkeypatch: pytest.MonkeyPatch) -> A
     house = House(db, tables)
     yield house
     for reporter in house.reporters:
-        await reporter.stop()
+        await house.stop(reporter)
 
 
 @pytest.fixture

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
+
+from tests.harness.rows import add_event, add_messages, add_tenant
 
 from mail_proxy.config import ClientSyncConfig, ProxyConfig, QueueConfig, TimingConfig
 from mail_proxy.reporting.reporter import ClientReporter
@@ -13,7 +16,6 @@ from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.telemetry.metrics import MailMetrics
-from mail_proxy.testing.builders import add_event, add_messages, add_tenant
 from mail_proxy.testing.clock import FakeClock
 from mail_proxy.testing.sync_endpoint import ReportCall, SyncEndpoint
 
@@ -49,7 +51,7 @@ class House:
         known = [self.pks[tenant, i] for i in ids]
         await add_event(self.db, self.tables, tenant, known, event_type, data, self.clock.now())
 
-    def reporter(
+    async def reporter(
         self,
         name: str = "me",
         *,
@@ -57,7 +59,6 @@ class House:
         deliver: ReportCallable | None = None,
         sync: ClientSyncConfig | None = None,
         batch: int = 1000,
-        shutdown_timeout: float = 10.0,
         call_seconds: float = 10.0,
         poll_seconds: float = 0.02,
         test_mode: bool = False,
@@ -70,7 +71,6 @@ class House:
             timing=TimingConfig(
                 sync_interval=INTERVAL,
                 report_delay=report_delay,
-                shutdown_timeout=shutdown_timeout,
             ),
             queue=QueueConfig(report_batch_size=batch),
             client_sync=sync or ClientSyncConfig(),
@@ -90,8 +90,12 @@ class House:
             most_calls=most_calls,
         )
         self.reporters.append(reporter)
-        reporter.start()
+        await reporter.start()
         return reporter
+
+    async def stop(self, reporter: ClientReporter, seconds: float = 10.0) -> None:
+        """Stop a reporter; calls in flight have so much time, or the reporter's own minimum."""
+        await reporter.stop(time.monotonic() + seconds)
 
     async def settled(self, reporter: ClientReporter) -> None:
         """Return once the reporter has looked at every tenant again and all calls have ended."""

@@ -17,7 +17,7 @@ async def test_the_rest_of_a_backlog_goes_to_the_new_address(
     async with SyncEndpoint(Reply({"ok": True}, after=answered)) as old:
         await house.tenant(client_base_url=old.url)
         await house.event(["m1", "m2", "m3", "m4"])
-        house.reporter(batch=2)
+        await house.reporter(batch=2)
         await old.wait_for(1)
         await change(house, client_base_url=endpoint.url)
         answered.set()
@@ -32,7 +32,7 @@ async def test_the_rest_of_a_backlog_waits_for_an_address_that_was_taken_away(
     async with SyncEndpoint(Reply({"ok": True}, after=answered)) as old:
         await house.tenant(client_base_url=old.url)
         await house.event(["m1", "m2", "m3", "m4"])
-        reporter = house.reporter(batch=2)
+        reporter = await house.reporter(batch=2)
         await old.wait_for(1)
         await change(house, client_base_url=None)
         answered.set()

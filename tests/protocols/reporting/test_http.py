@@ -21,7 +21,7 @@ async def test_an_international_name_and_a_path_in_the_base_url(
     await house.tenant(
         client_base_url="http://bücher.example:8080/shop/", client_sync_path="/mail?from=pröxy"
     )
-    house.reporter()
+    await house.reporter()
     (call,) = await endpoint.wait_for(1)
     assert call.headers["host"] == "xn--bcher-kva.example:8080"
     assert call.path == "http://xn--bcher-kva.example:8080/shop/mail?from=pr%C3%B6xy"
@@ -60,7 +60,7 @@ async def test_certificates_are_verified_with_the_authorities_of_the_machine(
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     async with https(authority, name) as endpoint:
         await house.tenant(client_base_url=endpoint.url)
-        await house.settled(house.reporter())
+        await house.settled(await house.reporter())
     error = (await house.sync())["last_error"]
     if reason is None:
         assert (error, ids(endpoint.calls)) == (None, [[]])
@@ -74,9 +74,9 @@ async def test_calls_that_follow_each_other_share_a_connection(house: House) -> 
     async with SyncEndpoint(keeps_open=True) as endpoint:
         await house.tenant(client_base_url=endpoint.url)
         await house.event(["a", "b", "c"])
-        reporter = house.reporter(batch=1)
+        reporter = await house.reporter(batch=1)
         await endpoint.wait_for(3)
-        await reporter.stop()
+        await house.stop(reporter)
         assert ids(endpoint.calls)[:3] == [["a"], ["b"], ["c"]]
         assert endpoint.connections == 1
 
@@ -86,7 +86,7 @@ async def test_cookies_of_one_tenant_do_not_reach_another(
 ) -> None:
     endpoint.default = Reply(headers={"Set-Cookie": "session=secret; Path=/"})
     await house.tenant("a", client_base_url=endpoint.url)
-    await house.settled(house.reporter())
+    await house.settled(await house.reporter())
     await house.tenant("b", client_base_url=endpoint.url)
     await house.settled(house.reporters[0])
     assert ["cookie" in call.headers for call in endpoint.calls] == [False, False]
@@ -101,9 +101,9 @@ async def test_a_process_calls_so_many_tenants_at_once_and_leaves_the_others(
     for tenant in tenants:
         await house.tenant(tenant, client_base_url=endpoint.url)
         await house.event(["m"], tenant=tenant)
-    house.reporter("few", most_calls=4)
+    await house.reporter("few", most_calls=4)
     await endpoint.wait_for(4)
-    house.reporter("many")
+    await house.reporter("many")
     await endpoint.wait_for(10)
     callers = [str((await house.sync(tenant))["claimed_by"]).split()[0] for tenant in tenants]
     assert sorted(callers) == ["few"] * 4 + ["many"] * 6
@@ -117,7 +117,7 @@ async def test_tenants_that_found_no_room_are_called_as_soon_as_there_is_some(
     for tenant in tenants:
         await house.tenant(tenant, client_base_url=endpoint.url)
         await house.event(["m"], tenant=tenant)
-    house.reporter(most_calls=1, poll_seconds=60)
+    await house.reporter(most_calls=1, poll_seconds=60)
     calls = await endpoint.wait_for(10)
     assert sorted(call.reports[0]["tenant_id"] for call in calls) == tenants
 
@@ -142,7 +142,7 @@ async def test_an_answer_that_drips_is_given_up(house: House) -> None:
     async with server:
         port = server.sockets[0].getsockname()[1]
         await house.tenant(client_base_url=f"http://127.0.0.1:{port}")
-        house.reporter(call_seconds=0.3)
+        await house.reporter(call_seconds=0.3)
         async with asyncio.timeout(10):
             await given_up.wait()
         await house.settled(house.reporters[0])

@@ -7,7 +7,7 @@ import base64
 from typing import Any
 
 import pytest
-from tests.log_lines import lines
+from tests.harness.log_lines import lines
 from tests.protocols.reporting.house import INTERVAL, House, ids
 
 from mail_proxy.config import ClientSyncConfig
@@ -20,7 +20,7 @@ async def test_events_are_told_and_acknowledged(house: House, endpoint: SyncEndp
     await house.event(["m"], "deferred", {"retry_ts": 1800000060, "deferred_reason": "busy"})
     await house.event(["m"], "sent", {"recipients": [{"address": "a@b.example"}]})
     await house.event(["n"], "error", {"error": "no such user", "code": 550})
-    reporter = house.reporter()
+    reporter = await house.reporter()
 
     (call,) = await endpoint.wait_for(1)
 
@@ -42,7 +42,7 @@ async def test_events_are_told_and_acknowledged(house: House, endpoint: SyncEndp
     assert call.path == "/mail-proxy/sync"
     assert call.headers["content-type"] == "application/json"
     assert call.headers["authorization"].encode("latin-1") == "Bearer tökèn".encode()
-    await reporter.stop()
+    await house.stop(reporter)
     assert await house.unreported() == []
     sync = await house.sync()
     assert (sync["last_sync_at"], sync["last_error"]) == (house.started, None)
@@ -64,7 +64,7 @@ async def test_all_these_answers_acknowledge(
     endpoint.default = Reply(answer, status=202)
     await house.tenant(client_base_url=endpoint.url)
     await house.event(["m", "n"])
-    reporter = house.reporter()
+    reporter = await house.reporter()
     await endpoint.wait_for(1)
     await house.settled(reporter)
     assert await house.unreported() == []
@@ -101,7 +101,7 @@ async def test_all_these_answers_acknowledge_nothing_and_all_is_told_again(
     endpoint.script(reply)
     await house.tenant(client_base_url=endpoint.url)
     await house.event(["m", "n"])
-    reporter = house.reporter(call_seconds=0.5)
+    reporter = await house.reporter(call_seconds=0.5)
     await endpoint.wait_for(1)
     await house.settled(reporter)
 
@@ -118,7 +118,7 @@ async def test_all_these_answers_acknowledge_nothing_and_all_is_told_again(
     assert len(endpoint.calls) == 1, "new events must not shorten the back-off"
     house.clock.advance(5)
     await endpoint.wait_for(2)
-    await reporter.stop()
+    await house.stop(reporter)
     assert ids(endpoint.calls) == [["m", "n"], ["m", "n", "o"]]
     assert await house.unreported() == []
     assert (await house.sync())["failures"] == 0
@@ -130,7 +130,7 @@ async def test_nobody_listens(house: House) -> None:
     await house.tenant(client_base_url=url)
     await house.tenant("nonsense", client_base_url="http://user:secret@[::1/")
     await house.event(["m"])
-    await house.settled(house.reporter())
+    await house.settled(await house.reporter())
     assert (await house.sync())["last_error"].startswith("no connection: ")
     assert (await house.sync("nonsense"))["last_error"] == "the URL is not valid"
 
@@ -143,9 +143,9 @@ async def test_the_back_off_grows_to_the_interval_and_survives_restarts(
     await house.event(["m"])
     delays = []
     for number in range(1, 10):
-        reporter = house.reporter(f"process {number}")
+        reporter = await house.reporter(f"process {number}")
         await endpoint.wait_for(number)
-        await reporter.stop()
+        await house.stop(reporter)
         sync = await house.sync()
         delays.append(sync["next_due_at"] - house.clock.now())
         house.clock.advance(delays[-1])
@@ -160,7 +160,7 @@ async def test_ids_in_error_are_put_off_and_their_later_events_wait_behind(
     await house.event(["m", "n"], "deferred")
     await house.event(["m"], "sent")
     endpoint.script(Reply({"error": ["m"]}), Reply({}), Reply({"error": ["m"]}))
-    reporter = house.reporter()
+    reporter = await house.reporter()
     await endpoint.wait_for(1)
     await house.settled(reporter)
     assert await house.unreported() == ["m", "m"]
@@ -177,7 +177,7 @@ async def test_ids_in_error_are_put_off_and_their_later_events_wait_behind(
     assert len(endpoint.calls) == 3, "the second delay is twice the first"
     house.clock.advance(1)
     await endpoint.wait_for(5)
-    await reporter.stop()
+    await house.stop(reporter)
 
     assert ids(endpoint.calls) == [["m", "n", "m"], ["o"], ["m", "m"], ["m", "m"], ["m"]]
     fourth, fifth = endpoint.calls[3:]
@@ -192,9 +192,9 @@ async def test_not_found_is_acknowledged_and_logged(
     endpoint.script(Reply({"not_found": ["m", "something else"]}))
     await house.tenant(client_base_url=endpoint.url)
     await house.event(["m"])
-    reporter = house.reporter()
+    reporter = await house.reporter()
     await endpoint.wait_for(1)
-    await reporter.stop()
+    await house.stop(reporter)
     assert await house.unreported() == []
     (line,) = lines(caplog, "report.not_found")
     assert line == {"tenant_id": "t", "count": 2, "ids": ["m"]}
@@ -208,7 +208,7 @@ async def test_full_batches_follow_each_other_in_order(
     await house.event(names)
     gate = asyncio.Event()
     endpoint.script(Reply({"error": ["m1"]}, after=gate))
-    reporter = house.reporter(batch=3, test_mode=True)  # nothing but the answer calls again
+    reporter = await house.reporter(batch=3, test_mode=True)  # nothing but the answer calls again
     reporter.run_now()
     await endpoint.wait_for(1)
     gate.set()
@@ -222,7 +222,7 @@ async def test_new_events_are_gathered_into_one_call(house: House, endpoint: Syn
     await house.tenant(client_base_url=endpoint.url)
     gate = asyncio.Event()
     endpoint.script(Reply({}, after=gate))
-    reporter = house.reporter(poll_seconds=60)
+    reporter = await house.reporter(poll_seconds=60)
     await endpoint.wait_for(1)
     for name in "abc":
         await house.event([name])
@@ -233,7 +233,7 @@ async def test_new_events_are_gathered_into_one_call(house: House, endpoint: Syn
         await other.wait_for(1)  # the events were looked for while the tenant was busy
     gate.set()
     await endpoint.wait_for(2)
-    await reporter.stop()
+    await house.stop(reporter)
     assert ids(endpoint.calls) == [[], ["a", "b", "c"]]
 
 
@@ -241,7 +241,7 @@ async def test_a_call_waits_for_events_that_follow_soon(
     house: House, endpoint: SyncEndpoint
 ) -> None:
     await house.tenant(client_base_url=endpoint.url)
-    reporter = house.reporter(poll_seconds=60, report_delay=0.4)
+    reporter = await house.reporter(poll_seconds=60, report_delay=0.4)
     await endpoint.wait_for(1)
     for name in "abc":
         await house.event([name])
@@ -259,10 +259,10 @@ async def test_reports_go_to_the_common_url_where_a_tenant_has_none(
         await house.event(["m"])
         await house.event(["o"], tenant="own")
         sync = ClientSyncConfig(url=f"{endpoint.url}/common", user="u", password="p:w")
-        reporter = house.reporter(sync=sync)
+        reporter = await house.reporter(sync=sync)
         (own_call,) = await own.wait_for(1)
         (call,) = await endpoint.wait_for(1)
-        await reporter.stop()
+        await house.stop(reporter)
     assert (call.path, call.ids) == ("/common", ["m"])
     assert call.headers["authorization"] == "Basic " + base64.b64encode(b"u:p:w").decode()
     assert (own_call.path, own_call.ids) == ("/told", ["o"])
@@ -277,7 +277,7 @@ async def test_authentication_at_the_common_url(
     house: House, endpoint: SyncEndpoint, sync: dict[str, Any], sent: str | None
 ) -> None:
     await house.tenant()
-    house.reporter(sync=ClientSyncConfig(url=endpoint.url, **sync))
+    await house.reporter(sync=ClientSyncConfig(url=endpoint.url, **sync))
     (call,) = await endpoint.wait_for(1)
     assert call.headers.get("authorization") == sent
 
@@ -285,7 +285,7 @@ async def test_authentication_at_the_common_url(
 async def test_basic_authentication_of_a_tenant(house: House, endpoint: SyncEndpoint) -> None:
     auth = {"method": "basic", "user": "u", "password": "p"}
     await house.tenant(client_base_url=endpoint.url, client_auth=auth)
-    house.reporter()
+    await house.reporter()
     (call,) = await endpoint.wait_for(1)
     assert call.headers["authorization"] == "Basic dTpw"
 
@@ -293,7 +293,7 @@ async def test_basic_authentication_of_a_tenant(house: House, endpoint: SyncEndp
 async def test_without_any_url_events_stay_unreported(house: House) -> None:
     await house.tenant()
     await house.event(["m"])
-    await house.settled(house.reporter())
+    await house.settled(await house.reporter())
     assert await house.unreported() == ["m"]
 
 
@@ -301,7 +301,7 @@ async def test_an_inactive_tenant_is_told_what_happened_and_nothing_else(
     house: House, endpoint: SyncEndpoint
 ) -> None:
     await house.tenant(client_base_url=endpoint.url, active=False)
-    reporter = house.reporter()
+    reporter = await house.reporter()
     await house.settled(reporter)
     assert endpoint.calls == []
     await house.event(["m"])
@@ -327,10 +327,10 @@ async def test_a_callable_takes_the_place_of_http(house: House) -> None:
     await house.event(["m"])
     reasons = []
     for number in range(4):
-        reporter = house.reporter(f"process {number}", deliver=deliver)
+        reporter = await house.reporter(f"process {number}", deliver=deliver)
         async with asyncio.timeout(10):
             assert await told.get() == ["m"]
-        await reporter.stop()
+        await house.stop(reporter)
         reasons.append((await house.sync())["last_error"])
         house.clock.advance(30)
     assert reasons == [
@@ -351,7 +351,7 @@ async def test_a_callable_that_hangs_is_given_up(house: House) -> None:
 
     await house.tenant()
     await house.event(["m"])
-    reporter = house.reporter(deliver=deliver, call_seconds=0.05)
+    reporter = await house.reporter(deliver=deliver, call_seconds=0.05)
     await called.wait()
-    await reporter.stop()
+    await house.stop(reporter)
     assert (await house.sync())["last_error"] == "no answer within 0.05 s"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.log_lines import lines
+from tests.harness.log_lines import lines
 from tests.protocols.reporting.house import INTERVAL, House, ids
 
 from mail_proxy.errors import DatabaseUnavailable
@@ -23,7 +23,7 @@ async def test_a_tenant_with_nothing_to_report_is_called_every_interval(
     house: House, endpoint: SyncEndpoint
 ) -> None:
     await house.tenant(client_base_url=endpoint.url)
-    reporter = house.reporter()
+    reporter = await house.reporter()
     await endpoint.wait_for(1)
     await house.settled(reporter)
     house.clock.advance(0.89 * INTERVAL)
@@ -31,7 +31,7 @@ async def test_a_tenant_with_nothing_to_report_is_called_every_interval(
     assert len(endpoint.calls) == 1
     house.clock.advance(0.11 * INTERVAL)
     await endpoint.wait_for(2)
-    await reporter.stop()
+    await house.stop(reporter)
     assert ids(endpoint.calls) == [[], []]
 
 
@@ -41,11 +41,11 @@ async def test_do_not_disturb_holds_back_empty_calls_also_after_a_restart(
     quiet = house.clock.now() + 3600
     endpoint.script(Reply({"next_sync_after": quiet}))
     await house.tenant(client_base_url=endpoint.url)
-    reporter = house.reporter("before")
+    reporter = await house.reporter("before")
     await endpoint.wait_for(1)
-    await reporter.stop()
+    await house.stop(reporter)
 
-    reporter = house.reporter("after")
+    reporter = await house.reporter("after")
     house.clock.advance(2 * INTERVAL)
     await house.settled(reporter)
     reporter.run_now(None)
@@ -67,13 +67,13 @@ async def test_do_not_disturb_ends_with_run_now_for_that_tenant(
 ) -> None:
     endpoint.script(Reply({"next_sync_after": 1e12}))
     await house.tenant(client_base_url=endpoint.url)
-    reporter = house.reporter()
+    reporter = await house.reporter()
     await endpoint.wait_for(1)
     await house.settled(reporter)
     assert (await house.sync())["quiet_until"] == house.clock.now() + 365 * 86_400
     reporter.run_now("t")
     await endpoint.wait_for(2)
-    await reporter.stop()
+    await house.stop(reporter)
     assert (await house.sync())["quiet_until"] is None
 
 
@@ -85,14 +85,14 @@ async def test_run_now_calls_all_and_ends_waiting_after_failures(
         await house.tenant(client_base_url=endpoint.url)
         await house.tenant("u", client_base_url=other.url)
         await house.event(["m"])
-        reporter = house.reporter()
+        reporter = await house.reporter()
         await endpoint.wait_for(1)
         await other.wait_for(1)
         await house.settled(reporter)
         reporter.run_now()
         await endpoint.wait_for(2)
         await other.wait_for(2)
-        await reporter.stop()
+        await house.stop(reporter)
     assert await house.unreported() == []
 
 
@@ -102,7 +102,7 @@ async def test_run_now_while_a_call_is_in_flight_is_followed_by_another(
     gate = asyncio.Event()
     endpoint.script(Reply({}, after=gate))
     await house.tenant(client_base_url=endpoint.url)
-    reporter = house.reporter()
+    reporter = await house.reporter()
     await endpoint.wait_for(1)
     house.clock.advance(1)
     async with SyncEndpoint() as other:
@@ -112,7 +112,7 @@ async def test_run_now_while_a_call_is_in_flight_is_followed_by_another(
         await other.wait_for(1)  # the round that wrote both wishes is over
         gate.set()
         await endpoint.wait_for(2)
-        await reporter.stop()
+        await house.stop(reporter)
     assert endpoint.most_busy == 1
 
 
@@ -121,7 +121,7 @@ async def test_announced_messages_bring_the_next_call_at_once_then_more_and_more
 ) -> None:
     endpoint.default = Reply({"queued": 3})
     await house.tenant(client_base_url=endpoint.url)
-    reporter = house.reporter()
+    reporter = await house.reporter()
     await endpoint.wait_for(2)
     await house.settled(reporter)
     for calls, delay in enumerate((1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300), 3):
@@ -144,7 +144,7 @@ async def test_messages_that_arrive_during_the_call_keep_the_pace(
     gate = asyncio.Event()
     endpoint.script(Reply({"queued": 1}), Reply({"queued": 1}, after=gate), Reply({"queued": 1}))
     await house.tenant(client_base_url=endpoint.url)
-    reporter = house.reporter()
+    reporter = await house.reporter()
     await endpoint.wait_for(2)
     async with SyncEndpoint() as other:
         await house.tenant("u", client_base_url=other.url)
@@ -154,7 +154,7 @@ async def test_messages_that_arrive_during_the_call_keep_the_pace(
         gate.set()
         # Without the arrival the third call would wait for a second of the clock's time.
         await endpoint.wait_for(4)
-        await reporter.stop()
+        await house.stop(reporter)
 
 
 async def test_a_tenant_that_hangs_delays_nobody(house: House, endpoint: SyncEndpoint) -> None:
@@ -162,13 +162,14 @@ async def test_a_tenant_that_hangs_delays_nobody(house: House, endpoint: SyncEnd
         await house.tenant("dead", client_base_url=dead.url)
         await house.tenant(client_base_url=endpoint.url)
         await house.event(["x"], tenant="dead")
-        reporter = house.reporter(shutdown_timeout=0)
+        reporter = await house.reporter()
         await dead.wait_for(1)
         for number in range(5):
             await house.event([f"m{number}"])
             reporter.new_events()
             await endpoint.wait_for_report(f"m{number}")
         assert len(dead.calls) == 1
+        await house.stop(reporter, 0)
 
 
 async def test_two_reporters_make_one_call_at_a_time(house: House, endpoint: SyncEndpoint) -> None:
@@ -176,7 +177,7 @@ async def test_two_reporters_make_one_call_at_a_time(house: House, endpoint: Syn
     endpoint.script(Reply({}, after=gate))
     await house.tenant(client_base_url=endpoint.url)
     await house.event(["m"])
-    first, second = house.reporter("first"), house.reporter("second")
+    first, second = await house.reporter("first"), await house.reporter("second")
     await endpoint.wait_for(1)
     await house.event(["n"])
     for reporter in (first, second):
@@ -190,8 +191,8 @@ async def test_two_reporters_make_one_call_at_a_time(house: House, endpoint: Syn
     assert len(endpoint.calls) == 1
     gate.set()
     await endpoint.wait_for_report("n")
-    await first.stop()
-    await second.stop()
+    await house.stop(first)
+    await house.stop(second)
     assert endpoint.most_busy == 1
     assert [i for call in ids(endpoint.calls) for i in call] == ["m", "n"]
 
@@ -203,7 +204,7 @@ async def test_a_claim_of_a_process_that_died_runs_out(
     await house.event(["m"])
     now = house.clock.now()
     await house.db.write(house.tables.tenant_sync.claim, "t", "dead", now, now + 45)
-    reporter = house.reporter()
+    reporter = await house.reporter()
     await house.settled(reporter)
     assert endpoint.calls == []
     house.clock.advance(45.1)
@@ -227,7 +228,7 @@ async def test_a_claim_of_a_process_that_was_killed_is_taken_over_at_once(
     claim = house.tables.tenant_sync.claim
     await house.db.write(claim, "t", f"it {ended_process()} {space}", now, now + 45)
     await house.db.write(claim, "lives", f"it {os.getpid()} {space}", now, now + 45)
-    await house.settled(house.reporter())
+    await house.settled(await house.reporter())
     assert ids(endpoint.calls) == [["m"]], "the living one keeps its tenant"
     assert "action=report.took_over" in caplog.text
 
@@ -238,12 +239,12 @@ async def test_what_was_told_and_not_written_down_is_told_again(
     endpoint.script(Reply(hangs=True))
     await house.tenant(client_base_url=endpoint.url)
     await house.event(["m"])
-    reporter = house.reporter("first", shutdown_timeout=0)
+    reporter = await house.reporter("first")
     await endpoint.wait_for(1)
-    await reporter.stop()
+    await house.stop(reporter, 0)
     assert (await house.sync())["claimed_by"] is None
     assert await house.unreported() == ["m"]
-    house.reporter("second")
+    await house.reporter("second")
     await endpoint.wait_for(2)
     assert ids(endpoint.calls) == [["m"], ["m"]]
 
@@ -253,12 +254,12 @@ async def test_stop_waits_for_the_call_in_flight(house: House, endpoint: SyncEnd
     endpoint.script(Reply({"queued": 1}, after=gate))
     await house.tenant(client_base_url=endpoint.url)
     await house.event(["m"])
-    reporter = house.reporter()
+    reporter = await house.reporter()
     await endpoint.wait_for(1)
-    stopping = asyncio.create_task(reporter.stop())
+    stopping = asyncio.create_task(house.stop(reporter))
     gate.set()
     await stopping
-    await reporter.stop()
+    await house.stop(reporter)
     assert not reporter.alive
     assert await house.unreported() == []
     assert ids(endpoint.calls)[0] == ["m"]
@@ -272,7 +273,7 @@ async def test_a_tenant_that_is_deleted_while_it_is_called(
     endpoint.script(Reply({}, after=gate))
     await house.tenant(client_base_url=endpoint.url)
     await house.event(["m"])
-    reporter = house.reporter()
+    reporter = await house.reporter()
     await endpoint.wait_for(1)
 
     def delete(connection: Any) -> None:
@@ -289,7 +290,7 @@ async def test_in_test_mode_calls_are_made_on_run_now_only(
 ) -> None:
     async with SyncEndpoint() as other:
         await house.tenant("u", client_base_url=other.url)
-        reporter = house.reporter(test_mode=True)
+        reporter = await house.reporter(test_mode=True)
         reporter.run_now()
         await other.wait_for(1)
         await house.tenant(client_base_url=endpoint.url)
@@ -333,7 +334,7 @@ async def test_a_database_that_goes_away_stops_nothing_for_good(
         await house.event(["m"])
         gate = asyncio.Event()
         endpoint.script(Reply({}, after=gate))
-        reporter = house.reporter(db=db)
+        reporter = await house.reporter(db=db)
         await endpoint.wait_for(1)
         db.away = True
         gate.set()
@@ -343,6 +344,6 @@ async def test_a_database_that_goes_away_stops_nothing_for_good(
         db.away = False
         house.clock.advance(26)  # the claim of a call runs for call_seconds + 15
         await endpoint.wait_for(2)
-        await reporter.stop()
+        await house.stop(reporter)
     assert ids(endpoint.calls) == [["m"], ["m"]]
     assert await house.unreported() == []

@@ -37,7 +37,7 @@ async def test_an_application_can_verify_the_call(house: House, endpoint: SyncEn
     house.clock = FakeClock(time.time())
     await house.tenant(client_base_url=endpoint.url, signing_secret=NEW)
     await house.event(["mél"], "error", {"error": "àèì 😀"})
-    house.reporter()
+    await house.reporter()
     (call,) = await endpoint.wait_for(1)
     call.verify(NEW)
     with pytest.raises(WebhookVerificationError, match="signature"):
@@ -58,7 +58,7 @@ async def test_after_a_change_the_old_secret_signs_along_for_a_day(
         previous_signing_secret=OLD,
         signing_secret_changed_at=house.started,
     )
-    reporter = house.reporter(test_mode=True)
+    reporter = await house.reporter(test_mode=True)
     house.clock.advance(DAY - 1)
     reporter.run_now()
     (during,) = await endpoint.wait_for(1)
@@ -82,7 +82,7 @@ async def test_without_a_secret_nothing_is_signed(
     house: House, endpoint: SyncEndpoint, columns: dict[str, Any]
 ) -> None:
     await house.tenant(client_base_url=endpoint.url, **columns)
-    house.reporter()
+    await house.reporter()
     (call,) = await endpoint.wait_for(1)
     assert not [name for name in call.headers if name.startswith("webhook-")]
 
@@ -91,7 +91,7 @@ async def test_the_common_url_gets_the_tenants_signature(
     house: House, endpoint: SyncEndpoint
 ) -> None:
     await house.tenant(signing_secret=NEW)
-    house.reporter(sync=ClientSyncConfig(url=endpoint.url))
+    await house.reporter(sync=ClientSyncConfig(url=endpoint.url))
     (call,) = await endpoint.wait_for(1)
     assert signatures(call) == expected(call, [NEW])
 
@@ -101,7 +101,7 @@ async def test_the_id_is_that_of_the_call_before_only_when_the_same_is_told_agai
 ) -> None:
     await house.tenant(client_base_url=endpoint.url, signing_secret=NEW)
     await house.event(["m"])
-    reporter = house.reporter(test_mode=True)
+    reporter = await house.reporter(test_mode=True)
     failed, refused = Reply(status=500), Reply({"error": ["m", "n"]})
     for count, reply in enumerate((failed, failed, refused, Reply(), Reply(), Reply()), 1):
         if count == 3:
@@ -126,7 +126,7 @@ async def test_a_stored_secret_that_is_none_stops_the_calls_and_says_why(
 ) -> None:
     await house.tenant(client_base_url=endpoint.url, signing_secret="whsec_hunter22")
     await house.event(["m"])
-    await house.settled(house.reporter())
+    await house.settled(await house.reporter())
     assert endpoint.calls == []
     error = (await house.sync())["last_error"]
     assert error == "signing_secret must be whsec_ and the base64 of 24 to 64 random bytes"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
+from tests.harness.scrape import Scrape
 from tests.protocols.rest.client import ONE_DATABASE, Client
-from tests.scrape import Scrape
 
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 from mail_proxy.testing.sync_endpoint import Reply, SyncEndpoint

@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.harness.postgres import postgres_server
 from tests.protocols.rest.client import ONE_DATABASE, Client, calling, serving
 
 from mail_proxy.config import ProxyConfig, QueueConfig
 from mail_proxy.server import create_app
 from mail_proxy.sql import SqlDb
-from mail_proxy.testing.postgres import postgres_server
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 
 MAIL = {"from": "a@example.org", "to": "b@example.net", "subject": "s", "body": "b"}

@@ -12,11 +12,9 @@ FULL = {
     "name": "Acme S.p.A.",
     "client_base_url": "https://app.example.com",
     "client_sync_path": "/hooks/mail",
-    "client_attachment_path": "/hooks/files",
     "client_auth": {"method": "basic", "user": "u", "password": "s3cret-a"},
     "active": True,
     "rate_limits": {"hourly": 10, "daily": None},
-    "large_file_config": {"enabled": True, "max_size_mb": 5},
     "retention_seconds": 3600.0,
     "signing_secret": "whsec_" + "s3cretBb" * 4,
 }
@@ -53,7 +51,6 @@ async def test_a_small_tenant_has_the_documented_defaults(idle: Client) -> None:
     shown = await tenant(idle, "small")
     assert shown["active"] is True
     assert shown["client_sync_path"] == "/mail-proxy/sync"
-    assert shown["client_attachment_path"] == "/mail-proxy/attachments"
     assert shown["client_auth"] == {"method": "none"}
     assert (shown["name"], shown["client_base_url"], shown["rate_limits"]) == (None, None, None)
 
@@ -109,7 +106,8 @@ async def test_masked_secrets_that_are_written_back_stay_and_new_ones_replace_th
         ({"id": "x", "rate_limits": {"minutely": 1}}, "rate_limits.minutely"),
         ({"id": "x", "rate_limits": {"hourly": -1}}, "rate_limits.hourly"),
         ({"id": "x", "retention_seconds": -1}, "retention_seconds"),
-        ({"id": "x", "large_file_config": {"n": 10**30}}, "large_file_config"),
+        ({"id": "x", "large_file_config": {"key": "hunter22"}}, "large_file_config"),
+        ({"id": "x", "client_attachment_path": "/files"}, "client_attachment_path"),
         ({"id": "x", "api_key": "hunter22"}, "api_key"),
         ({"id": "x", "suspended_batches": ["a"]}, "suspended_batches"),
     ],

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from mail_proxy.cli.instance import COMMAND_NAMES, Instance, is_name
+from mail_proxy.cli.commands import RESERVED_NAMES
+from mail_proxy.cli.instance import Instance, is_name
 from mail_proxy.cli.main import app
 from mail_proxy.config import settings
 from mail_proxy.encryption import KEY_VARIABLE, generate_key
@@ -34,7 +35,7 @@ def test_names_that_are_refused(name: str, tmp_path: Path) -> None:
 
 def test_no_command_can_be_the_name_of_an_instance() -> None:
     commands = set(get_command(app).commands)  # type: ignore[attr-defined]
-    assert commands <= COMMAND_NAMES
+    assert commands <= RESERVED_NAMES
 
 
 def test_only_the_user_can_read_what_is_made(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mail_proxy.cli.instance import COMMAND_NAMES, Instance
+from mail_proxy.cli.commands import RESERVED_NAMES
+from mail_proxy.cli.instance import Instance
 from mail_proxy.cli.instance_commands import chosen
 from mail_proxy.errors import NotFound
 
@@ -21,7 +22,7 @@ def test_the_first_word_is_an_instance_or_a_command(tmp_path: Path) -> None:
         assert found.folder == shop.folder
     for words in ([], ["--help"], ["--version"], ["nonsense"], ["nonsense", "shop"]):
         assert chosen(words, environ) is None
-    for command in COMMAND_NAMES:
+    for command in RESERVED_NAMES:
         assert chosen([command, "keys"], environ) is None
 
 

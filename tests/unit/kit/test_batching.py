@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from tests.log_lines import lines
+from tests.harness.log_lines import lines
 
 from mail_proxy.kit.batching import Batcher
 from mail_proxy.telemetry.log import Action, begin_request, log

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.log_lines import lines
+from tests.harness.log_lines import lines
 
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.wakeup import Wakeup

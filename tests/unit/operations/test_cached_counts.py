@@ -1,4 +1,4 @@
-"""CostCache that are dear to find are found seldom."""
+"""The results of expensive queries are cached for a while."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_text_is_a_sentence_and_fields(configure: Configure, stderr: Stderr) -> 
     assert time[10] == "T"
     assert level == "INFO"
     assert rest == (
-        'The account can be used again action=account.healed tenant_id=acme account_id="the smtp"'
+        'Account can be used again action=account.healed tenant_id=acme account_id="the smtp"'
     )
 
 
@@ -90,7 +90,7 @@ def test_json_has_a_key_for_each_field(configure: Configure, stderr: Stderr) -> 
     assert line == {
         "level": "warning",
         "action": "report.not_found",
-        "message": "The application does not know messages that were reported to it",
+        "message": "Application does not know messages that were reported to it",
         "tenant_id": "a\nb",
         "count": 2,
         "ids": ["x", 'y"'],
@@ -257,8 +257,7 @@ def test_libraries_say_no_values(configure: Configure, stderr: Stderr) -> None:
     logging.getLogger("httpx").info("HTTP Request: POST http://secret")
     logging.getLogger("any.other").info("too quiet to be shown")
     assert stderr.line().endswith(
-        "A library has something to tell action=library.said logger=psycopg.pool "
-        'text="discarding %r: %s"'
+        'Message from a library action=library.said logger=psycopg.pool text="discarding %r: %s"'
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.scrape import Scrape
+from tests.harness.scrape import Scrape
 
 from mail_proxy.telemetry.metrics import AccountState, MailMetrics, SmtpTimes
 

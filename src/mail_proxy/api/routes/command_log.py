@@ -1,4 +1,4 @@
-"""The audit log."""
+"""Routes of the audit log."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
 
-from mail_proxy.api.deps import Admin, Route, Service
+from mail_proxy.api.deps import AdminCall, Route
 from mail_proxy.operations import command_log as operations
 from mail_proxy.operations.replay import parse_export, replay
 from mail_proxy.sql.tables.command_log import LogFilter
@@ -21,14 +21,20 @@ from mail_proxy.wire.command_log import (
 from mail_proxy.wire.fields import Identifier, OneLine, Timestamp
 
 JSON_LINES = "application/x-ndjson"
-_LINES = {JSON_LINES: {"schema": {"type": "string", "description": "A JSON object a line."}}}
+_LINES = {JSON_LINES: {"schema": {"type": "string", "description": "One JSON object per line."}}}
 router = APIRouter(tags=["audit log"], route_class=Route)
 
 
 def _wanted(
-    tenant_id: Annotated[Identifier | None, Query(description="Only about this tenant.")] = None,
-    since_ts: Annotated[Timestamp | None, Query(description="Not before this time.")] = None,
-    until_ts: Annotated[Timestamp | None, Query(description="Not after this time.")] = None,
+    tenant_id: Annotated[
+        Identifier | None, Query(description="Only entries about this tenant.")
+    ] = None,
+    since_ts: Annotated[
+        Timestamp | None, Query(description="Only entries from this time on.")
+    ] = None,
+    until_ts: Annotated[
+        Timestamp | None, Query(description="Only entries up to this time.")
+    ] = None,
     endpoint: Annotated[
         OneLine | None,
         Query(
@@ -46,54 +52,52 @@ Wanted = Annotated[LogFilter, Depends(_wanted)]
 
 @router.get("/command-log")
 async def list_commands(
-    service: Service,
-    caller: Admin,
+    call: AdminCall,
     wanted: Wanted,
     limit: Annotated[int, Query(ge=1, le=1000, description="Most entries in the answer.")] = 100,
     offset: Annotated[
-        int, Query(ge=0, le=2**53, description="How many of the newest to leave out.")
+        int, Query(ge=0, le=2**53, description="Number of newest entries to leave out.")
     ] = 0,
 ) -> CommandsOut:
-    """Calls that changed something, failed log-ins and refused calls, newest first."""
+    """List changes, failed log-ins and refused calls, newest first."""
     request = operations.LogPage(wanted, limit, offset)
-    return await service.door.call(operations.list_commands, caller, request)
+    return await call(operations.list_commands, request)
 
 
 @router.get(
     "/command-log/export",
     response_class=StreamingResponse,
-    responses={200: {"content": _LINES, "description": "One entry a line, oldest first."}},
+    responses={200: {"content": _LINES, "description": "One entry per line, oldest first."}},
 )
-async def export(service: Service, caller: Admin, wanted: Wanted) -> StreamingResponse:
-    """The same entries as JSON lines, oldest first, however many there are."""
-    lines = await service.command_log.export(caller, wanted)
+async def export(call: AdminCall, wanted: Wanted) -> StreamingResponse:
+    """Export all matching entries as JSON lines, oldest first."""
+    lines = await call(operations.export, operations.LogExport(wanted))
     return StreamingResponse(lines, media_type=JSON_LINES)
 
 
 @router.post("/command-log/purge")
-async def purge(service: Service, caller: Admin, body: PurgeLog | None = None) -> PurgedOut:
-    """Remove old entries; the entry about this call stays."""
-    return await service.command_log.purge(caller, body or PurgeLog())
+async def purge(call: AdminCall, body: PurgeLog | None = None) -> PurgedOut:
+    """Remove old entries. The entry about this call stays."""
+    return await call(operations.purge, body or PurgeLog())
 
 
 @router.post(
     "/command-log/replay",
     openapi_extra={"requestBody": {"required": True, "content": _LINES}},
 )
-async def replay_export(service: Service, caller: Admin, request: Request) -> ReplayedOut:
-    """Make the tenants and accounts anew that an export tells of, in an empty instance.
+async def replay_export(call: AdminCall, request: Request) -> ReplayedOut:
+    """Recreate tenants and accounts from an exported log, in an empty instance.
 
-    All or nothing. Secrets are not in an export: passwords have to be set, and keys made, anew.
+    All or nothing. An export contains no secrets: set the passwords and make the keys again.
     """
-    order = parse_export(await request.body())
-    return await service.door.call(replay, caller, order)
+    export = parse_export(await request.body())
+    return await call(replay, export)
 
 
 @router.get("/command-log/{id}")
 async def get(
-    service: Service,
-    caller: Admin,
+    call: AdminCall,
     id: Annotated[int, Path(ge=0, le=2**63 - 1, description="Number of the entry.")],
 ) -> CommandAnswer:
-    """One entry."""
-    return await service.door.call(operations.get, caller, operations.LogEntryRef(id))
+    """Return one entry."""
+    return await call(operations.get, operations.LogEntryRef(id))

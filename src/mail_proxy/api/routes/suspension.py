@@ -1,4 +1,4 @@
-"""Suspend and activate."""
+"""Routes that suspend and activate a queue or a batch."""
 
 from __future__ import annotations
 
@@ -6,37 +6,35 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from mail_proxy.api.deps import AnyCaller, Route, Service, TenantQuery
+from mail_proxy.api.deps import Call, Route, TenantQuery
 from mail_proxy.operations import suspension as operations
 from mail_proxy.wire.fields import Identifier
-from mail_proxy.wire.suspension import SuspensionOut
+from mail_proxy.wire.suspension import BatchRef, SuspensionOut
 
 BatchQuery = Annotated[
     Identifier | None,
-    Query(description="One batch; without it everything of the tenant."),
+    Query(description="One batch; without it, everything of the tenant."),
 ]
 router = APIRouter(tags=["messages"], route_class=Route)
 
 
 @router.post("/commands/suspend")
 async def suspend(
-    service: Service,
-    caller: AnyCaller,
+    call: Call,
     tenant_id: TenantQuery = None,
     batch_code: BatchQuery = None,
 ) -> SuspensionOut:
-    """Stop sending for the tenant, or for one batch. Suspending twice changes nothing."""
-    request = operations.BatchRef(batch_code)
-    return await service.upkeep.suspend_or_activate(operations.suspend, caller, request, tenant_id)
+    """Stop sending for the tenant, or for one batch. Repeating the call changes nothing."""
+    request = BatchRef(batch_code=batch_code)
+    return await call(operations.suspend, request, tenant_id)
 
 
 @router.post("/commands/activate")
 async def activate(
-    service: Service,
-    caller: AnyCaller,
+    call: Call,
     tenant_id: TenantQuery = None,
     batch_code: BatchQuery = None,
 ) -> SuspensionOut:
-    """Resume one batch, or without `batch_code` everything of the tenant."""
-    request = operations.BatchRef(batch_code)
-    return await service.upkeep.suspend_or_activate(operations.activate, caller, request, tenant_id)
+    """Resume sending of one batch or, without `batch_code`, of everything of the tenant."""
+    request = BatchRef(batch_code=batch_code)
+    return await call(operations.activate, request, tenant_id)

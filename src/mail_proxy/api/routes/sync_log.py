@@ -1,4 +1,4 @@
-"""The log of report calls."""
+"""Route of the log of report calls."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from mail_proxy.api.deps import AnyCaller, PathId, Route, Service
+from mail_proxy.api.deps import Call, PathId, Route
 from mail_proxy.operations import sync_log as operations
-from mail_proxy.wire.sync_log import SyncLogOut
+from mail_proxy.wire.sync_log import CallFilter, SyncLogOut
 
 router = APIRouter(tags=["tenants"], route_class=Route)
 
 
 @router.get("/tenant/{id}/sync-log")
 async def list_calls(
-    service: Service,
-    caller: AnyCaller,
+    call: Call,
     id: PathId,
-    limit: Annotated[int, Query(ge=1, le=100, description="How many calls.")] = 100,
+    limit: Annotated[int, Query(ge=1, le=100, description="Most calls in the answer.")] = 100,
 ) -> SyncLogOut:
-    """The last calls to the tenant's application, the newest first; 100 are kept."""
-    request = operations.CallFilter(limit)
-    return await service.door.call(operations.list_calls, caller, request, id)
+    """List the last calls to the tenant's application, newest first; 100 are kept."""
+    request = CallFilter(limit=limit)
+    return await call(operations.list_calls, request, id)

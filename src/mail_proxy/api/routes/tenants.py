@@ -1,4 +1,4 @@
-"""Tenants and their keys."""
+"""Routes of tenants and their keys."""
 
 from __future__ import annotations
 
@@ -6,78 +6,77 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from mail_proxy.api.deps import Admin, AnyCaller, PathId, Route, Service
+from mail_proxy.api.deps import AdminCall, Call, PathId, Route
 from mail_proxy.operations import tenants as operations
 from mail_proxy.wire.tenants import (
     ApiKeyIn,
     ApiKeyOut,
     Done,
+    NewApiKey,
     SyncStatusOut,
     TenantAnswer,
     TenantFields,
+    TenantFilter,
     TenantIn,
+    TenantRef,
     TenantSaved,
     TenantsOut,
 )
 
-ActiveOnly = Annotated[bool, Query(description="Leave out tenants that are switched off.")]
+ActiveOnly = Annotated[bool, Query(description="Leave out inactive tenants.")]
 router = APIRouter(tags=["tenants"], route_class=Route)
 
 
 @router.post("/tenant")
-async def save(service: Service, caller: Admin, body: TenantIn) -> TenantSaved:
-    """Create or update a tenant; a new one's answer carries `api_key`, once."""
-    return await service.door.call(operations.save, caller, body)
+async def save(call: AdminCall, body: TenantIn) -> TenantSaved:
+    """Create or change a tenant; for a new tenant the answer shows its `api_key`, once."""
+    return await call(operations.save, body)
 
 
 @router.get("/tenants")
-async def list_tenants(
-    service: Service, caller: Admin, active_only: ActiveOnly = False
-) -> TenantsOut:
-    """All tenants."""
-    request = operations.TenantFilter(active_only)
-    return await service.door.call(operations.list_tenants, caller, request)
+async def list_tenants(call: AdminCall, active_only: ActiveOnly = False) -> TenantsOut:
+    """List all tenants."""
+    request = TenantFilter(active_only=active_only)
+    return await call(operations.list_tenants, request)
 
 
 @router.get("/tenants/sync-status")
-async def sync_status(service: Service, caller: Admin) -> SyncStatusOut:
-    """When each tenant's application was called last, and whether it is due."""
-    return await service.door.call(operations.sync_status, caller, None)
+async def sync_status(call: AdminCall) -> SyncStatusOut:
+    """List when each tenant's application was called last, and whether a call is due."""
+    return await call(operations.sync_status, None)
 
 
 @router.get("/tenant/{id}")
-async def get(service: Service, caller: AnyCaller, id: PathId) -> TenantAnswer:
-    """One tenant."""
-    return await service.door.call(operations.get, caller, None, id)
+async def get(call: Call, id: PathId) -> TenantAnswer:
+    """Return one tenant."""
+    return await call(operations.get, None, id)
 
 
 @router.put("/tenant/{id}")
-async def update(
-    service: Service, caller: AnyCaller, id: PathId, body: TenantFields
-) -> TenantAnswer:
-    """Change the given fields of a tenant only."""
-    return await service.door.call(operations.update, caller, body, id)
+async def update(call: Call, id: PathId, body: TenantFields) -> TenantAnswer:
+    """Change the given fields of a tenant."""
+    return await call(operations.update, body, id)
 
 
 @router.delete("/tenant/{id}")
-async def delete(service: Service, caller: Admin, id: PathId) -> Done:
+async def delete(call: AdminCall, id: PathId) -> Done:
     """Remove a tenant with all its data; `default` cannot be removed.
 
-    A tenant with many messages is switched off at once, and gone when this answers. Broken off
-    before that, it stays switched off; repeat the call then.
+    A tenant with many messages is made inactive at once, and removed before the answer. If the
+    call is interrupted, the tenant stays inactive; repeat the call.
     """
-    return await service.upkeep.delete_tenant(caller, operations.ForTenant(id))
+    return await call(operations.delete, TenantRef(id=id))
 
 
 @router.post("/tenant/{id}/api-key")
-async def make_key(
-    service: Service, caller: Admin, id: PathId, body: ApiKeyIn | None = None
-) -> ApiKeyOut:
-    """A new key; the old one stops working at once."""
-    return await service.door.call(operations.make_key, caller, operations.ForTenant(id, body))
+async def make_key(call: AdminCall, id: PathId, body: ApiKeyIn | None = None) -> ApiKeyOut:
+    """Make a new key; the previous one stops working at once."""
+    wanted = body or ApiKeyIn()
+    request = NewApiKey(id=id, **wanted.model_dump(exclude_unset=True))
+    return await call(operations.make_key, request)
 
 
 @router.delete("/tenant/{id}/api-key")
-async def revoke_key(service: Service, caller: Admin, id: PathId) -> Done:
-    """Revoke the key."""
-    return await service.door.call(operations.revoke_key, caller, operations.ForTenant(id))
+async def revoke_key(call: AdminCall, id: PathId) -> Done:
+    """Revoke the tenant's key."""
+    return await call(operations.revoke_key, TenantRef(id=id))

@@ -1,1 +1,37 @@
-"""The commands, one module per noun; ``cli.main`` lists them."""
+"""The commands, one module per noun, and the table that registers them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+
+import typer
+
+#: ``mail-proxy COMMAND``: the word, and the module and function in this package.
+COMMANDS = {
+    "list": "instances:list_",
+    "start": "lifecycle:start",
+    "stop": "lifecycle:stop",
+    "restart": "lifecycle:restart",
+    "status": "instances:status",
+    "delete": "instances:delete",
+    "demo": "demo:demo",
+}
+#: ``mail-proxy NAME COMMAND``: commands about one instance. They find it in ``context.obj``.
+INSTANCE_COMMANDS = {
+    "keys": "keys:commands",
+    "log": "log:log",
+}
+#: Words that cannot name an instance, so that ``mail-proxy NAME ...`` never means two things.
+RESERVED_NAMES = frozenset(COMMANDS) | {"current", "use"}
+
+
+def register(app: typer.Typer, table: Mapping[str, str]) -> None:
+    """Add the commands and groups of ``table`` to ``app``, in order."""
+    for word, target in table.items():
+        module, _, name = target.partition(":")
+        found = getattr(import_module(f"{__name__}.{module}"), name)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=word)
+        else:
+            app.command(word)(found)

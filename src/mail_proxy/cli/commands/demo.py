@@ -1,4 +1,4 @@
-"""demo: one mail through everything, on this machine only."""
+"""Command ``demo``: sends one mail through everything, on this machine only."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ _MESSAGE = {
 
 
 class DemoFailed(MailProxyError):
-    """Something did not come in time, or came wrong."""
+    """A step of the demo failed or took too long."""
 
     code = "demo_failed"
 
 
 def demo() -> None:
-    """Send one mail through a proxy, an SMTP server and an application made for the occasion.
+    """Send one mail through a temporary proxy, SMTP server and application.
 
-    All of it runs on this machine, in a temporary folder, and is gone afterwards.
+    All three run on this machine in a temporary folder, which is removed at the end.
     """
     try:
         asyncio.run(_demo())
@@ -55,7 +55,7 @@ def demo() -> None:
 
 
 async def _demo() -> None:
-    # The one place outside tests that uses mail_proxy.testing: its server is the provider here.
+    # The one place outside the tests that imports mail_proxy.testing: its server is the provider.
     from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 
     reports: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -87,12 +87,12 @@ async def _demo() -> None:
                 f"\nQueued on disk in {_ms(queued - begin)}, delivered after "
                 f"{_ms(delivered - begin)}, reported after {_ms(reported - begin)}"
             )
-    talk("Everything is stopped and removed. `mail-proxy start NAME` makes a proxy that stays.")
+    talk("Everything is stopped and removed. `mail-proxy start NAME` makes a permanent instance.")
 
 
 @asynccontextmanager
 async def _application(reports: asyncio.Queue[dict[str, Any]]) -> AsyncIterator[str]:
-    """An application such as a user of the proxy has; yields its base URL."""
+    """Run an application that takes delivery reports; yield its base URL."""
     import uvicorn
     from fastapi import FastAPI
 
@@ -120,7 +120,7 @@ async def _application(reports: asyncio.Queue[dict[str, Any]]) -> AsyncIterator[
 
 @asynccontextmanager
 async def _proxy(home: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """The proxy as its own process, just as ``start`` runs it; yields an admin's client."""
+    """Run the proxy in a process of its own; yield a client with the admin token."""
     own = {k: v for k, v in os.environ.items() if not k.startswith("GMP_") and k != KEY_VARIABLE}
     environ = {**own, "GMP_HOME": str(home)}
     instance = Instance(_NAME, home)
@@ -142,7 +142,7 @@ async def _proxy(home: Path) -> AsyncIterator[httpx.AsyncClient]:
             yield client
     except DemoFailed as error:
         lines = log_file.read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:]
-        raise DemoFailed("\n".join([error.message, "The proxy's last words:", *lines])) from None
+        raise DemoFailed("\n".join([error.message, "End of the proxy's log:", *lines])) from None
     finally:
         await _end(process)
 
@@ -166,7 +166,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
-        raise DemoFailed("the proxy did not stop when asked to, and was killed") from None
+        raise DemoFailed("the proxy did not stop after SIGTERM and was killed") from None
     if process.returncode:
         raise DemoFailed(f"the proxy ended with exit code {process.returncode}")
 
@@ -189,7 +189,7 @@ def _refuse_errors(answer: httpx.Response) -> None:
 
 
 async def _report(reports: asyncio.Queue[dict[str, Any]]) -> dict[str, Any]:
-    """The first call that reports something; the proxy may call with an empty list before."""
+    """Wait for the first call with a report; earlier calls may have an empty list."""
     while True:
         body = await reports.get()
         if body["delivery_report"]:

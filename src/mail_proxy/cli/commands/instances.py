@@ -1,4 +1,4 @@
-"""list, status, delete."""
+"""Commands ``list``, ``status`` and ``delete``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def list_(json: Json = False) -> None:
         print_json(found)
     elif not found:
         talk(f"No instance in {escape(str(home_folder(os.environ)))}")
-        talk("`mail-proxy start NAME` makes one")
+        talk("`mail-proxy start NAME` makes an instance")
     else:
         print_table(
             ["Name", "State", "Address", "Pid", "Database"],
@@ -41,12 +41,12 @@ def list_(json: Json = False) -> None:
 
 
 def status(name: Name, json: Json = False) -> None:
-    """Show whether an instance runs, is ready, and how much it has to do."""
+    """Show whether an instance runs and is ready, and how many messages wait."""
     instance = Instance.existing(name, os.environ)
     described = _describe(instance)
     running = instance.find_running()
     if running is None:
-        described.update(ready=False, reason="it is not running")
+        described.update(ready=False, reason="the instance is not running")
     else:
         reason = control.why_not_ready(running)
         described.update(ready=not reason, reason=reason or None)
@@ -68,20 +68,20 @@ def status(name: Name, json: Json = False) -> None:
 
 def delete(
     name: Name,
-    force: Annotated[bool, typer.Option("--force", help="Do not ask.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Remove an instance with its settings, token, key and SQLite database."""
     instance = Instance.existing(name, os.environ)
     instance.refuse_while_running(f"`mail-proxy stop {name}` first")
     if not force:
-        talk(f"{escape(str(instance.folder))} goes for good, with every message in it")
+        talk(f"{escape(str(instance.folder))} will be removed, with every message in it")
         typer.confirm(f"Delete {name}?", abort=True, err=True)
     instance.delete()
     talk(f"{name} is deleted")
 
 
 def _describe(instance: Instance) -> dict[str, Any]:
-    """What is known without asking the service."""
+    """Describe an instance from its folder, without calling the service."""
     running = instance.find_running()
     described: dict[str, Any] = {
         "name": instance.name,

@@ -1,4 +1,4 @@
-"""keys rotate."""
+"""Command ``keys rotate``: encrypts the stored secrets with a new key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mail_proxy.errors import EncryptionError, Malformed
 if TYPE_CHECKING:
     from mail_proxy.operations.keys import Rotated
 
-commands = typer.Typer(help="The key that the stored secrets are encrypted with.")
+commands = typer.Typer(help="Change the key that encrypts the stored secrets.")
 
 
 @commands.callback()
@@ -43,8 +43,8 @@ def rotate(
         ),
     ] = None,
 ) -> None:
-    """Encrypt all stored secrets with a new key. The instance must be stopped."""
-    # Imported only where it runs: the other commands answer in an instant.
+    """Encrypt all stored secrets with a new key. Stop the instance first."""
+    # Imported only when it runs, so that the other commands start fast.
     from mail_proxy.operations.keys import Rotation
     from mail_proxy.sql import SqlDb
 
@@ -52,24 +52,24 @@ def rotate(
     new_key = _given_key(new_key_file, new_key_env)
     instance.refuse_while_running(f"`mail-proxy stop {instance.name}` first")
     config = instance.load_config(None, os.environ).config
-    # Held, so that no start comes in between.
+    # Held, so that the instance cannot be started in between.
     with instance.pid_file.hold():
         db = SqlDb(config.database_url)
         try:
             rotation = Rotation(config, db, new_key)
             rotation.prepare()
-            with progressing("Encrypting anew") as progress:
+            with progressing("Encrypting with the new key") as progress:
                 values = rotation.commit(time.time(), progress)
             rotated = rotation.finish()
         finally:
             db.dispose()
     talk(f"{values} values are encrypted with the new key")
-    _tell_what_is_left(rotated)
+    _print_next_steps(rotated)
 
 
 def _given_key(file: Path | None, variable: str | None) -> bytes | None:
     if file is not None and variable is not None:
-        raise Malformed("--new-key-file and --new-key-env: only one of them")
+        raise Malformed("--new-key-file and --new-key-env cannot be used together")
     if variable is not None:
         text = os.environ.get(variable)
         if not text:
@@ -83,15 +83,15 @@ def _given_key(file: Path | None, variable: str | None) -> bytes | None:
     return key
 
 
-def _tell_what_is_left(rotated: Rotated) -> None:
+def _print_next_steps(rotated: Rotated) -> None:
     file = rotated.key_file
     if rotated.outside is None:
         talk(f"  key     {escape(str(file))}")
-        talk("  next    back it up, apart from the database")
+        talk("  next    back up the key, apart from the database")
         return
-    talk(f"[yellow]{escape(rotated.outside)} still has the old key.[/] Give it the new one:")
+    talk(f"[yellow]{escape(rotated.outside)} still has the old key.[/] Set it to the new one:")
     if file is None:
-        talk("  the one that you brought")
+        talk("  the key that you passed")
         return
     quoted = escape(shlex.quote(str(file)))
     if rotated.outside == KEY_VARIABLE:

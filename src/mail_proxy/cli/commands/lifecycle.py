@@ -1,4 +1,4 @@
-"""start, stop, restart."""
+"""Commands ``start``, ``stop`` and ``restart``."""
 
 from __future__ import annotations
 
@@ -37,15 +37,18 @@ def start(
         typer.Option(
             min=0,
             max=65535,
-            help="Port to listen on; 0: one that is free.",
+            help="Port to listen on; 0: any free port.",
             show_default="8000, or the next free one",
         ),
     ] = None,
     background: Annotated[
-        bool, typer.Option("--background", help="Go on in the background, once it is ready.")
+        bool,
+        typer.Option(
+            "--background", help="Run in the background; return once the service is ready."
+        ),
     ] = False,
     reload: Annotated[
-        bool, typer.Option("--reload", help="Start anew when the program's code changes.")
+        bool, typer.Option("--reload", help="Restart when the source code changes.")
     ] = False,
     database_url: Annotated[
         str | None,
@@ -57,8 +60,8 @@ def start(
     api_token: Annotated[
         str | None,
         typer.Option(
-            help="Admin token. Others on this machine may see it in the list of processes: "
-            "GMP_API_TOKEN in the environment is the safer way.",
+            help="Admin token. Other users of this machine can see it in the list of processes; "
+            "GMP_API_TOKEN in the environment is safer.",
             show_default="the instance's own",
         ),
     ] = None,
@@ -67,7 +70,7 @@ def start(
         typer.Option(
             min=0,
             max=64,
-            help="Processes that deliver beside the one with the API; 0: that one delivers too.",
+            help="Number of delivery processes; 0: the API process delivers too.",
             show_default=str(ConcurrencyConfig().workers),
         ),
     ] = None,
@@ -81,8 +84,8 @@ def start(
         "concurrency.workers": workers,
     }
     instance = Instance(name, home_folder(os.environ))
-    instance.refuse_while_running(f"`mail-proxy restart {name}` starts it anew")
-    # Before anything is written: a mistake must not leave half an instance behind.
+    instance.refuse_while_running(f"use `mail-proxy restart {name}` to restart it")
+    # Before anything is written, so that a wrong setting leaves no half-made instance behind.
     instance.load_config(command_line, os.environ)
     if not instance.exists():
         instance.create(os.environ, database_url)
@@ -96,10 +99,10 @@ def start(
 def stop(
     name: Name,
     force: Annotated[
-        bool, typer.Option("--force", help="End it at once, whatever is in flight.")
+        bool, typer.Option("--force", help="Kill the process at once, also during deliveries.")
     ] = False,
 ) -> None:
-    """Stop an instance; what is in flight is finished first."""
+    """Stop an instance after it has finished deliveries in progress."""
     instance = Instance.existing(name, os.environ)
     running = instance.find_running()
     if running is None:
@@ -112,15 +115,15 @@ def stop(
 def restart(
     name: Name,
     force: Annotated[
-        bool, typer.Option("--force", help="End it at once, whatever is in flight.")
+        bool, typer.Option("--force", help="Kill the process at once, also during deliveries.")
     ] = False,
 ) -> None:
-    """Stop an instance and start it in the background, with the options it was started with."""
+    """Stop an instance and start it in the background with the same options."""
     instance = Instance.existing(name, os.environ)
     running = instance.find_running()
     command_line: Mapping[str, Any] = {}
     if running is not None:
-        # The port too where nobody chose it: its callers know it by now.
+        # Also a port that was chosen automatically: clients use it by now.
         command_line = {**running.options, "port": running.port}
         instance.load_config(command_line, os.environ)
         _end(instance, running, force)
@@ -153,8 +156,7 @@ def _serve(
     reload: bool,
     on_started: Callable[[Running], None],
 ) -> None:
-    # The server and all it stands on is imported only where it runs: the other commands
-    # answer in an instant.
+    # Imported only when the server runs, so that the other commands start fast.
     from mail_proxy.cli.serving import Serving
 
     instance.create(os.environ)
@@ -163,7 +165,7 @@ def _serve(
 
 
 def _announce(instance: Instance, running: Running) -> None:
-    """Where it is, and a first step that works when it is copied."""
+    """Print the URL, the token file, and a call that can be copied."""
     token_file = shlex.quote(str(instance.token_file))
     talk(f"[bold green]{instance.name} is running[/] at [bold]{running.url}[/]")
     talk(f"  token   {escape(str(instance.token_file))}")
@@ -175,5 +177,5 @@ def _end(instance: Instance, running: Running, force: bool) -> None:
     if force:
         control.kill(instance, running)
         return
-    with waiting(f"{instance.name} (pid {running.pid}) finishes what is in flight"):
+    with waiting(f"{instance.name} (pid {running.pid}) finishes deliveries in progress"):
         control.end_politely(instance, running)

@@ -1,4 +1,4 @@
-"""log: the audit log."""
+"""Command ``log``: shows, exports and replays the audit log."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from mail_proxy.errors import MailProxyError, Malformed
 _POLL_SECONDS = 1.0
 _PAGE = 1000
 _SHOWN = 50
-#: By far most of a log, and never done again: a mail is not sent twice.
+#: Most entries of a log. They are never replayed, because no mail may be sent twice.
 _BULK = "messages.add"
 
 
 def log(
     context: typer.Context,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")
+        bool, typer.Option("--follow", "-f", help="Keep printing new entries until Ctrl-C.")
     ] = False,
     limit: Annotated[
         int | None,
@@ -36,24 +36,23 @@ def log(
             "-n",
             min=0,
             max=_PAGE,
-            help="How many of the newest.",
+            help="Number of newest entries to show.",
             show_default=f"{_SHOWN}; with --json all",
         ),
     ] = None,
     json_lines: Annotated[
         bool,
-        typer.Option("--json", help="Print JSON lines; without --limit all: an export."),
+        typer.Option("--json", help="Print JSON lines. Without --limit, all entries: an export."),
     ] = False,
     replay: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Make the tenants and accounts anew that an export tells of, in this instance, "
-            "which must be empty.",
+            help="Recreate tenants and accounts from an exported log. This instance must be empty.",
         ),
     ] = None,
 ) -> None:
-    """Show who changed what, and who was refused, oldest first."""
+    """Show the audit log: changes and refused calls, oldest first."""
     instance: Instance = context.obj
     if replay is not None:
         if follow or json_lines:
@@ -66,7 +65,7 @@ def log(
 
 async def _show(instance: Instance, limit: int | None, follow: bool, as_json: bool) -> None:
     if follow and instance.find_running() is None:
-        raise MailProxyError(f"{instance.name} is not running, so nothing will come")
+        raise MailProxyError(f"{instance.name} is not running, so there are no new entries")
     async with connected(instance) as connection:
         last: dict[str, Any] | None = None
         async for entry in _past(connection, limit):
@@ -115,12 +114,12 @@ async def _replay(instance: Instance, file: Path) -> None:
     kept, left_out = _without_messages(file)
     async with connected(instance) as connection:
         answer = await connection.json("POST", "/command-log/replay", content=kept)
-    talk(f"{answer['replayed']} entries are replayed, {answer['skipped'] + left_out} skipped")
-    talk("An export holds no secrets: set the passwords, and make the tenants' keys, anew")
+    talk(f"{answer['replayed']} entries were replayed, {answer['skipped'] + left_out} skipped")
+    talk("An export holds no secrets: set the passwords and create the tenants' keys again")
 
 
 def _without_messages(file: Path) -> tuple[bytes, int]:
-    """Their lines are left empty, so that the others keep their numbers."""
+    """Blank the lines of ``messages.add``, so that the other lines keep their numbers."""
     try:
         lines = file.read_bytes().splitlines()
     except OSError as error:

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, select
 from mail_proxy.sql import schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
+from mail_proxy.sql.messages.events import MessageEventTable, NewEvent
 from mail_proxy.sql.messages.queue import MessageQueue
-from mail_proxy.sql.tables.events import MessageEventTable, NewEvent
 
 _OF_ACCOUNT = "candidate.account_pk = rows.account_pk"
 #: As the partial indexes state it: one statement for each, because a condition over both would

@@ -13,7 +13,7 @@ from mail_proxy.domain.message import MessageState
 from mail_proxy.sql import schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
-from mail_proxy.sql.tables.events import MessageEventTable, NewEvent
+from mail_proxy.sql.messages.events import MessageEventTable, NewEvent
 
 _WAITING = "state IN ('pending', 'deferred')"
 #: Stated as the partial index states it. What was suspended long ago is held, hence out of the

@@ -13,9 +13,9 @@ from mail_proxy.domain.outcome import RecipientStatus
 from mail_proxy.sql import schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
+from mail_proxy.sql.messages.events import MessageEventTable, NewEvent
 from mail_proxy.sql.messages.mail_codec import load_mail
 from mail_proxy.sql.messages.suspended import SuspendedMessages
-from mail_proxy.sql.tables.events import MessageEventTable, NewEvent
 
 _MAY_BE_RETRIED = (
     "message.state = 'error' AND EXISTS (SELECT 1 FROM account "

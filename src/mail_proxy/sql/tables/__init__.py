@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mail_proxy.sql.clock_repair import ClockRepair
 from mail_proxy.sql.db import SqlDb
+from mail_proxy.sql.messages.events import MessageEventTable
 from mail_proxy.sql.messages.give_up import GivenUpMessages
 from mail_proxy.sql.messages.insert import MessagesTable
 from mail_proxy.sql.messages.queue import MessageQueue
@@ -13,8 +14,8 @@ from mail_proxy.sql.messages.retry import RetriedMessages
 from mail_proxy.sql.messages.suspended import SuspendedMessages
 from mail_proxy.sql.tables.account_health import AccountHealthTable
 from mail_proxy.sql.tables.accounts import AccountsTable
+from mail_proxy.sql.tables.claims import ClaimsTable
 from mail_proxy.sql.tables.command_log import CommandLogTable
-from mail_proxy.sql.tables.events import MessageEventTable
 from mail_proxy.sql.tables.instance import InstanceTable
 from mail_proxy.sql.tables.rate_use import RateUseTable
 from mail_proxy.sql.tables.suspensions import SuspensionsTable
@@ -42,6 +43,7 @@ class Tables:
     given_up: GivenUpMessages
     events: MessageEventTable
     command_log: CommandLogTable
+    claims: ClaimsTable
     clock_repair: ClockRepair
 
     @classmethod
@@ -66,5 +68,6 @@ class Tables:
             given_up=GivenUpMessages(db, queue, events),
             events=events,
             command_log=CommandLogTable(db, key),
+            claims=ClaimsTable(),
             clock_repair=ClockRepair(db, rate_use),
         )

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, case, or_, select, text, update
 
 from mail_proxy.sql import schema
+from mail_proxy.sql.messages.events import FRESH_TO_TELL, PUT_OFF_TO_TELL
 from mail_proxy.sql.table import Row, Table
-from mail_proxy.sql.tables.events import FRESH_TO_TELL, PUT_OFF_TO_TELL
 
 #: ``idle_calls`` of a tenant that handed over messages while a call was running.
 HANDED_OVER = -1

@@ -1,0 +1,42 @@
+"""The parts of the service that operations use after their commit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from mail_proxy.config import ProxyConfig
+from mail_proxy.kit.bus import Bus
+from mail_proxy.kit.clock import Clock
+from mail_proxy.operations.cached_counts import PendingCounts
+from mail_proxy.smtp.sender import SmtpSender
+from mail_proxy.sql import SqlDb
+from mail_proxy.sql.directory import Directory
+from mail_proxy.sql.tables import Tables
+
+
+class Alive(Protocol):
+    """A service that can be asked whether it works."""
+
+    @property
+    def alive(self) -> bool:
+        """False if its loops have ended, or cannot work now."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an operation may use outside its transaction.
+
+    ``dispatcher`` is None if it is switched off. ``started_at`` is monotonic.
+    """
+
+    db: SqlDb
+    tables: Tables
+    directory: Directory
+    config: ProxyConfig
+    clock: Clock
+    bus: Bus
+    sender: SmtpSender
+    dispatcher: Alive | None
+    pending: PendingCounts
+    started_at: float

@@ -1,0 +1,32 @@
+"""Every operation of the core. Door, ``handle_command``, replay and tests read this list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mail_proxy.operations import (
+    accounts,
+    command_log,
+    instance,
+    intake,
+    messages,
+    replay,
+    service,
+    suspension,
+    sync_log,
+    tenants,
+)
+from mail_proxy.operations.operation import Operation
+
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    *service.ALL,
+    *intake.ALL,
+    *messages.ALL,
+    *suspension.ALL,
+    *accounts.ALL,
+    *tenants.ALL,
+    *sync_log.ALL,
+    *instance.ALL,
+    *command_log.ALL,
+    *replay.ALL,
+)

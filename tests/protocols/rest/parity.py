@@ -1,0 +1,42 @@
+"""Where each operation can be called: its route and its name in ``handle_command``."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from mail_proxy.api.app import routes
+from mail_proxy.api.deps import Route, Token
+from mail_proxy.operations.operation import Operation
+
+
+class Door(NamedTuple):
+    """One way to call an operation."""
+
+    method: str
+    path: str
+    token: Token
+
+
+def operations_of(route: Route) -> Iterator[Operation[Any, Any]]:
+    """The operations that the function of a route calls: ``call(module.name, ...)``."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(route.endpoint)))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "call":
+            found = eval(ast.unparse(node.args[0]), route.endpoint.__globals__)
+            assert isinstance(found, Operation)
+            yield found
+
+
+def doors() -> dict[str, list[Door]]:
+    """By the name of the operation, the routes that lead to it."""
+    found: dict[str, list[Door]] = {}
+    for route in routes():
+        for operation in operations_of(route):
+            for method in route.methods or ():
+                door = Door(method, route.path_format, route.token)
+                found.setdefault(operation.name, []).append(door)
+    return found

@@ -1,0 +1,78 @@
+"""Every operation can be reached in every documented way, or it says why not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.protocols.rest.parity import doors, operations_of
+
+from mail_proxy.api.app import routes
+from mail_proxy.api.deps import Token
+from mail_proxy.operations.operation import Operation, Scope
+from mail_proxy.operations.registry import OPERATIONS
+
+#: Operations without a name in ``handle_command``, and why. Each way to call operations has one
+#: such list here; what is in none of them must be there.
+_NO_COMMAND = {
+    "service.status": "an embedding program asks MailProxy",
+    "messages.get": "listMessages with an id",
+    "messages.events": "the embedding program gets reports",
+    "messages.retry": "not among the documented commands",
+    "accounts.get": "listAccounts shows it",
+    "accounts.test": "not among the documented commands",
+    "tenants.make_key": "an embedding program needs no key",
+    "tenants.revoke_key": "an embedding program needs no key",
+    "sync_log.list": "the embedding program makes the calls itself",
+    "instance.get": "an embedding program has the settings",
+    "instance.update": "an embedding program has the settings",
+    "command_log.list": "for operators",
+    "command_log.get": "for operators",
+    "command_log.export": "for operators",
+    "command_log.purge": "for operators",
+    "command_log.replay": "for operators",
+}
+#: Routes that are no operations: they need no token and ask no tenant's data.
+_NO_OPERATION = {"/health", "/ready", "/metrics"}
+each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
+
+
+def test_names_are_given_once() -> None:
+    names = [operation.name for operation in OPERATIONS]
+    commands = [operation.command for operation in OPERATIONS if operation.command]
+    assert len(set(names)) == len(names)
+    assert len(set(commands)) == len(commands)
+
+
+@each_operation
+def test_an_operation_has_one_route_which_asks_for_the_token_of_its_scope(
+    operation: Operation[Any, Any],
+) -> None:
+    (door,) = doors()[operation.name]
+    assert (door.token is Token.ADMIN) == (operation.scope is Scope.ADMIN)
+    assert door.token is not Token.NONE
+    assert (door.method != "GET") == operation.mutates
+
+
+@each_operation
+def test_an_operation_has_a_command_name_or_a_reason(operation: Operation[Any, Any]) -> None:
+    assert (operation.command is None) == (operation.name in _NO_COMMAND)
+
+
+@each_operation
+def test_an_operation_is_described_and_typed(operation: Operation[Any, Any]) -> None:
+    assert (operation.run is None) != (operation.batch is None)
+    assert operation.answer is not type(None)
+    if operation.replayable:
+        assert operation.mutates
+        assert operation.request.model_validate
+
+
+def test_no_exemption_is_left_over() -> None:
+    assert {operation.name for operation in OPERATIONS} >= set(_NO_COMMAND)
+
+
+def test_every_route_leads_to_one_operation() -> None:
+    for route in routes():
+        expected = 0 if route.path_format in _NO_OPERATION else 1
+        assert len(list(operations_of(route))) == expected
