@@ -18,7 +18,7 @@ class ReplyReader:
     ``fault`` says why the bytes are no SMTP replies; nothing can be read after that.
     """
 
-    __slots__ = ("_common", "_lines", "_mask", "_octets", "_rest", "fault")
+    __slots__ = ("_common", "_lines", "_octets", "_redact", "_rest", "fault")
 
     def __init__(self, redact: Redact = str) -> None:
         """``redact`` removes the account's secrets from the server's words."""

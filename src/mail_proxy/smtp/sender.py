@@ -1,4 +1,4 @@
-"""From composed mails to their outcomes."""
+"""Sends composed mails through the pool, and tests accounts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,6 @@ from mail_proxy.smtp.pool import SMTPPool
 
 _PROBE_SECONDS = 25.0
 _QUIT_SECONDS = 5.0
-
-
-class CancelledAfterEndOfData(asyncio.CancelledError):
-    """Cancelled between the end of the message and its answer: it may have been taken."""
 
 
 class ProbeStep(NamedTuple):
@@ -58,7 +54,7 @@ class _OneMail:
 
 
 class SmtpSender:
-    """Sends through the pool. What servers and networks do comes back as a value."""
+    """Sender of composed mails. Failures of servers are returned as values."""
 
     def __init__(self, pool: SMTPPool) -> None:
         self._pool = pool
@@ -66,8 +62,8 @@ class SmtpSender:
     async def send_burst(self, login: SmtpLogin, burst: Burst) -> None:
         """Send mails of ``burst`` over one session, and report each outcome to it.
 
-        A session that the server has ended meanwhile is replaced without anybody noticing, and
-        the burst ends then. Cancelled, it closes its session, and reports a mail that may have
+        If the server has closed an idle session, a new one is opened for the same attempt, and
+        the burst ends with that mail. Cancelled, it closes its session, and reports a mail that may have
         been taken as uncertain; a mail that cannot have been taken is not reported.
         """
         returned: list[Envelope] = []
@@ -99,25 +95,20 @@ class SmtpSender:
         message: ComposedMail,
         may_begin: Callable[[], bool] = _always,
     ) -> Outcome | Withdrawn:
-        """Send one mail. ``mail_from`` may be empty (a bounce), ``recipients`` may not.
+        """Try once to send a single mail, and return the outcome.
 
-        ``may_begin`` is asked when a session is there, which may take minutes to open.
-        Cancelled, it raises ``CancelledAfterEndOfData`` if the message may have been taken.
+        ``mail_from`` may be empty (a bounce), ``recipients`` may not. ``may_begin`` is called when
+        a session is open, which may take minutes. Cancelling closes the session.
         """
         mail = _OneMail(Envelope(mail_from, recipients, message), may_begin)
-        try:
-            await self.send_burst(login, mail)
-        except asyncio.CancelledError:
-            if mail.outcome is not None:
-                raise CancelledAfterEndOfData from None
-            raise
+        await self.send_burst(login, mail)
         assert mail.outcome is not None
         return mail.outcome
 
     async def probe(self, login: SmtpLogin, timeout: float = _PROBE_SECONDS) -> list[ProbeStep]:
-        """Try the account on a session of its own, up to the first step that fails.
+        """Test an account on a new session, up to the first step that fails.
 
-        Takes at most ``timeout`` seconds, and 5 more for the end of a session that was opened.
+        Takes at most ``timeout`` seconds, and 5 more to close a session that was opened.
         """
         deadline = asyncio.get_running_loop().time() + timeout
         dial = self._pool.connector.dial(login)
