@@ -63,8 +63,8 @@ class SmtpSender:
         """Send mails of ``burst`` over one session, and report each outcome to it.
 
         If the server has closed an idle session, a new one is opened for the same attempt, and
-        the burst ends with that mail. Cancelled, it closes its session, and reports a mail that may have
-        been taken as uncertain; a mail that cannot have been taken is not reported.
+        the burst ends with that mail. Cancelled, it closes its session, and reports a mail that
+        may have been taken as uncertain; a mail that cannot have been taken is not reported.
         """
         returned: list[Envelope] = []
         is_first = True
