@@ -31,8 +31,6 @@ class BdatTransaction(Transaction):
     the message out.
     """
 
-    __slots__ = ("_replies",)
-
     def start(self) -> bytes:
         self._phase = "data"
         self._phase_began = perf_counter()

@@ -53,7 +53,14 @@ class ReplyReader:
 
     def _line_received(self, line: bytes) -> Reply | None:
         code, separator = line[:3], line[3:4]
-        if not (code.isdigit() and b"200" <= code < b"600" and separator in b" -\r"):
+        if (
+            separator == b" "
+            and not self._lines
+            and _is_code(code)
+            and len(line) < _MAX_REPLY_OCTETS
+        ):
+            return self._remember(line, Reply(int(code), one_line(self._text(line[4:]))))
+        if not (_is_code(code) and separator in b" -\r"):
             self.fault = one_line(f"not an SMTP reply: {self._text(line)}")
             return None
         self._octets += len(line) + 1
@@ -69,12 +76,18 @@ class ReplyReader:
         self._octets = 0
         if len(texts) > 1:
             return Reply(code, one_line(" ".join(texts)), texts)
-        reply = Reply(code, one_line(texts[0]))
-        if len(last) <= _COMMON_LINE_OCTETS:
+        return self._remember(last, Reply(code, one_line(texts[0])))
+
+    def _remember(self, line: bytes, reply: Reply) -> Reply:
+        if len(line) <= _COMMON_LINE_OCTETS:
             if len(self._common) >= _MOST_COMMON_LINES:
                 self._common.clear()
-            self._common[last] = reply
+            self._common[line] = reply
         return reply
 
     def _text(self, line: bytes) -> str:
         return self._redact(line.decode("utf-8", "replace").strip())
+
+
+def _is_code(code: bytes) -> bool:
+    return code.isdigit() and b"200" <= code < b"600"

@@ -59,31 +59,22 @@ class Transaction:
     since the caller last set it to 0. ``deadline`` is the caller's.
     """
 
-    __slots__ = (
-        "_body",
-        "_draining",
-        "_is_ahead",
-        "_is_answered",
-        "_is_taken_by_rcpt",
-        "_observe",
-        "_offer",
-        "_phase",
-        "_phase_began",
-        "_results",
-        "broke_over",
-        "deadline",
-        "envelope",
-        "is_done",
-        "is_over",
-        "is_reused",
-        "is_settled",
-        "left",
-        "needs_reset",
-        "outcome",
-        "owed",
-        "recipients",
-        "stage",
-    )
+    stage = Stage.MAIL
+    outcome: Outcome | Stale | None = None
+    is_done = False
+    is_over = False
+    is_settled = False
+    needs_reset = False
+    broke_over: Extension | None = None
+    owed = 0
+    deadline = inf
+    _is_answered = False
+    _is_ahead = False
+    _is_taken_by_rcpt = False
+    _draining = 0
+    _body: Body | None = None
+    _phase: SmtpPhase = "mail"
+    _phase_began = 0.0
 
     def __init__(
         self,
@@ -98,27 +89,11 @@ class Transaction:
         self.recipients: Sequence[str] = envelope.pending
         if most_recipients is not None:
             self.recipients = self.recipients[:most_recipients]
-        self.stage = Stage.MAIL
-        self.outcome: Outcome | Stale | None = None
-        self.is_done = False
-        self.is_over = False
-        self.is_settled = False
-        self.needs_reset = False
-        self.broke_over: Extension | None = None
+        self.is_reused = is_reused
         self.left: list[str] = []
-        self.owed = 0
-        self.deadline = inf
         self._offer = offer
         self._observe = observe
-        self.is_reused = is_reused
-        self._is_answered = False
-        self._is_ahead = False
-        self._is_taken_by_rcpt = False
-        self._draining = 0
-        self._body: Body | None = None
         self._results: list[RecipientResult] = []
-        self._phase: SmtpPhase = "mail"
-        self._phase_began = 0.0
 
     def start(self) -> bytes:
         """Return the first bytes to write: the whole envelope where the server pipelines."""
@@ -211,7 +186,7 @@ class Transaction:
 
     def _mail_answered(self, reply: Reply) -> bytes:
         self._is_answered = True
-        if verdict(Stage.MAIL, reply) is Verdict.ACCEPTED:
+        if reply.code // 100 == 2:
             self.stage = Stage.RCPT
             return b"" if self._is_ahead else self._next_rcpt()
         if self.is_reused and ends_session(reply):
