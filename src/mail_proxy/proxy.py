@@ -29,6 +29,7 @@ from mail_proxy.operations.parts import Parts
 from mail_proxy.operations.registry import OPERATIONS
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
+from mail_proxy.reporting.terms import ReporterSettings
 from mail_proxy.smtp.sender import SmtpSender
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory
@@ -185,10 +186,9 @@ class MailProxy:
             db,
             tables,
             self._directory,
-            self.config,
             clock,
-            own_name,
             self.metrics,
+            ReporterSettings.of(self.config, own_name),
             report_delivery_callable,
         )
         reporter.follow(bus)

@@ -1,4 +1,4 @@
-"""Detect a wall clock that was set back, and repair instants that now lie in the future."""
+"""Detect a wall clock that was set back, and repair instants in the future."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mail_proxy.sql.clock_repair import ClockRepair, after_all_events
 from mail_proxy.telemetry.log import Action, log
 
 _LOOK_SECONDS = 1.0
-#: Less than this is what time services correct by themselves, and nobody notices.
+#: Smaller steps are the usual corrections by a time service, and need no repair.
 _TOLERANCE_SECONDS = 2.0
 _SLICE = 1000
 
@@ -48,7 +48,10 @@ class ClockWatch:
         return self._worker.alive
 
     async def start(self) -> None:
-        """Repair rows of earlier processes, then start watching. Raises DatabaseUnavailable."""
+        """Repair rows of earlier processes, then start watching the clock.
+
+        Raises DatabaseUnavailable.
+        """
         await self._repair()
         self._worker.start()
 
