@@ -10,10 +10,10 @@ PIP := -m pip --disable-pip-version-check
 LOCKING := build/lock
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run check docs test bench format lock
+.PHONY: help demo run check docs test test-fast bench format lock
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Send one mail through everything, on this machine only
 	@$(BIN)/mail-proxy demo
@@ -21,18 +21,23 @@ demo: $(READY) ## Send one mail through everything, on this machine only
 run: $(READY) ## Start the instance "dev"
 	@$(BIN)/mail-proxy start dev
 
-check: $(READY) docs ## Lint, format, types, import rules, documentation
+check: $(READY) docs ## Lint, format, types, import rules, documentation, stray files
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@cd src && ../$(BIN)/mypy --config-file ../pyproject.toml -p mail_proxy
 	@cd docs/_ext && MYPYPATH=../../src ../../$(BIN)/mypy --config-file ../../pyproject.toml -p reference_pages
 	@$(BIN)/lint-imports
+	@.ci/stray_files
 
 docs: $(READY) ## Build the documentation; warnings are errors
 	@$(BIN)/sphinx-build -E -q -W --keep-going -b html docs docs/_build/html
 
 test: $(READY) ## Run all tests
 	@$(BIN)/pytest -n 3 --dist worksteal
+
+test-fast: $(READY) ## Run the tests of parts: under a minute, no outages and no whole processes
+	@$(BIN)/pytest -n 3 --dist worksteal -m 'not slow' -k 'not postgresql' \
+		tests/unit tests/properties tests/database tests/protocols/smtp
 
 bench: $(READY) ## Measure the speed
 	@$(BIN)/python -m benchmarks

@@ -12,6 +12,7 @@ import pytest
 from tests.harness.errors import NotAvailable
 from tests.harness.postgres import postgres_server
 
+import mail_proxy.features.registry  # noqa: F401  # declares the tables of features
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.migrations import upgrade
 from mail_proxy.sql.tables import Tables

@@ -6,12 +6,14 @@ A setting is read from the command line, else the environment (``GMP_<NAME>``), 
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -54,6 +56,19 @@ def _web_url(url: str) -> str:
     return url
 
 
+def _name_server(address: str) -> str:
+    try:
+        parts = urlsplit(f"//{address}")
+        ipaddress.ip_address(parts.hostname or "")
+        is_good = parts.netloc == address and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise ValueError("allowed: an IP address, or address:port; IPv6 in brackets")
+    return address
+
+
+NameServer = Annotated[str, AfterValidator(_name_server)]
 WebUrl = Annotated[str, AfterValidator(_web_url)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -146,6 +161,11 @@ class ConcurrencyConfig(_Group):
     max_concurrent_per_account: Annotated[int, Field(ge=1, le=1000)] = Field(
         10, description="SMTP connections at once for one account, per process."
     )
+    max_connections: Annotated[int, Field(ge=10, le=60_000)] = Field(
+        1000,
+        description="HTTP connections at once; at most half of the files that the process may "
+        "open. Idle ones are closed for new ones.",
+    )
     batch_size: Annotated[int, Field(ge=1)] = Field(
         50, description="Messages sent over one connection before it is replaced."
     )
@@ -207,11 +227,22 @@ class ProxyConfig(_Group):
         False,
         description="Log each message when it is queued, sent, deferred, given up and reported.",
     )
+    dns_servers: tuple[NameServer, ...] = Field(
+        (),
+        max_length=10,
+        description="Addresses of DNS servers, with a port if it is not 53; default: those of the "
+        "host.",
+    )
     timing: TimingConfig = Field(default_factory=TimingConfig)
     queue: QueueConfig = Field(default_factory=QueueConfig)
     concurrency: ConcurrencyConfig = Field(default_factory=ConcurrencyConfig)
     retry: RetryConfig = Field(default_factory=RetryConfig)
     client_sync: ClientSyncConfig = Field(default_factory=ClientSyncConfig)
+
+    @field_validator("dns_servers", mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return [v.strip() for v in value.split(",")] if isinstance(value, str) else value
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod

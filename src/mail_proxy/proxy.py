@@ -11,6 +11,7 @@ from typing import Any, Self
 from mail_proxy.config import ProxyConfig, QueueConfig
 from mail_proxy.delivery.engine import DeliveryEngine, connection_pool
 from mail_proxy.domain.tenant import DEFAULT_TENANT
+from mail_proxy.features import registry
 from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.kit.ids import uuid7
@@ -26,7 +27,6 @@ from mail_proxy.operations.handle_command import Commands
 from mail_proxy.operations.keys import find_key
 from mail_proxy.operations.monitoring import Monitoring
 from mail_proxy.operations.parts import Parts
-from mail_proxy.operations.registry import OPERATIONS
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
 from mail_proxy.reporting.terms import ReporterSettings
@@ -60,7 +60,9 @@ class MailProxy:
         self._clock = clock
         self._stopped = False
         self.metrics = MailMetrics()
-        self._directory = Directory(db, tables, config.concurrency, config.queue)
+        self._directory = Directory(
+            db, tables, config.concurrency, config.queue, registry.DIRECTORY
+        )
         token = config.api_token.get_secret_value() if config.api_token else None
         self.authenticator = Authenticator(token, self._directory, clock)
         bus = Bus()
@@ -79,7 +81,7 @@ class MailProxy:
             pending=PendingCounts(db, tables),
             started_at=clock.monotonic(),
         )
-        self.door = Door(OPERATIONS, parts, self.refusals)
+        self.door = Door(registry.OPERATIONS, parts, self.refusals)
         self.monitoring = Monitoring(parts, self.metrics)
         self._commands = Commands(self.door)
         own_name = uuid7()
@@ -214,6 +216,7 @@ class MailProxy:
             self.metrics,
             self._clock,
             bus,
+            steps=registry.delivery_steps(self._directory, self._clock),
         )
 
 

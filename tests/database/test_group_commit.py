@@ -37,7 +37,7 @@ async def test_one_that_fails_takes_no_other_along(db: SqlDb, tables: Tables) ->
         raise NotFound("no such thing")
 
     def wait(connection: Connection) -> None:
-        gate.wait(10)
+        gate.wait(60)
 
     # So that the others wait together.
     orders = [db.write(wait), db.write(insert, "a"), db.write(refuse)]
@@ -62,7 +62,7 @@ async def test_what_was_ordered_before_the_end_is_written(db: SqlDb, tables: Tab
 
 async def test_a_caller_that_went_away_hinders_nobody(db: SqlDb, tables: Tables) -> None:
     gate = threading.Event()
-    first = asyncio.create_task(db.write(lambda connection: gate.wait(10)))
+    first = asyncio.create_task(db.write(lambda connection: gate.wait(60)))
     second = asyncio.create_task(db.write(insert, "second"))
     await asyncio.sleep(0)
     first.cancel()

@@ -165,3 +165,12 @@ async def test_who_has_the_old_key_writes_no_secret_and_reads_no_directory_any_m
     assert row["password"] == SECRET
     with pytest.raises(EncryptionKeyChanged):
         await db.write(reencrypt, db, KEY, bytes(32), ignore)
+
+
+async def test_a_table_that_the_program_does_not_know_stops_a_rotation(
+    db: SqlDb, tables: Tables
+) -> None:
+    await db.write(tables.instance.ensure, "test", NOW)
+    await write(db, "CREATE TABLE unheard_of (secret TEXT)")
+    with pytest.raises(EncryptionError, match="unknown tables in the database: unheard_of"):
+        await db.write(lambda c: reencrypt(c, db, KEY, NEW, ignore))

@@ -12,7 +12,7 @@ from mail_proxy.config import ConcurrencyConfig
 from mail_proxy.maintenance.retention import Retention
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory
-from mail_proxy.sql.messages.purge import Position, Removal
+from mail_proxy.sql.messages.purge import MessagePurge, Position
 from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables
 from mail_proxy.testing.clock import FakeClock
@@ -151,7 +151,7 @@ async def test_the_walk_meets_old_reports_only_and_each_of_them_once(
     await story.happened(kept, "deferred", NOW - 10)
     await story.happened(await story.messages("later"), "sent", NOW - 1)
     await story.happened(await story.messages("never"), "sent", None)
-    removal = Removal(db)
+    removal = MessagePurge(db)
     met = await db.read(removal.old_reports, "t", NOW - 5, Position(), 10)
     assert [report.message_pk for report in met] == kept
     assert not any(report.is_over for report in met)
@@ -164,14 +164,14 @@ async def test_the_walk_meets_old_reports_only_and_each_of_them_once(
 async def test_a_message_that_lives_again_is_not_removed(story: Story, db: SqlDb) -> None:
     pks = await story.messages("m", state="pending")
     await story.happened(pks, "error", NOW - WEEK - 1)
-    assert await db.write(Removal(db).remove, pks, NOW) == 0
+    assert await db.write(MessagePurge(db).remove, pks, NOW) == 0
     assert await story.left() == ["m"]
 
 
 async def test_finding_and_removing_go_by_index(story: Story, db: SqlDb) -> None:
     pks = await story.messages("a", "b")
     await story.happened(pks, "sent", NOW - WEEK - 1)
-    removal = Removal(db)
+    removal = MessagePurge(db)
     (tenants,) = await plans(db, removal.with_old_reports, NOW, WEEK)
     (found,) = await plans(db, removal.old_reports, "t", NOW - WEEK, Position(1.0, 1), 10)
     (removed,) = await plans(db, removal.remove, pks, NOW)

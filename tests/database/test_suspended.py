@@ -283,7 +283,7 @@ async def test_what_is_moved_just_now_ends_with_its_account_all_the_same(house: 
     def hold(connection: Connection) -> None:
         assert house.tables.suspended.hold(connection, SPRING, 10) == 3
         loop.call_soon_threadsafe(has_held.set)
-        may_commit.wait(20)
+        may_commit.wait(60)
 
     holding = asyncio.create_task(house.db.write(hold))
     await has_held.wait()

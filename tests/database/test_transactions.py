@@ -24,7 +24,7 @@ async def test_a_read_sees_one_state_from_its_first_statement_to_its_last(db: Sq
     def twice(connection: Connection) -> tuple[int, int]:
         first = count(connection)
         loop.call_soon_threadsafe(has_begun.set)
-        may_go_on.wait(20)
+        may_go_on.wait(60)
         return first, count(connection)
 
     reading = asyncio.create_task(db.read(twice))
@@ -43,7 +43,7 @@ async def test_waiting_in_vain_for_a_lock_is_trouble_that_may_pass(db: SqlDb) ->
     def hold(connection: Connection) -> None:
         connection.exec_driver_sql("LOCK TABLE tenant")
         loop.call_soon_threadsafe(has_begun.set)
-        is_over.wait(20)
+        is_over.wait(60)
 
     def impatient(connection: Connection) -> None:
         connection.exec_driver_sql("SET LOCAL lock_timeout = 20")
@@ -100,7 +100,7 @@ async def test_a_migration_may_take_its_time(db: SqlDb) -> None:
 async def test_nobody_waits_for_a_database_that_is_closed(db: SqlDb) -> None:
     await db.write(insert, "t")
     await db.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with pytest.raises(RuntimeError):
             await db.write(insert, "u")
         with pytest.raises(RuntimeError):

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tests.docs.pages import ROOT, blocks
 from tests.harness.command_line import CommandLine
+from tests.harness.processes import free_port
 
 _PORTS = ("8000", "5000", "2525")
 #: In place of the reader's patience: ``sleep`` waits for the next report.
@@ -23,7 +23,7 @@ set -eu
 seen=0
 sleep() {
     seen=$((seen + 1))
-    for try in {1..600}; do
+    for try in {1..2400}; do
         if (($(grep -c '^report:' "$OUTPUT") >= seen)); then return; fi
         command sleep 0.05
     done
@@ -43,8 +43,8 @@ def home(tmp_path: Path) -> Iterator[Path]:
 def run(page: str, home: Path) -> str:
     """Run the page's shell blocks as one terminal would; returns what appeared in it."""
     script = _PATIENCE + "".join(blocks(ROOT / page, "sh"))
-    for usual, free in zip(_PORTS, free_ports(len(_PORTS)), strict=True):
-        script = re.sub(rf"\b{usual}\b", str(free), script)
+    for usual in _PORTS:
+        script = re.sub(rf"\b{usual}\b", str(free_port()), script)
     output = home / "output"
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("GMP_", "MAIL_"))}
     own = {
@@ -66,20 +66,12 @@ def run(page: str, home: Path) -> str:
             start_new_session=True,
         )
         try:
-            code = terminal.wait(90)
+            code = terminal.wait(240)
         finally:
             _end_group(terminal.pid)
     text = output.read_text()
     assert code == 0, text
     return text
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
-        ]
-        return [listener.getsockname()[1] for listener in sockets]
 
 
 def _end_group(pid: int) -> None:
@@ -116,7 +108,7 @@ def test_the_program_that_takes_reports_itself(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -23,6 +23,12 @@ class Target:
     database: str
     admin: str
     tenant_key: str
+    pid: int
+    log: Path
+
+    def errors(self) -> str:
+        """What the service said of faults of its own."""
+        return _errors(self.log)
 
     def call(self, method: str, path: str, body: object = None) -> httpx.Response:
         """As the administrator."""
@@ -42,21 +48,23 @@ def serving(database: Literal["sqlite", "postgresql"]) -> Iterator[Target]:
         proxy = rig.proxy(home=folder, database_url=database_url, settings=settings)
         with proxy:
             try:
-                yield _prepared(f"http://127.0.0.1:{proxy.port}", database_url)
+                yield _prepared(
+                    f"http://127.0.0.1:{proxy.port}", database_url, proxy.pid, proxy.log
+                )
             finally:
                 print(_errors(proxy.log), end="", flush=True)
 
 
-def _prepared(url: str, database_url: str) -> Target:
-    target = Target(url, database_url, _TOKEN, "")
+def _prepared(url: str, database_url: str, pid: int, log: Path) -> Target:
+    target = Target(url, database_url, _TOKEN, "", pid, log)
     made = target.call("POST", "/tenant", {"id": TENANT})
     account = {"id": "a", "host": "127.0.0.1", "port": 1, "tenant_id": TENANT}
     target.call("POST", "/account", account).raise_for_status()
-    return Target(url, database_url, _TOKEN, made.raise_for_status().json()["api_key"])
+    key = made.raise_for_status().json()["api_key"]
+    return Target(url, database_url, _TOKEN, key, pid, log)
 
 
 def _errors(log: Path) -> str:
-    """What the service said of faults of its own."""
     lines = [x for x in log.read_text().splitlines(True) if "action=call.refused" not in x]
     start = next((n for n, x in enumerate(lines) if "ERROR" in x or "Traceback" in x), None)
     return "" if start is None else "".join(lines[start : start + 60])

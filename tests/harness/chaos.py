@@ -33,7 +33,7 @@ _LATE_COPY_SECONDS = 3.0
 #: The documented window: from the server's acceptance to the commit that records it.
 _WINDOW_NS = 5_000_000_000
 #: What a killed proxy had written may reach the server a moment later.
-_UNDER_WAY_NS = 200_000_000
+_UNDER_WAY_NS = 1_000_000_000
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from mail_proxy.cli.process import Running
 Found = TypeVar("Found")
 CompletedCommand = subprocess.CompletedProcess[str]
 _COMMAND = [sys.executable, "-m", "mail_proxy"]
-_LIMIT_SECONDS = 30.0
+_LIMIT_SECONDS = 120.0
 _POLL_SECONDS = 0.02
 
 
@@ -40,7 +40,7 @@ class CommandLine:
             input=answer,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
 
@@ -68,6 +68,15 @@ class CommandLine:
             return running if running and not control.why_not_ready(running) else None
 
         return wait_for(look)
+
+    def started(self, name: str, *words: str, **environ: str) -> Running:
+        """Start an instance in the background on a free port, and wait until it is ready.
+
+        The command gives up after 30 s, which is too soon for a busy machine.
+        """
+        done = self("start", name, "--port", "0", "--background", *words, **environ)
+        assert done.returncode == 0 or "It goes on trying" in done.stderr, done.stderr
+        return self.ready(name)
 
     def end_everything(self) -> None:
         for instance in Instance.all(self.environ):

@@ -101,7 +101,7 @@ async def locked(url: str, table: str) -> AsyncIterator[None]:
         if db.adapter.name == "postgresql":
             connection.exec_driver_sql(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
         loop.call_soon_threadsafe(has_begun.set)
-        is_over.wait(60)
+        is_over.wait(120)
 
     working = asyncio.create_task(db.write(work))
     await has_begun.wait()

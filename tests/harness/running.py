@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.harness.patience import PATIENCE_SECONDS
+
 from mail_proxy import MailProxy, ProxyConfig
 from mail_proxy.kit.clock import Clock
 from mail_proxy.operations import accounts, intake, messages, service, tenants
@@ -28,11 +30,10 @@ from mail_proxy.wire.tenants import TenantIn
 
 KEY = bytes(range(32))
 ADMIN_TOKEN = "the-admin-token"
-_PATIENCE_SECONDS = 20.0
 _ADMIN = Caller(None)
 #: A test that needs more than one of these within its time would wait in vain: nothing may
 #: depend on polling.
-SLOW_POLL = {"send_loop_interval": 60.0, "report_delay": 0.0}
+SLOW_POLL = {"send_loop_interval": 3 * PATIENCE_SECONDS, "report_delay": 0.0}
 
 
 def settings(database_url: str, folder: Path, **changes: Any) -> ProxyConfig:
@@ -72,7 +73,7 @@ class Reports:
             counts = [e["id"] for e in found()]
             return all(counts.count(i) >= times for i in ids)
 
-        async with asyncio.timeout(_PATIENCE_SECONDS), self._arrived:
+        async with asyncio.timeout(PATIENCE_SECONDS), self._arrived:
             await self._arrived.wait_for(complete)
         return found()
 
@@ -137,7 +138,7 @@ class Post:
 
     async def in_state(self, id_: str, status: str, tenant: str | None = None) -> MessageOut:
         """The message, once it has this status."""
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while (shown := await self.message(id_, tenant)).status != status:
                 await asyncio.sleep(0.01)
         return shown
@@ -167,7 +168,7 @@ def mail(id_: str = "m1", **fields: Any) -> dict[str, Any]:
 
 async def eventually(condition: Callable[[], bool]) -> None:
     """Return once ``condition`` holds; TimeoutError when it does not in time."""
-    async with asyncio.timeout(_PATIENCE_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not condition():
             await asyncio.sleep(0.01)
 

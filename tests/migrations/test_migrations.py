@@ -148,3 +148,44 @@ def test_what_older_programs_left_in_the_clear_is_sealed(empty: SqlDb) -> None:
     tenants = Tables.of(empty, key).tenants
     row = empty.read_now(lambda c: tenants.get(c, id="t"))
     assert row["large_file_config"] == {"storage_url": "s3://me:hunter22@bucket"}
+
+
+def test_messages_that_some_recipients_have_are_found_among_old_rows(empty: SqlDb) -> None:
+    upgrade(empty, "0005")
+    sent, failed = '{"address":"a@x","status":"sent"}', '{"address":"b@x","status":"failed"}'
+    results = {"none": None, "failed": f"[{failed}]", "partly": f"[{failed},{sent}]"}
+    empty.write_now(_old_messages, results)
+    upgrade(empty, key=bytes(range(32)))
+    found = empty.read_now(
+        lambda c: c.execute(sql_text("SELECT id, partly_sent FROM message")).all()
+    )
+    assert {id_: bool(is_partly) for id_, is_partly in found} == {
+        "none": False,
+        "failed": False,
+        "partly": True,
+    }
+
+
+def _old_messages(connection: Connection, results: dict[str, str | None]) -> None:
+    pk = "00000000-0000-7000-8000-00000000000{}".format
+    connection.execute(
+        sql_text("INSERT INTO tenant (id, created_at, updated_at) VALUES ('t', 1, 1)")
+    )
+    connection.execute(
+        sql_text(
+            "INSERT INTO account (pk, tenant_id, id, host, port, tls, verify_cert, "
+            "allow_insecure_auth, ttl_seconds, limit_behavior, is_default, is_pec_account, "
+            "created_at, updated_at) VALUES (:pk, 't', 'a', 'h', 25, 'none', true, false, 1, "
+            "'defer', false, false, 1, 1)"
+        ),
+        {"pk": pk(0)},
+    )
+    for number, (id_, stored) in enumerate(results.items(), start=1):
+        connection.execute(
+            sql_text(
+                "INSERT INTO message (pk, tenant_id, id, account_pk, state, priority, due_at, "
+                "created_at, size, recipient_results) VALUES (:pk, 't', :id, :account, 'deferred', "
+                "2, 1, 1, 1, :results)"
+            ),
+            {"pk": pk(number), "id": id_, "account": pk(0), "results": stored},
+        )

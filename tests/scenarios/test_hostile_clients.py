@@ -1,28 +1,91 @@
-"""Clients that send too much, too slowly, or what is no HTTP"""
+"""Clients that send too much, too slowly, or bytes that are not HTTP"""
 
 from __future__ import annotations
 
 import json
+import os
+import resource
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.harness.command_line import CommandLine
+from tests.harness.command_line import CommandLine, wait_for
+from tests.harness.hostile import ATTACKS, Attacker, Watch
+from tests.harness.processes import free_port
 
-from mail_proxy.cli.process import Running
+_TOKEN = "admin-token"
+_IMPATIENT = {"GMP_REQUEST_TIMEOUT": "1", "GMP_API_TOKEN": _TOKEN}
+_MOST_GROWTH_BYTES = 150_000_000
+_LONGEST_SECONDS = 1.0
 
 
-@pytest.fixture
-def running(mail_proxy: CommandLine) -> Iterator[Running]:
-    impatient = {"GMP_REQUEST_TIMEOUT": "1"}
-    done = mail_proxy("start", "dev", "--port", "0", "--background", **impatient)
+@dataclass(frozen=True)
+class Service:
+    """A process that serves, and the file that it logs to."""
+
+    port: int
+    pid: int
+    log_file: Path
+
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    def is_listening(self) -> bool | None:
+        with closing(socket.socket()) as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0 or None
+
+
+@contextmanager
+def under_mail_proxy(folder: Path, **environ: str) -> Iterator[Service]:
+    """``mail-proxy start``"""
+    mail_proxy = CommandLine(folder)
+    done = mail_proxy("start", "dev", "--port", "0", "--background", **_IMPATIENT, **environ)
     assert done.returncode == 0, done.stderr
-    yield mail_proxy.ready("dev")
+    running = mail_proxy.ready("dev")
+    yield Service(running.port, running.pid, mail_proxy.instance("dev").log_file)
+    mail_proxy.end_everything()
 
 
-def talk(running: Running, *pieces: bytes) -> tuple[int, Any]:
+@contextmanager
+def under_uvicorn(folder: Path, **environ: str) -> Iterator[Service]:
+    """``uvicorn mail_proxy.server:app``, as its documentation starts it"""
+    log_file = folder / "log"
+    settings = {**_IMPATIENT, "GMP_DB_PATH": str(folder / "mail.db"), **environ}
+    port = free_port()
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "mail_proxy.server:app", "--port", str(port)],
+            env={k: v for k, v in os.environ.items() if not k.startswith("GMP_")} | settings,
+            stderr=log,
+            stdout=log,
+        )
+    service = Service(port, process.pid, log_file)
+    try:
+        wait_for(service.is_listening)
+        yield service
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@pytest.fixture(scope="module", params=[under_mail_proxy, under_uvicorn], ids=lambda f: f.__name__)
+def running(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    with request.param(tmp_path_factory.mktemp("hostile")) as service:
+        yield service
+
+
+_POST = b"POST /account HTTP/1.1\r\nHost: localhost\r\nX-API-Token: %b\r\n" % _TOKEN.encode()
+
+
+def talk(running: Service, *pieces: bytes) -> tuple[int, Any]:
     """Send the pieces; status and JSON of the answer, after which the connection is closed."""
     with closing(socket.create_connection(("127.0.0.1", running.port), timeout=20)) as connection:
         try:
@@ -51,14 +114,14 @@ def whole_answer(connection: socket.socket) -> bytes:
     return received
 
 
-def status(running: Running, *pieces: bytes) -> int:
+def status(running: Service, *pieces: bytes) -> int:
     code, answer = talk(running, *pieces)
     assert (answer["ok"], answer["detail"]) == (False, None)
     assert answer["error"]
     return code
 
 
-def test_a_head_that_does_not_come_is_not_waited_for(running: Running) -> None:
+def test_a_head_that_does_not_come_is_not_waited_for(running: Service) -> None:
     assert status(running) == 408
     assert status(running, b"GET /health HTTP/1.1\r\nHost: x\r\n") == 408
     answered = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -70,16 +133,12 @@ def test_a_head_that_does_not_come_is_not_waited_for(running: Running) -> None:
         assert connection.recv(65536) == b""
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(
-    running: Running, mail_proxy: CommandLine
-) -> None:
-    token = (mail_proxy.instance("dev").token() or "").encode()
-    head = b"POST /account HTTP/1.1\r\nHost: localhost\r\nX-API-Token: %b\r\n" % token
-    head += b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+def test_a_body_that_does_not_come_is_not_waited_for(running: Service) -> None:
+    head = _POST + b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n"
     assert status(running, head, b"{") == 408
 
 
-def test_a_stranger_is_refused_before_the_body_is_read(running: Running) -> None:
+def test_a_stranger_is_refused_before_the_body_is_read(running: Service) -> None:
     head = b"POST /account HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
     assert status(running, head + b"Content-Length: 1000\r\n\r\n") == 401
 
@@ -95,9 +154,127 @@ def test_a_stranger_is_refused_before_the_body_is_read(running: Running) -> None
     ],
     ids=["one long header", "many headers", "a long path", "just too long", "just too many"],
 )
-def test_a_head_that_is_too_large_is_431(running: Running, head: bytes) -> None:
+def test_a_head_that_is_too_large_is_431(running: Service, head: bytes) -> None:
     assert status(running, head) == 431
 
 
-def test_what_is_no_http_is_400(running: Running) -> None:
+def test_what_is_no_http_is_400(running: Service) -> None:
     assert status(running, b"\x16\x03\x01\x00\xa5") == 400
+
+
+def test_attacks_hinder_no_other_client(running: Service) -> None:
+    for name, attack in ATTACKS.items():
+        watch, attacker = Watch(running.port, running.pid), Attacker(running.port)
+        with closing(attacker), watch.during():
+            attack(attacker)
+        assert watch.most_bytes < watch.before_bytes + _MOST_GROWTH_BYTES, name
+        # What else runs on the machine takes its share of the processors.
+        share = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+        assert watch.longest_seconds < _LONGEST_SECONDS * share, name
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X: " + b"x" * 100_000),
+        (b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"X-Trailer: x\r\n" * 10_000),
+        (b"Transfer-Encoding: chunked\r\n\r\n1;", b"x" * 100_000),
+        (b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 50_000),
+    ],
+    ids=["a long trailer", "many trailers", "a chunk extension", "chunks of one byte"],
+)
+def test_the_framing_of_a_body_is_bounded(running: Service, pieces: tuple[bytes, ...]) -> None:
+    assert status(running, _POST, *pieces) == 431
+
+
+def drip(running: Service, head: bytes, byte: bytes) -> None:
+    """Send one byte after another until the connection is closed, which has to happen."""
+    with closing(socket.create_connection(("127.0.0.1", running.port), timeout=20)) as connection:
+        connection.sendall(head)
+        connection.settimeout(0.1)
+        for _ in range(200):
+            with suppress(TimeoutError):
+                if connection.recv(65536) == b"":
+                    return
+            connection.sendall(byte)
+    raise AssertionError("the service still reads")
+
+
+@pytest.mark.parametrize(
+    ("head", "byte"),
+    [
+        (b"GET /health HTTP/1.1\r\nHost: x\r\nX: ", b"x"),
+        (b"POST /account HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", b"x"),
+        (b"POST /account HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n", b"x"),
+        (b"POST /account HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        (_POST + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+    ],
+    ids=["head", "short rest after 401", "long rest", "chunks after 401", "body with a token"],
+)
+def test_a_request_does_not_drip_for_ever(running: Service, head: bytes, byte: bytes) -> None:
+    with suppress(ConnectionError):
+        drip(running, head, byte)
+
+
+def test_a_content_length_of_thousands_of_digits_is_no_fault(running: Service) -> None:
+    for digits, code in ((b"0" * 5000 + b"1", 422), (b"9" * 5000, 400), (b"9" * 18, 413)):
+        head = b"Content-Type: application/json\r\nConnection: close\r\nContent-Length: " + digits
+        assert talk(running, _POST + head + b"\r\n\r\n", b"1")[0] == code
+
+
+def test_an_offer_to_upgrade_is_ignored(running: Service) -> None:
+    before = running.log()
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAM\r\n"
+    get = b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + offer + b"\r\n"
+    with closing(socket.create_connection(("127.0.0.1", running.port), timeout=20)) as connection:
+        for _ in range(2):
+            connection.sendall(get)
+            assert b" 200 OK" in whole_answer(connection)
+    for framing in (
+        b"Content-Length: 2\r\n\r\n{}",
+        b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    ):
+        head = _POST + offer + b"Content-Type: application/json\r\n"
+        code, answer = talk(running, head + framing)
+        assert (code, answer["detail"][0]["field"]) == (422, "id")
+    assert "library.said" not in running.log().removeprefix(before)
+
+
+def test_a_call_that_is_broken_off_is_no_fault_of_the_proxy(running: Service) -> None:
+    before = running.log()
+
+    def is_counted() -> bool | None:
+        with closing(socket.create_connection(("127.0.0.1", running.port))) as connection:
+            connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            metrics = b"".join(iter(lambda: connection.recv(65536), b""))
+        return b'status="499"' in metrics or None
+
+    json_head = b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+    with closing(socket.create_connection(("127.0.0.1", running.port), timeout=20)) as connection:
+        connection.sendall(_POST + json_head + b"{")
+    wait_for(is_counted)
+    assert "ERROR" not in running.log().removeprefix(before)
+
+
+def test_connections_beyond_the_limit_are_closed_and_logged(tmp_path: Path) -> None:
+    with under_mail_proxy(tmp_path, GMP_MAX_CONNECTIONS="10") as service:
+        watch, attacker = Watch(service.port, service.pid), Attacker(service.port)
+        with closing(attacker):
+            attacker.idle(50)
+            for _ in range(20):
+                watch.ask()
+        assert service.log().count("action=connections.shed") == 1
+
+
+def test_a_lack_of_descriptors_is_logged_once_and_passes(tmp_path: Path) -> None:
+    with under_mail_proxy(tmp_path) as service:
+        watch, attacker = Watch(service.port, service.pid), Attacker(service.port)
+        used = len(list(Path(f"/proc/{service.pid}/fd").iterdir()))
+        limits = resource.prlimit(service.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(service.pid, resource.RLIMIT_NOFILE, (used + 20, limits[1]))
+        with closing(attacker):
+            attacker.idle(60)
+            wait_for(lambda: "action=descriptors.short" in service.log() or None)
+        resource.prlimit(service.pid, resource.RLIMIT_NOFILE, limits)
+        watch.ask()
+        assert service.log().count("action=descriptors.short") == 1

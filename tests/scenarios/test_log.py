@@ -16,7 +16,7 @@ from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 from mail_proxy.testing.sync_endpoint import SyncEndpoint
 
 _TOKEN = "the-admin-token"
-_PATIENCE_SECONDS = 20.0
+_PATIENCE_SECONDS = 60.0
 Line = dict[str, Any]
 
 
@@ -32,12 +32,16 @@ async def test_a_message_and_its_request_through_the_log(
         "GMP_RETRY_DELAYS": "0.2",
         "GMP_API_TOKEN": _TOKEN,
     }
-    await asyncio.to_thread(mail_proxy, "start", "shop", "--port", "0", "--background", **environ)
-    url = mail_proxy.ready("shop").url
+    url = (await asyncio.to_thread(mail_proxy.started, "shop", **environ)).url
     async with (
         ScriptedSmtpServer() as smtp,
         SyncEndpoint() as endpoint,
-        httpx.AsyncClient(base_url=url, headers={"X-API-Token": _TOKEN}, trust_env=False) as http,
+        httpx.AsyncClient(
+            base_url=url,
+            headers={"X-API-Token": _TOKEN},
+            trust_env=False,
+            timeout=_PATIENCE_SECONDS,
+        ) as http,
     ):
         smtp.on("DATA", "451 4.3.0 come back: the subject was 'A secret'", times=1)
         pk = await send(http, smtp, endpoint)
@@ -79,7 +83,6 @@ async def test_a_message_and_its_request_through_the_log(
     assert of_request(found, "r-4") == [
         ("request.answered", "/messages/{id}", "500"),
         ("request.failed", None, None),
-        ("library.said", None, None),
     ]
     for line in (line for line in found if "error" in line):
         assert line["error"].startswith("JSONDecodeError")

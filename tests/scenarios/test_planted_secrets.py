@@ -22,7 +22,7 @@ from mail_proxy.sql import SqlDb
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 from mail_proxy.testing.sync_endpoint import Reply, SyncEndpoint
 
-_PATIENCE_SECONDS = 20.0
+_PATIENCE_SECONDS = 60.0
 
 
 class House:
@@ -130,7 +130,7 @@ async def serving(
     started = await asyncio.to_thread(mail_proxy, *words, **environ)
     assert started.returncode == 0, started.stderr
     url = mail_proxy.ready("shop").url
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=_PATIENCE_SECONDS) as http:
         house = House(http, secrets)
         house.answers += [started.stdout, started.stderr]
         yield house

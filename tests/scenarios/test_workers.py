@@ -11,9 +11,7 @@ from tests.harness.running import delivering
 
 
 def test_none_is_left_behind_by_a_parent_that_is_killed(mail_proxy: CommandLine) -> None:
-    started = mail_proxy("start", "shop", "--port", "0", "--workers", "2", "--background")
-    assert started.returncode == 0, started.stderr
-    running = mail_proxy.ready("shop")
+    running = mail_proxy.started("shop", "--workers", "2")
     workers = delivering(running.pid)
     assert len(workers) == 2
     os.kill(running.pid, signal.SIGKILL)

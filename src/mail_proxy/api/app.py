@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from mail_proxy.api import errors, openapi
 from mail_proxy.api.deps import Route
 from mail_proxy.api.fast_path import FastPath
+from mail_proxy.api.feature_routes import router_of
 from mail_proxy.api.request_bounds import Bounds, RequestBounds
 from mail_proxy.api.routes import (
     accounts,
@@ -23,11 +24,15 @@ from mail_proxy.api.routes import (
     tenants,
 )
 from mail_proxy.config import ProxyConfig
+from mail_proxy.features.registry import FEATURES
+from mail_proxy.http.uvicorn_server import Application
 from mail_proxy.proxy import MailProxy
 from mail_proxy.wire.service import program_version
 
 _MEGABYTE = 1_000_000
 _MODULES = (service, messages, suspension, accounts, tenants, sync_log, instance, command_log)
+
+_ROUTERS = (*(module.router for module in _MODULES), *map(router_of, FEATURES))
 
 
 def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
@@ -43,7 +48,7 @@ def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
             app.state.proxy = None
             await proxy.stop()
 
-    app = FastAPI(
+    app = Application(
         title="Genro Mail Proxy",
         version=program_version(),
         description="Durable mail queue between applications and SMTP servers.",
@@ -51,8 +56,8 @@ def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=openapi.operation_id,
     )
-    for module in _MODULES:
-        app.include_router(module.router)
+    for router in _ROUTERS:
+        app.include_router(router)
     errors.install(app, routes())
     busiest = next(route for route in routes() if route.endpoint is messages.add)
     app.add_middleware(FastPath, route=busiest)
@@ -63,7 +68,7 @@ def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
 
 def routes() -> list[Route]:
     """Return the routes of all modules, in the order in which they are matched."""
-    return [r for m in _MODULES for r in m.router.routes if isinstance(r, Route)]
+    return [r for router in _ROUTERS for r in router.routes if isinstance(r, Route)]
 
 
 def _bounds(app: FastAPI) -> Bounds | None:

@@ -209,7 +209,8 @@ async def _refuse_body(request: Request) -> None:
     raise Malformed(f"{names[0]}: {_NO_BODY}", detail)
 
 
-def _decoded(segment: str) -> str:
+def decoded(segment: str) -> str:
+    """Decode a path segment; ``RequestBounds`` leaves them encoded."""
     try:
         return unquote_to_bytes(segment).decode()
     except UnicodeDecodeError:
@@ -221,7 +222,7 @@ Call = Annotated[Calling, Depends(get_call)]
 AdminCall = Annotated[Calling, Depends(get_admin_call)]
 Watch = Annotated[Monitoring, Depends(get_monitoring)]
 #: ``RequestBounds`` leaves path segments encoded, so that a slash can be part of an id.
-PathId = Annotated[Identifier, BeforeValidator(_decoded), Path(description="Percent-encoded.")]
+PathId = Annotated[Identifier, BeforeValidator(decoded), Path(description="Percent-encoded.")]
 TenantQuery = Annotated[
     Identifier | None,
     Query(description="Optional with a tenant key, or if there is only one tenant."),

@@ -26,6 +26,7 @@ _CONNECTION: dict[str, Any] = {
     "batch_size": 50,
     "max_connections": 5,
     "is_default": True,
+    "dkim": True,
 }
 _ACCOUNT: dict[str, Any] = {
     "id": "smtp",

@@ -15,12 +15,12 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mail_proxy.api.deps import Route
+from mail_proxy.http.limits import MOST_HEADER_BYTES, MOST_HEADERS
 from mail_proxy.telemetry.log import Action, begin_request, log
 
 _ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
-#: A usual limit of web servers for the whole head of a request.
-MOST_HEADER_BYTES = 65_536
-_MOST_HEADERS = 100
+#: A longer Content-Length is above every limit; ``int`` refuses one of thousands of digits.
+_LENGTH_DIGITS = 18
 _ALIVE = "/health"
 #: Pages of the web framework.
 _PAGES = ("/docs", "/redoc", "/openapi.json")
@@ -99,14 +99,16 @@ class RequestBounds:
                 raise _Refused(503, "the proxy is not running")
             return receive
         size = sum(len(name) + len(value) for name, value in headers)
-        if size > MOST_HEADER_BYTES or len(headers) > _MOST_HEADERS:
+        if size > MOST_HEADER_BYTES or len(headers) > MOST_HEADERS:
             raise _Refused(
                 431,
-                f"{len(headers)} headers of {size} bytes; allowed: {_MOST_HEADERS}, and "
+                f"{len(headers)} headers of {size} bytes; allowed: {MOST_HEADERS}, and "
                 f"{MOST_HEADER_BYTES} bytes",
             )
-        announced = next((v for k, v in headers if k == b"content-length"), b"0")
-        if announced.isdigit() and int(announced) > bounds.body_bytes:
+        announced = next((v for k, v in headers if k == b"content-length"), b"0").lstrip(b"0")
+        if announced.isdigit() and (
+            len(announced) > _LENGTH_DIGITS or int(announced) > bounds.body_bytes
+        ):
             raise _body_too_large(bounds)
         return _bounded(receive, bounds)
 
@@ -147,6 +149,8 @@ def _bounded(receive: Receive, bounds: Bounds) -> Receive:
         except TimeoutError:
             error = f"the body did not arrive within {bounds.body_seconds:g} s"
             raise _Refused(408, error) from None
+        if message["type"] == "http.disconnect":
+            raise _Refused(499, "the connection ended before the body was complete")
         complete = not message.get("more_body", False)
         seen += len(message.get("body", b""))
         if seen > bounds.body_bytes:

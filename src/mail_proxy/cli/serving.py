@@ -10,7 +10,6 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,13 +19,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.supervisors import ChangeReload
 
 import mail_proxy
-from mail_proxy.cli.http_protocol import BoundedHttp
 from mail_proxy.cli.instance import Instance
 from mail_proxy.cli.listening import local_url, open_socket, refuse_open_doors
 from mail_proxy.cli.output import without_password
 from mail_proxy.cli.process import Running
 from mail_proxy.config import LoadedConfig, ProxyConfig
 from mail_proxy.errors import MailProxyError
+from mail_proxy.http.limits import HttpLimits
+from mail_proxy.http.uvicorn_server import BoundedHttp
 from mail_proxy.server import create_app
 
 
@@ -170,7 +170,7 @@ def _uvicorn_config(app: Any, config: ProxyConfig, **more: Any) -> uvicorn.Confi
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http=partial(BoundedHttp, head_seconds=config.timing.request_timeout),  # type: ignore[arg-type]
+        http=BoundedHttp(HttpLimits.of(config)),  # type: ignore[arg-type]
         ws="none",
         interface="asgi3",
         lifespan="on",

@@ -1,1 +1,1 @@
-"""What mail means here: frozen values and pure rules, on the standard library alone."""
+"""Frozen values and pure rules about mail, on the standard library alone."""

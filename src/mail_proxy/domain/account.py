@@ -1,18 +1,20 @@
-"""How one SMTP login is reached and what it may do."""
+"""SMTP accounts: login, TLS mode, limits, and pauses after failures."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from mail_proxy.domain.limits import RateLimit
 
 
 class TlsMode(StrEnum):
-    """How a connection is protected.
+    """How a connection to an SMTP server is encrypted.
 
-    ``AUTO``: implicit TLS on port 465, else STARTTLS where the server offers it.
+    ``AUTO``: implicit TLS on port 465, else STARTTLS if the server offers it.
     ``STARTTLS``: STARTTLS or no connection. ``SSL``: implicit TLS. ``NONE``: clear text.
     """
 
@@ -24,7 +26,7 @@ class TlsMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SmtpLogin:
-    """What is needed to open and reuse SMTP connections of one account.
+    """Settings for opening and reusing SMTP connections of one account.
 
     ``version`` grows with every save of the account: connections of an older version are
     not reused. ``ttl_seconds`` is the longest life of a connection, ``batch_size`` the most
@@ -51,7 +53,7 @@ class SmtpLogin:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One account as delivery and intake see it."""
+    """One account as delivery and intake see it. ``options`` are read by features."""
 
     pk: str
     tenant_id: str
@@ -60,6 +62,7 @@ class Account:
     login: SmtpLogin
     limits: tuple[RateLimit, ...] = ()
     rejects_over_limit: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 _FIRST_PAUSE_SECONDS = 30.0
@@ -69,7 +72,9 @@ LONGEST_PAUSE_SECONDS = _LONGEST_DOUBLED_SECONDS * (1 + _PAUSE_JITTER)
 
 
 def pause_seconds(failures: int) -> float:
-    """How long an account rests after its n-th failure in a row: 30 s, doubling to 15 minutes.
+    """Return the pause after an account's n-th failure in a row, in seconds.
+
+    It begins at 30 seconds and doubles up to 15 minutes.
 
     Up to 10 % is added, so that the accounts of one server do not return together.
     """

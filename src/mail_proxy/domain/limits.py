@@ -1,4 +1,4 @@
-"""Rate limits: how many messages in which sliding window."""
+"""Rate limits: at most so many messages in a sliding window."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ class RateLimit:
 def limits(
     minute: int | None = None, hour: int | None = None, day: int | None = None
 ) -> tuple[RateLimit, ...]:
-    """The limits that are set; 0 and None mean none."""
+    """Return the limits that are set; 0 and None mean no limit."""
     pairs = ((MINUTE, minute), (HOUR, hour), (DAY, day))
     return tuple(RateLimit(window, most) for window, most in pairs if most)
 
 
 def bucket_at(window: int, instant: float) -> int:
-    """Start (Unix seconds) of the counter that an instant falls into."""
+    """Return the start (Unix seconds) of the counter that an instant falls into."""
     width = WIDTHS[window]
     return int(instant // width) * width
 
 
 def leaves_at(window: int, bucket: int) -> int:
-    """When the messages counted in a bucket no longer burden the window."""
+    """Return when the messages counted in a bucket leave the window (Unix seconds)."""
     return bucket + WIDTHS[window] + window
 
 
 def admits_at(
     limit: RateLimit, buckets: list[tuple[int, int]], in_flight: int, now: float
 ) -> float | None:
-    """When the window admits one more message: ``now`` or later.
+    """Return when the window admits one more message: ``now`` or later.
 
     ``buckets`` are (start, count). None when messages in flight alone fill the window: then it
     depends on when they are done.

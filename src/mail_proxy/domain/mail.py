@@ -1,4 +1,4 @@
-"""The content of one mail, as it was validated at intake and is composed at delivery."""
+"""Content of one mail, as validated at intake and composed at delivery."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One mail without its transport: who, what, and nothing about when or through whom.
+    """One mail: addresses, subject, bodies and headers; nothing about delivery.
 
-    ``message_id`` includes the angle brackets. ``body_html`` beside a plain ``body`` means
+    ``message_id`` includes the angle brackets. ``body_html`` next to a plain ``body`` means
     multipart/alternative. ``headers`` holds extra headers in order; none of them is in
     ``OWN_HEADERS``. No text in headers or addresses contains CR, LF or NUL.
     """
@@ -50,7 +50,7 @@ class Mail:
 
     @property
     def envelope_sender(self) -> str:
-        """The reverse-path: ``return_path`` where given, else the From address."""
+        """The reverse-path: ``return_path`` if given, else the From address."""
         return self.sender.email if self.return_path is None else self.return_path
 
     @property

@@ -1,4 +1,4 @@
-"""The life of a message: its states, its priorities, its events."""
+"""States, priorities and event types of messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from enum import IntEnum, StrEnum
 
 
 class MessageState(StrEnum):
-    """pending -> sending -> sent | deferred | error; deferred -> sending."""
+    """States of a message: pending -> sending -> sent, deferred or error.
+
+    A deferred message is claimed again: deferred -> sending.
+    """
 
     PENDING = "pending"
     SENDING = "sending"
@@ -20,7 +23,7 @@ WAITING = (MessageState.PENDING, MessageState.DEFERRED)
 
 
 class Priority(IntEnum):
-    """Lower goes first; IMMEDIATE has a pass of its own."""
+    """Priorities of messages: lower numbers are sent first."""
 
     IMMEDIATE = 0
     HIGH = 1
@@ -29,7 +32,7 @@ class Priority(IntEnum):
 
 
 class EventType(StrEnum):
-    """What can happen to a message. QUEUED is kept but not reported."""
+    """Types of message events. QUEUED is stored but not reported."""
 
     QUEUED = "queued"
     SENT = "sent"

@@ -1,4 +1,4 @@
-"""What became of one delivery attempt, as a value (RFC 5321 section 4.2, RFC 3463)."""
+"""Outcomes of delivery attempts, as values (RFC 5321 section 4.2, RFC 3463)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class RecipientStatus(StrEnum):
-    """One recipient's fate in one attempt."""
+    """Status of one recipient after one attempt."""
 
     SENT = "sent"
     DEFERRED = "deferred"
@@ -32,7 +32,7 @@ class RecipientResult:
 class Sent:
     """The server took responsibility for at least one recipient.
 
-    ``recipients`` tells about every recipient of the attempt, also the refused ones.
+    ``recipients`` has a result for every recipient of the attempt, also the refused ones.
     """
 
     recipients: tuple[RecipientResult, ...]
@@ -42,7 +42,10 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """Nobody got it; trying again later may help (4xx, time-out, connection lost before DATA)."""
+    """No recipient was accepted, but a later attempt may succeed.
+
+    The server answered 4xx, or the connection timed out or was lost before the end of DATA.
+    """
 
     reason: str
     code: int | None = None
@@ -51,7 +54,7 @@ class Deferred:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Nobody got it and nobody will (5xx to the message or to every recipient)."""
+    """No recipient was accepted, and none will be: 5xx to the message or to each."""
 
     reason: str
     code: int | None = None
@@ -60,7 +63,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Uncertain:
-    """The connection ended after the end of DATA and before the answer: it may have arrived."""
+    """The connection ended between the end of DATA and its reply.
+
+    The server may or may not have taken the message.
+    """
 
     reason: str
     recipients: tuple[RecipientResult, ...] = ()
@@ -68,9 +74,9 @@ class Uncertain:
 
 @dataclass(frozen=True, slots=True)
 class AccountTrouble:
-    """The account could not be used at all: name, connection, TLS, log-in, too many connections.
+    """The account could not be used: DNS, connection, TLS, login or their limits.
 
-    Not the message's fault: it costs the message no attempt. ``stage`` is one of ``dns``,
+    The message is not at fault, so it costs the message no attempt. ``stage`` is one of ``dns``,
     ``connect``, ``tls``, ``greeting``, ``ehlo``, ``auth``.
     """
 

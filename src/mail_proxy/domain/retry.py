@@ -1,4 +1,4 @@
-"""When a message that failed for now is tried again."""
+"""Schedule of further attempts after temporary failures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _JITTER = 0.1
 
 @dataclass(frozen=True)
 class RetryStrategy:
-    """Delays in seconds after the first, second, ... temporary failure; the last one repeats."""
+    """Delays (seconds) after the first, second, ... failure; the last one repeats."""
 
     delays: Sequence[float] = (60, 300, 900, 3600, 7200)
     max_retries: int = 5
@@ -19,12 +19,12 @@ class RetryStrategy:
 
     @property
     def total_seconds(self) -> float:
-        """All delays up to the last retry, without what is added to them."""
+        """Sum of all delays up to the last retry, without the jitter."""
         last = len(self.delays) - 1
         return sum(self.delays[min(retry, last)] for retry in range(self.max_retries))
 
     def delay_seconds(self, retries: int) -> float | None:
-        """Delay before the next attempt after ``retries`` retries were used up; None: give up.
+        """Return the delay after ``retries`` used retries, in seconds; None to give up.
 
         Up to 10 % is added so that messages that failed together do not return together.
         """

@@ -1,4 +1,4 @@
-"""An organisation that uses the instance, as the running service sees it."""
+"""Tenants: organisations that use the instance, with credentials and suspensions."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 from mail_proxy.domain.limits import RateLimit
 
 DEFAULT_TENANT = "default"
-#: Stands for all batches, and messages without one, where something is suspended.
+#: Batch code that suspends all batches of a tenant, and messages without one.
 EVERYTHING = "*"
 DEFAULT_SYNC_PATH = "/mail-proxy/sync"
 _PREFIX = "whsec_"
-#: How long the secret before the newest signs along, so that applications can change over.
+#: How long the previous secret signs too, so that applications can change to the new one.
 SIGNS_ALONG_SECONDS = 86_400.0
 
 
 def signing_key(secret: str) -> bytes:
-    """The bytes of a secret in the form of Standard Webhooks; ValueError for any other text."""
+    """Return the bytes of a Standard Webhooks secret; ValueError for any other text."""
     text = secret.removeprefix(_PREFIX)
     try:
         key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -31,7 +31,7 @@ def signing_key(secret: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ClientAuth:
-    """How the proxy shows who it is when it calls a tenant's application."""
+    """Credentials with which the proxy calls a tenant's application."""
 
     method: str = "none"
     token: str | None = None
@@ -40,7 +40,7 @@ class ClientAuth:
 
     @classmethod
     def from_record(cls, record: dict[str, Any] | None) -> ClientAuth:
-        """From its stored form; None means no authentication."""
+        """Build from the stored form; None means no authentication."""
         return cls(**record) if record else cls()
 
     def __repr__(self) -> str:
@@ -49,9 +49,9 @@ class ClientAuth:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """What delivery, reporting and authentication need to know of a tenant.
+    """A tenant, as delivery, reporting and authentication see it.
 
-    ``sync_url`` is None where the tenant has no URL of its own. Instants are Unix seconds.
+    ``sync_url`` is None if the tenant has no URL of its own. Instants are Unix seconds.
     ``damage`` and ``signing_damage`` say why ``client_auth`` and the signing secret cannot be
     read; the application is not called then.
     """
@@ -71,7 +71,7 @@ class Tenant:
     signing_damage: str | None = None
 
     def signing_secrets(self, now: float) -> list[str]:
-        """The current secret, and for a day the one before it; empty without a current one."""
+        """Return the current secret, and for a day also the previous one."""
         if self.signing_secret is None:
             return []
         changed, previous = self.signing_secret_changed_at, self.previous_signing_secret
@@ -81,6 +81,6 @@ class Tenant:
         return [self.signing_secret, previous]
 
     def sends(self, batch_code: str | None = None) -> bool:
-        """Whether messages of a batch, or those without one, are sent now."""
+        """Return whether messages of a batch, or with None those without one, are sent."""
         suspended = self.suspended_batches
         return self.active and EVERYTHING not in suspended and batch_code not in suspended

@@ -1,4 +1,4 @@
-"""Which URLs the proxy calls."""
+"""Validate the URLs of applications that the proxy calls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ _FORM = re.compile(r"https?://[^\s\x00-\x1f\x7f]+")
 
 
 def check_web_url(url: str) -> None:
-    """ValueError says what is wrong; a login in a URL would show wherever the URL does."""
+    """Raise ValueError if the URL is unusable or contains a login.
+
+    A login in a URL would be shown in every place that shows the URL.
+    """
     if not _FORM.fullmatch(url):
         raise ValueError("must start with http:// or https:// and hold no blanks")
     try:

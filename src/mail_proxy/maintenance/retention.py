@@ -13,7 +13,7 @@ from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.chunks import ChunkedWork
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.messages.give_up import GivenUpMessages
-from mail_proxy.sql.messages.purge import Position, Removal
+from mail_proxy.sql.messages.purge import MessagePurge, Position
 from mail_proxy.sql.tables import Tables
 from mail_proxy.telemetry.log import Action, log
 
@@ -55,7 +55,7 @@ class Retention:
         self._directory = directory
         self._clock = clock
         self._db = db
-        self._removal = Removal(db)
+        self._removal = MessagePurge(db)
         self._passed: dict[str, Position] = {}
         self._passed_since = clock.monotonic()
         self.duties = (

@@ -80,6 +80,7 @@ def _wanted(context: Context, request: AccountIn, old: Row | None) -> Row:
     given = request.columns(request.port or (old["port"] if old else _DEFAULTS["port"]))
     # An explicit null of a field that cannot be empty means its default.
     given.update({k: v for k, v in _DEFAULTS.items() if k in given and given[k] is None})
+    given["options"] = request.options(old["options"] if old else None)
     _check({**_DEFAULTS, **(old or {}), **given})
     if given.get("is_default"):
         _unset_default(context, request.id)
@@ -212,6 +213,7 @@ def _unset_default(context: Context, but: str) -> None:
 def _shown(row: Row, pause: Row | None) -> AccountOut:
     copied = {name: row[name] for name in AccountOut.model_fields if name in row}
     copied.update(
+        **(row["options"] or {}),
         user=row["smtp_user"],
         ttl=row["ttl_seconds"],
         password=MASK if row["password"] else None,

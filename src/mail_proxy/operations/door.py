@@ -76,6 +76,8 @@ class Door:
         tenant_id: str | None,
     ) -> tuple[Any, list[Fact]]:
         about = await self._tenant_of(operation, caller, tenant_id)
+        if operation.before is not None:
+            request = await operation.before(self._parts, request)
         work = partial(self._transact, operation, caller, request, about)
         if not operation.mutates:
             return await self._parts.db.read(work)

@@ -17,7 +17,7 @@ from mail_proxy.sql.chunks import ChunkedWork
 from mail_proxy.sql.messages import listing
 from mail_proxy.sql.messages.listing import MessageFilter
 from mail_proxy.sql.messages.mail_codec import load_mail
-from mail_proxy.sql.messages.purge import Removal
+from mail_proxy.sql.messages.purge import MessagePurge
 from mail_proxy.sql.table import Row
 from mail_proxy.wire.messages import (
     CleanedOut,
@@ -161,7 +161,7 @@ def retry(context: Context, request: RetryMessages) -> _Retry:
 
 async def _cleanup(parts: Parts, order: _Cleanup) -> CleanedOut:
     """Remove the messages in chunks. After an error the call may be repeated."""
-    removed, _ = await Removal(parts.db).messages(order.tenant_id, order.before)
+    removed, _ = await MessagePurge(parts.db).messages(order.tenant_id, order.before)
     return CleanedOut(removed=removed)
 
 

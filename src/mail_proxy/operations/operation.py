@@ -76,7 +76,8 @@ class Batch(Protocol[BatchRequest, BatchAnswer]):
 class Operation(Generic[Request, Answer]):
     """One thing that a caller can ask for.
 
-    ``run`` works inside the transaction and cannot await; without ``then`` it returns the answer.
+    ``before`` completes the request before the transaction, with work that takes long. ``run``
+    works inside the transaction and cannot await; without ``then`` it returns the answer.
     ``then`` goes on after the commit with what ``run`` returned: it may take many transactions,
     and call other hosts. ``batch`` replaces both. ``replayable`` operations are run again from an
     exported audit log. ``command`` is the name in ``handle_command``, and ``tenant_field`` the
@@ -90,6 +91,7 @@ class Operation(Generic[Request, Answer]):
     answer: type[Any]
     run: Callable[[Context, Request], Any] | None = None
     then: Callable[[Parts, Any], Awaitable[Answer]] | None = None
+    before: Callable[[Parts, Request], Awaitable[Request]] | None = None
     batch: Callable[[Parts], Batch[Request, Answer]] | None = None
     mutates: bool = False
     replayable: bool = False
@@ -123,6 +125,7 @@ def operation(
     replayable: bool = ...,
     command: str | None = ...,
     tenant_field: str = ...,
+    before: Callable[[Parts, Any], Awaitable[Any]] | None = ...,
 ) -> _Decorator: ...
 
 

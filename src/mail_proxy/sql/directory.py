@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -33,6 +34,13 @@ class Snapshot:
     accounts_by_id: Mapping[tuple[str, str], Account] = field(default_factory=dict)
     default_accounts: Mapping[str, Account] = field(default_factory=dict)
     queue: QueueConfig = field(default_factory=QueueConfig)
+    #: Rows of features, by the name of the feature.
+    features: Mapping[str, Any] = field(default_factory=dict)
+
+
+#: Returns rows that every process keeps in memory: the old ones (None: none) with those that were
+#: written after a version of the directory. After a removal all are read again.
+DirectoryPart = Callable[[Connection, Tables, Any, int], Any]
 
 
 class Directory:
@@ -47,11 +55,14 @@ class Directory:
         tables: Tables,
         limits: ConcurrencyConfig,
         queue: QueueConfig | None = None,
+        parts: Mapping[str, DirectoryPart] | None = None,
     ) -> None:
+        """``parts`` are those of features, by name."""
         self._db = db
         self._tables = tables
         self._limits = limits
         self._queue = queue or QueueConfig()
+        self._parts = parts or {}
         self._loading = asyncio.Lock()
         self.snapshot = Snapshot(queue=self._queue)
 
@@ -89,7 +100,8 @@ class Directory:
         # At first, removed accounts need not be known; later they are among the changes.
         living = {"deleted_at": None} if old.version < 0 else {}
         rows = table.select(connection, changed, tenant_id=EVERY_TENANT, **living)
-        if not rows and tenants == old.tenants:
+        features = self._features(connection, old)
+        if not rows and tenants == old.tenants and features == old.features:
             return None
         accounts, by_id = dict(old.accounts), dict(old.accounts_by_id)
         for row in rows:
@@ -108,7 +120,14 @@ class Directory:
             accounts_by_id=by_id,
             default_accounts=_defaults(accounts, old, {row["tenant_id"] for row in rows}),
             queue=self._queue.model_copy(update=dict(runtime_settings(connection))),
+            features=features,
         )
+
+    def _features(self, connection: Connection, old: Snapshot) -> dict[str, Any]:
+        return {
+            name: renew(connection, self._tables, old.features.get(name), old.version)
+            for name, renew in self._parts.items()
+        }
 
     def _tenants(self, connection: Connection, old: Snapshot) -> dict[str, Tenant]:
         suspended: dict[str, set[str]] = {}
@@ -149,6 +168,7 @@ class Directory:
             login=login,
             limits=limits(row["limit_per_minute"], row["limit_per_hour"], row["limit_per_day"]),
             rejects_over_limit=row["limit_behavior"] == "reject",
+            options=row["options"] or {},
         )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, or_, select
+from sqlalchemy import Column, Connection, Table, inspect, or_, select
 
 from mail_proxy.encryption import decrypt_value_with_key, encrypt_value_with_key
 from mail_proxy.errors import EncryptionError, EncryptionKeyChanged
@@ -72,6 +72,7 @@ def reencrypt(connection: Connection, db: SqlDb, old: bytes, new: bytes, progres
     Raises EncryptionError, and names the places, when some cannot be opened.
     """
     prove_key(connection, old, lock=True)
+    _refuse_unknown_tables(connection)
     tables = [(table, sealed) for table in schema.metadata.sorted_tables if (sealed := _of(table))]
     found = {table.name: _read(connection, table, sealed) for table, sealed in tables}
     total = sum(_values(rows) for rows in found.values())
@@ -92,6 +93,14 @@ def reencrypt(connection: Connection, db: SqlDb, old: bytes, new: bytes, progres
 
 
 Values = list[tuple[list[Any], list[str | None]]]
+
+
+def _refuse_unknown_tables(connection: Connection) -> None:
+    """Secrets in a table that the program does not know would be lost with the old key."""
+    known = {*schema.metadata.tables, "alembic_version"}
+    unknown = set(inspect(connection).get_table_names()) - known
+    if unknown:
+        raise EncryptionError(f"unknown tables in the database: {', '.join(sorted(unknown))}")
 
 
 def _of(table: Table) -> list[Column[Any]]:

@@ -1,10 +1,13 @@
-"""All tables. The database itself enforces what must always hold.
+"""All tables, with the constraints that the database enforces itself.
 
 A message is split: ``message`` is the narrow row that the queue works on, ``message_payload``
-holds the content and is never updated, ``message_event`` tells what happened and is reported.
+holds the content, ``message_event`` holds what happened to it and is reported.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -23,6 +26,7 @@ from sqlalchemy import (
 )
 
 from mail_proxy.domain.events import KINDS
+from mail_proxy.domain.message import WAITING
 from mail_proxy.sql.types import (
     AS_NAMED,
     BY_STATEMENT,
@@ -47,18 +51,63 @@ metadata = MetaData(
 #: SQLite only counts up by itself in a column that is exactly INTEGER.
 _Serial = BigInteger().with_variant(Integer(), "sqlite")
 
-WAITING = text("state IN ('pending', 'deferred') AND NOT held")
-#: To find accounts with messages of priority 0, however many others wait; and, in order, what
-#: ``ix_message_waiting`` has for priority 0: PostgreSQL may take the one for the other.
-URGENT = text("state IN ('pending', 'deferred') AND NOT held AND priority = 0")
-#: Scheduled or put off; the others were due when they came.
-LATER = text(
-    "state IN ('pending', 'deferred') AND NOT held AND (state = 'deferred' OR due_at > created_at)"
-)
-#: By batch, in the order in which they are sent.
-WAITING_OF_BATCH = text("state IN ('pending', 'deferred') AND NOT held AND batch_code IS NOT NULL")
-HELD = text("held")
-SENDING = text("state = 'sending'")
+_WAITING_STATES = ", ".join(f"'{state}'" for state in WAITING)
+
+
+def waiting(row: str = "message") -> str:
+    """Condition: the message waits for a dispatcher, held back or not.
+
+    The conditions here are stated once, for the partial indexes and for the statements that need
+    them: SQLite uses a partial index only if a statement repeats its condition word for word.
+    ``row`` is the name of the message's row in the statement.
+    """
+    return f"{row}.state IN ({_WAITING_STATES})"
+
+
+def ready(row: str = "message") -> str:
+    """Condition: the message waits and is not held, so a claim may take it when due.
+
+    A message whose batch was suspended a moment ago is still ready; the claim leaves it out.
+    """
+    return f"{waiting(row)} AND NOT {row}.held"
+
+
+def ready_of_batch(row: str = "message") -> str:
+    """Condition: the message is ready and belongs to a batch."""
+    return f"{ready(row)} AND {row}.batch_code IS NOT NULL"
+
+
+def urgent(row: str = "message") -> str:
+    """Condition: the message is ready and of priority 0."""
+    return f"{ready(row)} AND {row}.priority = 0"
+
+
+def later(row: str = "message") -> str:
+    """Condition: the message is ready, and was scheduled or deferred."""
+    return f"{ready(row)} AND ({row}.state = 'deferred' OR {row}.due_at > {row}.created_at)"
+
+
+def held(row: str = "message") -> str:
+    """Condition: the message is held back because its batch is suspended."""
+    return f"{row}.held"
+
+
+def sending(row: str = "message") -> str:
+    """Condition: a dispatcher has claimed the message."""
+    return f"{row}.state = 'sending'"
+
+
+def unfinished(row: str = "message") -> str:
+    """Condition: the message waits or is being sent."""
+    return f"{row}.state IN ({_WAITING_STATES}, 'sending')"
+
+
+def _where(condition: Callable[[str], str]) -> dict[str, Any]:
+    """Return the arguments that make an index partial, on both databases."""
+    clause = text(condition("message").replace("message.", ""))
+    return {"sqlite_where": clause, "postgresql_where": clause}
+
+
 #: Events that are reported at all.
 IS_REPORT = " AND ".join(f"event_type <> '{kind.name}'" for kind in KINDS if not kind.reported)
 UNREPORTED = f"reported_at IS NULL AND {IS_REPORT}"
@@ -171,6 +220,8 @@ account = Table(
     Column("imap_user", Text),
     Column("imap_password", Sealed),
     Column("imap_folder", Text),
+    #: Settings that features read, by field name; one that is missing has its default.
+    Column("options", Json),
     Column("version", Integer, nullable=False, server_default="1"),
     Column("deleted_at", Instant, info=RECORD_ONLY),
     Column("created_at", Instant, info=RECORD_ONLY, nullable=False),
@@ -259,6 +310,9 @@ message = Table(
     Column("client_message_id", Text),
     Column("recipients_left", Json),
     Column("recipient_results", Json),
+    #: A server has taken the message for at least one of its recipients, and not for all: it may
+    #: not be replaced, and those recipients are left out when it is tried again.
+    Column("partly_sent", Boolean, nullable=False, server_default=text("false")),
     Column("state_at", Instant, info=BY_STATEMENT),
     Column("error", Text),
     UniqueConstraint("tenant_id", "id"),
@@ -266,7 +320,7 @@ message = Table(
     CheckConstraint("priority BETWEEN 0 AND 3", name="priority"),
     CheckConstraint("(state = 'sending') = (claimed_by IS NOT NULL)", name="claimed"),
     CheckConstraint(
-        "NOT held OR (state IN ('pending', 'deferred') AND batch_code IS NOT NULL)", name="held"
+        f"NOT held OR (state IN ({_WAITING_STATES}) AND batch_code IS NOT NULL)", name="held"
     ),
     Index(
         "ix_message_waiting",
@@ -274,15 +328,13 @@ message = Table(
         "priority",
         "due_at",
         "pk",
-        sqlite_where=WAITING,
-        postgresql_where=WAITING,
+        **_where(ready),
     ),
     Index(
         "ix_message_sending",
         "account_pk",
         "claimed_by",
-        sqlite_where=SENDING,
-        postgresql_where=SENDING,
+        **_where(sending),
     ),
     Index(
         "ix_message_waiting_of_batch",
@@ -291,8 +343,7 @@ message = Table(
         "priority",
         "due_at",
         "pk",
-        sqlite_where=WAITING_OF_BATCH,
-        postgresql_where=WAITING_OF_BATCH,
+        **_where(ready_of_batch),
     ),
     Index(
         "ix_message_held",
@@ -301,22 +352,16 @@ message = Table(
         "priority",
         "due_at",
         "pk",
-        sqlite_where=HELD,
-        postgresql_where=HELD,
+        **_where(held),
     ),
     #: Listings by state, counts, and what a removed tenant leaves.
     Index("ix_message_tenant_id_state", "tenant_id", "state", "pk"),
     #: Listings by account; and without it, each removed account row costs a walk over the table.
     Index("ix_message_account_pk_pk", "account_pk", "pk"),
-    Index("ix_message_later", "due_at", "account_pk", sqlite_where=LATER, postgresql_where=LATER),
-    Index(
-        "ix_message_urgent",
-        "account_pk",
-        "due_at",
-        "pk",
-        sqlite_where=URGENT,
-        postgresql_where=URGENT,
-    ),
+    Index("ix_message_later", "due_at", "account_pk", **_where(later)),
+    #: Finds accounts with messages of priority 0, however many others wait. It has the columns
+    #: and the order of ``ix_message_waiting``, because PostgreSQL may take the one for the other.
+    Index("ix_message_urgent", "account_pk", "due_at", "pk", **_where(urgent)),
     Index(
         "ix_message_batch",
         "tenant_id",

@@ -123,6 +123,23 @@ class Action(Enum):
         "Request was answered with 503 because the database is unavailable",
         "reason",
     )
+    CONNECTIONS_SHED = (
+        "connections.shed",
+        WARNING,
+        "HTTP connections were closed or refused because there were too many",
+        *("count", "open", "most"),
+    )
+    SERVER_UNKNOWN = (
+        "server.unknown",
+        WARNING,
+        "This HTTP server is not uvicorn: it alone bounds size, time and number of connections",
+    )
+    DESCRIPTORS_SHORT = (
+        "descriptors.short",
+        WARNING,
+        "Hardly any file descriptors are left; new connections fail until there are more",
+        "most",
+    )
     REQUEST_FAILED = (
         "request.failed",
         ERROR,
@@ -313,6 +330,8 @@ class Fields(TypedDict, total=False):
     refused: Annotated[int, "Number of events that the application did not acknowledge"]
     queued: Annotated[int, "Number of messages that the application has ready"]
     count: Annotated[int, "Number of unknown messages"]
+    open: Annotated[int, "Number of open connections"]
+    most: Annotated[int, "Largest allowed number"]
     messages: Annotated[int, "Number of messages"]
     rows: Annotated[int, "Number of rows"]
     ids: Annotated[Sequence[str], "Ids of the first 20 unknown messages"]

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from standardwebhooks import Webhook
 
-_WAIT_SECONDS = 10.0
+_WAIT_SECONDS = 60.0  # generous: only an endpoint that is never called reaches it
 
 
 @dataclass(frozen=True)

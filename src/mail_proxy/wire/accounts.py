@@ -13,6 +13,8 @@ from mail_proxy.wire.secrets import MASK
 Port = Annotated[int, NotBool, Field(ge=1, le=65535)]
 Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^\s/@\x00-\x1f]+$")]
 _IMPLICIT_TLS_PORT = 465
+#: Fields that features read. They are stored together, and a new one needs no column.
+_OPTIONS = {"dkim"}
 
 
 class AccountIn(Request):
@@ -51,6 +53,9 @@ class AccountIn(Request):
         None, description="At a limit: defer or reject; default defer."
     )
     is_default: bool | None = Field(None, description="Use it for messages that name no account.")
+    dkim: bool | None = Field(
+        None, description="Sign with the DKIM keys of the From domain; default true."
+    )
 
     @field_validator("use_tls", "use_ssl")
     @classmethod
@@ -62,7 +67,7 @@ class AccountIn(Request):
     def columns(self, port: int) -> dict[str, Any]:
         """Return the given fields by column name; ``port`` is the port of the saved account."""
         given = self.model_dump(
-            exclude_unset=True, exclude={"tenant_id", "use_tls", "use_ssl", "tls"}
+            exclude_unset=True, exclude={"tenant_id", "use_tls", "use_ssl", "tls", *_OPTIONS}
         )
         for field, column in (("user", "smtp_user"), ("ttl", "ttl_seconds")):
             if field in given:
@@ -71,6 +76,11 @@ class AccountIn(Request):
             del given["password"]
         mode = self.tls or self._older_tls(port)
         return given if mode is None else {**given, "tls": mode.value}
+
+    def options(self, old: dict[str, Any] | None) -> dict[str, Any]:
+        """Return the stored options with the given ones; null takes one out."""
+        given = self.model_dump(include=_OPTIONS & self.model_fields_set)
+        return {k: v for k, v in {**(old or {}), **given}.items() if v is not None}
 
     def _older_tls(self, port: int) -> TlsMode | None:
         if self.use_ssl:
@@ -109,6 +119,7 @@ class AccountOut(BaseModel):
     limit_per_day: int | None = Field(description="0 or null: no limit.")
     limit_behavior: str = Field(description="defer or reject.")
     is_default: bool = Field(description="Whether messages that name no account use it.")
+    dkim: bool = Field(True, description="Whether mails are signed with DKIM.")
     health: str = Field(description="ok or paused.")
     last_error: str | None = Field(description="Why the account is paused.")
     created_at: int = Field(description="When the account was created.")

@@ -13,6 +13,7 @@ import uvloop
 
 from mail_proxy.delivery.engine import DeliveryEngine
 from mail_proxy.errors import MailProxyError
+from mail_proxy.features import registry
 from mail_proxy.kit.bus import Bus, Reach
 from mail_proxy.kit.clock import SystemClock
 from mail_proxy.kit.runtime import prepare_process
@@ -59,12 +60,14 @@ async def _serve(ours: socket.socket) -> int:
 async def _deliver(worker: WorkerConfig, db: SqlDb, pipe: WorkerPipe) -> None:
     config = worker.config
     tables = Tables.of(db, worker.key)
-    directory = Directory(db, tables, config.concurrency)
+    directory = Directory(db, tables, config.concurrency, parts=registry.DIRECTORY)
     await directory.current()
     bus = Bus()
     bus.connect(pipe)
     metrics = MailMetrics.for_a_worker()
-    engine = DeliveryEngine(db, tables, directory, config, metrics, SystemClock(), bus)
+    clock = SystemClock()
+    steps = registry.delivery_steps(directory, clock)
+    engine = DeliveryEngine(db, tables, directory, config, metrics, clock, bus, steps=steps)
     await engine.start()
     receiving = asyncio.create_task(_receive(bus, pipe))
     sending_state = asyncio.create_task(_send_state(engine, bus))

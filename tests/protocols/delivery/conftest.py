@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.harness.processes import free_port
 from tests.harness.running import settings
 
 from mail_proxy import ProxyConfig
@@ -25,10 +25,7 @@ async def server() -> AsyncIterator[ScriptedSmtpServer]:
 @pytest.fixture
 def unused_port() -> int:
     """A port on loopback that refuses connections."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_port()
 
 
 @pytest.fixture

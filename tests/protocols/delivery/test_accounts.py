@@ -26,7 +26,7 @@ async def test_an_account_that_refuses_connections_waits_while_another_goes_on(
         await post.add(mail("b1", account_id="bad"), mail("b2", account_id="bad"))
         (first, second) = await post.reports.wait_for("deferred", "b1", "b2")
         assert "Connect call failed" in first["deferred_reason"]
-        assert first["retry_ts"] > time.time() + 20
+        assert first["retry_ts"] - first["deferred_ts"] > 20
         assert "Connect call failed" in second["deferred_reason"]
         await post.add(*(mail(f"g{i}", account_id="good") for i in range(5)))
         await post.reports.sent(*(f"g{i}" for i in range(5)))
@@ -147,12 +147,14 @@ async def test_removing_an_account_ends_what_was_claimed_for_it_but_not_begun(
     config: Settings, server: ScriptedSmtpServer
 ) -> None:
     server.on("end of data", Act.SILENCE, times=1)
-    async with running(config(timing={"send_timeout": 0.5})) as post:
+    async with running(config()) as post:
         await post.account(server, max_connections=1)
         ids = [f"m{i}" for i in range(15)]
         await post.add(*(mail(i) for i in ids))
         await server.wait_until(lambda: (1, "DATA") in server.commands)
         await post.remove_account()
+        await post.proxy.follow_settings()
+        await server.drop_connections()
         for id_ in ids[1:]:
             assert await post.reports.error(id_) == "account deleted"
     assert server.accepted == []
@@ -162,7 +164,7 @@ async def test_an_inactive_tenant_sends_nothing_and_goes_on_when_it_is_active_ag
     config: Settings, server: ScriptedSmtpServer
 ) -> None:
     server.on("end of data", Act.SILENCE, times=1)
-    async with running(config(timing={"send_timeout": 0.5})) as post:
+    async with running(config()) as post:
         await post.tenant("acme")
         await post.account(server, tenant_id="acme", max_connections=1)
         ids = [f"m{i}" for i in range(15)]
@@ -172,6 +174,7 @@ async def test_an_inactive_tenant_sends_nothing_and_goes_on_when_it_is_active_ag
         await post.account(server, "probe", tenant_id="default")
         await post.add(mail("probe", tenant_id="default"))
         await post.reports.sent("probe")
+        await server.drop_connections()
         await post.reports.wait_for("deferred", "m0")
         assert len(server.accepted) == 1
         await post.tenant("acme", active=True)

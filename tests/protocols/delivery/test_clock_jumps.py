@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests.harness.patience import PATIENCE_SECONDS
 from tests.harness.running import mail, running
 from tests.protocols.delivery.conftest import Settings
 
@@ -40,7 +41,7 @@ async def test_set_back_while_it_runs_a_retry_keeps_its_distance(
     async with running(config(retry={"retry_delays": "2,900"}), clock=clock) as post:
         await post.account(server)
         await post.add(mail())
-        await post.in_state("m1", "deferred")
+        await post.reports.wait_for("deferred", "m1")
         clock.jump(-HOUR)
         await post.reports.sent("m1")
         await post.add(mail("m2"))
@@ -87,7 +88,7 @@ async def test_mail_that_is_being_sent_is_sent_once_whatever_the_clock_does(
 ) -> None:
     """Also beside a second dispatcher, to which the leases are of another time."""
     clock = JumpingClock()
-    short = config(timing={"lease_seconds": 5})
+    short = config(timing={"lease_seconds": 10})
     server.on("end of data", Act.SILENCE, times=1)
     async with running(short, clock=clock) as first, running(short, clock=clock) as second:
         await first.account(server)
@@ -99,7 +100,7 @@ async def test_mail_that_is_being_sent_is_sent_once_whatever_the_clock_does(
             await found(database_url, leases, -clock.now())
         else:
             leases = "SELECT max(lease_until) FROM dispatcher"
-            await found(database_url, leases, clock.now() + 10)
+            await found(database_url, leases, clock.now() + 15)
         # Both have looked at each other. Were the first message given back, it would come first.
         await second.add(mail("next"))
         await server.received(1)
@@ -112,7 +113,7 @@ async def found(database_url: str, query: str, most: float) -> None:
     """Return once what the query finds is at most ``most``."""
     db = SqlDb(database_url)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while await db.read(_number, query) > most:
                 await asyncio.sleep(0.02)
     finally:

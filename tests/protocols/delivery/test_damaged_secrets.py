@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 from sqlalchemy import text
 from standardwebhooks import WebhookVerificationError
+from tests.harness.patience import PATIENCE_SECONDS
 from tests.harness.running import KEY, Post, mail, running
 from tests.protocols.delivery.conftest import Settings
 
@@ -49,7 +50,7 @@ async def shown_tenant(post: Post, id_: str) -> TenantOut:
 
 async def failed_call(post: Post, tenant_id: str) -> SyncCallOut:
     which = CallFilter()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             answer = await post.proxy.door.call(sync_log.list_calls, ADMIN, which, tenant_id)
             failed = [call for call in answer.calls if call.outcome != CallOutcome.OK]

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from tests.harness.log_lines import lines
+from tests.harness.patience import PATIENCE_SECONDS
 from tests.harness.relay import locked
 from tests.harness.running import eventually, mail, running
 from tests.protocols.delivery.conftest import Settings
@@ -45,11 +46,12 @@ async def test_mail_is_broken_off_when_the_lease_has_ended_though_its_renewal_ha
     config: Settings, server: ScriptedSmtpServer, database_url: str
 ) -> None:
     server.on("DATA", Act.SILENCE, times=1)
+    # The server would be given up only after send_timeout, which is 300 s.
     async with running(config(timing={"lease_seconds": 5})) as post:
         await post.account(server)
         await post.add(mail())
         await server.wait_until(lambda: (1, "DATA") in server.commands)
-        async with locked(database_url, "dispatcher"), asyncio.timeout(8):
+        async with locked(database_url, "dispatcher"), asyncio.timeout(PATIENCE_SECONDS):
             await server.wait_until(lambda: server.open_connections == 0)
         await post.reports.sent("m1")
     assert len(server.accepted) == 1

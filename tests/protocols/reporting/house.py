@@ -21,6 +21,10 @@ from mail_proxy.testing.clock import FakeClock
 from mail_proxy.testing.sync_endpoint import ReportCall, SyncEndpoint
 
 INTERVAL = 300.0
+#: How long a call may take: more than a busy machine needs for any answer.
+CALL_SECONDS = 60.0
+#: The same if the answer never comes.
+IMPATIENT_SECONDS = 0.5
 
 
 class House:
@@ -60,7 +64,7 @@ class House:
         deliver: ReportCallable | None = None,
         sync: ClientSyncConfig | None = None,
         batch: int = 1000,
-        call_seconds: float = 10.0,
+        call_seconds: float = CALL_SECONDS,
         poll_seconds: float = 0.02,
         test_mode: bool = False,
         report_delay: float = 0.01,
@@ -96,7 +100,7 @@ class House:
         await reporter.start()
         return reporter
 
-    async def stop(self, reporter: ClientReporter, seconds: float = 10.0) -> None:
+    async def stop(self, reporter: ClientReporter, seconds: float = 60.0) -> None:
         """Stop a reporter; calls in flight have so much time, or the reporter's own minimum."""
         await reporter.stop(time.monotonic() + seconds)
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
 from typing import Any
 
 import pytest
 from tests.harness.log_lines import lines
-from tests.protocols.reporting.house import INTERVAL, House, ids
+from tests.protocols.reporting.house import (
+    CALL_SECONDS,
+    IMPATIENT_SECONDS,
+    INTERVAL,
+    House,
+    ids,
+)
 
 from mail_proxy.config import ClientSyncConfig
 from mail_proxy.testing.sync_endpoint import Reply, SyncEndpoint
@@ -101,17 +108,21 @@ async def test_all_these_answers_acknowledge_nothing_and_all_is_told_again(
     endpoint.script(reply)
     await house.tenant(client_base_url=endpoint.url)
     await house.event(["m", "n"])
-    reporter = await house.reporter(call_seconds=0.5)
+    call_seconds = IMPATIENT_SECONDS if reply.hangs else CALL_SECONDS
+    first = await house.reporter("first", call_seconds=call_seconds)
     await endpoint.wait_for(1)
-    await house.settled(reporter)
+    await house.settled(first)
+    await house.stop(first)
 
     assert await house.unreported() == ["m", "n"]
     sync = await house.sync()
     assert (sync["last_error"], sync["failures"]) == (reason, 1)
-    (line,) = lines(caplog, "report.failed")
-    assert line == {"tenant_id": "t", "events": 2, "reason": reason}
+    # The sentinel's call may fail too, if the reporter is impatient and the machine busy.
+    failed = [line for line in lines(caplog, "report.failed") if line["tenant_id"] == "t"]
+    assert failed == [{"tenant_id": "t", "events": 2, "reason": reason}]
     assert 4.5 <= sync["next_due_at"] - house.clock.now() <= 5
 
+    reporter = await house.reporter("second")
     await house.event(["o"])
     reporter.new_events()
     await house.settled(reporter)
@@ -238,16 +249,25 @@ async def test_new_events_are_gathered_into_one_call(house: House, endpoint: Syn
 
 
 async def test_a_call_waits_for_events_that_follow_soon(
-    house: House, endpoint: SyncEndpoint
+    house: House,
 ) -> None:
-    await house.tenant(client_base_url=endpoint.url)
-    reporter = await house.reporter(poll_seconds=60, report_delay=0.4)
-    await endpoint.wait_for(1)
-    for name in "abc":
-        await house.event([name])
-        reporter.new_events()
-    await endpoint.wait_for_report("c")
-    assert ids(endpoint.calls) == [[], ["a", "b", "c"]]
+    for number, delay in enumerate((0.4, 4.0, 40.0)):
+        tenant = f"t{number}"
+        async with SyncEndpoint() as called:
+            await house.tenant(tenant, client_base_url=called.url)
+            reporter = await house.reporter(poll_seconds=60, report_delay=delay)
+            await called.wait_for(1)
+            began = time.monotonic()
+            for name in "abc":
+                await house.event([name], tenant=tenant)
+                reporter.new_events()
+            took = time.monotonic() - began
+            await called.wait_for_report("c")
+            await house.stop(reporter)
+        if took < delay:  # otherwise the machine was too busy for "soon"
+            assert ids(called.calls) == [[], ["a", "b", "c"]]
+            return
+    pytest.fail("three events took longer than 40 s")
 
 
 async def test_reports_go_to_the_common_url_where_a_tenant_has_none(
@@ -328,7 +348,7 @@ async def test_a_callable_takes_the_place_of_http(house: House) -> None:
     reasons = []
     for number in range(4):
         reporter = await house.reporter(f"process {number}", deliver=deliver)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await told.get() == ["m"]
         await house.stop(reporter)
         reasons.append((await house.sync())["last_error"])

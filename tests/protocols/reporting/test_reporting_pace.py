@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.harness.log_lines import lines
-from tests.protocols.reporting.house import INTERVAL, House, ids
+from tests.protocols.reporting.house import CALL_SECONDS, INTERVAL, House, ids
 
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.kit.liveness import process_space
@@ -342,7 +342,7 @@ async def test_a_database_that_goes_away_stops_nothing_for_good(
         db.refused.clear()
         await db.refused.wait()
         db.away = False
-        house.clock.advance(26)  # the claim of a call runs for call_seconds + 15
+        house.clock.advance(CALL_SECONDS + 16)  # the claim of a call runs for 15 s more
         await endpoint.wait_for(2)
         await house.stop(reporter)
     assert ids(endpoint.calls) == [["m"], ["m"]]

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.protocols.reporting.house import House
+from tests.protocols.reporting.house import CALL_SECONDS, IMPATIENT_SECONDS, House
 
 from mail_proxy.sql import Connection
 from mail_proxy.testing.sync_endpoint import Reply, SyncEndpoint
@@ -47,7 +47,8 @@ async def test_each_call_is_kept_as_it_went(
     endpoint.script(reply)
     await house.tenant(client_base_url=endpoint.url)
     await house.event(["m", "n", "o"])
-    await house.settled(await house.reporter(call_seconds=0.5))
+    call_seconds = IMPATIENT_SECONDS if reply.hangs else CALL_SECONDS
+    await house.settled(await house.reporter(call_seconds=call_seconds))
     (call,) = endpoint.calls
     (kept,) = await house.logged()
     assert (kept["outcome"], kept["status"], kept["error"]) == (outcome, status, error)

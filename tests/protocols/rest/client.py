@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from tests.harness.patience import PATIENCE_SECONDS
 
 from mail_proxy.api.app import build_app
 from mail_proxy.config import ProxyConfig
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 
-_PATIENCE_SECONDS = 20.0
 #: For tests of what is decided before the database is asked.
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -70,7 +70,7 @@ class Client:
 
     async def in_state(self, state: str, *ids: str) -> None:
         """Return once all these messages have this status."""
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             for id_ in ids:
                 while (await self.message(id_))["status"] != state:
                     await asyncio.sleep(0.01)
@@ -81,7 +81,7 @@ class Client:
         def told(events: list[dict[str, Any]]) -> bool:
             return all(e["reported_ts"] for e in events if e["event_type"] != "queued")
 
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             for id_ in ids:
                 while not told(await self.events(id_)):
                     await asyncio.sleep(0.01)
@@ -105,6 +105,6 @@ async def calling(app: FastAPI, address: str = "127.0.0.1") -> AsyncIterator[Cli
 
 async def eventually(condition: Callable[[], bool]) -> None:
     """Return once ``condition`` holds; TimeoutError when it does not in time."""
-    async with asyncio.timeout(_PATIENCE_SECONDS):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not condition():
             await asyncio.sleep(0.01)

@@ -23,6 +23,10 @@ class Door(NamedTuple):
 
 def operations_of(route: Route) -> Iterator[Operation[Any, Any]]:
     """The operations that the function of a route calls: ``call(module.name, ...)``."""
+    of_feature = getattr(route.endpoint, "operation", None)
+    if of_feature is not None:
+        yield of_feature
+        return
     tree = ast.parse(textwrap.dedent(inspect.getsource(route.endpoint)))
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "call":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from typing import Any
 
@@ -261,13 +262,16 @@ async def test_a_thousand_messages_go_in_one_call_and_one_more_is_413(idle: Clie
 
 async def test_a_big_call_does_not_hold_up_the_others(idle: Client) -> None:
     # Addresses that need the full check, which takes ten times as long as the usual one.
-    many = [f"o'brien{i}@x{i}.example.org" for i in range(1000)]
-    records = [mail(f"m{i}", to=many) for i in range(30)]
+    records = [
+        mail(f"m{i}", to=[f"o'brien{n}@x{i}.example.org" for n in range(400)]) for i in range(10)
+    ]
+    await idle.ok("POST", PATH, {"messages": [mail("imports", to="o'brien@y.example.org")]})
     call = asyncio.create_task(idle("POST", PATH, {"messages": records}))
-    longest = 0.0
+    # Processor time of the loop's own thread, which other programs do not add to.
+    steps = [time.thread_time()]
     while not call.done():
-        before = time.monotonic()
-        await asyncio.sleep(0.005)  # what is measured: when the loop gets round to it
-        longest = max(longest, time.monotonic() - before)
+        await asyncio.sleep(0)
+        steps.append(time.thread_time())
     assert (await call).status_code == 200
-    assert longest < 0.5
+    longest = max(after - before for before, after in itertools.pairwise(steps))
+    assert longest < (steps[-1] - steps[0]) / 3

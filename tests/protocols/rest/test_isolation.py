@@ -8,8 +8,8 @@ import pytest
 from tests.protocols.rest.client import Client
 from tests.protocols.rest.parity import doors
 
+from mail_proxy.features.registry import OPERATIONS
 from mail_proxy.operations.operation import Scope
-from mail_proxy.operations.registry import OPERATIONS
 from mail_proxy.server import create_app
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.tables import Tables
@@ -33,6 +33,7 @@ async def mine(idle: Client) -> str:
 #: Every route that a tenant's key reaches, aimed at another tenant: first by its name, then by
 #: identifiers that only that tenant has. "{t}" is the tenant.
 _ADD = {"messages": [{**MAIL, "id": "other", "tenant_id": "{t}"}]}
+_DKIM = {"domain": "theirs.example", "algorithm": "ed25519-sha256"}
 AIMED: dict[tuple[str, str], list[tuple[str, Any]]] = {
     ("GET", "/status"): [("/status", None)],
     ("POST", "/commands/run-now"): [("/commands/run-now?tenant_id={t}", None)],
@@ -87,6 +88,19 @@ AIMED: dict[tuple[str, str], list[tuple[str, Any]]] = {
         ("/account/smtp/test?tenant_id={t}", None),
         ("/account/theirs/test", None),
     ],
+    ("POST", "/dkim"): [
+        ("/dkim?tenant_id={t}", _DKIM),
+        ("/dkim", {**_DKIM, "tenant_id": "{t}"}),
+    ],
+    ("GET", "/dkim"): [("/dkim?tenant_id={t}", None), ("/dkim", None)],
+    ("DELETE", "/dkim/{domain}/{selector}"): [
+        ("/dkim/theirs.example/gmp1?tenant_id={t}", None),
+        ("/dkim/theirs.example/gmp1", None),
+    ],
+    ("POST", "/dkim/{domain}/{selector}/check"): [
+        ("/dkim/theirs.example/gmp1/check?tenant_id={t}", None),
+        ("/dkim/theirs.example/gmp1/check", None),
+    ],
     ("GET", "/tenant/{id}"): [("/tenant/{t}", None)],
     ("PUT", "/tenant/{id}"): [("/tenant/{t}", {"name": "mine now"})],
     ("GET", "/tenant/{id}/sync-log"): [("/tenant/{t}/sync-log", None)],
@@ -132,7 +146,12 @@ def test_no_route_is_left_out_of_these_tests() -> None:
 
 async def belongings(client: Client, tenant: str) -> Any:
     """All that a tenant has, as the administrator sees it."""
-    paths = ("/messages?tenant_id={t}", "/accounts?tenant_id={t}", "/tenant/{t}")
+    paths = (
+        "/messages?tenant_id={t}",
+        "/accounts?tenant_id={t}",
+        "/tenant/{t}",
+        "/dkim?tenant_id={t}",
+    )
     found = [await client.ok("GET", path.format(t=tenant)) for path in paths]
     for message in found[0]["messages"]:
         path = f"/messages/{message['id']}/events?tenant_id={tenant}"
@@ -148,6 +167,7 @@ async def theirs(idle: Client, mine: str) -> Any:
     mail = {**MAIL, "account_id": "smtp", "batch_code": "theirs", "subject": "secret subject"}
     body = {"messages": [{**mail, "id": "third", "tenant_id": "other"}]}
     await idle.ok("POST", "/commands/add-messages", body)
+    await idle.ok("POST", "/dkim?tenant_id=other", _DKIM)
     return await belongings(idle, "other")
 
 

@@ -9,8 +9,8 @@ from tests.protocols.rest.parity import doors, operations_of
 
 from mail_proxy.api.app import routes
 from mail_proxy.api.deps import Token
+from mail_proxy.features.registry import OPERATIONS
 from mail_proxy.operations.operation import Operation, Scope
-from mail_proxy.operations.registry import OPERATIONS
 
 #: Operations without a name in ``handle_command``, and why. Each way to call operations has one
 #: such list here; what is in none of them must be there.
@@ -23,6 +23,10 @@ _NO_COMMAND = {
     "accounts.test": "not among the documented commands",
     "tenants.make_key": "an embedding program needs no key",
     "tenants.revoke_key": "an embedding program needs no key",
+    "dkim.create": "not among the documented commands",
+    "dkim.list": "not among the documented commands",
+    "dkim.delete": "not among the documented commands",
+    "dkim.check": "not among the documented commands",
     "sync_log.list": "the embedding program makes the calls itself",
     "instance.get": "an embedding program has the settings",
     "instance.update": "an embedding program has the settings",

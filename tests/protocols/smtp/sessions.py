@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from collections.abc import Callable
 from contextlib import asynccontextmanager
@@ -23,8 +22,14 @@ Messages = Callable[..., ComposedMail]
 ANN, BOB, EVE = "ann@example.org", "bob@example.org", "eve@example.org"
 FROM = "shop@example.com"
 #: Long enough for any loaded machine, for waits that must not end.
-PATIENT = Timeouts(open=20, command=20, end_of_data=20, send=20)
-HASTY = Timeouts(open=0.2, command=0.05, end_of_data=0.05, send=20)
+PATIENT = Timeouts(open=60, command=60, end_of_data=60, send=60)
+#: Seconds that a silent server is waited for, longer if the machine is busy.
+HASTINESS = (0.1, 1.0, 10.0)
+
+
+def hasty(seconds: float) -> Timeouts:
+    """Return time-outs that end a wait for a silent server after a short time."""
+    return Timeouts(open=4 * seconds, command=seconds, end_of_data=seconds, send=60)
 
 
 @asynccontextmanager
@@ -44,18 +49,13 @@ async def sender_with(timeouts: Timeouts, clock: Clock, tls: ssl.SSLContext) -> 
     await pool.close_all()
 
 
-async def trouble(login: SmtpLogin, tls: ssl.SSLContext | None = None) -> AccountTrouble:
-    result = await Connector(HASTY, "client.example", tls).open(login)
+async def trouble(
+    login: SmtpLogin, tls: ssl.SSLContext | None = None, timeouts: Timeouts = PATIENT
+) -> AccountTrouble:
+    result = await Connector(timeouts, "client.example", tls).open(login)
     assert isinstance(result, AccountTrouble)
     return result
 
 
 def verbs(server: ScriptedSmtpServer) -> list[str]:
     return [line.split(" ")[0] for _, line in server.commands]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -37,8 +37,8 @@ async def server() -> AsyncIterator[ScriptedSmtpServer]:
 
 @pytest.fixture
 async def hasty(clock: FakeClock, client_tls: ssl.SSLContext) -> AsyncIterator[SmtpSender]:
-    """A sender that waits for a reply a quarter of a second only."""
-    timeouts = Timeouts(open=20, command=0.25, end_of_data=0.25, send=20)
+    """A sender that waits one second for a reply."""
+    timeouts = Timeouts(open=60, command=1, end_of_data=1, send=60)
     async with sender_with(timeouts, clock, client_tls) as sender:
         yield sender
 

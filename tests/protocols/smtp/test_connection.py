@@ -6,12 +6,16 @@ import ssl
 from typing import Any
 
 import pytest
+from tests.harness.patience import with_growing_patience
+from tests.harness.processes import free_port
 from tests.protocols.smtp.sessions import (
     ANN,
     FROM,
+    HASTINESS,
+    PATIENT,
     Logins,
     Messages,
-    free_port,
+    hasty,
     session,
     trouble,
     verbs,
@@ -110,13 +114,17 @@ async def test_trouble_of_the_account(
     expected: str,
     code: int | None,
 ) -> None:
-    async with ScriptedSmtpServer(tls_context=server_tls, users={"shop": "secret"}) as server:
-        server.on(stage, script)
-        user = login(server.port, user="shop", password="secret")
-        met = await trouble(user, client_tls)
-        assert (met.stage, met.code) == (expected, code), met
-        assert met.reason
-        await server.wait_until(lambda: server.open_connections == 0)
+    async def attempt(seconds: float) -> None:
+        async with ScriptedSmtpServer(tls_context=server_tls, users={"shop": "secret"}) as server:
+            server.on(stage, script)
+            user = login(server.port, user="shop", password="secret")
+            timeouts = hasty(seconds) if script is Act.SILENCE else PATIENT
+            met = await trouble(user, client_tls, timeouts)
+            assert (met.stage, met.code) == (expected, code), met
+            assert met.reason
+            await server.wait_until(lambda: server.open_connections == 0)
+
+    await with_growing_patience(attempt, HASTINESS)
 
 
 async def test_nobody_listens(login: Logins) -> None:

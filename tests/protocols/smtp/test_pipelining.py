@@ -39,8 +39,8 @@ SILENT = ("hang", "forget what was sent ahead")
 
 @pytest.fixture
 async def hasty(clock: FakeClock, client_tls: ssl.SSLContext) -> AsyncIterator[SmtpSender]:
-    """A sender that waits for a reply half a second only."""
-    timeouts = Timeouts(open=20, command=0.5, end_of_data=20, send=20)
+    """A sender that waits one second for a reply."""
+    timeouts = Timeouts(open=60, command=1, end_of_data=60, send=60)
     async with sender_with(timeouts, clock, client_tls) as sender:
         yield sender
 

@@ -10,8 +10,11 @@ import itertools
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
+from tests.harness.patience import with_growing_patience
+from tests.protocols.smtp.sessions import HASTINESS, PATIENT
 
 from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.outcome import (
@@ -34,10 +37,6 @@ Logins = Callable[..., SmtpLogin]
 Messages = Callable[..., ComposedMail]
 ANN, BOB = "ann@example.org", "bob@example.org"
 FROM = "shop@example.com"
-PATIENT = Timeouts(open=20, command=20, end_of_data=20, send=20)
-#: For silence only: a loaded machine must not make a slow server of a quick one.
-HASTY_OPENING = Timeouts(open=0.4, command=20, end_of_data=20, send=20)
-HASTY_ANSWER = Timeouts(open=20, command=0.1, end_of_data=0.1, send=20)
 OPENING: tuple[Stage, ...] = ("connect", "EHLO", "STARTTLS", "AUTH")
 
 BEHAVIOURS: dict[str, Script] = {
@@ -85,29 +84,35 @@ async def test_every_behaviour_at_every_stage_means_what_the_table_says(
     login: Logins,
     message: Messages,
 ) -> None:
-    timeouts = PATIENT
-    if behaviour == "silence":
-        timeouts = HASTY_OPENING if stage in OPENING else HASTY_ANSWER
     script = BEHAVIOURS[behaviour]
     if (stage, behaviour) == ("DATA", "3xx"):
         script = NONSENSE_AT_DATA
-    async with (
-        ScriptedSmtpServer(
-            pipelining=pipelining, tls_context=server_tls, users={"u": "hunter2"}
-        ) as server,
-        sending(timeouts, client_tls) as sender,
-    ):
-        account = login(server.port, user="u", password="hunter2")
-        server.on(stage, script)
-        outcome = await sender.send(account, FROM, [ANN], message("first"))
-        assert meaning(outcome) == expected, outcome
-        if behaviour in ("4xx", "5xx") and isinstance(script, str):
-            assert script in str(outcome)
 
-        server.forget_script()
-        assert meaning(await sender.send(account, FROM, [BOB], message("second"))) == "sent"
-        (arrived,) = server.accepted
-        assert (arrived.recipients, b"second" in arrived.data) == ((BOB,), True)
+    async def attempt(seconds: float) -> None:
+        timeouts = PATIENT
+        if behaviour == "silence":
+            wait = {"open": 4 * seconds} if stage in OPENING else {}
+            answer = {} if stage in OPENING else {"command": seconds, "end_of_data": seconds}
+            timeouts = replace(PATIENT, **wait, **answer)
+        async with (
+            ScriptedSmtpServer(
+                pipelining=pipelining, tls_context=server_tls, users={"u": "hunter2"}
+            ) as server,
+            sending(timeouts, client_tls) as sender,
+        ):
+            account = login(server.port, user="u", password="hunter2")
+            server.on(stage, script)
+            outcome = await sender.send(account, FROM, [ANN], message("first"))
+            assert meaning(outcome) == expected, outcome
+            if behaviour in ("4xx", "5xx") and isinstance(script, str):
+                assert script in str(outcome)
+
+            server.forget_script()
+            assert meaning(await sender.send(account, FROM, [BOB], message("second"))) == "sent"
+            (arrived,) = server.accepted
+            assert (arrived.recipients, b"second" in arrived.data) == ((BOB,), True)
+
+    await with_growing_patience(attempt, HASTINESS)
 
 
 #: Stage, reply, what it means. What a server says of one recipient is told with its address.

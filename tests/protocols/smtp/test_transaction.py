@@ -9,16 +9,18 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Sink
 from aiosmtpd.smtp import Envelope
+from tests.harness.patience import with_growing_patience
+from tests.harness.processes import free_port
 from tests.protocols.smtp.sessions import (
     ANN,
     BOB,
     EVE,
     FROM,
-    HASTY,
+    HASTINESS,
     PATIENT,
     Logins,
     Messages,
-    free_port,
+    hasty,
     session,
     verbs,
 )
@@ -271,26 +273,34 @@ async def test_broken_before_the_message_was_sent(
 async def test_silence_before_the_message_was_sent(
     either: ScriptedSmtpServer, login: Logins, message: Messages, stage: Stage
 ) -> None:
-    either.on(stage, Act.SILENCE)
-    async with session(login(either.port), HASTY) as connection:
-        outcome = await connection.transact(FROM, [ANN], message())
-        assert outcome == Deferred(f"timed out waiting for the server (at {stage})")
-        assert not connection.is_open
+    async def attempt(seconds: float) -> None:
+        either.forget_script()
+        either.on(stage, Act.SILENCE)
+        async with session(login(either.port), hasty(seconds)) as connection:
+            outcome = await connection.transact(FROM, [ANN], message())
+            assert outcome == Deferred(f"timed out waiting for the server (at {stage})")
+            assert not connection.is_open
+
+    await with_growing_patience(attempt, HASTINESS)
 
 
 @pytest.mark.parametrize("script", [Act.DROP, Act.SILENCE, b"what?\r\n", b"354 more\r\n"])
 async def test_no_answer_to_the_whole_message_is_uncertain(
     either: ScriptedSmtpServer, login: Logins, message: Messages, script: Any
 ) -> None:
-    either.on_recipient(BOB, "550 no")
-    either.on("end of data", script)
-    timeouts = HASTY if script is Act.SILENCE else PATIENT
-    async with session(login(either.port), timeouts) as connection:
-        outcome = await connection.transact(FROM, [ANN, BOB], message())
-        assert isinstance(outcome, Uncertain)
-        assert outcome.reason.startswith("uncertain: ")
-        assert [r.status for r in outcome.recipients] == ["deferred", "failed"]
-        assert not connection.is_open
+    async def attempt(seconds: float) -> None:
+        either.forget_script()
+        either.on_recipient(BOB, "550 no")
+        either.on("end of data", script)
+        timeouts = hasty(seconds) if script is Act.SILENCE else PATIENT
+        async with session(login(either.port), timeouts) as connection:
+            outcome = await connection.transact(FROM, [ANN, BOB], message())
+            assert isinstance(outcome, Uncertain)
+            assert outcome.reason.startswith("uncertain: ")
+            assert [r.status for r in outcome.recipients] == ["deferred", "failed"]
+            assert not connection.is_open
+
+    await with_growing_patience(attempt, HASTINESS)
 
 
 async def test_lost_while_a_large_message_is_being_sent(
@@ -359,13 +369,18 @@ async def test_an_endless_reply(
 async def test_a_reused_session_that_has_ended_is_stale(
     either: ScriptedSmtpServer, login: Logins, message: Messages, script: Any, reason: str
 ) -> None:
-    timeouts = HASTY if script is Act.SILENCE else PATIENT
-    async with session(login(either.port), timeouts) as connection:
-        assert isinstance(await connection.transact(FROM, [ANN], message()), Sent)
-        either.on("MAIL", script)
-        assert await connection.transact(FROM, [BOB], message()) == Stale(reason)
-        assert not connection.is_open
-    assert len(either.accepted) == 1
+    async def attempt(seconds: float) -> None:
+        either.forget_script()
+        either.accepted.clear()
+        timeouts = hasty(seconds) if script is Act.SILENCE else PATIENT
+        async with session(login(either.port), timeouts) as connection:
+            assert isinstance(await connection.transact(FROM, [ANN], message()), Sent)
+            either.on("MAIL", script)
+            assert await connection.transact(FROM, [BOB], message()) == Stale(reason)
+            assert not connection.is_open
+        assert len(either.accepted) == 1
+
+    await with_growing_patience(attempt, HASTINESS)
 
 
 async def test_a_reused_session_that_breaks_after_mail_is_not_stale(

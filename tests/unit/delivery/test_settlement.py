@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.unit.delivery.given import NOW, message
 
 from mail_proxy.delivery.settlement import Settlement
 from mail_proxy.domain.outcome import (
@@ -18,32 +19,10 @@ from mail_proxy.domain.outcome import (
     Uncertain,
 )
 from mail_proxy.domain.retry import RetryStrategy
-from mail_proxy.sql.messages.queue import ClaimedMessage, StateChange
+from mail_proxy.sql.messages.queue import StateChange
 
-NOW = 1_800_000_000.0
 RETRY = RetryStrategy((60, 300), 2, random=lambda: 0.0)
 SETTLEMENT = Settlement(RETRY)
-
-
-def message(**fields: Any) -> ClaimedMessage:
-    given: dict[str, Any] = {
-        "pk": "pk",
-        "tenant_id": "t",
-        "id": "m",
-        "account_pk": "a",
-        "priority": 2,
-        "due_at": NOW - 5,
-        "created_at": NOW - 5,
-        "size": 1,
-        "retries": 0,
-        "expires_at": None,
-        "batch_code": None,
-        "recipients_left": None,
-        "recipient_results": None,
-        "claimed_by": "me",
-        **fields,
-    }
-    return ClaimedMessage(**given)
 
 
 def result(name: str, status: str) -> RecipientResult:

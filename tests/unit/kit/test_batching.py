@@ -102,7 +102,7 @@ async def test_a_flush_that_returns_too_few_results_is_an_error_not_a_hang() -> 
         return []
 
     with pytest.raises(ValueError, match="0 results for 1 items"):
-        await asyncio.wait_for(Batcher("test", short, 10).submit(1), 5)
+        await asyncio.wait_for(Batcher("test", short, 10).submit(1), 60)
 
 
 async def test_a_batch_of_many_callers_is_not_logged_under_the_first_ones_request(

@@ -45,6 +45,7 @@ def rotate(
 ) -> None:
     """Encrypt all stored secrets with a new key. Stop the instance first."""
     # Imported only when it runs, so that the other commands start fast.
+    import mail_proxy.features.registry  # noqa: F401  # declares the tables of features
     from mail_proxy.operations.keys import Rotation
     from mail_proxy.sql import SqlDb
 

@@ -1,1 +1,1 @@
-"""Statements over the table ``message``: one module for each thing that happens to it."""
+"""Statements over the table ``message`` and its payloads and events, by purpose."""

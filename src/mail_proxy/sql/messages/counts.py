@@ -1,4 +1,4 @@
-"""What waits, counted and measured for those who watch the instance."""
+"""Counts and ages of waiting messages, for metrics."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _SUMS = ", ".join(f"sum(p{int(p)})" for p in Priority)
 #: One count for each partial index; a condition over all of them would use none.
 _PARTS = " UNION ALL ".join(
     f"SELECT {_COUNTS} FROM message WHERE {where}"
-    for where in (schema.WAITING, schema.HELD, schema.SENDING)
+    for where in (schema.ready(), schema.held(), schema.sending())
 )
 _BY_PRIORITY = text(f"SELECT {_SUMS} FROM ({_PARTS}) AS parts")
 
-_WAITING = f"FROM message WHERE {schema.WAITING}"
+_WAITING = f"FROM message WHERE {schema.ready()}"
 _PRIORITIES = " UNION ALL ".join(f"SELECT {int(p)} AS number" for p in Priority)
 #: By stepping from one account to the next through an index that begins with account and
 #: priority, and taking the first of each; what is due first is not first in any index.
@@ -39,15 +39,18 @@ _OLDEST_DUE = text(
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """``by_priority`` counts what is not finished. ``oldest_due_at`` is, by account pk, the
-    earliest due time of what waits and is not suspended, in Unix seconds; it may lie ahead."""
+    """Unfinished messages by priority, and the age of each account's queue.
+
+    ``oldest_due_at`` is, by account pk, the earliest due time (Unix seconds) of messages that
+    wait and are not suspended. It may lie in the future.
+    """
 
     by_priority: dict[Priority, int]
     oldest_due_at: dict[str, float]
 
 
 def backlog(connection: Connection) -> Backlog:
-    """The instance's. Reads the rows of all that waits: about a second for a million."""
+    """Return the instance's backlog. Reads all waiting rows: a second for a million."""
     counts = connection.execute(_BY_PRIORITY).one()
     oldest = connection.execute(_OLDEST_DUE.columns(pk=Pk, due_at=Instant))
     return Backlog(

@@ -1,4 +1,4 @@
-"""What happened to messages, and what of it the tenants know."""
+"""Events of messages, and which of them were reported to the tenants."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True)
 class PendingEvent:
-    """An event that its tenant does not know yet, with the names that a report needs."""
+    """An unreported event, with the names that a report needs."""
 
     seq: int
     message_pk: str
@@ -67,7 +67,7 @@ class PendingEvent:
 
 
 class MessageEventTable(Table):
-    """Append-only but for the columns that tell about reporting."""
+    """The table of events: append-only, except for the columns about reporting."""
 
     schema = schema.message_event
 
@@ -76,7 +76,7 @@ class MessageEventTable(Table):
         self._db = db
 
     def append(self, connection: Connection, events: Sequence[NewEvent]) -> None:
-        """Append events; those of messages that are gone are dropped."""
+        """Append events; events of removed messages are dropped."""
         columns = "message_pk, tenant_id, event_type, event_at, data"
         self._db.execute_rows(
             connection,
@@ -96,7 +96,7 @@ class MessageEventTable(Table):
         )
 
     def of_message(self, connection: Connection, tenant_id: str, message_pk: str) -> list[Row]:
-        """Oldest first."""
+        """Return the events of a message, oldest first."""
         return self.select(
             connection,
             tenant_id=tenant_id,
@@ -107,17 +107,17 @@ class MessageEventTable(Table):
     def unreported(
         self, connection: Connection, tenant_id: str, now: float, limit: int
     ) -> list[PendingEvent]:
-        """Events to report now, oldest first.
+        """Return events to report now, oldest first.
 
-        An event behind an older one of its message that was put off waits with it, so that
-        each message's story is told in order.
+        An event waits if an older event of its message was put off, so that the events of each
+        message are reported in order.
         """
         values = {"tenant_id": tenant_id, "now": now, "limit": limit}
         rows = connection.execute(_UNREPORTED_EVENTS, values)
         return [_pending(*row) for row in rows]
 
     def acknowledge(self, connection: Connection, seqs: Sequence[int], now: float) -> None:
-        """The tenant knows these events."""
+        """Mark events as reported: the tenant has acknowledged them."""
         self._db.execute_rows(
             connection,
             "UPDATE message_event SET reported_at = rows.now FROM rows "
@@ -127,7 +127,7 @@ class MessageEventTable(Table):
         )
 
     def put_off(self, connection: Connection, until: Sequence[tuple[int, float]]) -> None:
-        """Report these events (seq, Unix seconds) again, not before the given time."""
+        """Put events (seq, Unix seconds) off: report them again after the given time."""
         self._db.execute_rows(
             connection,
             "UPDATE message_event SET report_after = rows.until, "
@@ -148,7 +148,7 @@ def _pending(
     data: str | None,
     attempts: int,
 ) -> PendingEvent:
-    told = orjson.loads(data) if data else {}
+    loaded = orjson.loads(data) if data else {}
     return PendingEvent(
-        seq, message_pk, message_id, account_id, event_type, event_at, told, attempts
+        seq, message_pk, message_id, account_id, event_type, event_at, loaded, attempts
     )

@@ -1,4 +1,4 @@
-"""Waiting messages that end in error without another attempt, many at once."""
+"""End waiting messages in error without another attempt, many at once."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from mail_proxy.sql.messages.events import MessageEventTable, NewEvent
 from mail_proxy.sql.messages.queue import MessageQueue
 
 _OF_ACCOUNT = "candidate.account_pk = rows.account_pk"
-#: As the partial indexes state it: one statement for each, because a condition over both would
-#: use neither.
-_READY = f"{_OF_ACCOUNT} AND candidate.state IN ('pending', 'deferred') AND NOT candidate.held"
+#: One statement for each partial index: a condition over both would use neither.
+_READY = f"{_OF_ACCOUNT} AND {schema.ready('candidate')}"
 _HELD = (
-    f"{_OF_ACCOUNT} AND candidate.held AND candidate.tenant_id = "
+    f"{_OF_ACCOUNT} AND {schema.held('candidate')} AND candidate.tenant_id = "
     "(SELECT tenant_id FROM account WHERE account.pk = rows.account_pk)"
 )
 _READY_ORDER = "candidate.priority, candidate.due_at, candidate.pk"
@@ -26,7 +25,7 @@ _ENDED: Shape = (("pk", "uuid"), ("reason", "text"), ("now", "double precision")
 
 
 class GivenUpMessages:
-    """Ends messages, with the event that reports it; at most ``limit`` of them a call."""
+    """Ends up to ``limit`` waiting messages a call, with the event that reports it."""
 
     def __init__(self, db: SqlDb, queue: MessageQueue, events: MessageEventTable) -> None:
         self._db = db
@@ -36,10 +35,10 @@ class GivenUpMessages:
     def of_account(
         self, connection: Connection, account_pk: str, reason: str, now: float, limit: int
     ) -> int:
-        """What waits for an account; returns how many."""
+        """End messages that wait for an account; returns how many."""
         ended = 0
         ready, held = (_READY, _READY_ORDER), (_HELD, _HELD_ORDER)
-        # Ready ones twice: what is being released meanwhile is neither at the first two looks.
+        # Ready ones twice: a message that is just being released may be missed by the first two.
         for where, order_by in (ready, held, ready):
             found = self._first(connection, where, order_by, account_pk, now, limit - ended)
             ended += self._end(connection, found, reason, now)
@@ -54,13 +53,16 @@ class GivenUpMessages:
         now: float,
         limit: int,
     ) -> int:
-        """What waits for an account since before ``cutoff`` (Unix seconds); returns how many."""
+        """End messages due before ``cutoff`` (Unix seconds) that wait for an account."""
         where = f"{_READY} AND candidate.due_at < rows.cutoff"
         found = self._first(connection, where, _READY_ORDER, account_pk, cutoff, limit)
         return self._end(connection, found, reason, now)
 
     def orphaned(self, connection: Connection) -> list[str]:
-        """Accounts that are gone and still waited for, as by what was being sent then."""
+        """Return removed accounts that still have waiting messages.
+
+        A message that was being sent when its account was removed may come back later.
+        """
         a = schema.account.c
         waiting = self._queue.waiting_accounts(connection)
         gone = select(a.pk).where(a.pk.in_(waiting), a.deleted_at.is_not(None))

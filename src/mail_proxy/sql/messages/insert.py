@@ -1,4 +1,4 @@
-"""Messages as clients see them: handed in, listed, removed."""
+"""Add, replace, count and remove messages, as clients ask for it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class NewMessage:
     """A validated message, ready to be stored.
 
     ``content`` is the JSON text of the mail, ``recipients`` its addresses joined by spaces.
-    ``size`` is the length of ``content`` in bytes. Instants are Unix seconds.
+    ``size`` is the length of ``content`` in bytes: what a claimed message takes in memory, which
+    delivery bounds. It is not the size of the composed mail. Instants are Unix seconds.
     """
 
     pk: str
@@ -65,7 +66,7 @@ class NewMessage:
 
 
 class Stored(StrEnum):
-    """What became of a message that was handed in; the text is the reason clients see."""
+    """Result of adding a message; the text is the reason that clients see."""
 
     QUEUED = "queued"
     IN_PROGRESS = "in progress"
@@ -80,30 +81,23 @@ _REFUSED = {
 }
 
 
-#: No recipient was accepted yet. LIKE would need its percent signs written differently for
-#: each driver.
-_NOBODY_HAS_IT = (
-    "(message.recipient_results IS NULL OR "
-    """replace(message.recipient_results, '"status":"sent"', '') = message.recipient_results)"""
-)
-
 #: By tenant, because that is how the index begins; SQLite takes a CROSS JOIN in the order given.
 _COUNT_ALL = (
     "SELECT count(*) FROM tenant CROSS JOIN message WHERE message.tenant_id = tenant.id "
-    "AND message.state IN ('pending', 'deferred', 'sending')"
+    f"AND {schema.unfinished()}"
 )
 _COUNT = text(_COUNT_ALL)
 _COUNT_OF_TENANT = text(f"{_COUNT_ALL} AND tenant.id = :tenant_id")
 #: One count for each partial index; a condition over all of them would use none.
 _OF_BATCH = "SELECT count(*) FROM message WHERE tenant_id = :tenant_id AND batch_code = :batch_code"
 _COUNT_OF_BATCH = text(
-    f"SELECT ({_OF_BATCH} AND state IN ('pending', 'deferred') AND NOT held "
-    f"AND batch_code IS NOT NULL) + ({_OF_BATCH} AND held) + ({_OF_BATCH} AND state = 'sending')"
+    f"SELECT ({_OF_BATCH} AND {schema.ready_of_batch()}) + ({_OF_BATCH} AND {schema.held()}) "
+    f"+ ({_OF_BATCH} AND {schema.sending()})"
 )
 
 
 class MessagesTable(Table):
-    """The narrow row, with its payload beside it."""
+    """The table of messages, with the payload of each."""
 
     schema = schema.message
 
@@ -115,8 +109,8 @@ class MessagesTable(Table):
     def add(self, connection: Connection, messages: Sequence[NewMessage]) -> list[Stored]:
         """Store many messages with a handful of statements; one result each, in order.
 
-        A message whose (tenant, id) is waiting replaces it, one that is being sent or done is
-        refused. Where one call brings the same id twice, the later one counts.
+        A message replaces a waiting one with the same (tenant, id), and is refused if that one is
+        being sent or finished. If one call has the same id twice, the later message counts.
         """
         last = {(m.tenant_id, m.id): m for m in messages}
         fresh = self._insert_new(connection, list(last.values()))
@@ -177,7 +171,7 @@ class MessagesTable(Table):
             "client_message_id = rows.client_message_id, state_at = NULL, error = NULL, "
             "held = false, recipients_left = NULL, recipient_results = NULL "
             "FROM rows WHERE message.tenant_id = rows.tenant_id AND message.id = rows.id "
-            f"AND message.state IN ('pending', 'deferred') AND {_NOBODY_HAS_IT} "
+            f"AND {schema.waiting()} AND NOT message.partly_sent "
             "RETURNING message.pk, message.tenant_id, message.id",
             _MESSAGE,
             [_message_row(m) for m in messages],
@@ -199,7 +193,7 @@ class MessagesTable(Table):
     def states(
         self, connection: Connection, identities: Sequence[tuple[str, str]]
     ) -> dict[tuple[str, str], MessageState]:
-        """State of each (tenant, id) that exists."""
+        """Return the state of each (tenant, id) that exists."""
         found = self._db.execute_rows(
             connection,
             "SELECT message.tenant_id, message.id, message.state FROM rows JOIN message "
@@ -212,7 +206,7 @@ class MessagesTable(Table):
     def remove_waiting_or_done(
         self, connection: Connection, tenant_id: str, ids: Sequence[str]
     ) -> set[str]:
-        """Remove the messages that are not being sent; returns their ids."""
+        """Remove messages that are not being sent; returns their ids."""
         removed = self._db.execute_rows(
             connection,
             "DELETE FROM message WHERE state <> 'sending' AND (tenant_id, id) IN "
@@ -223,7 +217,7 @@ class MessagesTable(Table):
         return {row[0] for row in removed}
 
     def elsewhere(self, connection: Connection, tenant_id: str, ids: Sequence[str]) -> set[str]:
-        """Those of ``ids`` that exist in another tenant."""
+        """Return which of ``ids`` exist in another tenant."""
         found = self._db.execute_rows(
             connection,
             # By tenant too, because that is how the index begins.
@@ -236,7 +230,7 @@ class MessagesTable(Table):
         return {row[0] for row in found}
 
     def detail(self, connection: Connection, tenant_id: str, message_id: str) -> Row | None:
-        """One message with account id and content, or None."""
+        """Return one message with account id and content, or None."""
         m = self.schema.c
         statement = detail().where(m.tenant_id == tenant_id, m.id == message_id)
         row = connection.execute(statement).first()
@@ -248,9 +242,9 @@ class MessagesTable(Table):
         tenant_id: str | EveryTenant,
         batch_code: str | None = None,
     ) -> int:
-        """Messages that are not finished: waiting, held back or being sent.
+        """Count messages that are not finished: waiting, held back or being sent.
 
-        Read from an index alone, but all of it: about 0.5 s for a million.
+        Reads a whole range of an index: about 0.5 s for a million.
         """
         if batch_code is not None:
             statement = _COUNT_OF_BATCH
@@ -262,7 +256,7 @@ class MessagesTable(Table):
     def places(
         self, connection: Connection, tenant_id: str, after: tuple[str, str] | None, limit: int
     ) -> list[tuple[str, str]]:
-        """State and pk of the tenant's messages behind ``after``, in their order."""
+        """Return (state, pk) of the tenant's messages behind ``after``, in this order."""
         m = self.schema.c
         statement = select(m.state, m.pk).where(m.tenant_id == tenant_id)
         if after is not None:
@@ -273,7 +267,7 @@ class MessagesTable(Table):
         return [(state, pk) for state, pk in rows]
 
     def remove(self, connection: Connection, pks: Sequence[str]) -> int:
-        """Remove messages with all that hangs on them; returns how many."""
+        """Remove messages with payload and events; returns how many."""
         return len(
             self._db.execute_rows(
                 connection,
@@ -284,7 +278,7 @@ class MessagesTable(Table):
         )
 
     def remove_of_tenant(self, connection: Connection, tenant_id: str) -> None:
-        """Remove every message of a tenant with all that hangs on it, however long it takes."""
+        """Remove every message of a tenant in one statement, however long it takes."""
         connection.execute(delete(self.schema).where(self.schema.c.tenant_id == tenant_id))
 
 

@@ -1,4 +1,4 @@
-"""Pages of messages, newest first, at a cost that grows with the page and not with the queue."""
+"""Page through messages, newest first, at a cost that grows with the page only."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from mail_proxy.domain.message import WAITING, MessageState
 from mail_proxy.sql import schema
 from mail_proxy.sql.table import Row
 
-#: Messages that one page looks into where no index leads to the wanted ones alone: for a text, and
-#: for several filters at once.
+#: Messages that one page examines if no index leads to the wanted ones alone: for a text search,
+#: and for several filters at once.
 MOST_LOOKED_AT = 20_000
-#: Where a look finds too little, the next one is so many times as long.
+#: If a look finds too few messages, the next one is this many times as long.
 _GROWTH = 8
 _m, _payload, _account = schema.message.c, schema.message_payload.c, schema.account.c
 
 
 @dataclass(frozen=True, slots=True)
 class MessageFilter:
-    """Which messages of a tenant a listing shows; None means any."""
+    """Filters of a listing of one tenant's messages; None means any."""
 
     tenant_id: str
     active_only: bool = False
@@ -34,22 +34,25 @@ class MessageFilter:
 
     @property
     def states(self) -> Sequence[str]:
-        """The states that it lets through."""
+        """The states that the filter lets through."""
         wanted = [*WAITING, MessageState.SENDING] if self.active_only else list(MessageState)
         return [s for s in wanted if self.state in (None, s)]
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """``next_pk`` is where the next page begins, None behind the last one. A page of a text
-    search, or of several filters, may be short, or empty, and have a next one all the same."""
+    """One page of a listing; ``next_pk`` is where the next begins, None at the end.
+
+    A page of a text search, or of several filters, may be short or empty and still have a
+    next one.
+    """
 
     rows: list[Row]
     next_pk: str | None
 
 
 def page(connection: Connection, wanted: MessageFilter, limit: int, before_pk: str | None) -> Page:
-    """Up to ``limit`` messages with account id and content, older than ``before_pk``."""
+    """Return messages older than ``before_pk``, with account id and content."""
     pieces = _pieces(connection, wanted)
     found: list[str] = []
     looked_at, step, place = 0, limit + 1, before_pk
@@ -69,7 +72,7 @@ def page(connection: Connection, wanted: MessageFilter, limit: int, before_pk: s
 
 
 def detail() -> Select[Any]:
-    """Messages with account id and content."""
+    """Select messages with account id and content."""
     return (
         select(schema.message, _account.id.label("account_id"), _payload.content)
         .join(schema.account, _account.pk == _m.account_pk)
@@ -89,7 +92,7 @@ def _look(
     limit: int,
     before_pk: str | None,
 ) -> list[tuple[str, bool]]:
-    """The newest pks of all pieces, merged, and whether each message is a wanted one."""
+    """Return the newest pks of all pieces, and whether each passes the filters."""
     newest = []
     for piece in pieces:
         older = piece if before_pk is None else piece.where(_m.pk < before_pk)
@@ -107,8 +110,11 @@ def _look(
 
 
 def _pieces(connection: Connection, wanted: MessageFilter) -> list[Select[Any]]:
-    """What to read of which index, with a column ``fits``. One filter alone has an index of its
-    own, so that all fits; of several, the piece of the smallest one is looked through."""
+    """Choose which parts of which index to read, with a column ``fits``.
+
+    A single filter has an index of its own, so every row fits. Of several filters, the index
+    part of the one with the fewest messages is examined.
+    """
     accounts = None if wanted.account_id is None else _accounts(connection, wanted)
     conditions: list[ColumnElement[bool]] = []
     if len(wanted.states) < len(MessageState):
@@ -129,7 +135,7 @@ def _pieces(connection: Connection, wanted: MessageFilter) -> list[Select[Any]]:
 
 
 def _accounts(connection: Connection, wanted: MessageFilter) -> list[str]:
-    """With removed ones that had this id before."""
+    """Return the accounts with this id, also removed ones that had it before."""
     owned = select(_account.pk).where(
         _account.tenant_id == wanted.tenant_id, _account.id == wanted.account_id
     )

@@ -1,4 +1,4 @@
-"""The stored form of a mail: one JSON text, written once and read at each attempt."""
+"""Stored form of a mail: JSON text, written at intake and read at each attempt."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from mail_proxy.domain.mail import Address, Mail
 
 
 def dump_mail(mail: Mail) -> str:
-    """The JSON text that ``load_mail`` reads back."""
+    """Return the JSON text of a mail, for ``load_mail``."""
     return orjson.dumps(mail).decode()
 
 
 def load_mail(text: str) -> Mail:
-    """The mail as it was stored."""
+    """Return the mail of a JSON text that ``dump_mail`` wrote."""
     record = orjson.loads(text)
     for name in ("to", "cc", "bcc", "reply_to"):
         record[name] = tuple(_address(a) for a in record[name])

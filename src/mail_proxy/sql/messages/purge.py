@@ -1,4 +1,4 @@
-"""Removing messages that are over and were told long ago."""
+"""Purge finished messages whose events were all reported long ago."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mail_proxy.sql import schema
 from mail_proxy.sql.chunks import ChunkedWork
 from mail_proxy.sql.db import SqlDb
 
-#: Nobody waits for it; still above what one process delivers.
+#: Share of the time that a purge takes: no caller waits for it, and deliveries go first.
 _SHARE = 0.25
 _IS_OVER = (
     "(message.state IN ('sent', 'error') AND NOT EXISTS (SELECT 1 FROM message_event AS later "
@@ -42,7 +42,7 @@ _REMOVE = (
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """A place among a tenant's reported events, which are ordered by when they were reported."""
+    """A position among a tenant's reported events, ordered by report time."""
 
     reported_at: float = 0.0
     seq: int = 0
@@ -50,19 +50,19 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class OldReport:
-    """A reported event; ``is_over`` says that its message may be removed."""
+    """A reported event; ``is_over`` says that its message may be purged."""
 
     position: Position
     message_pk: str
     is_over: bool
 
 
-class Removal:
-    """Removes messages by walking through the reported events from their old end.
+class MessagePurge:
+    """Removes old messages by walking through the reported events, oldest first.
 
-    So the cost grows with what is removed: what was never reported is not met at all. A message
-    is over when it is finished and every event of it (but ``queued``) was reported before a
-    given time; the last of those reports is where the walk finds it.
+    So the cost grows with the messages that are removed: unreported events are not read at all.
+    A message is over if it is finished and each of its events (except ``queued``) was reported
+    before a given time. The walk finds it at the last of those reports.
     """
 
     def __init__(self, db: SqlDb) -> None:
@@ -71,31 +71,32 @@ class Removal:
     async def messages(
         self, tenant_id: str, before: float, after: Position | None = None
     ) -> tuple[int, Position]:
-        """Remove what was over before ``before``, Unix seconds, beginning behind ``after``.
+        """Remove a tenant's messages that were over before ``before`` (Unix seconds).
 
-        Returns how many messages are gone, and how far the walk went.
+        The walk begins behind ``after``. Returns how many messages were removed, and how far the
+        walk went.
         """
         removed, after = 0, after or Position()
-        slices = ChunkedWork(self._db, share=_SHARE)
+        chunks = ChunkedWork(self._db, share=_SHARE)
         while True:
-            size = slices.size
+            size = chunks.size
             found = await self._db.read(self.old_reports, tenant_id, before, after, size)
             over = list(dict.fromkeys(r.message_pk for r in found if r.is_over))
             if over:
-                removed += await slices.one(self.remove, over, before)
+                removed += await chunks.one(self.remove, over, before)
             if found:
                 after = found[-1].position
             if len(found) < size:
                 return removed, after
 
     async def tenants(self, now: float, usual_seconds: float) -> list[tuple[str, float]]:
-        """Tenants with reports older than their retention, and the time that divides them."""
+        """Return tenants with reports older than their retention, and its limit."""
         return await self._db.read(self.with_old_reports, now, usual_seconds)
 
     def with_old_reports(
         self, connection: Connection, now: float, usual_seconds: float
     ) -> list[tuple[str, float]]:
-        """One look at the oldest report of each tenant; ``usual_seconds`` where it has no own."""
+        """Compare each tenant's oldest report with its retention, or ``usual_seconds``."""
         values = {"now": now, "usual": usual_seconds}
         rows = connection.execute(_TENANTS_WITH_OLD_REPORTS, values)
         return [(tenant_id, before) for tenant_id, before in rows]
@@ -103,13 +104,13 @@ class Removal:
     def old_reports(
         self, connection: Connection, tenant_id: str, before: float, after: Position, limit: int
     ) -> list[OldReport]:
-        """The oldest reports behind ``after``."""
+        """Return the oldest reports behind ``after``."""
         values = {"tenant_id": tenant_id, "before": before, "limit": limit}
         place = {"reported_at": after.reported_at, "seq": after.seq}
         rows = connection.execute(_OLD_REPORTS, values | place)
         return [OldReport(Position(at, seq), pk, bool(over)) for seq, at, pk, over in rows]
 
     def remove(self, connection: Connection, pks: Sequence[str], before: float) -> int:
-        """Remove those that are (still) over, with all that hangs on them; returns how many."""
+        """Remove messages that are still over, with payload and events; returns how many."""
         shape = (("pk", "uuid"), ("before", "double precision"))
         return len(self._db.execute_rows(connection, _REMOVE, shape, [(pk, before) for pk in pks]))

@@ -1,4 +1,4 @@
-"""The queue's own statements: claim, outcome, lease. None of them runs once a message."""
+"""Statements of the queue: claim, outcome, lease, each for many messages at once."""
 
 from __future__ import annotations
 
@@ -7,24 +7,22 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, text, update
 
 from mail_proxy.domain.message import MessageState
+from mail_proxy.domain.outcome import RecipientStatus
 from mail_proxy.sql import schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.messages.events import MessageEventTable, NewEvent
 
-_WAITING = "state IN ('pending', 'deferred')"
-#: Stated as the partial index states it. What was suspended long ago is held, hence out of the
-#: index; what was suspended just now is found there and left out by ``_NOT_SUSPENDED``.
-_READY = f"{_WAITING} AND NOT held"
-_CANDIDATE_READY = f"candidate.{_WAITING} AND NOT candidate.held"
+#: Leaves out messages that were suspended a moment ago; later they are held, hence not ready.
 #: Not NOT EXISTS: PostgreSQL would expect such a join to leave nothing, and read the whole table.
 _NOT_SUSPENDED = (
     "coalesce((SELECT false FROM suspension WHERE suspension.tenant_id = candidate.tenant_id "
     "AND suspension.batch_code IN ('*', candidate.batch_code) LIMIT 1), true)"
 )
+_LATER = text(schema.later())
 _CLAIMED_COLUMNS = (
     "message.pk, message.tenant_id, message.id, message.account_pk, message.priority, "
     "message.due_at, message.created_at, message.size, message.retries, message.expires_at, "
@@ -36,8 +34,9 @@ _CLAIMED_COLUMNS = (
 class ClaimedMessage:
     """A message that this dispatcher alone may send, until its lease ends.
 
-    ``content`` is the JSON text of the mail. ``recipients_left`` names the recipients still
-    to be tried, None for all; ``recipient_results`` holds the final answers of earlier attempts.
+    ``content`` is the JSON text of the mail, and ``size`` its length in bytes: budgets bound
+    with it how much memory claimed messages take. ``recipients_left`` names the recipients
+    still to be tried, None for all; ``recipient_results`` holds the answers of earlier attempts.
     """
 
     pk: str
@@ -57,13 +56,13 @@ class ClaimedMessage:
     claimed_by: str = ""
 
     def has_expired(self, now: float) -> bool:
-        """Whether it must not be sent at ``now`` (Unix seconds) any more."""
+        """Return whether it must no longer be sent at ``now`` (Unix seconds)."""
         return self.expires_at is not None and self.expires_at <= now
 
 
 @dataclass(slots=True)
 class StateChange:
-    """What an attempt makes of a message that ``claimed_by`` holds; ``event`` goes with it.
+    """The new state of a message that ``claimed_by`` holds, with its event.
 
     ``attempted``: the server was asked, which counts against rate limits.
     """
@@ -84,7 +83,7 @@ class StateChange:
 
 
 class Dispatching(NamedTuple):
-    """A registered dispatcher; ``lease_until`` is by its own clock, in Unix seconds."""
+    """A registered dispatcher; ``lease_until`` is Unix seconds by its own clock."""
 
     id: str
     host: str
@@ -93,24 +92,27 @@ class Dispatching(NamedTuple):
 
 
 class MessageQueue:
-    """Claims and outcomes over ``message``, many rows a statement."""
+    """Claims messages, writes their outcomes, and keeps the dispatchers' leases."""
 
     def __init__(self, db: SqlDb, events: MessageEventTable) -> None:
         self._db = db
         self._events = events
 
     def waiting_accounts(self, connection: Connection) -> list[str]:
-        """Accounts with waiting messages; the cost grows with accounts, not with messages."""
-        return _distinct_accounts(connection, _READY)
+        """Return accounts with waiting messages, at a cost that grows with accounts only."""
+        return _distinct_accounts(connection, schema.ready())
 
     def urgent_accounts(self, connection: Connection) -> list[str]:
-        """Accounts with waiting messages of priority 0."""
-        return _distinct_accounts(connection, f"{_READY} AND priority = 0")
+        """Return accounts with waiting messages of priority 0."""
+        return _distinct_accounts(connection, schema.urgent())
 
     def came_due(self, connection: Connection, after: float, until: float, limit: int) -> set[str]:
-        """Accounts of the first ``limit`` messages put off to between ``after`` and ``until``."""
+        """Return accounts of messages put off to between ``after`` and ``until``.
+
+        Of the first ``limit`` such messages.
+        """
         m = schema.message.c
-        statement = select(m.account_pk).where(schema.LATER, m.due_at > after, m.due_at <= until)
+        statement = select(m.account_pk).where(_LATER, m.due_at > after, m.due_at <= until)
         return set(connection.execute(statement.order_by(m.due_at).limit(limit)).scalars())
 
     def due(
@@ -121,11 +123,12 @@ class MessageQueue:
         now: float,
         limit: int,
     ) -> list[ClaimedMessage]:
-        """The first ``limit`` due messages of each account, locked and without content yet."""
+        """Lock and return due messages, up to ``limit`` of each account, without content."""
         source = self._db.adapter.first_of_each(
             "message",
             f"candidate.account_pk = rows.account_pk AND candidate.priority = {int(priority)} "
-            f"AND {_CANDIDATE_READY} AND candidate.due_at <= rows.now AND {_NOT_SUSPENDED}",
+            f"AND {schema.ready('candidate')} AND candidate.due_at <= rows.now "
+            f"AND {_NOT_SUSPENDED}",
             "candidate.due_at, candidate.pk",
             int(limit),
         )
@@ -140,7 +143,7 @@ class MessageQueue:
     def claim(
         self, connection: Connection, dispatcher_id: str, messages: Sequence[ClaimedMessage]
     ) -> None:
-        """Mark messages of ``due`` as being sent by this dispatcher and read their content."""
+        """Mark messages of ``due`` as claimed by this dispatcher; read their content."""
         self._db.execute_rows(
             connection,
             "UPDATE message SET state = 'sending', claimed_by = rows.claimed_by FROM rows "
@@ -161,26 +164,27 @@ class MessageQueue:
             message.claimed_by = dispatcher_id
 
     def next_due_at(self, connection: Connection, after: float) -> float | None:
-        """The earliest due time, later than ``after``, of what was put off; or None."""
+        """Return the earliest due time later than ``after`` of put-off messages, or None."""
         m = schema.message.c
-        statement = select(m.due_at).where(schema.LATER, m.due_at > after)
+        statement = select(m.due_at).where(_LATER, m.due_at > after)
         found = connection.execute(statement.order_by(m.due_at).limit(1)).scalar()
         return None if found is None else float(found)
 
     def record(self, connection: Connection, changes: Sequence[StateChange]) -> set[str]:
-        """Write what became of claimed messages, with their events; returns the pks written.
+        """Write outcomes of claimed messages, with their events; returns the pks written.
 
-        A message whose claim was lost is left alone, but for this: what was sent is sent, so
-        one that has gone back to waiting is finished all the same.
+        A message whose claim was lost is left alone, with one exception: if it was sent and waits
+        in the queue again, it is finished all the same.
         """
         written = self._db.execute_rows(
             connection,
             "UPDATE message SET state = rows.state, due_at = rows.due_at, "
             "retries = rows.retries, state_at = rows.state_at, error = rows.error, "
             "recipients_left = rows.recipients_left, "
-            "recipient_results = rows.recipient_results, claimed_by = NULL, held = false "
+            "recipient_results = rows.recipient_results, partly_sent = rows.partly_sent, "
+            "claimed_by = NULL, held = false "
             "FROM rows WHERE message.pk = rows.pk AND (message.claimed_by = rows.claimed_by "
-            "OR (rows.state = 'sent' AND message.state IN ('pending', 'deferred'))) "
+            f"OR (rows.state = 'sent' AND {schema.waiting()})) "
             "RETURNING message.pk",
             _CHANGE,
             [_change_row(change) for change in changes],
@@ -198,26 +202,26 @@ class MessageQueue:
         now: float,
         lease_until: float,
     ) -> None:
-        """Announce a dispatcher; its claims hold while its lease does."""
+        """Register a dispatcher; its claims hold as long as its lease."""
         values = {"id": dispatcher_id, "host": host, "pid": pid, "started_at": now}
         connection.execute(insert(schema.dispatcher).values(**values, lease_until=lease_until))
 
     def renew(self, connection: Connection, dispatcher_id: str, lease_until: float) -> bool:
-        """Push the lease forward; False when it was lost, and every claim with it."""
+        """Extend the lease; return False if it was lost, and every claim with it."""
         d = schema.dispatcher
         statement = update(d).where(d.c.id == dispatcher_id).values(lease_until=lease_until)
         return connection.execute(statement).rowcount == 1
 
     def dispatchers(self, connection: Connection) -> list[Dispatching]:
-        """All that are registered."""
+        """Return all registered dispatchers."""
         d = schema.dispatcher
         rows = connection.execute(select(d.c.id, d.c.host, d.c.pid, d.c.lease_until))
         return [Dispatching(*row) for row in rows]
 
     def rescue(self, connection: Connection, dead: Sequence[str]) -> list[tuple[str, str]]:
-        """Give the messages of the ``dead`` dispatchers back, and of those that are unknown.
+        """Return messages of ``dead`` and of unknown dispatchers to the queue.
 
-        Returns account pk and tenant id of each.
+        Returns account pk and tenant id of each message.
         """
         d = schema.dispatcher
         if dead:
@@ -231,9 +235,10 @@ class MessageQueue:
         return [(row.account_pk, row.tenant_id) for row in result]
 
     def release(self, connection: Connection, messages: Sequence[ClaimedMessage]) -> None:
-        """Give back messages that were claimed and not begun, as they were.
+        """Return messages that were claimed and not begun to the queue, as they were.
 
-        Also where nobody knows whether the claim was committed: one that just is, is waited for.
+        It also undoes a claim of which it is unknown whether it was committed: a commit that is
+        still under way is waited for.
         """
         m = schema.message.c
         named = select(m.pk).where(m.pk.in_([message.pk for message in messages]))
@@ -248,11 +253,11 @@ class MessageQueue:
         )
 
     def unregister(self, connection: Connection, dispatcher_id: str) -> None:
-        """Forget a dispatcher; what it holds is for ``rescue``."""
+        """Remove a dispatcher; ``rescue`` returns its messages to the queue."""
         connection.execute(delete(schema.dispatcher).where(schema.dispatcher.c.id == dispatcher_id))
 
     def hand_back(self, connection: Connection, dispatcher_id: str) -> int:
-        """Leave: unregister, and give back whatever was claimed and is not sent."""
+        """Unregister a dispatcher and return its unsent messages; returns how many."""
         self.unregister(connection, dispatcher_id)
         return len(
             self._db.execute_rows(
@@ -268,8 +273,8 @@ class MessageQueue:
 
 
 def _distinct_accounts(connection: Connection, where: str) -> list[str]:
-    """By stepping from one account to the next through an index that begins with them."""
-    first = f"SELECT account_pk FROM message WHERE {where}"
+    """Return accounts by stepping from one to the next through a partial index."""
+    first = f"SELECT message.account_pk FROM message WHERE {where}"
     result = connection.exec_driver_sql(
         f"WITH RECURSIVE found(pk) AS (SELECT ({first} ORDER BY account_pk LIMIT 1) UNION ALL "
         f"SELECT ({first} AND account_pk > found.pk ORDER BY account_pk LIMIT 1) "
@@ -287,6 +292,7 @@ _CHANGE: Shape = (
     ("error", "text"),
     ("recipients_left", "text"),
     ("recipient_results", "text"),
+    ("partly_sent", "boolean"),
     ("claimed_by", "uuid"),
 )
 
@@ -306,8 +312,14 @@ def _change_row(change: StateChange) -> tuple[Any, ...]:
         change.error,
         _dumps(change.recipients_left),
         _dumps(change.recipient_results),
+        _is_partly_sent(change),
         change.claimed_by,
     )
+
+
+def _is_partly_sent(change: StateChange) -> bool:
+    results = change.recipient_results
+    return results is not None and any(r["status"] == RecipientStatus.SENT for r in results)
 
 
 def _dumps(value: Any) -> str | None:

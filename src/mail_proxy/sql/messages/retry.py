@@ -1,4 +1,4 @@
-"""Messages that ended in error, put back into the queue."""
+"""Put messages that ended in error back into the queue."""
 
 from __future__ import annotations
 
@@ -21,11 +21,7 @@ _MAY_BE_RETRIED = (
     "message.state = 'error' AND EXISTS (SELECT 1 FROM account "
     "WHERE account.pk = message.account_pk AND account.deleted_at IS NULL)"
 )
-#: LIKE would need its percent signs written differently for each driver.
-_SOMEBODY_HAS_IT = (
-    """replace(message.recipient_results, '"status":"sent"', '') <> message.recipient_results"""
-)
-_AGAIN: Shape = (
+_RETRIED: Shape = (
     ("pk", "uuid"),
     ("now", "double precision"),
     ("recipients_left", "text"),
@@ -34,7 +30,7 @@ _AGAIN: Shape = (
 
 
 class RetriedMessages:
-    """What ``retry-messages`` works on: messages in state ``error`` whose account still exists."""
+    """Retries messages in state ``error`` whose account still exists."""
 
     def __init__(self, db: SqlDb, events: MessageEventTable) -> None:
         self._db = db
@@ -42,7 +38,7 @@ class RetriedMessages:
         self._held = SuspendedMessages(db)
 
     def named(self, connection: Connection, tenant_id: str, ids: Sequence[str]) -> list[str]:
-        """Their pks, in order of age."""
+        """Return the pks of named messages that may be retried, oldest first."""
         found = self._db.execute_rows(
             connection,
             "SELECT message.pk FROM rows JOIN message ON message.tenant_id = rows.tenant_id "
@@ -55,9 +51,12 @@ class RetriedMessages:
     def of_batch(
         self, connection: Connection, tenant_id: str, batch_code: str, after: str | None, limit: int
     ) -> list[str]:
-        """The first ``limit`` pks of a batch behind the pk ``after``, in order of age."""
+        """Return up to ``limit`` pks of failed messages of a batch, oldest first.
+
+        Those behind the pk ``after``.
+        """
         m = schema.message.c
-        # Written so that SQLite does not go by state: a batch is the smaller piece.
+        # The concatenation keeps SQLite from using the index on states: a batch has fewer messages.
         is_error = m.state.concat("") == MessageState.ERROR
         statement = select(m.pk).where(
             m.tenant_id == tenant_id, m.batch_code == batch_code, is_error
@@ -67,7 +66,7 @@ class RetriedMessages:
         return list(connection.execute(statement.order_by(m.pk).limit(limit)).scalars())
 
     def retry(self, connection: Connection, pks: Sequence[str], now: float) -> int:
-        """Make them due with a fresh retry count; returns how many.
+        """Make messages due with a fresh retry count; returns how many.
 
         Recipients that an earlier attempt reached are left out for good.
         """
@@ -76,7 +75,7 @@ class RetriedMessages:
             "SELECT message.pk, message.recipient_results, message_payload.content FROM rows "
             "JOIN message ON message.pk = rows.pk "
             "JOIN message_payload ON message_payload.pk = rows.pk "
-            f"WHERE {_SOMEBODY_HAS_IT} AND {_MAY_BE_RETRIED}",
+            f"WHERE message.partly_sent AND {_MAY_BE_RETRIED}",
             (("pk", "uuid"),),
             [(pk,) for pk in pks],
         )
@@ -93,13 +92,13 @@ class RetriedMessages:
             "recipient_results = rows.recipient_results "
             f"FROM rows WHERE message.pk = rows.pk AND {_MAY_BE_RETRIED} "
             "RETURNING message.pk, message.tenant_id, message.id, message.batch_code",
-            _AGAIN,
+            _RETRIED,
             again,
         )
-        self._tell(connection, requeued, now)
+        self._after_retry(connection, requeued, now)
         return len(requeued)
 
-    def _tell(self, connection: Connection, requeued: Iterable[Any], now: float) -> None:
+    def _after_retry(self, connection: Connection, requeued: Iterable[Any], now: float) -> None:
         rows = sorted(requeued)
         self._events.append(
             connection,
@@ -109,7 +108,7 @@ class RetriedMessages:
 
 
 def _left(results: Sequence[dict[str, Any]], content: str) -> tuple[str | None, str | None]:
-    """Who is still to get it and who has it, as the row keeps them."""
+    """Return recipients that are left, and results of those reached, as stored JSON."""
     have = [r for r in results if r["status"] == RecipientStatus.SENT]
     if not have:
         return None, None

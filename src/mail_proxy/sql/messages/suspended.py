@@ -1,10 +1,10 @@
-"""Messages of suspended batches, kept out of the index that claims run through.
+"""Hold messages of suspended batches outside the index that claims read.
 
-A suspension counts from its commit, because each claim looks for it; ``held`` only keeps claims
-from walking past a million messages again and again. The held messages of a batch are always
-its last ones in the order of sending: they are taken out from the end, put back from the
-beginning, and while there are some, new ones join them. So a batch stays in order, however
-often it is stopped and resumed meanwhile.
+A suspension is in effect from its commit, because each claim checks for it. ``held`` only keeps
+claims from reading past a million suspended messages again and again. The held messages of a
+batch are always its last ones in the order of sending: they are held from the end and released
+from the beginning, and while there are some, new ones join them. So a batch stays in order,
+however often it is suspended and activated meanwhile.
 """
 
 from __future__ import annotations
@@ -15,18 +15,17 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from mail_proxy.domain.tenant import EVERYTHING
+from mail_proxy.sql import schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
 
 _BATCH: Shape = (("tenant_id", "text"), ("batch_code", "text"))
-#: As the partial index states it. Below, ORDER BY with LIMIT 1 instead of EXISTS leaves
-#: PostgreSQL no choice but that index.
-_LOOSE = "state IN ('pending', 'deferred') AND NOT {0}.held AND {0}.batch_code IS NOT NULL"
+#: ORDER BY with LIMIT 1 instead of EXISTS leaves PostgreSQL no choice but the partial index.
 _TO_HOLD = text(
     "SELECT suspension.tenant_id, suspension.batch_code FROM suspension "
     f"WHERE suspension.batch_code <> '{EVERYTHING}' AND (SELECT m.pk FROM message AS m "
     "WHERE m.tenant_id = suspension.tenant_id AND m.batch_code = suspension.batch_code "
-    f"AND m.{_LOOSE.format('m')} ORDER BY m.priority, m.due_at, m.pk LIMIT 1) IS NOT NULL"
+    f"AND {schema.ready_of_batch('m')} ORDER BY m.priority, m.due_at, m.pk LIMIT 1) IS NOT NULL"
 )
 #: One step for each batch that has held messages, not one for each message: the next batch of the
 #: tenant, else the first one of the next tenant. (SQLite steps over equal pairs one by one where
@@ -54,20 +53,20 @@ _OF_BATCH = "candidate.tenant_id = rows.tenant_id AND candidate.batch_code = row
 
 
 class Batch(NamedTuple):
-    """A batch of a tenant."""
+    """The messages of a tenant that share a batch code."""
 
     tenant_id: str
     batch_code: str
 
 
 class SuspendedMessages:
-    """Moves messages out of the queue's index and back. Calling any of it twice does no harm."""
+    """Moves messages out of the queue's index and back. Every method is idempotent."""
 
     def __init__(self, db: SqlDb) -> None:
         self._db = db
 
     def unsettled(self, connection: Connection) -> tuple[list[Batch], list[Batch]]:
-        """Batches with messages to hold, and with messages to release.
+        """Return batches with messages to hold, and batches with messages to release.
 
         The cost grows with the batches that are suspended or held, not with their messages.
         """
@@ -75,19 +74,19 @@ class SuspendedMessages:
         return to_hold, [Batch(*row) for row in connection.execute(_TO_RELEASE)]
 
     def hold(self, connection: Connection, batch: Batch, limit: int) -> int:
-        """Take up to ``limit`` messages of a suspended batch out, the last ones first."""
-        where = f"{_SUSPENDED} AND candidate.{_LOOSE.format('candidate')}"
+        """Hold up to ``limit`` messages of a suspended batch, the last ones first."""
+        where = f"{_SUSPENDED} AND {schema.ready_of_batch('candidate')}"
         order = "candidate.priority DESC, candidate.due_at DESC, candidate.pk DESC"
         return self._move(connection, batch, where, order, limit, held=True)
 
     def release(self, connection: Connection, batch: Batch, limit: int) -> int:
-        """Put up to ``limit`` messages of an active batch back, the first ones first."""
+        """Release up to ``limit`` messages of an active batch, the first ones first."""
         where = f"NOT {_SUSPENDED} AND candidate.held"
         order = "candidate.priority, candidate.due_at, candidate.pk"
         return self._move(connection, batch, where, order, limit, held=False)
 
     def join(self, connection: Connection, identities: Sequence[tuple[str, str, str]]) -> None:
-        """Hold waiting messages (tenant, id, batch) of batches that have held ones."""
+        """Hold waiting messages (tenant, id, batch) if their batch has held messages."""
         batches = {Batch(tenant_id, code) for tenant_id, _, code in identities}
         found = self._db.execute_rows(
             connection,
@@ -102,7 +101,7 @@ class SuspendedMessages:
             connection,
             "UPDATE message SET held = true FROM rows WHERE message.tenant_id = rows.tenant_id "
             "AND message.id = rows.id AND message.batch_code = rows.batch_code "
-            "AND message.state IN ('pending', 'deferred') AND NOT message.held",
+            f"AND {schema.ready()}",
             (("tenant_id", "text"), ("id", "text"), ("batch_code", "text")),
             [(t, id_, code) for t, id_, code in identities if Batch(t, code) in held],
         )

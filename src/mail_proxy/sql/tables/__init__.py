@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mail_proxy.sql.clock_repair import ClockRepair
 from mail_proxy.sql.db import SqlDb
@@ -12,6 +13,7 @@ from mail_proxy.sql.messages.insert import MessagesTable
 from mail_proxy.sql.messages.queue import MessageQueue
 from mail_proxy.sql.messages.retry import RetriedMessages
 from mail_proxy.sql.messages.suspended import SuspendedMessages
+from mail_proxy.sql.table import Table
 from mail_proxy.sql.tables.account_health import AccountHealthTable
 from mail_proxy.sql.tables.accounts import AccountsTable
 from mail_proxy.sql.tables.claims import ClaimsTable
@@ -22,6 +24,8 @@ from mail_proxy.sql.tables.suspensions import SuspensionsTable
 from mail_proxy.sql.tables.sync_log import SyncLogTable
 from mail_proxy.sql.tables.tenant_sync import TenantSyncTable
 from mail_proxy.sql.tables.tenants import TenantsTable
+
+TableT = TypeVar("TableT", bound=Table)
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,11 @@ class Tables:
     command_log: CommandLogTable
     claims: ClaimsTable
     clock_repair: ClockRepair
+    _key: bytes
+
+    def of_feature(self, kind: type[TableT]) -> TableT:
+        """Return the table of a feature."""
+        return kind(self._key)
 
     @classmethod
     def of(cls, db: SqlDb, key: bytes) -> Tables:
@@ -70,4 +79,5 @@ class Tables:
             command_log=CommandLogTable(db, key),
             claims=ClaimsTable(),
             clock_repair=ClockRepair(db, rate_use),
+            _key=key,
         )

@@ -1,0 +1,90 @@
+"""Routes of features, made from the features' values."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Annotated, Any, get_type_hints
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, BeforeValidator
+
+from mail_proxy.api.deps import Call, Route, TenantQuery, decoded
+from mail_proxy.errors import Malformed
+from mail_proxy.features.feature import Feature
+from mail_proxy.features.feature import Route as FeatureRoute
+from mail_proxy.operations.operation import Operation
+
+_FIELD = "tenant_id"
+
+
+def router_of(feature: Feature) -> APIRouter:
+    """Return the routes of a feature, under a tag with its name."""
+    router = APIRouter(tags=[feature.name], route_class=Route)
+    for route in feature.routes:
+        assert route.operation.run is not None
+        router.add_api_route(
+            route.path,
+            _endpoint(route),
+            methods=[route.method],
+            name=route.operation.name.partition(".")[2],
+            description=inspect.getdoc(route.operation.run),
+            response_model=route.operation.answer,
+        )
+    return router
+
+
+def _endpoint(route: FeatureRoute) -> Any:
+    """Return a function with a parameter for each part of the request, as FastAPI reads them."""
+    operation = route.operation
+    path = _path_parameters(route)
+
+    async def endpoint(**given: Any) -> Any:
+        call = given["call"]
+        body = given.get("body")
+        tenant_id = _tenant(given[_FIELD], getattr(body, _FIELD, None))
+        request = body if body is not None else _request(operation, given, path)
+        return await call(operation, request, tenant_id)
+
+    parameters = {"call": Call, **path}
+    if not path and not operation.takes_nothing:
+        parameters["body"] = operation.request
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    signature = [inspect.Parameter(n, keyword, annotation=a) for n, a in parameters.items()]
+    query = inspect.Parameter(_FIELD, keyword, annotation=TenantQuery, default=None)
+    endpoint.operation = operation  # type: ignore[attr-defined]
+    endpoint.__signature__ = inspect.Signature([*signature, query])  # type: ignore[attr-defined]
+    return endpoint
+
+
+def _path_parameters(route: FeatureRoute) -> dict[str, Any]:
+    """Return the annotations of the request's fields that the path names."""
+    if route.operation.takes_nothing:
+        return {}
+    model: type[BaseModel] = route.operation.request
+    hints = get_type_hints(model, include_extras=True)
+    return {
+        name: Annotated[
+            hints[name],
+            BeforeValidator(decoded),
+            Path(description=f"{field.description} Percent-encoded.", examples=field.examples),
+        ]
+        for name, field in model.model_fields.items()
+        if f"{{{name}}}" in route.path
+    }
+
+
+def _request(
+    operation: Operation[Any, Any], given: Mapping[str, Any], path: Mapping[str, Any]
+) -> Any:
+    if operation.takes_nothing:
+        return None
+    return operation.request(**{name: given[name] for name in path})
+
+
+def _tenant(in_query: str | None, in_body: str | None) -> str | None:
+    if in_query is not None and in_body is not None and in_query != in_body:
+        message = "the query and the body name different tenants"
+        detail = [{"field": _FIELD, "message": message, "value": in_body}]
+        raise Malformed(f"{_FIELD}: {message}", detail)
+    return in_query if in_body is None else in_body

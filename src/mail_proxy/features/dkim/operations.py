@@ -1,0 +1,160 @@
+"""Operations on DKIM keys: create, list, delete, compare with the DNS."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from mail_proxy.domain.facts import DirectoryChanged
+from mail_proxy.errors import Conflict, Malformed, NotFound
+from mail_proxy.features.dkim.keys import (
+    check_private_key,
+    make_private_key,
+    publishes_same_key,
+    record_name,
+    record_value,
+)
+from mail_proxy.features.dkim.lookup import LookupFailed, TxtRecords
+from mail_proxy.features.dkim.table import DkimKeysTable, next_selector
+from mail_proxy.features.dkim.wire import (
+    DkimCheckOut,
+    DkimKeyIn,
+    DkimKeyOut,
+    DkimKeyRef,
+    DkimKeySaved,
+    DkimKeysOut,
+    DnsRecord,
+)
+from mail_proxy.operations.operation import Context, operation
+from mail_proxy.operations.parts import Parts
+from mail_proxy.sql.table import Row
+from mail_proxy.wire.tenants import Done
+
+#: Each key of a domain is a signature in every mail.
+_MOST_KEYS_OF_DOMAIN = 10
+_MOST_KEYS = 1000
+
+
+@dataclass(frozen=True)
+class _Published:
+    """A name in the DNS, and the text of the record that should be there."""
+
+    name: str
+    expected: str
+
+
+async def _with_private_key(parts: Parts, request: DkimKeyIn) -> DkimKeyIn:
+    """Make the key, or check the given one, before a transaction keeps others waiting."""
+    try:
+        pem = await asyncio.to_thread(_private_key, request)
+    except ValueError as error:
+        detail = [{"field": "private_key", "message": str(error), "value": None}]
+        raise Malformed(f"private_key: {error}", detail) from None
+    return request.model_copy(update={"private_key": pem})
+
+
+def _private_key(request: DkimKeyIn) -> str:
+    if request.private_key is None:
+        return make_private_key(request.algorithm)
+    return check_private_key(request.private_key, request.algorithm)
+
+
+@operation("dkim.create", mutates=True, before=_with_private_key)
+def create(context: Context, request: DkimKeyIn) -> DkimKeySaved:
+    """Add a key to a domain; from now on, mails from the domain are signed with it, too.
+
+    Raises Conflict if the selector is used already, or if there are too many keys.
+    """
+    assert request.private_key is not None, "`before` sets it"
+    table = context.tables.of_feature(DkimKeysTable)
+    rows = table.of_tenant(context.connection, context.tenant_id)
+    selectors = [row["selector"] for row in rows if row["domain"] == request.domain]
+    if len(selectors) >= _MOST_KEYS_OF_DOMAIN or len(rows) >= _MOST_KEYS:
+        raise Conflict(
+            f"too many DKIM keys; allowed: {_MOST_KEYS_OF_DOMAIN} for a domain, {_MOST_KEYS} in all"
+        )
+    selector = request.selector or next_selector(selectors)
+    if selector in selectors:
+        raise Conflict(f"the domain has a DKIM key with the selector {selector} already")
+    row = {
+        "tenant_id": context.tenant_id,
+        "domain": request.domain,
+        "selector": selector,
+        "algorithm": request.algorithm,
+        "private_key": request.private_key,
+        "record": record_value(request.private_key),
+        "created_at": context.now,
+    }
+    table.insert(context.connection, row)
+    context.publish(DirectoryChanged())
+    return DkimKeySaved(domain=request.domain, selector=selector, dns=_dns(row))
+
+
+@operation("dkim.list")
+def list_keys(context: Context, request: None) -> DkimKeysOut:
+    """Return the tenant's keys without their private halves."""
+    table = context.tables.of_feature(DkimKeysTable)
+    return DkimKeysOut(
+        keys=[
+            DkimKeyOut(
+                domain=row["domain"],
+                selector=row["selector"],
+                algorithm=row["algorithm"],
+                dns=_dns(row),
+                created_at=int(row["created_at"]),
+            )
+            for row in table.of_tenant(context.connection, context.tenant_id)
+        ]
+    )
+
+
+@operation("dkim.delete", mutates=True)
+def delete(context: Context, request: DkimKeyRef) -> Done:
+    """Remove a key; mails that are sent from now on are not signed with it."""
+    table = context.tables.of_feature(DkimKeysTable)
+    identity = {"domain": request.domain, "selector": request.selector}
+    if not table.delete(context.connection, tenant_id=context.tenant_id, **identity):
+        raise NotFound("no such DKIM key")
+    context.publish(DirectoryChanged())
+    return Done()
+
+
+async def _compare(parts: Parts, published: _Published) -> DkimCheckOut:
+    """Ask the DNS, for at most five seconds."""
+    found, reason = list[str](), None
+    try:
+        found = await TxtRecords(parts.config.dns_servers).find(published.name)
+    except LookupFailed as error:
+        reason = f"the DNS gave no answer: {error}"
+    return DkimCheckOut(
+        ok=reason is None,
+        matches=any(publishes_same_key(published.expected, record) for record in found),
+        expected=published.expected,
+        found=found,
+        error=reason,
+    )
+
+
+@operation("dkim.check", mutates=True, then=_compare)
+def check(context: Context, request: DkimKeyRef) -> _Published:
+    """Compare a key with the DNS. Returns the name to look up and the text that should be there.
+
+    It changes nothing, but asks other hosts: so it is audited.
+    """
+    row = context.tables.of_feature(DkimKeysTable).find(
+        context.connection,
+        tenant_id=context.tenant_id,
+        domain=request.domain,
+        selector=request.selector,
+    )
+    if row is None:
+        raise NotFound("no such DKIM key")
+    return _Published(record_name(row["domain"], row["selector"]), row["record"])
+
+
+def _dns(row: Row) -> DnsRecord:
+    name = record_name(row["domain"], row["selector"])
+    return DnsRecord(name=name, type="TXT", value=row["record"])
+
+
+ALL = (create, list_keys, delete, check)

@@ -1,0 +1,43 @@
+"""What a feature brings to the service, as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from mail_proxy.delivery.pipeline import Slot, Step
+from mail_proxy.kit.clock import Clock
+from mail_proxy.operations.operation import Operation
+from mail_proxy.sql.directory import Directory, DirectoryPart
+from mail_proxy.sql.table import Table
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route of the REST interface that runs one operation.
+
+    Fields of the operation's request that ``path`` names come from there. The others come from
+    the body; then ``path`` names none. The query can name the tenant.
+    """
+
+    method: Literal["GET", "POST", "DELETE"]
+    path: str
+    operation: Operation[Any, Any]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """An optional capability of the service; everything but ``name`` may be left out.
+
+    ``tables`` are created by migrations. ``directory`` reads rows that every process keeps in
+    memory; the result is ``snapshot.features[name]``. ``steps`` makes one delivery step for each
+    named slot.
+    """
+
+    name: str
+    tables: tuple[type[Table], ...] = ()
+    directory: DirectoryPart | None = None
+    operations: tuple[Operation[Any, Any], ...] = ()
+    routes: tuple[Route, ...] = ()
+    steps: Mapping[Slot, Callable[[Directory, Clock], Step]] = field(default_factory=dict)

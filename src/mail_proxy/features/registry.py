@@ -1,0 +1,34 @@
+"""The features of the service, listed one by one, and what they bring together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mail_proxy.delivery.pipeline import FeatureSteps, Slot, Step
+from mail_proxy.features.dkim import DKIM
+from mail_proxy.features.feature import Feature
+from mail_proxy.kit.clock import Clock
+from mail_proxy.operations import registry
+from mail_proxy.operations.operation import Operation
+from mail_proxy.sql.directory import Directory, DirectoryPart
+
+FEATURES: tuple[Feature, ...] = (DKIM,)
+
+#: Those of the service itself and those of its features.
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    *registry.OPERATIONS,
+    *(operation for feature in FEATURES for operation in feature.operations),
+)
+#: By the names of their features.
+DIRECTORY: dict[str, DirectoryPart] = {
+    feature.name: feature.directory for feature in FEATURES if feature.directory is not None
+}
+
+
+def delivery_steps(directory: Directory, clock: Clock) -> FeatureSteps:
+    """Return the steps of all features for each slot, in the order of the features."""
+    steps: dict[Slot, list[Step]] = {}
+    for feature in FEATURES:
+        for slot, make in feature.steps.items():
+            steps.setdefault(slot, []).append(make(directory, clock))
+    return steps

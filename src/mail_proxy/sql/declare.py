@@ -1,0 +1,30 @@
+"""Declare the table of a feature. Features do not import SQLAlchemy themselves.
+
+A column of the type ``Instant`` says how it is repaired after a clock jump, such as
+``RECORD_ONLY``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Table, Text
+
+from mail_proxy.sql.schema import metadata
+from mail_proxy.sql.types import RECORD_ONLY, Instant, Sealed
+
+__all__ = [
+    "RECORD_ONLY",
+    "BigInteger",
+    "Column",
+    "ForeignKey",
+    "Instant",
+    "Sealed",
+    "Text",
+    "declare_table",
+]
+
+
+def declare_table(name: str, *columns: Column[Any]) -> Table:
+    """Return a new table of the schema; a migration creates it."""
+    return Table(name, metadata, *columns)

@@ -1,0 +1,153 @@
+"""Hostile HTTP clients, and a watch on what they do to a service and its other clients."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.harness.command_line import wait_for
+
+_GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+_POST = b"POST /account HTTP/1.1\r\nHost: localhost\r\n"
+_MEGABYTES = 20
+_PAUSE_SECONDS = 0.02
+#: After an attack, with its connections still open.
+_ASKED_AT_LEAST = 10
+
+
+@dataclass
+class Watch:
+    """Asks for ``/health`` over new connections, and reads the memory of the process."""
+
+    port: int
+    pid: int
+    before_bytes: int = 0
+    most_bytes: int = 0
+    quiet_seconds: float = 0.0
+    longest_seconds: float = 0.0
+    asked: int = 0
+
+    def resident_bytes(self) -> int:
+        pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        return int(pages) * resource.getpagesize()
+
+    def ask(self) -> float:
+        """Seconds until another client has its answer."""
+        begun = time.perf_counter()
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
+            connection.sendall(_GET)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        return time.perf_counter() - begun
+
+    @contextmanager
+    def during(self) -> Iterator[None]:
+        """Measure while the block runs."""
+        self.quiet_seconds = max(self.ask() for _ in range(20))
+        self.before_bytes = self.most_bytes = self.resident_bytes()
+        ended = threading.Event()
+        thread = threading.Thread(target=self._watch, args=(ended,))
+        thread.start()
+        try:
+            yield
+            wanted = self.asked + _ASKED_AT_LEAST
+            wait_for(lambda: self.asked >= wanted or None)
+        finally:
+            ended.set()
+            thread.join()
+
+    def _watch(self, ended: threading.Event) -> None:
+        while not ended.wait(_PAUSE_SECONDS):
+            self.longest_seconds = max(self.longest_seconds, self.ask())
+            self.most_bytes = max(self.most_bytes, self.resident_bytes())
+            self.asked += 1
+
+
+@dataclass
+class Attacker:
+    """Connections of one hostile client."""
+
+    port: int
+
+    def __post_init__(self) -> None:
+        self._connections: list[socket.socket] = []
+
+    def close(self) -> None:
+        for connection in self._connections:
+            connection.close()
+
+    def connect(self) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=5)
+        self._connections.append(connection)
+        return connection
+
+    def push(self, connection: socket.socket, data: bytes, times: int) -> int:
+        """Send until the other side stops reading or closes; how much it took."""
+        sent = 0
+        connection.settimeout(1)
+        with suppress(OSError):
+            for _ in range(times):
+                sent += connection.send(data)
+        return sent
+
+    def pipeline_unread(self, connections: int = 1) -> None:
+        """Ask 20 MB of questions on each connection, and read no answer."""
+        block = _GET * 1000
+        opened = [self.connect() for _ in range(connections)]
+        threads = [
+            threading.Thread(target=self.push, args=(each, block, _MEGABYTES * 10**6 // len(block)))
+            for each in opened
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def endless(self, head: bytes, block: bytes) -> None:
+        """Send ``block`` again and again, up to 60 MB."""
+        connection = self.connect()
+        with suppress(OSError):
+            connection.sendall(head)
+        self.push(connection, block, 60_000_000 // len(block))
+
+    def unread_answers(self, path: bytes, connections: int = 60) -> None:
+        """Ask for a large answer on many connections, and read none."""
+        request = b"GET %b HTTP/1.1\r\nHost: localhost\r\n\r\n" % path
+        for _ in range(connections):
+            connection = self.connect()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            self.push(connection, request * 100, 1)
+
+    def idle(self, connections: int) -> None:
+        """Open connections and say nothing."""
+        for _ in range(connections):
+            with suppress(OSError):
+                self.connect()
+
+
+CHUNKED = _POST + b"Transfer-Encoding: chunked\r\n\r\n"
+ATTACKS: dict[str, Callable[[Attacker], None]] = {
+    "pipelined questions, no answer read": lambda a: a.pipeline_unread(),
+    "the same on 40 connections": lambda a: a.pipeline_unread(40),
+    "endless trailers": lambda a: a.endless(
+        CHUNKED + b"0\r\n", b"X-Trailer: " + b"x" * 1000 + b"\r\n"
+    ),
+    "one endless trailer": lambda a: a.endless(CHUNKED + b"0\r\nX: ", b"x" * 10_000),
+    "an endless chunk extension": lambda a: a.endless(CHUNKED + b"1;", b"x" * 10_000),
+    "chunks of one byte": lambda a: a.endless(CHUNKED, b"1\r\nx\r\n" * 1000),
+    "endless headers": lambda a: a.endless(_GET[:-2], b"X-Many: x\r\n" * 1000),
+    "one endless header": lambda a: a.endless(_GET[:-2] + b"X: ", b"x" * 10_000),
+    "an endless path": lambda a: a.endless(b"GET /", b"x" * 10_000),
+    "endless empty lines": lambda a: a.endless(b"", b"\r\n" * 1000),
+    "answers of 60 connections not read": lambda a: a.unread_answers(b"/openapi.json"),
+    "1500 idle connections": lambda a: a.idle(1500),
+    "a body after 401": lambda a: a.endless(
+        _POST + b"Content-Length: 60000000\r\n\r\n", b"x" * 10_000
+    ),
+    "noise": lambda a: a.endless(b"", bytes(range(256)) * 40),
+}
