@@ -198,7 +198,7 @@ class MailProxy:
             reporter,
             delivery,
             # After the lease: messages that an ended process held are in the queue again.
-            ClockWatch(db, tables.clock_repair, clock, self.config.timing.sync_interval, bus),
+            ClockWatch(db, tables, clock, self.config.timing.sync_interval, bus),
             SuspensionSweep(db, tables.suspended, bus),
             Retention(db, tables, self._directory, clock),
         )
