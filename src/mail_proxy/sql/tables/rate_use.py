@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, delete, func, or_, select
 
-from mail_proxy.domain.limits import WIDTHS, RateLimit, admits_at, bucket_at, leaves_at
+from mail_proxy.domain.limits import MINUTE, WIDTHS, RateLimit, admits_at, bucket_at, leaves_at
 from mail_proxy.sql import schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
@@ -19,6 +19,9 @@ _USE: Shape = (
     ("used", "integer"),
 )
 Limits = Mapping[str, Sequence[RateLimit]]
+#: Clocks of hosts may differ. Counters that are current on another host must not be moved, or a
+#: window could hold too much.
+_SKEW_SECONDS = 2 * MINUTE
 
 
 def account_subject(account_pk: str) -> str:
@@ -136,6 +139,24 @@ class RateUseTable:
             for window, width in WIDTHS.items()
         ]
         return connection.execute(delete(schema.rate_use).where(or_(*over))).rowcount
+
+    def repair(self, connection: Connection, now: float) -> int:
+        """Move counters of the future to ``now``, after the wall clock was set back.
+
+        Returns the number of moved counters.
+        """
+        c = schema.rate_use.c
+        future = c.bucket_at > now + _SKEW_SECONDS
+        rows = connection.execute(
+            delete(schema.rate_use).where(future).returning(c.subject, c.window_seconds, c.used)
+        ).all()
+        counts: dict[tuple[str, int, int], int] = {}
+        for subject, window, used in rows:
+            key = (subject, window, bucket_at(window, now))
+            counts[key] = counts.get(key, 0) + used
+        if counts:
+            self.count(connection, counts)
+        return len(rows)
 
     def _lock(self, connection: Connection, accounts: Limits, tenants: Limits) -> None:
         for table, column, keys in (
