@@ -288,14 +288,17 @@ class ScriptedSmtpServer:
     async def _auth(self, session: _Session, argument: str) -> None:
         mechanism, _, initial = argument.partition(" ")
         if mechanism.upper() == "PLAIN":
-            _, user, password = _decoded(initial).split("\0")
+            _, user, password = _decoded(initial or await self._ask(session, "")).split("\0")
         else:
-            user = _decoded(initial)
-            await self._say(session, "334 UGFzc3dvcmQ6")
-            password = _decoded((await session.reader.readuntil(b"\r\n")).decode().strip())
+            user = _decoded(initial or await self._ask(session, "VXNlcm5hbWU6"))
+            password = _decoded(await self._ask(session, "UGFzc3dvcmQ6"))
         known = self._users is not None and self._users.get(user) == password
         default = "235 2.7.0 welcome" if known else "535 5.7.8 authentication failed"
         session.is_known = await self._answer(session, "AUTH", default)
+
+    async def _ask(self, session: _Session, question: str) -> str:
+        await self._say(session, f"334 {question}")
+        return (await session.reader.readuntil(b"\r\n")).decode().strip()
 
     async def _mail(self, session: _Session, argument: str) -> None:
         if session.mail_from is not None:
