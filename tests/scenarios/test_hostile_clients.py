@@ -237,6 +237,7 @@ def test_an_offer_to_upgrade_is_ignored(running: Service) -> None:
         head = _POST + offer + b"Content-Type: application/json\r\n"
         code, answer = talk(running, head + framing)
         assert (code, answer["detail"][0]["field"]) == (422, "id")
+    assert status(running, _POST + offer + b"Transfer-Encoding: gzip\r\n\r\n") == 400
     assert "library.said" not in running.log().removeprefix(before)
 
 

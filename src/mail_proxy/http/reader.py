@@ -130,7 +130,10 @@ class RequestReader:
         head, self._body_head = self._body_head, None
         if head is not None:
             self._parser = httptools.HttpRequestParser(_BodyOnly(self))
-            self._parser.feed_data(head)
+            try:
+                self._parser.feed_data(head)
+            except httptools.HttpParserError:
+                self._connection.refuse(_MALFORMED)
 
     # What the parser calls.
 
