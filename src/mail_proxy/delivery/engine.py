@@ -33,10 +33,11 @@ from mail_proxy.kit.bus import Bus, Fact
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.wakeup import Wakeup
 from mail_proxy.kit.worker import Worker
+from mail_proxy.smtp.burst import Timeouts
 from mail_proxy.smtp.connection import Connector
 from mail_proxy.smtp.pool import SMTPPool
 from mail_proxy.smtp.sender import SmtpSender
-from mail_proxy.smtp.transaction import Observe, Timeouts, observe_nothing
+from mail_proxy.smtp.transaction import Observe, observe_nothing
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.tables import Tables

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mail_proxy.errors import DatabaseUnavailable, WorkerEnded
 from mail_proxy.telemetry.log import Action, log
@@ -103,6 +103,14 @@ class Jobs:
             log(Action.JOB_WAITS, loop=self.name, job=key, reason=error.message)
         except Exception as error:  # noqa: BLE001 - one job's error must not reach the others
             log(Action.JOB_FAILED, exception=error, loop=self.name, job=key)
+
+
+def value_of(work: Callable[..., Result], *arguments: Any) -> Result | Exception:
+    """Return what ``work`` returns or raises, so that a fault of ours ends one message only."""
+    try:
+        return work(*arguments)
+    except Exception as error:  # noqa: BLE001 - as in ``as_value``
+        return error
 
 
 async def as_value(work: Awaitable[Result]) -> Result | Exception:

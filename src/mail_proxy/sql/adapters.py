@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -14,10 +12,20 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import QueuePool
 
-from mail_proxy.errors import ConfigError, DatabaseUnavailable
+from mail_proxy.errors import (
+    ConfigError,
+    DatabaseDamaged,
+    DatabaseFull,
+    DatabaseLocked,
+    DatabaseUnavailable,
+)
+from mail_proxy.sql.writing_turn import WritingTurn
 
 #: Name and PostgreSQL type of each column of a list of rows.
 Shape = Sequence[tuple[str, str]]
+#: Longest wait for a lock. No transaction of the proxy's own holds one for so long, except a
+#: migration; another program's may, or a process that was stopped in the middle of one.
+LOCK_SECONDS = 10.0
 
 
 class Adapter(Protocol):
@@ -58,8 +66,15 @@ class Adapter(Protocol):
         """
         ...
 
-    def is_passing(self, error: exc.DBAPIError) -> bool:
-        """True for trouble that may be gone later: lost connection, full disk, lock."""
+    def trouble(self, error: exc.DBAPIError) -> DatabaseUnavailable | None:
+        """Return the error to raise for trouble of the database: lost connection, disk, lock.
+
+        None if the statement itself is at fault.
+        """
+        ...
+
+    def prove_writable(self, connection: Connection) -> None:
+        """Write a few bytes that nobody reads, and take the locks that every write needs."""
         ...
 
     def is_retryable(self, error: exc.DBAPIError) -> bool:
@@ -91,7 +106,7 @@ class SqliteAdapter:
     _MOST_VARIABLES = 32_000
     _LARGEST_SLICE = 512
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, lock_seconds: float = LOCK_SECONDS) -> None:
         address = _parsed(url)
         if address.host:
             raise ConfigError(
@@ -106,19 +121,12 @@ class SqliteAdapter:
         if not Path(self._path).exists():
             # SQLite would make it readable for all, and gives its companions the same mode.
             Path(self._path).touch(mode=0o600)
-        self._turns: int | None = None
+        # Half of the time for the turn, half for SQLite's own lock.
+        self._lock_seconds = lock_seconds / 2
+        self._turn = WritingTurn(f"{self._path}-turn", self._lock_seconds)
 
-    @contextmanager
-    def writing_turn(self) -> Iterator[None]:
-        # SQLite itself polls for its lock, up to 100 ms apart, and lets whoever comes just in time
-        # go first. This lock is only for speed and fairness; SQLite's own keeps the file whole.
-        if self._turns is None:
-            self._turns = os.open(f"{self._path}-turn", os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(self._turns, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._turns, fcntl.LOCK_UN)
+    def writing_turn(self) -> AbstractContextManager[None]:
+        return self._turn.held()
 
     def engines(self) -> tuple[Engine, Engine]:
         return self._engine("BEGIN IMMEDIATE", 1), self._engine("BEGIN", self.readers)
@@ -130,10 +138,11 @@ class SqliteAdapter:
             hide_parameters=True,
             pool_size=connections,
             max_overflow=0,
+            pool_timeout=self._lock_seconds * 2,
             connect_args={
                 "isolation_level": None,
                 "check_same_thread": False,
-                "timeout": 15,
+                "timeout": self._lock_seconds,
                 "cached_statements": 256,
             },
         )
@@ -179,8 +188,28 @@ class SqliteAdapter:
             f"FROM {table} AS candidate WHERE {where} ORDER BY {order_by} LIMIT {limit})"
         )
 
-    def is_passing(self, error: exc.DBAPIError) -> bool:
-        return isinstance(error.orig, sqlite3.OperationalError)
+    def trouble(self, error: exc.DBAPIError) -> DatabaseUnavailable | None:
+        reason = _first_line(error)
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return DatabaseDamaged(
+                f"{self._path} is damaged ({reason}): stop the service and restore a backup of "
+                f"this file, or save its rows: sqlite3 {self._path} .recover | sqlite3 new.db"
+            )
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return DatabaseLocked(f"another process holds the write lock of {self._path}")
+        if code == sqlite3.SQLITE_FULL:
+            return DatabaseFull(f"{reason}: {self._path}")
+        return (
+            DatabaseUnavailable(reason)
+            if isinstance(error.orig, sqlite3.OperationalError)
+            else None
+        )
+
+    def prove_writable(self, connection: Connection) -> None:
+        # A number in the file's first page that SQLite keeps for the application.
+        found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA user_version = {(found + 1) % 1_000_000}")
 
     def is_retryable(self, error: exc.DBAPIError) -> bool:
         return False
@@ -212,11 +241,17 @@ class PostgresAdapter:
     #: connection_exception, transaction_rollback, insufficient_resources, lock_not_available,
     #: operator_intervention, system_error, and read-only replicas.
     _PASSING = ("08", "40", "53", "55P03", "57", "58", "25006")
+    #: lock_not_available, disk_full, data_corrupted, index_corrupted.
+    _KINDS: ClassVar[dict[str, type[DatabaseUnavailable]]] = {
+        "55P03": DatabaseLocked,
+        "53100": DatabaseFull,
+        "XX001": DatabaseDamaged,
+        "XX002": DatabaseDamaged,
+    }
     #: The last one is for what holds locks and has stopped, or its host has: nobody else gets on.
-    _TIMEOUTS = (
-        "-c statement_timeout=120000 -c lock_timeout=30000 "
-        "-c idle_in_transaction_session_timeout=60000"
-    )
+    _TIMEOUTS = "-c statement_timeout=120000 -c idle_in_transaction_session_timeout=60000"
+    #: Every write of a message needs one of these tables.
+    _WRITTEN = "instance, tenant, account, message, message_payload, message_event"
     #: A host that vanishes without a word is given up after a minute, not after a quarter of an
     #: hour. Milliseconds for what was sent, seconds and tries for what is waited for.
     _SILENCE: ClassVar[dict[str, Any]] = {
@@ -228,7 +263,7 @@ class PostgresAdapter:
     #: serialization_failure, deadlock_detected.
     _RETRYABLE = ("40001", "40P01")
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, lock_seconds: float = LOCK_SECONDS) -> None:
         try:
             import psycopg  # noqa: F401
         except ImportError:
@@ -236,6 +271,7 @@ class PostgresAdapter:
                 "db_path is a postgresql:// URL; install genro-mail-proxy[postgresql]"
             ) from None
         self._url = _parsed(url).set(drivername="postgresql+psycopg")
+        self._lock_seconds = lock_seconds
 
     def writing_turn(self) -> AbstractContextManager[None]:
         return nullcontext()
@@ -254,7 +290,8 @@ class PostgresAdapter:
             connect_args={
                 "connect_timeout": 10,
                 "application_name": "mail-proxy",
-                "options": f"{self._TIMEOUTS} {self._PLANNER}",
+                "options": f"{self._TIMEOUTS} -c lock_timeout={round(self._lock_seconds * 1000)} "
+                f"{self._PLANNER}",
                 **self._SILENCE,
             },
             **more,
@@ -284,13 +321,22 @@ class PostgresAdapter:
             f"WHERE {where} ORDER BY {order_by} LIMIT {limit} {lock}) AS {table}"
         )
 
-    def is_passing(self, error: exc.DBAPIError) -> bool:
+    def trouble(self, error: exc.DBAPIError) -> DatabaseUnavailable | None:
+        reason = _first_line(error)
         state = getattr(error.orig, "sqlstate", None)
         if state is None:
             # The driver's own: a lost connection is an OperationalError, and what it could not
             # even send for the value in it is not.
-            return isinstance(error, exc.OperationalError | exc.InterfaceError)
-        return error.connection_invalidated or state.startswith(self._PASSING)
+            is_lost = isinstance(error, exc.OperationalError | exc.InterfaceError)
+            return DatabaseUnavailable(reason) if is_lost else None
+        if state in self._KINDS:
+            return self._KINDS[state](reason)
+        is_passing = error.connection_invalidated or state.startswith(self._PASSING)
+        return DatabaseUnavailable(reason) if is_passing else None
+
+    def prove_writable(self, connection: Connection) -> None:
+        connection.exec_driver_sql(f"LOCK TABLE {self._WRITTEN} IN ROW EXCLUSIVE MODE")
+        connection.exec_driver_sql("UPDATE instance SET name = name")
 
     def is_retryable(self, error: exc.DBAPIError) -> bool:
         return getattr(error.orig, "sqlstate", None) in self._RETRYABLE
@@ -331,11 +377,15 @@ def _parsed(url: str) -> URL:
         ) from None
 
 
-def adapter_for(url: str) -> Adapter:
+def _first_line(error: exc.DBAPIError) -> str:
+    return next(iter(str(error.orig).strip().splitlines()), "database error")
+
+
+def adapter_for(url: str, lock_seconds: float = LOCK_SECONDS) -> Adapter:
     """The adapter for a ``sqlite:///`` or ``postgresql://`` URL; ConfigError for any other."""
     scheme = url.split(":", 1)[0]
     if scheme == "sqlite":
-        return SqliteAdapter(url)
+        return SqliteAdapter(url, lock_seconds)
     if scheme == "postgresql":
-        return PostgresAdapter(url)
+        return PostgresAdapter(url, lock_seconds)
     raise ConfigError(f"db_path = {scheme}:...: allowed: a path, sqlite:///path, postgresql://")

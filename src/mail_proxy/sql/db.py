@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, exc
 
 from mail_proxy.errors import ConstraintViolated, DatabaseUnavailable
-from mail_proxy.sql.adapters import Adapter, Shape, adapter_for
+from mail_proxy.sql.adapters import LOCK_SECONDS, Adapter, Shape, adapter_for
+from mail_proxy.sql.availability import Availability
 from mail_proxy.sql.group_commit import GroupCommitter
 
 Result = TypeVar("Result")
@@ -25,11 +28,18 @@ __all__ = ["Connection", "SqlDb"]
 
 
 class SqlDb:
-    """One database: writes and reads run on threads of its own."""
+    """One database: writes and reads run on threads of its own.
 
-    def __init__(self, url: str) -> None:
-        """Nothing is opened yet; raises ConfigError for a URL that cannot be used."""
-        self.adapter: Adapter = adapter_for(url)
+    No call waits without end. A lock that another process or session holds is waited for
+    ``lock_seconds``, and so is a free thread.
+    """
+
+    def __init__(self, url: str, lock_seconds: float = LOCK_SECONDS) -> None:
+        """Open nothing yet; raise ConfigError for a URL that cannot be used."""
+        self.adapter: Adapter = adapter_for(url, lock_seconds)
+        self.availability = Availability()
+        self._lock_seconds = lock_seconds
+        self._proof: asyncio.Task[None] | None = None
         self._writing, self._reading = self.adapter.engines()
         # With one writer at a time, what waits for it may as well share its commit.
         self._group = GroupCommitter(self.write_now) if self.adapter.writers == 1 else None
@@ -55,12 +65,29 @@ class SqlDb:
 
     def write_now(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """``write`` on the calling thread; for start-up and the command line."""
-        with self.adapter.writing_turn():
+        with self.availability.watching_write(), self.adapter.writing_turn():
             return self._attempt(self._writing, work, arguments)
 
     def read_now(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """``read`` on the calling thread."""
-        return self._attempt(self._reading, work, arguments)
+        with self.availability.watching_read():
+            return self._attempt(self._reading, work, arguments)
+
+    async def check(self) -> None:
+        """Raise DatabaseUnavailable if the database does not work as far as this process knows.
+
+        It writes only if it has neither failed nor written in the last seconds, and once for all
+        callers that wait.
+        """
+        if self.availability.needs_proof:
+            if self._proof is None or self._proof.done():
+                self._proof = asyncio.create_task(self._prove())
+            await asyncio.shield(self._proof)
+        self.availability.raise_trouble()
+
+    async def _prove(self) -> None:
+        with suppress(DatabaseUnavailable):  # ``availability`` has it
+            await self.write(self.adapter.prove_writable)
 
     async def close(self) -> None:
         """Finish what runs and close every connection."""
@@ -84,7 +111,15 @@ class SqlDb:
     ) -> Result:
         loop = asyncio.get_running_loop()
         run_here = contextvars.copy_context().run  # log lines name the request
-        return await loop.run_in_executor(executor, run_here, run, work, *arguments)
+        latest = time.monotonic() + self._lock_seconds
+
+        def begin() -> Result:
+            if time.monotonic() > latest:
+                # The calls before it wait for a lock, and so would this one.
+                raise DatabaseUnavailable("every connection to the database is busy")
+            return run(work, *arguments)
+
+        return await loop.run_in_executor(executor, run_here, begin)
 
     def _attempt(
         self, engine: Any, work: Callable[..., Result], arguments: tuple[Any, ...]
@@ -103,9 +138,10 @@ class SqlDb:
                 stale = error.connection_invalidated and not committing and attempt == 1
                 if attempt < _ATTEMPTS and (stale or self.adapter.is_retryable(error)):
                     continue
-                if self.adapter.is_passing(error):
-                    raise DatabaseUnavailable(_first_line(error)) from error
-                raise
+                trouble = self.adapter.trouble(error)
+                if trouble is None:
+                    raise
+                raise trouble from error
             except exc.TimeoutError as error:
                 raise DatabaseUnavailable("no free database connection") from error
         raise AssertionError("unreachable")
@@ -132,7 +168,3 @@ class SqlDb:
         columns = ", ".join(name for name, _ in shape)
         statement = f"INSERT INTO {table} ({columns}) SELECT {columns} FROM rows"
         self.execute_rows(connection, statement, shape, rows)
-
-
-def _first_line(error: exc.DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "database error"

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
+from mail_proxy.errors import DatabaseUnavailable
+
 #: A group ends after so long, so that nobody waits for the commit of too much other work.
 _LONGEST_SECONDS = 0.02
 _MOST_WORKS = 64
@@ -44,6 +46,7 @@ class GroupCommitter:
         self._thread: threading.Thread | None = None
         self._is_open = True
         self._is_closed = False
+        self._has_begun = False
 
     async def run(self, work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         """What ``work`` returns, once it is durable. Cancelling does not undo it.
@@ -74,10 +77,15 @@ class GroupCommitter:
             if order is None:
                 return
             group = [order]
+            self._has_begun = False
             try:
                 results = self._transact(self._fill, group)
             except BaseException as error:  # noqa: BLE001 - goes to whoever waits for it
-                if len(group) == 1:
+                if isinstance(error, DatabaseUnavailable) and not self._has_begun:
+                    # No transaction could begin: those that waited meanwhile have waited enough.
+                    group += self._waiting()
+                    _answer(group, [(None, type(error)(error.message)) for _ in group])
+                elif len(group) == 1:
                     _answer(group, [(None, error)])
                 else:
                     # One of them is to blame, or the disk for all.
@@ -87,6 +95,7 @@ class GroupCommitter:
 
     def _fill(self, connection: Connection, group: list[_Order]) -> list[Any]:
         """Work through ``group``, and through what comes in meanwhile."""
+        self._has_begun = True
         started = time.monotonic()
         results: list[Any] = []
         while True:
@@ -100,6 +109,17 @@ class GroupCommitter:
                 self._is_open = False
             else:
                 group.append(more)
+
+    def _waiting(self) -> list[_Order]:
+        """Take every order that waits now."""
+        found: list[_Order] = []
+        for _ in range(self._orders.qsize()):
+            order = self._orders.get()
+            if order is None:
+                self._is_open = False
+                break
+            found.append(order)
+        return found
 
     def _alone(self, order: _Order) -> tuple[Any, BaseException | None]:
         try:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -85,6 +87,9 @@ class WorkerProcesses:
         self._stopping = True
         for each in self._processes:
             each.pipe.write_eof()
+            # One that was stopped (SIGSTOP) may hold a lock of the database; now it finishes too.
+            with suppress(ProcessLookupError):
+                each.process.send_signal(signal.SIGCONT)
         running = [asyncio.create_task(each.process.wait()) for each in self._processes]
         if running:
             timeout = seconds_until(deadline) + _GRACE_SECONDS
