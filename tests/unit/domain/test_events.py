@@ -10,6 +10,7 @@ import pytest
 import mail_proxy
 from mail_proxy.domain.events import KINDS, kind_of
 from mail_proxy.domain.message import EventType
+from mail_proxy.sql import conditions
 
 PACKAGE = Path(mail_proxy.__path__[0])
 
