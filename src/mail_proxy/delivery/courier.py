@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from functools import partial
 
 from mail_proxy.delivery import outcome_log
@@ -13,12 +14,21 @@ from mail_proxy.delivery.pipeline import Outgoing, Pipeline
 from mail_proxy.delivery.recorder import OutcomeRecorder
 from mail_proxy.delivery.settlement import Settlement
 from mail_proxy.domain.account import Account
-from mail_proxy.domain.outcome import AccountTrouble, Deferred, Outcome, Uncertain
+from mail_proxy.domain.outcome import AccountTrouble, Deferred, Failed, Outcome, Uncertain
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.worker import as_value
 from mail_proxy.smtp.sender import Withdrawn
 from mail_proxy.smtp.transaction import CancelledAfterEndOfData
 from mail_proxy.sql.messages.queue import ClaimedMessage
+
+#: Characters of a stored message from which its attempt is counted before it begins. If it takes so
+#: much memory or time that the process dies, it must not come round for ever. Smaller ones cannot.
+_COUNTED_AHEAD = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenOff:
+    """Outcome of an attempt that ended because the dispatcher had lost its lease."""
 
 
 class Courier:
@@ -58,22 +68,29 @@ class Courier:
         outcome = await self._attempt(account, message)
         if isinstance(outcome, Withdrawn):
             await self._withdraw(message)
+        elif isinstance(outcome, BrokenOff):
+            change = self._settlement.broken_off(message, self._clock.now())
+            await self._recorder.settle(message, change)
         elif isinstance(outcome, AccountTrouble):
             if not lane.crowded(message):
                 await self._health.pause(lane, account, message, outcome, self._clock.now())
-        elif outcome is not None:
+        else:
             await self._finish(lane, account, message, outcome)
 
     async def _attempt(
         self, account: Account, message: ClaimedMessage
-    ) -> Outcome | Withdrawn | None:
-        """Return the outcome, or None if the attempt was aborted before the end of data.
+    ) -> Outcome | Withdrawn | BrokenOff:
+        """Return the outcome, also of an attempt that was aborted before the end of data.
 
-        Then the lease was lost or the process stops, and every claim goes back to the queue.
+        At a stop the message goes back to the queue as it was.
         """
         tenant = self._permit.tenant(message)
         if tenant is None:
             return Withdrawn()
+        if self._settlement.is_exhausted(message):
+            return Failed(self._settlement.exhausted("the service ended during the attempt"))
+        if len(message.content) > _COUNTED_AHEAD:
+            await self._recorder.begin(message)
         outgoing = Outgoing(account, tenant, message)
         try:
             return await self._pipeline.deliver(outgoing, partial(self._permit.may_begin, message))
@@ -81,7 +98,7 @@ class Courier:
             # The server may have taken the mail, so an outcome has to be recorded all the same.
             return Uncertain("uncertain: broken off by the proxy after the end of data")
         except asyncio.CancelledError:
-            return None
+            return Withdrawn() if self._permit.is_ours(message) else BrokenOff()
 
     async def _withdraw(self, message: ClaimedMessage) -> None:
         """Give up an expired message; return a suspended one to the queue."""

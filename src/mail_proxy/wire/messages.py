@@ -31,15 +31,21 @@ from mail_proxy.wire.fields import (
     Request,
     Seconds,
     Timestamp,
-    body_error,
+    detail_of,
     field_name,
+    mistake,
     unknown_field,
 )
+from mail_proxy.wire.json_bounds import refuse_too_many_values
+from mail_proxy.wire.message_bounds import MOST_RECIPIENTS, beyond_bounds
 
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
 _MESSAGE_ID = re.compile(r"<[^<>\s@]+@[^<>\s@]+>")
-_MOST_RECIPIENTS = 1000
 Recipients = list[OneLine] | OneLine
+#: In one call: parsing more would take longer than 50 ms.
+_MOST_VALUES = 250_000
+#: An id that is too long is shown in the rejection, unless it is longer than this.
+_LONGEST_SHOWN_ID = 1000
 PageSize = Annotated[int, Field(ge=1, le=1000)]
 SearchText = Annotated[OneLine, Field(max_length=255)]
 Cursor = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
@@ -129,8 +135,8 @@ class MessageIn(Request):
         """
         to, cc, bcc = (_mailboxes(name, getattr(self, name)) for name in ("to", "cc", "bcc"))
         total = len(to) + len(cc) + len(bcc)
-        if not 1 <= total <= _MOST_RECIPIENTS:
-            raise ValueError(f"to, cc, bcc: {total} recipients; allowed: 1-{_MOST_RECIPIENTS}")
+        if not 1 <= total <= MOST_RECIPIENTS:
+            raise ValueError(f"to, cc, bcc: {total} recipients; allowed: 1-{MOST_RECIPIENTS}")
         sender = _mailbox("from", self.sender)
         return Mail(
             sender=sender,
@@ -179,20 +185,18 @@ def parse_batch(body: bytes | dict[str, Any], most: int) -> ParsedBatch:
     """Read an add-messages body; a wrong message does not affect the others.
 
     Raises Malformed when the body as a whole cannot be understood, TooLarge for more than
-    ``most`` messages.
+    ``most`` messages, or 250 000 values in all.
     """
+    if isinstance(body, bytes):
+        refuse_too_many_values(body, _MOST_VALUES)
     record = read_object(body)
-    unknown = [
-        {"field": name, "message": "unknown field", "value": None}
-        for name in record
-        if name not in ("messages", "default_priority")
-    ]
+    unknown = [name for name in record if name not in ("messages", "default_priority")]
     if unknown:
-        raise Malformed(f"unknown field: {unknown[0]['field']}", unknown)
+        detail = detail_of(unknown, lambda name: mistake(name, "unknown field"))
+        raise Malformed(f"unknown field: {detail[0]['field']}", detail)
     messages = record.get("messages")
     if not isinstance(messages, list):
-        detail = [{"field": "messages", "message": "must be a list", "value": None}]
-        raise Malformed("messages: must be a list", detail)
+        raise Malformed("messages: must be a list", [mistake("messages", "must be a list")])
     if len(messages) > most:
         raise TooLarge(f"{len(messages)} messages in one call; allowed: {most}")
     rest = AddMessages.model_validate({**record, "messages": []})
@@ -208,29 +212,31 @@ def read_object(body: bytes | dict[str, Any]) -> dict[str, Any]:
         record = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         message = f"is not JSON: {error.msg} at character {error.pos}"
-        raise Malformed(f"body: {message}", [body_error(message)]) from None
+        raise Malformed(f"body: {message}", [mistake("body", message)]) from None
     if not isinstance(record, dict):
-        raise Malformed(f"body: {NO_OBJECT}", [body_error(NO_OBJECT)])
+        raise Malformed(f"body: {NO_OBJECT}", [mistake("body", NO_OBJECT)])
     return record
 
 
 def _parse(place: int, record: Any) -> MessageIn | Rejection:
-    try:
-        return MessageIn.model_validate(record)
-    except ValidationError as error:
-        id_ = record.get("id") if isinstance(record, dict) else None
-        if isinstance(id_, str):
-            return Rejection(id_, explain(error))
-        return Rejection(None, explain(error, "messages", place))
+    reason = beyond_bounds(record)
+    if reason is None:
+        try:
+            return MessageIn.model_validate(record)
+        except ValidationError as error:
+            reason = explain(error)
+    if not isinstance(record, dict):
+        return Rejection(None, f"messages.{place}: {reason}")
+    id_ = record.get("id")
+    if isinstance(id_, str) and len(id_) <= _LONGEST_SHOWN_ID:
+        return Rejection(id_, reason)
+    return Rejection(None, f"messages.{place}.{reason}")
 
 
-def explain(error: ValidationError, *inside: str | int) -> str:
-    """Describe the first error in one line that names the field and shows no value.
-
-    ``inside`` is the path that leads to the object.
-    """
+def explain(error: ValidationError) -> str:
+    """Describe the first error in one line that names the field and shows no value."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    field = field_name((*inside, *first["loc"]))
+    field = field_name(first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = unknown_field(field.rpartition(".")[2])
