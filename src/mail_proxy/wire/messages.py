@@ -61,24 +61,27 @@ class MessageIn(Request):
     account_id: Identifier | None = Field(
         None, description="Default: the tenant's default account, or its only one."
     )
-    sender: OneLine = Field(alias="from", description="Sender: a@b or Name <a@b>.")
+    sender: OneLine = Field(
+        alias="from", description="Sender: a@b or Name <a@b>; at most 998 octets."
+    )
     to: Recipients = Field(
-        default_factory=list, description="Recipients: a list, or one text with commas."
+        default_factory=list,
+        description="Recipients: a list, or one text with commas; at most 1000 with cc and bcc.",
     )
     cc: Recipients = Field(default_factory=list, description="Copies; form as `to`.")
     bcc: Recipients = Field(
         default_factory=list, description="Blind copies; form as `to`. They are in no header."
     )
-    reply_to: Recipients = Field(default_factory=list, description="Reply-To; form as `to`.")
+    reply_to: Recipients = Field(default_factory=list, description="Reply-To; at most 1000.")
     return_path: OneLine | None = Field(None, description="Envelope sender; default: `from`.")
     message_id: OneLine | None = Field(None, description="Message-ID; generated if absent.")
-    subject: OneLine = Field(description="Subject; required, but may be empty.")
+    subject: OneLine = Field(description="Subject; may be empty; at most 4000 octets.")
     body: Content = Field("", description="Text of the mail.")
     content_type: Literal["plain", "html"] = Field("plain", description="Format of `body`.")
     body_html: Content | None = Field(
         None, description="HTML alternative to a plain `body` (multipart/alternative)."
     )
-    headers: dict[str, OneLine] = Field(default_factory=dict, description="Extra headers.")
+    headers: dict[str, OneLine] = Field(default_factory=dict, description="At most 100.")
     priority: Priority | None = Field(None, description="0-3 or immediate, high, medium, low.")
     deferred_ts: Timestamp | None = Field(None, description="Do not send before this time.")
     expires_ts: Timestamp | None = Field(None, description="Do not send after this time.")
