@@ -25,8 +25,9 @@ from tests.harness.sinks import RecordingSink
 
 from mail_proxy.domain.account import SmtpLogin, TlsMode
 from mail_proxy.domain.mail import Address, Mail
-from mail_proxy.domain.outcome import Sent
+from mail_proxy.domain.outcome import Outcome, Sent
 from mail_proxy.smtp.compose import ComposedMail, compose
+from mail_proxy.smtp.envelope import Envelope, Withdrawn
 from mail_proxy.smtp.pool import SMTPPool
 from mail_proxy.smtp.sender import SmtpSender
 
@@ -49,6 +50,26 @@ def _message(octets: int) -> ComposedMail:
     return compose(mail, tracking_id="order-17", date=1_700_000_000)
 
 
+class _Mails:
+    """A burst of the same mail again and again."""
+
+    def __init__(self, mail: ComposedMail, count: int) -> None:
+        self.left = count
+        self._mail = mail
+
+    def next(self) -> Envelope | None:
+        if not self.left:
+            return None
+        self.left -= 1
+        return Envelope(_FROM, [_TO], self._mail)
+
+    def may_begin(self, envelope: Envelope) -> bool:
+        return True
+
+    def done(self, envelope: Envelope, outcome: Outcome | Withdrawn) -> None:
+        assert isinstance(outcome, Sent), outcome
+
+
 async def _send(
     port: int, messages: int, connections: int, mail: ComposedMail
 ) -> tuple[float, float]:
@@ -63,9 +84,9 @@ async def _send(
     sender = SmtpSender(pool)
 
     async def work(share: int) -> None:
-        for _ in range(share):
-            outcome = await sender.send(login, _FROM, [_TO], mail)
-            assert isinstance(outcome, Sent), outcome
+        burst = _Mails(mail, share)
+        while burst.left:
+            await sender.send_burst(login, burst)
 
     async def all_work(count: int) -> None:
         await asyncio.gather(*[work(count // connections) for _ in range(connections)])

@@ -15,6 +15,9 @@ MailProxyError                     internal         500  exit 1
 |   +-- Malformed                  malformed        422  exit 2
 |   +-- TooManyRequests            too_many         429  exit 1
 +-- DatabaseUnavailable            unavailable      503  exit 1
+|   +-- DatabaseLocked             database_locked  503  exit 1
+|   +-- DatabaseFull               database_full    503  exit 1
+|   +-- DatabaseDamaged            database_damaged 503  exit 1
 +-- SchemaTooNew                   schema_too_new   500  exit 1
 +-- WorkerEnded                    worker_ended     500  exit 1
 """
@@ -141,11 +144,36 @@ class TooManyRequests(RequestError):
 
 
 class DatabaseUnavailable(MailProxyError):
-    """The database cannot be reached or cannot write now; retry later."""
+    """The database cannot be reached or cannot write now; retry later.
+
+    ``summary`` is for callers without a token: it has neither addresses nor paths.
+    """
 
     code = "unavailable"
     http_status = 503
     retry_after_seconds = 5
+    summary: ClassVar[str] = "the database does not answer"
+
+
+class DatabaseLocked(DatabaseUnavailable):
+    """Another process or session has held a lock in the database for too long."""
+
+    code = "database_locked"
+    summary = "another process holds a lock in the database"
+
+
+class DatabaseFull(DatabaseUnavailable):
+    """The disk of the database is full."""
+
+    code = "database_full"
+    summary = "the disk of the database is full"
+
+
+class DatabaseDamaged(DatabaseUnavailable):
+    """The file of the database is damaged; the text names it and the way to repair it."""
+
+    code = "database_damaged"
+    summary = "the database is damaged"
 
 
 class SchemaTooNew(MailProxyError):

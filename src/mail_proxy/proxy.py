@@ -29,6 +29,7 @@ from mail_proxy.operations.monitoring import Monitoring
 from mail_proxy.operations.parts import Parts
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
+from mail_proxy.reporting.terms import ReporterSettings
 from mail_proxy.smtp.sender import SmtpSender
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory
@@ -143,7 +144,7 @@ class MailProxy:
         await self.stop()
 
     async def stop(self) -> None:
-        """Finish what is in flight within ``shutdown_timeout``, hand back the rest, close.
+        """Finish work in flight within ``shutdown_timeout``, then close everything.
 
         Stopping twice changes nothing.
         """
@@ -187,10 +188,9 @@ class MailProxy:
             db,
             tables,
             self._directory,
-            self.config,
             clock,
-            own_name,
             self.metrics,
+            ReporterSettings.of(self.config, own_name),
             report_delivery_callable,
         )
         reporter.follow(bus)
@@ -198,7 +198,7 @@ class MailProxy:
             reporter,
             delivery,
             # After the lease: messages that an ended process held are in the queue again.
-            ClockWatch(db, tables.clock_repair, clock, self.config.timing.sync_interval, bus),
+            ClockWatch(db, tables, clock, self.config.timing.sync_interval, bus),
             SuspensionSweep(db, tables.suspended, bus),
             Retention(db, tables, self._directory, clock),
         )

@@ -24,7 +24,8 @@ async def mend(db: SqlDb, tables: Tables) -> int:
     while before is not None:
         more, before = await db.write(tables.clock_repair.messages, NOW, before, 2)
         changed += more
-    return changed + await db.write(tables.clock_repair.others, NOW, INTERVAL)
+    changed += await db.write(tables.clock_repair.others, NOW, INTERVAL)
+    return changed + await db.write(tables.rate_use.repair, NOW)
 
 
 async def run(db: SqlDb, statement: str) -> list[tuple[object, ...]]:

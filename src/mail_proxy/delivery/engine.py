@@ -33,10 +33,11 @@ from mail_proxy.kit.bus import Bus, Fact
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.wakeup import Wakeup
 from mail_proxy.kit.worker import Worker
+from mail_proxy.smtp.burst import Timeouts
 from mail_proxy.smtp.connection import Connector
 from mail_proxy.smtp.pool import SMTPPool
 from mail_proxy.smtp.sender import SmtpSender
-from mail_proxy.smtp.transaction import Observe, Timeouts, observe_nothing
+from mail_proxy.smtp.transaction import Observe, observe_nothing
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.tables import Tables
@@ -108,7 +109,7 @@ class DeliveryEngine:
         self._reaper.start()
 
     async def stop(self, deadline: float) -> None:
-        """Finish what is being sent by ``deadline`` and give the rest back."""
+        """Finish messages in flight by ``deadline`` and release the rest to the queue."""
         await self._dispatcher.stop(deadline)
         await self._reaper.stop()
         await self._pool.close_all()

@@ -31,6 +31,11 @@ class FairSemaphore:
         self._last = 0
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether an account waits for a slot."""
+        return bool(self._queues)
+
     async def acquire(self, tenant_id: str, account_pk: str) -> int:
         """Wait for a slot and return its number for ``release``."""
         if self._free > 0:

@@ -38,7 +38,10 @@ class Lane:
         on_low: Callable[[], None],
         clock: Clock,
     ) -> None:
-        """``carry`` delivers and records one message; ``on_low`` is called when more fits."""
+        """``carry`` delivers a message, and others behind it; it calls ``done`` for each.
+
+        ``on_low`` is called when more messages fit.
+        """
         self.account = account
         self.capacity = _SMALLEST_CAPACITY
         self._carry = carry
@@ -48,6 +51,7 @@ class Lane:
         self._workers: set[asyncio.Task[None]] = set()
         self._most_workers = account.login.max_connections
         self._crowded_until = 0.0
+        self._in_hand = 0
         self._size_in_hand = 0
         self._answered_at = -_RECENT_ANSWER_SECONDS
         #: Whether the queue may hold more due messages than were claimed.
@@ -64,7 +68,7 @@ class Lane:
     @property
     def load(self) -> int:
         """Messages that are claimed and not finished."""
-        return len(self._waiting) + len(self._workers)
+        return len(self._waiting) + self._in_hand
 
     @property
     def size(self) -> int:
@@ -106,17 +110,19 @@ class Lane:
     def take(self) -> ClaimedMessage | None:
         """Take the next message to send; None if none waits or a worker is too many.
 
-        Its bytes count as claimed until ``done`` is called with it.
+        It counts as claimed until ``done`` is called with it.
         """
         if not self._waiting or len(self._workers) > self._allowed_workers():
             return None
         *_, since, message = heapq.heappop(self._waiting)
         self._adapt_capacity(since)
+        self._in_hand += 1
         self._size_in_hand += message.size
         return message
 
     def done(self, message: ClaimedMessage) -> None:
-        """Free the bytes of a message that ``take`` returned."""
+        """Stop counting a message that ``take`` returned."""
+        self._in_hand -= 1
         self._size_in_hand -= message.size
 
     def answered(self) -> None:
@@ -170,10 +176,7 @@ class Lane:
     async def _work(self) -> None:
         try:
             while (message := self.take()) is not None:
-                try:
-                    await self._carry(self, message)
-                finally:
-                    self.done(message)
+                await self._carry(self, message)
         finally:
             # At once, so that of two workers that are one too many only one ends.
             self._workers.discard(asyncio.current_task())

@@ -8,7 +8,7 @@ from mail_proxy.config import LONGEST_LEASE_SECONDS
 from mail_proxy.delivery.limiter import RateLimiter
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.ids import uuid7
-from mail_proxy.kit.liveness import lives, process_space
+from mail_proxy.kit.liveness import is_running, process_space
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.messages.queue import MessageQueue
 from mail_proxy.telemetry.log import Action, log
@@ -122,7 +122,8 @@ class Lease:
         return [
             other.id
             for other in others
-            if asked >= heard[other.id][1] or (other.host == self._host and not lives(other.pid))
+            if asked >= heard[other.id][1]
+            or (other.host == self._host and not is_running(other.pid))
         ]
 
 

@@ -13,7 +13,7 @@ class SendPermit:
     """Decides whether a claimed message may still be sent.
 
     Opening a session may take minutes. Meanwhile the lease may end, the message may expire, and
-    its tenant or batch may be suspended.
+    its tenant or batch may be suspended, or its account removed.
     """
 
     def __init__(self, lease: Lease, directory: Directory, clock: Clock) -> None:
@@ -30,7 +30,11 @@ class SendPermit:
         if not self.is_ours(message) or message.has_expired(self._clock.now()):
             return False
         tenant = self.tenant(message)
-        return tenant is not None and tenant.sends(message.batch_code)
+        return tenant is not None and tenant.sends(message.batch_code) and self.has_account(message)
+
+    def has_account(self, message: ClaimedMessage) -> bool:
+        """Return whether the message's account still exists."""
+        return message.account_pk in self._directory.snapshot.accounts
 
     def is_ours(self, message: ClaimedMessage) -> bool:
         """Return whether this dispatcher's lease holds and the claim was made under it."""

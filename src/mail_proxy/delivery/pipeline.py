@@ -16,7 +16,8 @@ from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.side_thread import SideThread
 from mail_proxy.smtp.compose import ComposedMail, header_length
 from mail_proxy.smtp.compose import compose as compose_mail
-from mail_proxy.smtp.sender import SmtpSender, Withdrawn
+from mail_proxy.smtp.envelope import Burst
+from mail_proxy.smtp.sender import SmtpSender
 from mail_proxy.sql.messages.mail_codec import load_mail
 from mail_proxy.sql.messages.queue import ClaimedMessage
 
@@ -148,37 +149,25 @@ async def _after_wait(
 
 
 class Pipeline:
-    """Prepares a mail, takes one of the process's SMTP slots, and sends it.
+    """Prepares mails, and sends them in bursts over the process's SMTP slots.
 
     A mail is prepared before it takes a slot, so that a step that waits for something other
     than the mail server keeps no slot from other tenants.
     """
 
     def __init__(self, steps: Sequence[Step], slots: FairSemaphore, sender: SmtpSender) -> None:
+        self.slots = slots
         self._steps = steps
-        self._slots = slots
         self._sender = sender
 
-    async def deliver(
-        self, outgoing: Outgoing, may_begin: Callable[[], bool]
-    ) -> Outcome | Withdrawn:
-        """Make one attempt for all recipients that are left.
+    def prepare(self, outgoing: Outgoing) -> Outcome | Awaitable[Outcome | None] | None:
+        """Run the steps as ``prepare`` does."""
+        return prepare(self._steps, outgoing)
 
-        ``may_begin`` is asked again after each wait; if it says no, the message is withdrawn.
-        """
-        ended = prepare(self._steps, outgoing)
-        if ended is not None and not isinstance(ended, Outcome):
-            ended = await ended
-        if ended is not None:
-            return ended if may_begin() else Withdrawn()
-        account, mail, composed = outgoing.account, outgoing.mail, outgoing.composed
-        assert mail is not None and composed is not None, "the steps set both"
-        slot = await self._slots.acquire(account.tenant_id, account.pk)
+    async def send(self, account: Account, burst: Burst) -> None:
+        """Wait for a slot and send the mails of ``burst`` in it."""
+        slot = await self.slots.acquire(account.tenant_id, account.pk)
         try:
-            if not may_begin():
-                return Withdrawn()
-            return await self._sender.send(
-                account.login, mail.envelope_sender, outgoing.recipients, composed, may_begin
-            )
+            await self._sender.send_burst(account.login, burst)
         finally:
-            self._slots.release(slot)
+            self.slots.release(slot)

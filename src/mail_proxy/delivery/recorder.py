@@ -53,10 +53,14 @@ class OutcomeRecorder:
         Waits for the commit only if ``is_full``, so most outcomes are recorded while the next
         mail is already being sent.
         """
-        self._outcome_log.log_outcome(message, change)
-        written = self._batcher.submit(change)
+        written = self.submit(message, change)
         if self.is_full:
             await written
+
+    def submit(self, message: ClaimedMessage, change: StateChange) -> asyncio.Future[bool]:
+        """Log the outcome of ``message`` and have it written; the future is done afterwards."""
+        self._outcome_log.log_outcome(message, change)
+        return self._batcher.submit(change)
 
     async def begin(self, message: ClaimedMessage) -> None:
         """Count an attempt before it begins. Its outcome, or ``give_back``, corrects the count."""

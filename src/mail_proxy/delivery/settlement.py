@@ -102,7 +102,10 @@ class Settlement:
     def _sent(self, message: ClaimedMessage, outcome: Sent, now: float) -> StateChange:
         results = _merged(message, outcome.recipients)
         left = [r["address"] for r in results if r["status"] == RecipientStatus.DEFERRED]
-        delay = self.retry.delay_seconds(message.retries) if left else None
+        # A transaction that served a recipient got somewhere, so it uses up no attempt.
+        is_progress = any(r.status is RecipientStatus.SENT for r in outcome.recipients)
+        used = min(message.retries, self.retry.max_retries - 1) if is_progress else message.retries
+        delay = self.retry.delay_seconds(used) if left else None
         if left and delay is None:
             results = [_given_up(r) for r in results]
         refused = any(r["status"] != RecipientStatus.SENT for r in results)
@@ -118,7 +121,7 @@ class Settlement:
             tenant_id=message.tenant_id,
             state=MessageState.DEFERRED if again else MessageState.SENT,
             due_at=now + (delay or 0.0) if again else message.due_at,
-            retries=message.retries + bool(again),
+            retries=message.retries + bool(again and not is_progress),
             state_at=now,
             error=None,
             recipients_left=left if again else None,

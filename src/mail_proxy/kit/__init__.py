@@ -1,1 +1,1 @@
-"""Small general parts that know nothing about mail."""
+"""General parts that know nothing about mail: clock, ids, bus, loops, batching."""

@@ -1,4 +1,4 @@
-"""Group commit: whatever arrives while one flush runs goes into the next."""
+"""Batching: items that arrive during one flush go together into the next."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ Result = TypeVar("Result")
 
 
 class Batcher(Generic[Item, Result]):
-    """Collects items of many callers into few calls of ``flush``.
+    """Batches of items from many callers, each flushed in one call of ``flush``.
 
-    There is no timer: an item that arrives alone is flushed at once, and under load the batches
+    There is no timer. An item that arrives alone is flushed at once, and under load the batches
     grow by themselves. ``flush`` gets at most ``most`` items, in order of arrival, and returns
-    one result per item in the same order; what it raises is raised to every caller of the batch.
+    one result for each item in the same order. An error of ``flush`` is raised to every caller of
+    the batch.
     """
 
     def __init__(
@@ -34,21 +35,21 @@ class Batcher(Generic[Item, Result]):
         self._task: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
-        """How many items were handed over and are not flushed yet."""
+        """Return the number of submitted items that are not flushed yet."""
         return len(self._waiting) + self._flushing
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
-        """Hand over an item; the future is done once its batch is flushed."""
+        """Add an item to the next batch; return a future of its result."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._task is None:
-            # Of many callers: it must not go by what is known of the first (its request's id).
-            nobodys = contextvars.Context()
-            self._task = asyncio.create_task(self._run(), name=self._name, context=nobodys)
+            # The task serves many callers: its log lines must not carry the first one's request id.
+            empty = contextvars.Context()
+            self._task = asyncio.create_task(self._run(), name=self._name, context=empty)
         return future
 
     async def drained(self) -> None:
-        """Wait until everything that was handed over is flushed."""
+        """Wait until every submitted item is flushed."""
         while self._task is not None:
             await asyncio.wait([self._task])
 

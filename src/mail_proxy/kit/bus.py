@@ -1,4 +1,4 @@
-"""Publish facts to the subscribers of this process, and carry them to other processes."""
+"""Event bus: publish facts to subscribers in this and in other processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FactT = TypeVar("FactT", bound="Fact")
 
 
 class Reach(Flag):
-    """Processes besides the publishing one that get a fact."""
+    """Set of processes, other than the publishing one, that get a fact."""
 
     #: The delivering processes of this instance.
     WORKERS = auto()
@@ -23,7 +23,7 @@ class Reach(Flag):
 
 
 class Fact:
-    """Base of all facts: frozen dataclasses that are known by the names of their classes.
+    """Base class of all facts: frozen dataclasses, identified by their class names.
 
     ``reach`` names the other processes that get the fact. The fields of a fact that travels are
     values of JSON.
@@ -58,18 +58,18 @@ class Fact:
 
 
 class Transport(Protocol):
-    """A way out of this process for facts."""
+    """Way for facts to other processes: the pipe of a worker, or NOTIFY."""
 
     @property
     def reach(self) -> Reach:
         """The processes at the other end."""
 
     def send(self, line: str) -> None:
-        """Send a dumped fact soon, without waiting."""
+        """Send a dumped fact soon, without blocking the caller."""
 
 
 class Bus:
-    """Delivers each fact to the handlers of its class, and to the transports in its reach.
+    """Event bus between the publishers of facts and the handlers of their classes.
 
     Handlers run in the caller, in the order of subscription, and must neither block nor raise.
     Publish facts about rows after the commit that wrote them, never before.
@@ -80,11 +80,11 @@ class Bus:
         self._transports: list[Transport] = []
 
     def subscribe(self, kind: type[FactT], handler: Callable[[FactT], None]) -> None:
-        """Have ``handler`` called with every fact of exactly this class."""
+        """Call ``handler`` with every fact of exactly this class from now on."""
         self._handlers.setdefault(kind, []).append(handler)
 
     def connect(self, transport: Transport) -> None:
-        """Have ``transport`` carry every fact whose reach includes the transport's."""
+        """Send every fact whose reach includes that of ``transport`` over it from now on."""
         self._transports.append(transport)
 
     def publish(self, fact: Fact, source: Transport | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Time as a part that is handed in, so that tests can move it."""
+"""Clocks, which every part gets as an argument, so that tests can move the time."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Source of time."""
+    """Wall clock and monotonic clock of a process."""
 
     def now(self) -> float:
-        """Unix seconds, UTC. May jump; good for records, not for measuring."""
+        """Return the wall clock in Unix seconds, UTC. It may jump: never measure with it."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds since an arbitrary point; never goes back."""
+        """Return seconds since an arbitrary point; they never go back."""
         ...
 
 
 class SystemClock:
-    """The machine's own clocks."""
+    """Clocks of the operating system."""
 
     def now(self) -> float:
         return time.time()

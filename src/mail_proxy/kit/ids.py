@@ -1,4 +1,4 @@
-"""UUID version 7 (RFC 9562 section 5.7), in order of creation within one process."""
+"""UUIDs version 7 (RFC 9562 section 5.7), in order of creation within one process."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _lock = threading.Lock()
 
 
 def uuid7() -> str:
-    """A new UUID v7 as its 36-character text.
+    """Return a new UUID version 7 as text of 36 characters.
 
     The 12 bits after the milliseconds hold the fraction of the millisecond (method 3 of RFC
-    9562 section 6.2) and are pushed forward where two calls fall together, so the ids of one
-    process sort strictly by creation, also when the clock steps back.
+    9562 section 6.2). They are pushed forward if two calls come in the same fraction, so the ids
+    of one process sort strictly by creation, also when the clock is set back.
     """
     global _last
     nanoseconds = time.time_ns()

@@ -1,4 +1,4 @@
-"""Whether the process that left a mark in the database still lives."""
+"""Detect that a process which owns a row of the database has ended."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from mail_proxy.kit.ids import uuid7
 
 
 def process_space() -> str:
-    """Names the set of processes among which a process id means one process.
+    """Return a name for the set of processes in which a process id is unique.
 
-    Host name alone is not enough: containers may share it, and numbers come again after a boot.
+    A host name is not enough: containers may share it, and process ids come again after a boot.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         namespace = str(Path("/proc/self/ns/pid").stat().st_ino)
     except OSError:
-        # Nothing to tell processes apart by: then only the end of a lease counts.
+        # Without /proc, only the end of a lease shows that its process has ended.
         boot, namespace = uuid7(), ""
     return f"{socket.gethostname()} {boot} {namespace}"
 
 
-def lives(pid: int) -> bool:
-    """Whether a process of this process's own space has this id."""
+def is_running(pid: int) -> bool:
+    """Return whether a process with this id runs in this process's own space."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -34,16 +34,19 @@ def lives(pid: int) -> bool:
     return True
 
 
-def mark(name: str, space: str) -> str:
-    """``name`` (no blanks) with this process's id and space, for ``has_ended``."""
+def process_mark(name: str, space: str) -> str:
+    """Return this process's mark as an owner: ``name`` (no blanks), id, ``space``.
+
+    ``has_ended`` reads it.
+    """
     return f"{name} {os.getpid()} {space}"
 
 
 def has_ended(mark: str, space: str) -> bool:
-    """True when the process that made the mark was in ``space`` and is not there any more.
+    """Return whether the process that made ``mark`` ran in ``space`` and has ended.
 
-    False also where nobody can know: for other hosts, and for what is not a mark.
+    False if that cannot be known: for a process of another host, or a text that is not a mark.
     """
     _, _, rest = mark.partition(" ")
     pid, _, its_space = rest.partition(" ")
-    return its_space == space and pid.isdecimal() and not lives(int(pid))
+    return its_space == space and pid.isdecimal() and not is_running(int(pid))

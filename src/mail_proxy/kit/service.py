@@ -1,4 +1,4 @@
-"""The shape of everything that starts and stops with the proxy."""
+"""Services: the parts of an instance that start and stop with it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Service(Protocol):
-    """Part of a running instance that is started once and stopped once."""
+    """Part of an instance that is started once and stopped once."""
 
     @property
     def name(self) -> str:
@@ -16,25 +16,29 @@ class Service(Protocol):
 
     @property
     def alive(self) -> bool:
-        """Whether it does its work now."""
+        """Whether the service does its work now."""
 
     async def start(self) -> None:
-        """Begin to work. Raises DatabaseUnavailable if the first step needs the database."""
+        """Start the service.
+
+        Raises DatabaseUnavailable if its first step needs the database.
+        """
 
     async def stop(self, deadline: float) -> None:
-        """Finish what is in flight by ``deadline`` (``time.monotonic``), then cancel the rest.
+        """Finish work in flight by ``deadline``, then cancel the rest.
 
+        ``deadline`` is an instant of ``time.monotonic``.
         Stopping a service that was never started, or twice, changes nothing.
         """
 
 
 def seconds_until(deadline: float) -> float:
-    """Return the time that is left until ``deadline``, at least 0."""
+    """Return the seconds until ``deadline`` (``time.monotonic``), at least 0."""
     return max(0.0, deadline - time.monotonic())
 
 
 class Closing:
-    """Service that needs no start: its end alone has a place in the order."""
+    """Service without a start: it only closes a part in the order of the services."""
 
     def __init__(self, name: str, close: Callable[[], Awaitable[None]]) -> None:
         self.name = name
@@ -49,5 +53,5 @@ class Closing:
         """Do nothing."""
 
     async def stop(self, deadline: float) -> None:
-        """Close, however long that takes: what is in hand has its own bounds."""
+        """Close the part. Work in flight has its own time limits, not ``deadline``."""
         await self._close()

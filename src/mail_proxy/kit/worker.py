@@ -1,10 +1,13 @@
-"""Supervised work: the one place that survives every error."""
+"""Background loops and jobs that survive every error.
+
+No other module catches Exception.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mail_proxy.errors import DatabaseUnavailable, WorkerEnded
 from mail_proxy.telemetry.log import Action, log
@@ -16,10 +19,10 @@ _LONGEST_PAUSE_SECONDS = 30.0
 
 
 class Worker:
-    """Runs one coroutine function again and again until it is stopped.
+    """Background loop that calls a coroutine function again and again until stopped.
 
-    ``step`` does one round and returns; it does its own waiting. What it raises is logged and
-    followed by a pause that doubles from 0.5 to 30 seconds and falls back after a good round.
+    ``step`` does one round, including its own waiting. An error of ``step`` is logged and followed
+    by a pause, which doubles from 0.5 to 30 seconds and starts again from 0.5 after a good round.
     """
 
     def __init__(self, name: str, step: Callable[[], Awaitable[None]]) -> None:
@@ -60,9 +63,9 @@ class Worker:
 
 
 class Jobs:
-    """Short pieces of work beside a loop, at most one at a time for each key.
+    """Short background jobs, at most one at a time for each key.
 
-    What a job raises is logged and ends that job alone; whoever starts it tries it again.
+    An error of a job is logged and ends that job alone. The part that starts jobs tries again.
     """
 
     def __init__(self, name: str) -> None:
@@ -70,11 +73,11 @@ class Jobs:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def __len__(self) -> int:
-        """How many jobs run."""
+        """Return the number of running jobs."""
         return len(self._tasks)
 
     def start(self, key: str, job: Callable[[], Awaitable[None]]) -> None:
-        """Run ``job``; nothing when a job with this key runs."""
+        """Run ``job`` in the background, unless a job with this key already runs."""
         if key not in self._tasks:
             task = asyncio.create_task(self._run(key, job), name=f"{self.name} {key}")
             self._tasks[key] = task
@@ -86,7 +89,7 @@ class Jobs:
             await asyncio.wait(list(self._tasks.values()))
 
     async def stop(self, timeout_seconds: float) -> None:
-        """Let the running jobs end within the time, then cancel the rest and wait for them."""
+        """Wait ``timeout_seconds`` for the running jobs, then cancel the rest."""
         if self._tasks:
             _, late = await asyncio.wait(list(self._tasks.values()), timeout=timeout_seconds)
             for task in late:
@@ -102,9 +105,23 @@ class Jobs:
             log(Action.JOB_FAILED, exception=error, loop=self.name, job=key)
 
 
+def value_of(work: Callable[..., Result], *arguments: Any) -> Result | Exception:
+    """Return the result of ``work``, or its error as a value.
+
+    For work on one message, whose error must not end the others.
+    """
+    try:
+        return work(*arguments)
+    except Exception as error:  # noqa: BLE001 - as in ``as_value``
+        return error
+
+
 async def as_value(work: Awaitable[Result]) -> Result | Exception:
-    """What ``work`` returns, or the error it raises as a value: for code that users hand in."""
+    """Return the result of ``work``, or its error as a value.
+
+    For code that users pass in, which may raise any error.
+    """
     try:
         return await work
-    except Exception as error:  # noqa: BLE001 - nobody knows what foreign code raises
+    except Exception as error:  # noqa: BLE001 - foreign code may raise any error
         return error

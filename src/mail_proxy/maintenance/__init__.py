@@ -1,1 +1,1 @@
-"""Duties of a running instance besides delivering: retention, suspension, clock repair."""
+"""Maintenance of a running instance: retention, suspension, clock repair."""

@@ -1,4 +1,4 @@
-"""Detect a wall clock that was set back, and repair instants that now lie in the future."""
+"""Detect a wall clock that was set back, and repair instants in the future."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from mail_proxy.domain.facts import ClockSetBack
 from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.worker import Worker
-from mail_proxy.sql import SqlDb
-from mail_proxy.sql.clock_repair import ClockRepair, after_all_events
+from mail_proxy.sql import Connection, SqlDb
+from mail_proxy.sql.clock_repair import after_all_events
+from mail_proxy.sql.tables import Tables
 from mail_proxy.telemetry.log import Action, log
 
 _LOOK_SECONDS = 1.0
-#: Less than this is what time services correct by themselves, and nobody notices.
+#: Smaller steps are the usual corrections by a time service, and need no repair.
 _TOLERANCE_SECONDS = 2.0
 _SLICE = 1000
 
@@ -29,13 +30,14 @@ class ClockWatch:
     def __init__(
         self,
         db: SqlDb,
-        stamps: ClockRepair,
+        tables: Tables,
         clock: Clock,
         sync_interval: float,
         bus: Bus,
     ) -> None:
         self._db = db
-        self._stamps = stamps
+        self._repairs = tables.clock_repair
+        self._rates = tables.rate_use
         self._clock = clock
         self._sync_interval = sync_interval
         self._bus = bus
@@ -48,7 +50,10 @@ class ClockWatch:
         return self._worker.alive
 
     async def start(self) -> None:
-        """Repair rows of earlier processes, then start watching. Raises DatabaseUnavailable."""
+        """Repair rows of earlier processes, then start watching the clock.
+
+        Raises DatabaseUnavailable.
+        """
         await self._repair()
         self._worker.start()
 
@@ -69,12 +74,16 @@ class ClockWatch:
         rows = 0
         before: int | None = await self._db.read(after_all_events)
         while before is not None:
-            changed, before = await self._db.write(self._stamps.messages, now, before, _SLICE)
+            changed, before = await self._db.write(self._repairs.messages, now, before, _SLICE)
             rows += changed
-        rows += await self._db.write(self._stamps.others, now, self._sync_interval)
+        rows += await self._db.write(self._repair_others, now)
         if rows:
             log(Action.CLOCK_MENDED, rows=rows)
         self._bus.publish(ClockSetBack())
+
+    def _repair_others(self, connection: Connection, now: float) -> int:
+        repaired = self._repairs.others(connection, now, self._sync_interval)
+        return repaired + self._rates.repair(connection, now)
 
     def _ahead(self) -> float:
         return self._clock.now() - self._clock.monotonic()

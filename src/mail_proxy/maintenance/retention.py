@@ -20,14 +20,14 @@ from mail_proxy.telemetry.log import Action, log
 _MINUTE = 60.0
 _HOUR = 3600.0
 _DAY = 86_400.0
-#: What is reported may be committed this much later than its own time says, and by hosts whose
-#: clocks differ: so far back the walk begins again each time.
+#: A report may be committed this much later than its own time, and by hosts whose clocks differ.
+#: So each walk begins this far behind the end of the last one.
 _SETTLING_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
 class Duty:
-    """Regular work on the database. ``work`` returns how many rows it changed."""
+    """Regular work on the database. ``work`` returns the number of changed rows."""
 
     name: str
     interval_seconds: float
@@ -35,7 +35,10 @@ class Duty:
 
 
 class Retention:
-    """Service with a loop for each duty. Any number of processes may run it on one database."""
+    """Service that runs each regular duty in a loop of its own.
+
+    Any number of processes may run it on one database.
+    """
 
     name = "retention"
 
@@ -47,7 +50,7 @@ class Retention:
         clock: Clock,
         duties: Sequence[Duty] = (),
     ) -> None:
-        """``duties`` are those of features, besides the ones of this module."""
+        """Add ``duties`` of features to the ones of this module."""
         self._tables = tables
         self._directory = directory
         self._clock = clock
@@ -77,16 +80,16 @@ class Retention:
             worker.start()
 
     async def stop(self, deadline: float) -> None:
-        """Stop at once; a transaction that has begun is committed or rolled back as a whole."""
+        """Stop at once. A transaction that has begun still ends as a whole."""
         for worker in self._workers:
             await worker.stop()
 
     async def remove_messages(self) -> int:
-        """Remove finished messages whose last report is older than their tenant's retention.
+        """Remove finished messages whose last report is older than the retention time.
 
-        The walk goes on from where it ended: messages that it passed were not finished or not
-        wholly reported, and come again with a later report. Once a day it starts from the
-        beginning all the same, because clocks may be set back.
+        Each walk over the messages goes on from the end of the last one. Messages that it passed
+        were not finished or not wholly reported, and come again with a later report. Once a day it
+        starts from the beginning, because clocks may be set back.
         """
         if self._clock.monotonic() - self._passed_since > _DAY:
             self._passed.clear()
@@ -119,7 +122,7 @@ class Retention:
         )
 
     async def remove_rate_counters(self) -> int:
-        """Remove counters that no rate limit counts any more."""
+        """Remove rate counters that are older than the window of every rate limit."""
         return await self._db.write(self._tables.rate_use.prune, self._clock.now())
 
     async def _round(self, duty: Duty) -> None:

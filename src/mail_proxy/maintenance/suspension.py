@@ -1,4 +1,4 @@
-"""Take suspended messages out of the index of the queue, and put activated ones back."""
+"""Take suspended messages out of the queue's index, and put activated ones back."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class SuspensionSweep:
         slice_size: int = MOST_ROWS,
         poll_seconds: float = _POLL_SECONDS,
     ) -> None:
-        """``slice_size`` is the largest number of messages moved in one transaction.
+        """Move at most ``slice_size`` messages in one transaction.
 
-        ``poll_seconds`` is how often new messages of suspended batches are looked for, and those
-        that an ended process left.
+        Every ``poll_seconds`` the sweep looks for new messages of suspended batches, and for
+        messages that a process left when it ended.
         """
         self._db = db
         self._messages = messages
@@ -57,11 +57,11 @@ class SuspensionSweep:
         self._worker.start()
 
     async def stop(self, deadline: float) -> None:
-        """Stop at once; a transaction that has begun is committed or rolled back as a whole."""
+        """Stop at once. A transaction that has begun still ends as a whole."""
         await self._worker.stop()
 
     async def sweep(self) -> None:
-        """Bring the queue in line with the suspensions, each batch in turn."""
+        """Hold and release messages until the queue agrees with the suspensions."""
         to_hold, to_release = await self._db.read(self._messages.unsettled)
         while to_hold or to_release:
             to_release = await self._move(self._messages.release, to_release, releases=True)

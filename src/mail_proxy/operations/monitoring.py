@@ -63,8 +63,11 @@ class Monitoring:
         try:
             async with asyncio.timeout(_LONGEST_CHECK_SECONDS):
                 await self._parts.db.read(self._parts.tables.instance.prove_key)
-        except (DatabaseUnavailable, TimeoutError):
-            return "the database does not answer"
+                await self._parts.db.check()
+        except DatabaseUnavailable as error:
+            return error.summary
+        except TimeoutError:
+            return self._parts.db.availability.reason or DatabaseUnavailable.summary
         except EncryptionKeyChanged as error:
             return error.message
         if self._parts.dispatcher is None:

@@ -1,1 +1,1 @@
-"""Telling tenants what happened to their messages."""
+"""Delivery reports to the tenants' applications."""

@@ -1,11 +1,9 @@
-"""What is said to one tenant while the claim on it is held."""
+"""Report calls to one tenant, made while its claim is held."""
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 from mail_proxy.domain.tenant import Tenant
 from mail_proxy.errors import NotFound
@@ -13,6 +11,7 @@ from mail_proxy.kit.clock import Clock
 from mail_proxy.reporting.pacing import after_answer, after_failure, is_due, put_off_seconds
 from mail_proxy.reporting.signing import call_id
 from mail_proxy.reporting.sync_client import Call, CallFailed, Report, ReportChannel
+from mail_proxy.reporting.terms import Terms
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.messages.events import PendingEvent
 from mail_proxy.sql.table import Row
@@ -27,28 +26,12 @@ _MOST_IDS_IN_LOG = 20
 LatestTenant = Callable[[str], Awaitable[Tenant | None]]
 
 
-@dataclass(frozen=True)
-class Terms:
-    """``claim_seconds`` must outlast a call and the transactions around it.
-
-    ``chance`` gives random numbers from 0 to 1. ``logs_messages``: each one that is acknowledged
-    gets a line in the log.
-    """
-
-    owner: str
-    claim_seconds: float
-    interval_seconds: float
-    batch_size: int
-    chance: Callable[[], float] = random.random
-    logs_messages: bool = False
-
-
 class Conversation:
-    """Calls a tenant for as long as there is something to say at once.
+    """Consecutive report calls to one tenant, until nothing is due at once.
 
-    Every batch is acknowledged in the transaction that also prolongs or ends the claim. When
-    the process dies between the tenant's answer and that commit, the batch is told again once
-    the claim has run out.
+    The reports of a call are acknowledged in the transaction that also extends or ends the claim.
+    If the process dies between the tenant's answer and that commit, the same reports are sent
+    again when the claim has expired.
     """
 
     def __init__(
@@ -70,10 +53,11 @@ class Conversation:
         self._metrics = metrics
 
     async def hold(self, tenant: Tenant, latest: LatestTenant, stopping: asyncio.Event) -> bool:
-        """Call ``tenant`` if it is due and nobody else does; False when it was not called.
+        """Call ``tenant`` if it is due and no other process calls it.
 
-        Goes on after a full batch, and where the answer or somebody else asked for the next
-        call at once, until ``stopping`` is set; each call goes to the ``latest`` address.
+        Returns whether it was called.
+        Calls again after a full batch, and if the answer or another request asked for a call at
+        once, until ``stopping`` is set. Each call uses the ``latest`` address of the tenant.
         """
         owner, now = self._terms.owner, self._clock.now()
         sync = await self._db.write(self._sync.claim, tenant.id, owner, now, self._lease(now))
@@ -93,13 +77,13 @@ class Conversation:
             call = await self._channel.call(tenant, report)
             seconds = self._clock.monotonic() - begun
             called = True
-            self._tell(tenant.id, events, call.answer)
+            self._log(tenant.id, events, call.answer)
             logged = {"at": now, "seconds": seconds, **_logged(tenant.id, events, call)}
             self._metrics.sync_calls.of(tenant.id, logged["outcome"]).inc()
             sync = await self._db.write(self._record, sync, events, call.answer, logged)
         return called
 
-    def _tell(
+    def _log(
         self, tenant_id: str, events: Sequence[PendingEvent], answer: SyncAnswer | CallFailed
     ) -> None:
         if isinstance(answer, CallFailed):
@@ -119,13 +103,13 @@ class Conversation:
         )
         missing = set(answer.not_found)
         if missing:
-            # Of what the application says, only what it was told is repeated.
+            # Log only ids that were in the call: the application may answer any text.
             known = [e.message_id for e in events if e.message_id in missing]
             ids = list(dict.fromkeys(known))[:_MOST_IDS_IN_LOG]
             log(Action.REPORT_NOT_FOUND, tenant_id=tenant_id, count=len(missing), ids=ids)
         if self._terms.logs_messages:
             for event in (e for e in events if e.message_id not in refused):
-                _tell_reported(tenant_id, event)
+                _log_reported(tenant_id, event)
 
     def _record(
         self,
@@ -135,7 +119,7 @@ class Conversation:
         answer: SyncAnswer | CallFailed,
         logged: Row,
     ) -> Row | None:
-        """Write how the call went; returns the row when the claim is kept for another call."""
+        """Write the result of a call; return the row if the claim is kept."""
         now = self._clock.now()
         if isinstance(answer, SyncAnswer):
             self._settle(connection, events, answer, now)
@@ -160,7 +144,7 @@ class Conversation:
         else:
             changes = after_failure(row, answer.reason, now, interval, chance)
         if row["next_due_at"] != claimed["next_due_at"]:
-            # Somebody asked for a call while this one was on its way.
+            # Another call was requested while this one was in flight.
             changes["next_due_at"] = min(row["next_due_at"], changes["next_due_at"])
         return changes
 
@@ -175,7 +159,7 @@ class Conversation:
         self._events.acknowledge(
             connection, [e.seq for e in events if e.message_id not in refused], now
         )
-        # All events of one message wait for the same time, or they would overtake each other.
+        # All events of one message wait for the same time. Otherwise they could change their order.
         attempts: dict[str, int] = {}
         for event in events:
             if event.message_id in refused:
@@ -230,7 +214,7 @@ def _logged(tenant_id: str, events: Sequence[PendingEvent], call: Call) -> Row:
     }
 
 
-def _tell_reported(tenant_id: str, event: PendingEvent) -> None:
+def _log_reported(tenant_id: str, event: PendingEvent) -> None:
     log(
         Action.MESSAGE_REPORTED,
         tenant_id=tenant_id,

@@ -1,6 +1,7 @@
-"""When a tenant is called next: pure rules over its row in ``tenant_sync``.
+"""Rules for a tenant's next call: back-off, do-not-disturb, idle calls.
 
-All instants are Unix seconds; ``chance`` is a random number from 0 to 1.
+The functions are pure; they read and change a row of ``tenant_sync``. All instants are Unix
+seconds. ``chance`` is a random number from 0 to 1.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ _FIRST_FAILURE_SECONDS = 5.0
 _FIRST_IDLE_SECONDS = 1.0
 _FIRST_PUT_OFF_SECONDS = 60.0
 _LONGEST_QUIET_SECONDS = 365 * 86_400.0
-#: Up to this part of a delay is left out, so that tenants that failed or started together do
-#: not return together, and no delay exceeds what is documented.
+#: Delays are shortened by up to this part. So tenants that failed or started together are not
+#: called together, and no delay exceeds the documented one.
 _SPREAD = 0.1
 
 Row = dict[str, Any]
 
 
 def is_due(sync: Row, now: float, events: bool, active: bool) -> bool:
-    """Whether the tenant is to be called now, with or without events.
+    """Return whether the tenant is due for a call now, with or without ``events``.
 
-    Do-not-disturb and being inactive hold back empty calls only; a back-off holds back all.
+    Do-not-disturb and ``active`` false hold back empty calls only. A back-off holds back all.
     """
     time_has_come = bool(sync["next_due_at"] <= now)
     if events:
@@ -32,7 +33,7 @@ def is_due(sync: Row, now: float, events: bool, active: bool) -> bool:
 
 
 def after_answer(sync: Row, answer: SyncAnswer, now: float, interval: float, chance: float) -> Row:
-    """What changes in the row after a call that acknowledged its reports.
+    """Return the changes of the row after a call that acknowledged its reports.
 
     An answer without ``next_sync_after`` leaves an earlier do-not-disturb as it is.
     """
@@ -49,22 +50,25 @@ def after_answer(sync: Row, answer: SyncAnswer, now: float, interval: float, cha
 
 
 def after_failure(sync: Row, reason: str, now: float, interval: float, chance: float) -> Row:
-    """What changes in the row after a call that acknowledged nothing."""
+    """Return the changes of the row after a failed call, with the next back-off."""
     failures = sync["failures"] + 1
     delay = _growing(_FIRST_FAILURE_SECONDS, failures, interval) * (1 - _SPREAD * chance)
     return {"last_error": reason, "failures": failures, "next_due_at": now + delay}
 
 
 def put_off_seconds(attempts: int, interval: float) -> float:
-    """Delay of an event that the application could not take after so many earlier attempts.
+    """Return the delay of an event that the application refused, in seconds.
 
-    One minute, doubling up to the sync interval.
+    One minute, doubled with each of the earlier ``attempts``, up to the sync interval.
     """
     return _growing(_FIRST_PUT_OFF_SECONDS, attempts + 1, interval)
 
 
 def _idle_seconds(idle_calls: int, interval: float) -> float:
-    """The first announcement is answered at once, the next ones in 1, 2, 4 ... seconds."""
+    """Return the delay of the next call after announcements without messages.
+
+    The first announcement leads to a call at once, the next ones to calls in 1, 2, 4 ... seconds.
+    """
     return 0.0 if idle_calls <= 1 else _growing(_FIRST_IDLE_SECONDS, idle_calls - 1, interval)
 
 

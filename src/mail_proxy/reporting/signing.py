@@ -1,4 +1,4 @@
-"""Signatures by which an application knows that a call came from its proxy.
+"""Signatures of report calls, by which an application recognises its proxy.
 
 Standard Webhooks 1.0.0, symmetric scheme: HMAC-SHA256 over id, time and body.
 """
@@ -17,26 +17,25 @@ from mail_proxy.sql.messages.events import PendingEvent
 
 
 def call_id(events: Sequence[PendingEvent]) -> str:
-    """The ``webhook-id``: the same only when exactly the same is told once more.
+    """Return the ``webhook-id`` of a call, the same again only for the same events.
 
-    Applications drop a call whose id they know. So it differs when another event has joined
-    those of the failed call, when the application asked to be told again, and for every empty
-    call.
+    Applications drop a call whose id they know. So the id differs if another event was added to
+    those of the failed call, if the application refused an event before, and for each empty call.
     """
     if not events:
         return f"msg_{uuid7()}"
-    told = hashlib.sha256()
+    digest = hashlib.sha256()
     for event in events:
-        told.update(f"{event.seq} {event.message_pk} {event.report_attempts}\n".encode())
-    return f"msg_{told.hexdigest()[:32]}"
+        digest.update(f"{event.seq} {event.message_pk} {event.report_attempts}\n".encode())
+    return f"msg_{digest.hexdigest()[:32]}"
 
 
 def signature_headers(
     secrets: Sequence[str], call_id: str, now: float, body: bytes
 ) -> dict[bytes, bytes]:
-    """Headers with one signature for each secret; none without secrets.
+    """Return the headers with one signature for each secret; none without secrets.
 
-    ``now`` is in Unix seconds. Raises ValueError for what is no ``signing_key``.
+    ``now`` is in Unix seconds. Raises ValueError for a secret that is not a ``signing_key``.
     """
     if not secrets:
         return {}

@@ -1,4 +1,4 @@
-"""One report call to one tenant's application."""
+"""Report calls to applications by HTTP POST, or to a function of the program."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from mail_proxy.wire.sync_log import CallOutcome
 _CONNECT_SECONDS = 10.0
 _LARGEST_ANSWER_BYTES = 1_000_000
 _LONGEST_REASON = 200
-#: Shorter than the idle time after which the usual application servers close (2 to 75 s): a
-#: connection that closes just while it is used again would count as a failed call.
+#: Shorter than the idle time after which the usual application servers close (2 to 75 s). A
+#: connection that closes just when it is used again would count as a failed call.
 _KEEP_ALIVE_SECONDS = 1.5
 
 ReportCallable = Callable[[dict[str, Any]], Awaitable[dict[str, Any] | None]]
@@ -33,7 +33,7 @@ ReportCallable = Callable[[dict[str, Any]], Awaitable[dict[str, Any] | None]]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one call tells; ``at`` is in Unix seconds."""
+    """Content of a report call: its ``webhook-id``, Unix seconds and payload."""
 
     id: str
     at: float
@@ -42,7 +42,10 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class CallFailed:
-    """The call acknowledged nothing. ``reason`` is short, on one line and free of secrets."""
+    """Result of a call that acknowledged nothing.
+
+    ``reason`` is short, on one line and free of secrets.
+    """
 
     outcome: CallOutcome
     reason: str
@@ -50,7 +53,7 @@ class CallFailed:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """How a call went; ``status`` and the sizes, of the bodies, are those of HTTP."""
+    """Result of a report call, with its HTTP status and the sizes of the two bodies."""
 
     answer: SyncAnswer | CallFailed
     status: int | None = None
@@ -59,27 +62,31 @@ class Call:
 
 
 class ReportChannel(Protocol):
-    """A way to the tenants' applications."""
+    """Way to the tenants' applications: HTTP, or a function of the embedding program."""
 
     @property
     def everyone(self) -> bool:
-        """Whether it also reaches tenants that have no URL of their own."""
+        """Whether the channel also reaches tenants without a URL of their own."""
         ...
 
-    def reaches(self, tenant: Tenant) -> bool: ...
+    def reaches(self, tenant: Tenant) -> bool:
+        """Return whether there is an address for the tenant."""
+        ...
 
     async def call(self, tenant: Tenant, report: Report) -> Call:
-        """Hand over one report. Never raises but for cancellation."""
+        """Send one report. Raises nothing except CancelledError."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Close the connections."""
+        ...
 
 
 class SyncClient:
-    """Reports by HTTP, to the tenant's own URL or else to the instance's."""
+    """Channel that sends reports by HTTP to the tenant's or the instance's URL."""
 
     def __init__(self, fallback: ClientSyncConfig, call_seconds: float) -> None:
-        """``call_seconds`` bounds a whole call, from the connection to the end of the answer."""
+        """Limit each call to ``call_seconds``, from connecting to the answer's end."""
         self._fallback_url = fallback.url
         self._fallback_auth = _auth_of(fallback)
         self._call_seconds = call_seconds
@@ -87,7 +94,7 @@ class SyncClient:
         # The reporter bounds the calls, and each tenant has one at most.
         self._http = httpx.AsyncClient(
             follow_redirects=False,
-            # The authorities that this machine trusts, as for SMTP; not those that httpx brings.
+            # The certificate authorities of this machine, as for SMTP, not the ones of httpx.
             verify=ssl.create_default_context(),
             timeout=httpx.Timeout(call_seconds, connect=min(_CONNECT_SECONDS, call_seconds)),
             limits=httpx.Limits(max_connections=None, keepalive_expiry=_KEEP_ALIVE_SECONDS),
@@ -137,7 +144,7 @@ class SyncClient:
                 failed = CallFailed(CallOutcome.STATUS, f"HTTP {status}{followed}")
                 return Call(failed, status, len(body))
             answer = bytearray()
-            # Raw, so that a compressed answer cannot grow past the limit while it is read.
+            # Raw: a compressed answer must not grow past the limit while it is read.
             async for chunk in response.aiter_raw():
                 answer += chunk
                 if len(answer) > _LARGEST_ANSWER_BYTES:
@@ -147,7 +154,7 @@ class SyncClient:
 
 
 class CallableChannel:
-    """Reports to a coroutine function of the program that embeds the proxy."""
+    """Channel that passes reports to a coroutine function of the embedding program."""
 
     everyone = True
 
@@ -169,7 +176,7 @@ class CallableChannel:
         return Call(check_answer(read_answer(answer)))
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: there are no connections."""
 
     async def _within_time(self, payload: dict[str, Any]) -> dict[str, Any] | None:
         async with asyncio.timeout(self._call_seconds):
@@ -177,7 +184,7 @@ class CallableChannel:
 
 
 def request_headers(auth: ClientAuth) -> dict[bytes, bytes]:
-    """The headers of a call, but for its signature."""
+    """Return the HTTP headers of a report call, except its signature."""
     headers = {
         b"User-Agent": b"genro-mail-proxy",
         b"Content-Type": b"application/json",
@@ -193,7 +200,7 @@ def request_headers(auth: ClientAuth) -> dict[bytes, bytes]:
 
 
 def check_answer(answer: SyncAnswer | None) -> SyncAnswer | CallFailed:
-    """Only an answer that acknowledges is passed on."""
+    """Return the answer if it acknowledges the call, and CallFailed otherwise."""
     if answer is None:
         return CallFailed(CallOutcome.BAD_ANSWER, "the answer is not a JSON object")
     if not answer.ok:
@@ -216,7 +223,7 @@ def _failure(error: Exception, call_seconds: float) -> CallFailed:
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return CallFailed(CallOutcome.TIMEOUT, f"no answer within {call_seconds:g} s")
     if isinstance(error, httpx.ConnectError):
-        # Its text tells names, ports and certificates. Others may quote a header or the URL.
+        # Its text has names, ports and certificates. Texts of others may quote a header or the URL.
         text = " ".join(str(error).split())
         return CallFailed(CallOutcome.CONNECTION, f"no connection: {text}"[:_LONGEST_REASON])
     if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from time import perf_counter
+
 from mail_proxy.domain.outcome import Deferred, Outcome, RecipientResult, RecipientStatus
-from mail_proxy.smtp.compose import ComposedMail
-from mail_proxy.smtp.protocol import BrokenConnectionError
 from mail_proxy.smtp.replies import (
     CLOSING_CODE,
     OUT_OF_ORDER_CODE,
@@ -12,8 +12,9 @@ from mail_proxy.smtp.replies import (
     Stage,
     Verdict,
     all_refused,
+    ends_session,
+    is_recipient_limit,
     recipient_result,
-    sent,
     verdict,
 )
 from mail_proxy.smtp.transaction import Stale, Transaction
@@ -23,84 +24,120 @@ _UNKNOWN_COMMAND_CODES = (500, 502, 504, OUT_OF_ORDER_CODE)
 
 
 class BdatTransaction(Transaction):
-    """The server has the whole message before it has said a word, and may take it whatever it
-    says on the way. So all replies are read before any is judged, and without the last one the
-    outcome is uncertain, unless those before it rule the message out."""
+    """Mail transaction with BDAT (RFC 3030): the message is sent before the first reply.
 
-    _phase = "data"
+    The server may accept the message after any earlier replies. So all replies are read before the
+    outcome is decided. Without the last reply the outcome is uncertain, unless an earlier one rules
+    the message out.
+    """
 
-    async def _converse(self, commands: list[bytes], message: ComposedMail) -> Outcome | Stale:
-        data = message.data if message.data.endswith(b"\r\n") else message.data + b"\r\n"
-        self._protocol.expect(len(commands) + 1)
-        self._protocol.write(b"".join([*commands, b"BDAT %d LAST\r\n" % len(data), data]))
-        self._stage = Stage.END_OF_DATA
-        replies: list[Reply] = []
-        try:
-            while len(replies) < len(commands):
-                replies.append(await self._protocol.reply(self._timeouts.command, self._deadline))
-            last = await self._protocol.reply(self._timeouts.end_of_data, self._deadline)
-        except BrokenConnectionError:
-            ruled_out = self._ruled_out(replies, is_lost=True)
-            if ruled_out is None:
-                raise
-            self.is_over = True
-            return ruled_out
-        ruled_out = self._ruled_out(replies, is_lost=False)
+    def start(self) -> bytes:
+        self._phase = "data"
+        self._phase_began = perf_counter()
+        self._replies: list[Reply] = []
+        data = self.envelope.message.data
+        if not data.endswith(b"\r\n"):
+            data += b"\r\n"
+        rcpts = [b"RCPT TO:<%b>\r\n" % address.encode() for address in self.recipients]
+        commands = b"".join((self._mail_command(), *rcpts, b"BDAT %d LAST\r\n" % len(data)))
+        self.envelope.dialogue += (commands, len(data))
+        self.owed += len(self.recipients) + 2
+        self.stage = Stage.END_OF_DATA
+        return commands + data
+
+    def receive(self, reply: Reply) -> bytes:
+        self.envelope.dialogue.append(reply)
+        if len(self._replies) <= len(self.recipients):
+            self._replies.append(reply)
+            return b""
+        ruled_out = self._ruled_out(is_lost=False)
+        if self.is_done:
+            return b""
         if ruled_out is None:
-            return self._end(last)
-        if verdict(Stage.END_OF_DATA, last) is Verdict.ACCEPTED:
+            return self._message_answered(reply)
+        if verdict(Stage.END_OF_DATA, reply) is Verdict.ACCEPTED:
             self.is_over = True  # it took a message without sender or recipients
-        return ruled_out
+            if isinstance(ruled_out, Stale):
+                self._uncertain(f"the server took what it had refused: {reply}")
+                return b""
+        return self._end(ruled_out, unread=0)
 
-    def _ruled_out(self, replies: list[Reply], *, is_lost: bool) -> Outcome | Stale | None:
-        """The outcome if ``replies``, to MAIL and to RCPT, leave nobody to take the message for.
+    def lose(self, reason: str, *, is_written: bool = True) -> None:
+        if not is_written and not self._replies:
+            self.outcome = Stale(reason)
+            self.is_done = True
+        if self.outcome is None:
+            ruled_out = self._ruled_out(is_lost=True)
+            if ruled_out is not None and not self.is_done:
+                self._end(ruled_out, unread=0)
+        if not self.is_done:
+            self._uncertain(reason)
+        self.is_over = True
 
-        ``is_lost``: nothing more was said.
+    def _uncertain(self, reason: str) -> None:
+        self.broke_over = "chunking"
+        rest = self.recipients[len(self._results) :]
+        self._results += [
+            RecipientResult(address, RecipientStatus.DEFERRED, None, reason) for address in rest
+        ]
+        super().lose(reason)
+
+    def _ruled_out(self, *, is_lost: bool) -> Outcome | Stale | None:
+        """Return the outcome if no recipient is left to take the message for.
+
+        That is what the replies to MAIL and RCPT decide. ``is_lost``: no further reply came.
+        An unexpected reply ends the transaction.
         """
-        if not replies:
+        if not self._replies:
             return None
-        mail, *others = replies
+        mail, *others = self._replies
         if verdict(Stage.MAIL, mail) is not Verdict.ACCEPTED:
-            if mail.code == CLOSING_CODE and self._is_reused:
-                self.is_over = True
-                return Stale(str(mail))
-            return self._message_refused(Stage.MAIL, mail)
-        for address, reply in zip(self._recipients, others, strict=False):
+            if self.is_reused and ends_session(mail):
+                self.is_over = is_lost or mail.code != OUT_OF_ORDER_CODE
+                return Stale(str(mail), may_reset=not self.is_over)
+            return self._judged(Stage.MAIL, mail)
+        self._results = []
+        self.left = []
+        for address, reply in zip(self.recipients, others, strict=False):
             if verdict(Stage.RCPT, reply) is Verdict.UNEXPECTED:
-                raise BrokenConnectionError(f"unexpected reply: {reply}")
-            self._results.append(recipient_result(address, reply))
+                self._uncertain(f"unexpected reply: {reply}")
+                return None
+            self._rcpt_judged(address, reply)
         closing = next((reply for reply in others if reply.code == CLOSING_CODE), None)
         if is_lost and closing is not None:
-            rest = self._recipients[len(self._results) :]
+            rest = self.recipients[len(self._results) :]
             self._results += [recipient_result(address, closing) for address in rest]
-            return self._message_refused(Stage.RCPT, closing)
-        if len(self._results) < len(self._recipients) or _is_any_sent(self._results):
+            return self._judged(Stage.RCPT, closing)
+        if len(self._results) < len(self.recipients) or self._is_taken_by_rcpt:
             return None
         for reply in others:
             if verdict(Stage.RCPT, reply) is Verdict.ACCOUNT:
-                return self._message_refused(Stage.RCPT, reply)
+                return self._judged(Stage.RCPT, reply)
+        self.is_settled = True
         return all_refused(self._results)
 
-    def _end(self, last: Reply) -> Outcome:
+    def _rcpt_judged(self, address: str, reply: Reply) -> None:
+        result = recipient_result(address, reply)
+        if result.status is RecipientStatus.SENT:
+            self._is_taken_by_rcpt = True
+        elif self._is_taken_by_rcpt and is_recipient_limit(reply):
+            self.left.append(address)
+        self._results.append(result)
+
+    def _judged(self, stage: Stage, reply: Reply) -> Outcome | None:
+        """Return the outcome of a refusal, or end the transaction over a senseless one."""
+        judgement = verdict(stage, reply)
+        if judgement is Verdict.UNEXPECTED:
+            self._uncertain(f"unexpected reply: {reply}")
+            return None
+        return self._refusal(stage, reply, judgement)
+
+    def _message_answered(self, last: Reply) -> bytes:
         if verdict(Stage.END_OF_DATA, last) is Verdict.ACCEPTED:
-            self.is_settled = True
-            return sent(self._results, last)
+            return self._end_answered(last)
         if last.code in _UNKNOWN_COMMAND_CODES:
-            # It has read the message as commands, so there is no telling where it is now.
+            # The server has read the message as commands, so its state is unknown.
             self.is_over = True
             self.broke_over = "chunking"
-            return Deferred(f"BDAT refused: {last}", last.code)
-        return self._message_refused(Stage.END_OF_DATA, last)
-
-    def _broken(self, reason: str) -> Outcome | Stale:
-        if self._stage is Stage.END_OF_DATA:
-            self.broke_over = "chunking"
-            rest = self._recipients[len(self._results) :]
-            self._results += [
-                RecipientResult(address, RecipientStatus.DEFERRED, None, reason) for address in rest
-            ]
-        return super()._broken(reason)
-
-
-def _is_any_sent(results: list[RecipientResult]) -> bool:
-    return any(result.status is RecipientStatus.SENT for result in results)
+            return self._end(Deferred(f"BDAT refused: {last}", last.code), unread=0)
+        return self._refused(Stage.END_OF_DATA, last, unread=0)

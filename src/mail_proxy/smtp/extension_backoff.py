@@ -1,4 +1,4 @@
-"""Remembers servers that fail when PIPELINING or CHUNKING is used."""
+"""Remembers servers that fail when an extension is used, and avoids it for an hour."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import replace
 from mail_proxy.kit.clock import Clock
 from mail_proxy.smtp.capabilities import Capabilities, Extension
 
-#: Long enough to avoid nearly all failures, short enough to notice a repaired server.
+#: Long enough to spare nearly every message the trouble, short enough to outlive no repair.
 _DISTRUST_SECONDS = 3600.0
 
 
 class ExtensionBackoff:
-    """SMTP extensions to avoid for an hour, by server (host and port).
+    """The extensions that sessions with a server (host and port) broke over in the last hour.
 
-    The extensions only save round trips, so avoiding one needlessly costs little.
+    Extensions only save round trips, so being wrong about a server costs little.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -22,12 +22,13 @@ class ExtensionBackoff:
         self._until: dict[tuple[str, int, Extension], float] = {}
 
     def add(self, host: str, port: int, extension: Extension) -> None:
+        """Avoid ``extension`` with this server for an hour."""
         now = self._clock.monotonic()
         self._until = {key: until for key, until in self._until.items() if now < until}
         self._until[host, port, extension] = now + _DISTRUST_SECONDS
 
     def usable(self, host: str, port: int, offered: Capabilities) -> Capabilities:
-        """Return ``offered`` without the extensions that failed recently."""
+        """Return ``offered`` without the extensions that the server failed with."""
         if not self._until:
             return offered
         now = self._clock.monotonic()
@@ -39,4 +40,5 @@ class ExtensionBackoff:
             offered,
             pipelining=offered.pipelining and is_trusted("pipelining"),
             chunking=offered.chunking and is_trusted("chunking"),
+            burst=is_trusted("burst"),
         )

@@ -1,4 +1,4 @@
-"""Opening an SMTP session with aiosmtplib: connection, greeting, EHLO, TLS, log-in."""
+"""Opens SMTP sessions: connection, greeting, EHLO, TLS, log-in."""
 
 from __future__ import annotations
 
@@ -9,43 +9,53 @@ import socket
 import ssl
 from collections.abc import Callable, Coroutine
 from functools import cache
-from typing import cast
-
-import aiosmtplib
 
 from mail_proxy.domain.account import SmtpLogin, TlsMode
 from mail_proxy.domain.outcome import AccountTrouble
+from mail_proxy.smtp import opening
 from mail_proxy.smtp.capabilities import Capabilities
+from mail_proxy.smtp.opening import Dialogue, NoMechanismError, RefusedError, Result
+from mail_proxy.smtp.protocol import BrokenConnectionError, SmtpProtocol
 from mail_proxy.smtp.redact import redaction_of
-from mail_proxy.smtp.replies import Reply, Stage, account_stage, account_trouble, one_line
+from mail_proxy.smtp.replies import (
+    Stage,
+    Verdict,
+    account_stage,
+    account_trouble,
+    one_line,
+    verdict,
+)
+from mail_proxy.smtp.transcript import Entry
 
 _IMPLICIT_TLS_PORT = 465
 _FQDN = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
-#: RFC 5321 section 4.2.4: the server knows no EHLO, so HELO is worth a try.
-_NO_EHLO_CODES = (500, 502)
-#: What aiosmtplib wraps when connecting fails, and the stage that it tells.
-_STAGE_OF_CAUSE: tuple[tuple[type[Exception], str], ...] = (
-    (socket.gaierror, "dns"),
-    (ssl.SSLError, "tls"),
-    (UnicodeError, "dns"),
-    (aiosmtplib.SMTPServerDisconnected, "greeting"),
-    (aiosmtplib.SMTPTimeoutError, "greeting"),
-)
 
 Step = Callable[[], Coroutine[None, None, str | AccountTrouble]]
 
 
+class ProblemError(Exception):
+    """The proxy itself does not let the session go on."""
+
+
 @cache
-def default_local_hostname() -> str:
-    """For EHLO: the host's own name if it is qualified, else an address literal (RFC 5321
-    section 4.1.4). Asks no name server, which could take seconds."""
+def full_host_name() -> str | None:
+    """Return the host's own name for EHLO, or None if it is not a full one.
+
+    Asks no name server, which could take seconds.
+    """
     name = socket.gethostname()
-    return name if _FQDN.fullmatch(name) else "[127.0.0.1]"
+    return name if _FQDN.fullmatch(name) else None
+
+
+def address_literal(address: str) -> str:
+    """Return an IP address as EHLO takes it in place of a name (RFC 5321 section 4.1.3)."""
+    address = address.partition("%")[0]
+    return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
 
 @cache
 def default_tls_context(verify_cert: bool) -> ssl.SSLContext:
-    """Loading the system's certificates takes milliseconds, so it is done once."""
+    """Return the system's TLS settings. Loading its certificates takes milliseconds."""
     context = ssl.create_default_context()
     if not verify_cert:
         context.check_hostname = False
@@ -54,8 +64,11 @@ def default_tls_context(verify_cert: bool) -> ssl.SSLContext:
 
 
 def may_log_in_unencrypted(mode: TlsMode, peer: str) -> bool:
-    """Whether the password may go in the clear to the address ``peer``: where TLS was switched
-    off on purpose, but not because somebody on the way has removed the offer of STARTTLS."""
+    """Whether the password may go in the clear to the address ``peer``.
+
+    It may if TLS was switched off on purpose, but not if an attacker on the way has removed the
+    offer of STARTTLS.
+    """
     return mode is TlsMode.NONE or ipaddress.ip_address(peer.partition("%")[0]).is_loopback
 
 
@@ -63,34 +76,31 @@ class Handshake:
     """The steps from nothing to a session that is logged in, each used once, in this order:
     ``connect``, ``secure``, ``log_in``, ``hand_over``.
 
-    A step gives a line on what it did, or the ``AccountTrouble`` that it met. After trouble, or
-    when it is cancelled, the connection is closed. ``used_network``: the last step had something to
-    ask the server for.
+    A step returns a line about what it did, or the ``AccountTrouble`` that it met. After trouble,
+    or when it is cancelled, the connection is closed. ``used_network``: the last step asked the
+    server for something. ``dialogue`` is what both sides said, without secrets.
     """
 
     def __init__(
         self,
         login: SmtpLogin,
         *,
-        local_hostname: str,
+        local_hostname: str | None,
         tls_context: ssl.SSLContext,
         timeout: float,
     ) -> None:
-        self._login = login
-        self._mask = redaction_of(login)
+        """``timeout`` bounds the connection, each reply and TLS, in seconds."""
         self.used_network = False
+        self.dialogue: list[Entry] = []
+        self._login = login
+        self._local_hostname = local_hostname
+        self._tls_context = tls_context
+        self._timeout = timeout
+        self._redact = redaction_of(login)
         self._stage = Stage.GREETING
+        self._protocol: SmtpProtocol | None = None
         self._implicit_tls = login.tls is TlsMode.SSL or (
             login.tls is TlsMode.AUTO and login.port == _IMPLICIT_TLS_PORT
-        )
-        self._client = aiosmtplib.SMTP(
-            hostname=login.host,
-            port=login.port,
-            local_hostname=local_hostname,
-            timeout=timeout,
-            use_tls=self._implicit_tls,
-            start_tls=False,
-            tls_context=tls_context,
         )
 
     async def connect(self) -> str | AccountTrouble:
@@ -102,30 +112,56 @@ class Handshake:
         return await self._step(self._secure())
 
     async def log_in(self) -> str | AccountTrouble:
+        """AUTH, if the account has a user."""
         return await self._step(self._log_in())
 
-    def hand_over(self) -> tuple[asyncio.Transport, Capabilities]:
-        """The open transport, which aiosmtplib does not use any more."""
-        transport = cast(asyncio.Transport, self._client.transport)
-        return transport, Capabilities.of(self._client.esmtp_extensions)
+    def hand_over(self) -> SmtpProtocol:
+        """Return the open connection; its session knows the server's capabilities."""
+        return self._connection
 
     def close(self) -> None:
-        self._client.close()
+        """Close the connection, if there is one."""
+        if self._protocol is not None:
+            self._protocol.abort()
+
+    @property
+    def _connection(self) -> SmtpProtocol:
+        assert self._protocol is not None, "connect comes first"
+        return self._protocol
+
+    @property
+    def _capabilities(self) -> Capabilities:
+        return self._connection.session.capabilities
 
     async def _connect(self) -> str:
         self.used_network = True
-        greeting = await self._client.connect()
+        login = self._login
+        try:
+            async with asyncio.timeout(self._timeout):
+                _, self._protocol = await asyncio.get_running_loop().create_connection(
+                    lambda: SmtpProtocol(self._redact),
+                    login.host,
+                    login.port,
+                    ssl=self._tls_context if self._implicit_tls else None,
+                    server_hostname=login.host if self._implicit_tls else None,
+                )
+        except TimeoutError:
+            raise TimeoutError(f"no answer within {self._timeout:g} seconds") from None
+        greeting = await self._protocol.greeting(self._timeout)
+        self.dialogue.append(greeting)
+        if verdict(Stage.GREETING, greeting) is not Verdict.ACCEPTED:
+            raise RefusedError(Stage.GREETING, greeting)
         await self._say_hello()
-        return one_line(greeting.message)
+        return greeting.text
 
     async def _say_hello(self) -> None:
         self._stage = Stage.EHLO
-        try:
-            await self._client.ehlo()
-        except aiosmtplib.SMTPHeloError as error:
-            if error.code not in _NO_EHLO_CODES:
-                raise
-            await self._client.helo()
+        name = (
+            self._local_hostname or full_host_name() or address_literal(self._address("sockname"))
+        )
+        capabilities = await self._talk(opening.say_hello(name))
+        self._connection.session.capabilities = capabilities
+        self._connection.session.most_recipients = capabilities.most_recipients
 
     async def _secure(self) -> str:
         self._stage = Stage.STARTTLS
@@ -134,43 +170,82 @@ class Handshake:
             return f"{self._tls_version()}, implicit"
         if mode is TlsMode.NONE:
             return "clear text"
-        if mode is TlsMode.AUTO and not self._client.supports_extension("starttls"):
-            return "clear text: the server does not offer STARTTLS"
+        if not self._capabilities.starttls:
+            if mode is TlsMode.AUTO:
+                return "clear text: the server does not offer STARTTLS"
+            raise ProblemError("the server does not offer STARTTLS")
         self.used_network = True
-        await self._client.starttls()
+        await self._start_tls()
         # RFC 3207 section 4.2: what the server said in the clear is forgotten.
         await self._say_hello()
         return f"{self._tls_version()}, STARTTLS"
 
-    def _is_encrypted(self) -> bool:
-        return self._client.get_transport_info("sslcontext") is not None
-
-    def _peer(self) -> str:
-        return str(self._client.get_transport_info("peername")[0])
-
-    def _tls_version(self) -> str:
-        return str(self._client.get_transport_info("ssl_object").version())
+    async def _start_tls(self) -> None:
+        reply = await self._connection.ask(b"STARTTLS\r\n", self._timeout)
+        self.dialogue += (b"STARTTLS\r\n", reply)
+        if verdict(Stage.STARTTLS, reply) is not Verdict.ACCEPTED:
+            raise RefusedError(Stage.STARTTLS, reply)
+        await self._connection.start_tls(self._tls_context, self._login.host, self._timeout)
 
     async def _log_in(self) -> str:
         self._stage = Stage.AUTH
-        if self._login.damage is not None:
-            raise aiosmtplib.SMTPException(f"{self._login.damage}; save the account's password")
-        if self._login.user is None:
+        login = self._login
+        if login.damage is not None:
+            raise ProblemError(f"{login.damage}; save the account's password")
+        if login.user is None:
             return "no log-in"
-        if not (self._is_encrypted() or may_log_in_unencrypted(self._login.tls, self._peer())):
-            raise aiosmtplib.SMTPException("TLS is not to be had: the password is not sent")
+        if not (self._is_encrypted() or self._may_log_in_unencrypted()):
+            raise ProblemError("TLS is not to be had: the password is not sent")
         self.used_network = True
-        await self._client.login(self._login.user, self._login.password or "")
-        return f"logged in as {self._login.user}"
+        await self._talk(
+            opening.log_in(login.user, login.password or "", self._capabilities.auth), secret=True
+        )
+        return f"logged in as {login.user}"
+
+    async def _talk(self, dialogue: Dialogue[Result], *, secret: bool = False) -> Result:
+        """Say what ``dialogue`` wants said."""
+        try:
+            command = next(dialogue)
+            while True:
+                self.dialogue.append(_redacted(command) if secret else command)
+                try:
+                    reply = await self._connection.ask(command, self._timeout)
+                except BrokenConnectionError as error:
+                    command = dialogue.throw(error)
+                else:
+                    self.dialogue.append(reply)
+                    command = dialogue.send(reply)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+
+    def _transport_info(self, name: str) -> object:
+        transport = self._connection.transport
+        assert transport is not None
+        return transport.get_extra_info(name)
+
+    def _address(self, name: str) -> str:
+        address = self._transport_info(name)
+        return str(address[0]) if isinstance(address, tuple) else ""
+
+    def _is_encrypted(self) -> bool:
+        return self._transport_info("ssl_object") is not None
+
+    def _may_log_in_unencrypted(self) -> bool:
+        return may_log_in_unencrypted(self._login.tls, self._address("peername"))
+
+    def _tls_version(self) -> str:
+        tls = self._transport_info("ssl_object")
+        return str(getattr(tls, "version", str)())
 
     async def _step(self, step: Coroutine[None, None, str]) -> str | AccountTrouble:
         is_done = self.used_network = False
         try:
             detail = await step
             is_done = True
-        except aiosmtplib.SMTPResponseException as error:
-            return self._refused(error)
-        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+        except RefusedError as error:
+            return account_trouble(error.stage, error.reply)
+        except (ProblemError, NoMechanismError, OSError, ValueError) as error:
             # ValueError: a host name that neither IDNA nor TLS can work with.
             return self._failed(error)
         finally:
@@ -178,18 +253,23 @@ class Handshake:
                 self.close()
         return detail
 
-    def _refused(self, error: aiosmtplib.SMTPResponseException) -> AccountTrouble:
-        text = one_line(self._mask(error.message))
-        if error.code < 0:
-            # That is how aiosmtplib marks what is no reply at all.
-            return AccountTrouble(account_stage(self._stage), text)
-        return account_trouble(self._stage, Reply(error.code, text))
-
     def _failed(self, error: Exception) -> AccountTrouble:
         stage = account_stage(self._stage)
-        if self._stage is Stage.GREETING:
-            cause = error.__cause__ or error
-            known = (name for kind, name in _STAGE_OF_CAUSE if isinstance(cause, kind))
-            stage = next(known, "connect")
-        text = one_line(self._mask(str(error)))
-        return AccountTrouble(stage, text or type(error).__name__)
+        if self._stage is Stage.GREETING and not isinstance(error, BrokenConnectionError):
+            stage = "connect"
+            if isinstance(error, socket.gaierror | UnicodeError):
+                stage = "dns"
+            elif isinstance(error, ssl.SSLError):
+                stage = "tls"
+        text = one_line(self._redact(str(error))) or type(error).__name__
+        if self._protocol is None:
+            text = f"no connection to {self._login.host} port {self._login.port}: {text}"
+        return AccountTrouble(stage, text)
+
+
+def _redacted(command: bytes) -> bytes:
+    """Return a log-in command without the secret in it."""
+    words = command.split()
+    if words[:1] == [b"AUTH"]:
+        return b" ".join(words[:2] + [b"***"] * (len(words) > 2)) + b"\r\n"
+    return b"***\r\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Collection, Iterable
+from functools import partial
 
 from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.outcome import AccountTrouble
@@ -43,7 +44,7 @@ class _Account:
             not connection.is_open
             or connection.retired
             or login.version < self.version
-            or connection.transactions >= login.batch_size
+            or connection.transactions >= connection.most_transactions
             or now - connection.opened_at >= login.ttl_seconds
         )
 
@@ -99,7 +100,7 @@ class SMTPPool:
         self._idle: OrderedDict[PooledConnection, _Account] = OrderedDict()
         self._clock = clock or SystemClock()
         self._accounts: dict[str, _Account] = {}
-        self._distrust = ExtensionBackoff(self._clock)
+        self._backoff = ExtensionBackoff(self._clock)
 
     async def acquire(
         self, login: SmtpLogin, *, fresh: bool = False
@@ -172,6 +173,10 @@ class SMTPPool:
         """Close the sessions of all accounts. Takes a few seconds at most."""
         await asyncio.gather(*[self.close_account(pk) for pk in list(self._accounts)])
 
+    def _may_go_on(self, account: _Account, connection: PooledConnection) -> bool:
+        """Return whether a burst may have another mail: no caller waits for the session."""
+        return not account.waiters and not account.is_worn(connection, self._clock.monotonic())
+
     def _pick_idle(self, account: _Account, fresh: bool) -> PooledConnection | None:
         now = self._clock.monotonic()
         while account.idle:
@@ -205,7 +210,8 @@ class SMTPPool:
                 account.forget()
         if isinstance(connection, PooledConnection):
             connection.opened_at = self._clock.monotonic()
-            connection.distrust = self._distrust
+            connection.backoff = self._backoff
+            connection.may_go_on = partial(self._may_go_on, account, connection)
             account.in_use.add(connection)
         return connection
 

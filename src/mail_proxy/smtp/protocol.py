@@ -1,21 +1,22 @@
-"""Replies read from, and commands written to, one open SMTP connection."""
+"""Connects the state machine of a session to a transport."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from functools import lru_cache
+import ssl
+from collections.abc import Callable, Sequence
 from math import inf
+from typing import cast
 
+from mail_proxy.smtp.burst import BurstRun
+from mail_proxy.smtp.envelope import Envelope
 from mail_proxy.smtp.redact import Redact
-from mail_proxy.smtp.replies import Reply, one_line
+from mail_proxy.smtp.replies import Reply
+from mail_proxy.smtp.session import SmtpSession
 
-#: RFC 5321 section 4.5.3.1.5 allows a reply line 512 octets and any number of lines.
-_MAX_REPLY_OCTETS = 16384
-#: Reply lines of up to so many octets are worth remembering: a server repeats itself.
-_COMMON_LINE_OCTETS = 128
 #: ``loop.time()`` may be coarser than the timer that it serves.
 _CLOCK_SLACK_SECONDS = 0.002
+_TIMED_OUT = "timed out waiting for the server"
 
 
 class BrokenConnectionError(ConnectionError):
@@ -23,108 +24,121 @@ class BrokenConnectionError(ConnectionError):
 
 
 class SmtpProtocol(asyncio.Protocol):
-    """Takes over a transport that aiosmtplib has opened.
+    """Moves bytes between a transport and an ``SmtpSession``, with one timer for all waits.
 
-    Any number of commands may be written ahead of their replies, which arrive in order
-    (RFC 2920). What the server says without having been asked breaks the connection: RFC 5321
-    section 3.8 has it say 421 before it hangs up, and nothing else. Broken is for good; the
-    reason is in ``broken``.
+    At most one caller at a time waits in ``ask`` or ``carry``.
     """
 
-    def __init__(self, transport: asyncio.Transport, mask: Redact = str) -> None:
-        """``mask`` takes out of the server's words what nobody else may see."""
-        self.broken: str | None = None
-        self.has_agreed_to_quit = False
-        self._transport = transport
-        self._mask = mask
+    def __init__(self, redact: Redact = str) -> None:
+        """``redact`` removes the account's secrets from the server's words."""
         self._loop = asyncio.get_running_loop()
-        self._replies: deque[Reply] = deque()
-        self._awaited = 0
-        self._unfinished_line = b""
-        self._reply_lines: list[bytes] = []
-        self._reply_octets = 0
-        self._paused = False
+        self.session = SmtpSession(self._loop.time, redact)
+        self.has_agreed_to_quit = False
+        self.transport: asyncio.Transport | None = None
+        self._run: BurstRun | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._closed: asyncio.Future[None] = self._loop.create_future()
+        self._is_quitting = False
+        self._paused = False
+        self._greeting: list[Reply] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
-        self._deadline = 0.0
-        transport.set_protocol(self)
+        self._timer_at = inf
 
-    def expect(self, replies: int) -> None:
-        """So many replies will answer what is written next."""
-        self._awaited += replies
+    async def greeting(self, seconds: float) -> Reply:
+        """Return the reply with which the server opens the session.
 
-    def write(self, data: bytes | memoryview) -> None:
-        """Raises ``BrokenConnectionError`` when it is certain that nothing can be sent."""
-        if self.broken is not None:
-            raise BrokenConnectionError(self.broken)
-        self._transport.write(data)
+        Raises ``BrokenConnectionError`` if it does not come within ``seconds``.
+        """
+        if not self._greeting and self.session.broken is None:
+            self.session.deadline = self._loop.time() + seconds
+            self._watch()
+        return await self._first(self._greeting)
 
-    @property
-    def has_reply(self) -> bool:
-        return bool(self._replies)
+    async def ask(self, command: bytes, seconds: float) -> Reply:
+        """Send one command and return its reply, as ``greeting`` does."""
+        replies: list[Reply] = []
+        if self.session.broken is None:
+            self.session.ask(command, seconds, replies.append)
+            self._flush()
+        return await self._first(replies)
 
-    def time(self) -> float:
-        """Of the event loop: the clock of every deadline here."""
-        return self._loop.time()
+    async def start_tls(self, context: ssl.SSLContext, host: str, timeout: float) -> None:
+        """Go on encrypted. Raises ``OSError`` if that fails."""
+        assert self.transport is not None
+        if not self.session.is_between_replies:
+            # Octets that an attacker sends in clear text must not pass for encrypted ones.
+            self._lose("the server spoke on after its answer to STARTTLS")
+            raise BrokenConnectionError(self.session.broken)
+        transport = await self._loop.start_tls(
+            self.transport,
+            self,
+            context,
+            server_hostname=host,
+            ssl_handshake_timeout=timeout,
+        )
+        if transport is None:
+            raise BrokenConnectionError(self.session.broken or "closed")
+        self.transport = transport
 
-    async def reply(self, seconds: float, deadline: float = inf) -> Reply:
-        """The next reply; raises ``BrokenConnectionError`` when none comes within ``seconds`` or
-        by ``deadline``. Replies that came before the connection broke are still given."""
-        if not self._replies:
-            until = min(self._loop.time() + seconds, deadline)
-            while not self._replies:
-                await self._something_happens(until)
-        return self._replies.popleft()
-
-    async def drain(self, deadline: float) -> None:
-        """Wait until the transport takes more data, or the server has spoken."""
-        # The loop learns that the connection is lost only when it gets a turn.
-        await asyncio.sleep(0)
-        if self.broken is not None and not self._replies:
-            raise BrokenConnectionError(self.broken)
-        while self._paused and not self._replies:
-            await self._something_happens(deadline)
+    async def carry(self, run: BurstRun, returned: Sequence[Envelope] = ()) -> None:
+        """Run a burst to its end. Cancelled, or failing, it ends the session."""
+        self._run = run
+        is_whole = False
+        try:
+            run.start(returned)
+            self._flush()
+            await self._wait(lambda: run.is_done)
+            is_whole = True
+        finally:
+            self._run = None
+            if not is_whole:
+                run.break_off("broken off by the proxy")
+                self.abort()
 
     async def wait_closed(self) -> None:
-        """Until the transport is closed, by whichever side."""
+        """Wait until the transport is closed by either side."""
         await asyncio.shield(self._closed)
 
     def hang_up(self, timeout: float) -> None:
-        """QUIT; close when the server agrees, or after ``timeout`` seconds. Does not wait."""
-        if self.broken is None:
-            self._transport.write(b"QUIT\r\n")
-            self._break("closed")
-        if self._timer is None and not self._closed.done():
-            self._timer = self._loop.call_later(timeout, self._transport.abort)
+        """Say QUIT; close when the server agrees, or after ``timeout`` seconds."""
+        if self.session.broken is None and self.transport is not None:
+            self._is_quitting = True
+            self.session.lose("closed")
+            self.transport.write(b"QUIT\r\n")
+            self._stop_timer()
+            if not self._closed.done():
+                self._timer = self._loop.call_later(timeout, self.transport.abort)
 
     def abort(self) -> None:
         """Close at once; what has not been sent yet is dropped."""
-        self._break("closed")
-        self._transport.abort()
+        self._lose("closed")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are no subclasses of asyncio's.
+        self.transport = cast(asyncio.Transport, transport)
+        self.session.ask(b"", inf, self._greeting.append)
 
     def data_received(self, data: bytes) -> None:
-        if self.broken is not None:
+        if self._is_quitting:
             # Nothing but the answer to QUIT matters any more.
             self.has_agreed_to_quit = data.startswith(b"221")
-            self._transport.close()
+            self._close_transport()
             return
-        lines = (self._unfinished_line + data).split(b"\n")
-        self._unfinished_line = lines.pop()
-        for line in lines:
-            self._line_received(line)
-            if self.broken is not None:
-                return
-        if len(self._unfinished_line) > _MAX_REPLY_OCTETS:
-            self._give_up("the server sent an endless reply")
+        is_whole = False
+        try:
+            self.session.receive(data)
+            is_whole = True
+        finally:
+            if not is_whole:
+                self._lose("internal error")
+        self._flush()
 
     def eof_received(self) -> bool:
-        self._break("the server closed the connection")
+        self._lose("the server closed the connection")
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._break(f"connection lost: {exc}" if exc else "the server closed the connection")
+        self._lose(f"connection lost: {exc}" if exc else "the server closed the connection")
         self._stop_timer()
         if not self._closed.done():
             self._closed.set_result(None)
@@ -134,94 +148,90 @@ class SmtpProtocol(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._paused = False
-        self._wake()
+        self._send_more()
 
-    def _line_received(self, line: bytes) -> None:
-        if not self._reply_lines and len(line) <= _COMMON_LINE_OCTETS:
-            reply = _one_line_reply(line)
-            if reply is not None and self._mask(reply.text) == reply.text:
-                self._reply_received(reply)
-                return
-        code, separator = line[:3], line[3:4]
-        if not (code.isdigit() and b"200" <= code < b"600" and separator in b" -\r"):
-            self._give_up(f"not an SMTP reply: {self._text([line])}")
+    def _send_more(self) -> None:
+        if self._run is not None and self._run.is_sending and not self._paused:
+            self._run.send_more()
+            self._flush()
+
+    def _flush(self) -> None:
+        """Act on what the session has come to."""
+        if self.session.broken is not None:
+            self._close_transport(at_once=True)
+            self._wake()
             return
-        self._reply_octets += len(line)
-        self._reply_lines.append(line[4:])
-        if self._reply_octets > _MAX_REPLY_OCTETS:
-            self._give_up("the server sent an endless reply")
-        elif separator != b"-":
-            reply = Reply(int(code), self._text(self._reply_lines))
-            self._reply_lines = []
-            self._reply_octets = 0
-            self._reply_received(reply)
+        output = self.session.take_output()
+        if output:
+            assert self.transport is not None
+            self.transport.write(output)
+        run = self._run
+        if run is not None:
+            if run.is_done:
+                self._wake()
+            elif run.is_sending and not self._paused:
+                # In the next turn, so that a refusal or the end of the connection is noticed.
+                self._loop.call_soon(self._send_more)
+        elif self.session.deadline == inf:
+            self._wake()
+        self._watch()
 
-    def _reply_received(self, reply: Reply) -> None:
-        if not self._awaited:
-            self._give_up(f"the server said unasked: {reply}")
-            return
-        self._awaited -= 1
-        self._replies.append(reply)
-        self._wake()
+    async def _first(self, replies: list[Reply]) -> Reply:
+        await self._wait(lambda: bool(replies))
+        if not replies:
+            raise BrokenConnectionError(self.session.broken or "closed")
+        return replies[0]
 
-    async def _something_happens(self, deadline: float) -> None:
-        if self.broken is not None:
-            raise BrokenConnectionError(self.broken)
-        self._waiter = self._loop.create_future()
-        self._deadline = deadline
-        if self._timer is None:
-            self._set_timer()
-        elif deadline < self._timer_at:
-            self._timer.cancel()
-            self._set_timer()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-    def _set_timer(self) -> None:
-        self._timer_at = self._deadline
-        self._timer = self._loop.call_at(self._deadline, self._time_passed)
-
-    def _time_passed(self) -> None:
-        # One timer serves many waits: it looks at the latest deadline only when it fires,
-        # because setting and cancelling a timer for every reply would cost more than the reply.
-        self._timer = None
-        if self._waiter is None:
-            return
-        if self._loop.time() < self._deadline - _CLOCK_SLACK_SECONDS:
-            self._set_timer()
-        else:
-            self._give_up("timed out waiting for the server")
+    async def _wait(self, is_over: Callable[[], bool]) -> None:
+        while not is_over() and self.session.broken is None:
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _give_up(self, reason: str) -> None:
-        self._break(reason)
-        self._transport.abort()
+    def _watch(self) -> None:
+        """Have the deadline looked at in time.
 
-    def _break(self, reason: str) -> None:
-        if self.broken is None:
-            self.broken = one_line(reason)
+        One timer serves many waits. It looks at the latest deadline only when it fires, because
+        setting and cancelling a timer for every reply would cost more than the reply.
+        """
+        deadline = self.session.deadline
+        if self._timer is not None:
+            if deadline >= self._timer_at:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if deadline < inf:
+            self._timer_at = deadline
+            self._timer = self._loop.call_at(deadline, self._time_passed)
+
+    def _time_passed(self) -> None:
+        self._timer = None
+        if self._loop.time() >= self.session.deadline - _CLOCK_SLACK_SECONDS:
+            self._lose(_TIMED_OUT)
+        else:
+            self._watch()
+
+    def _lose(self, reason: str) -> None:
+        self.session.lose(reason)
+        if not self._is_quitting:
             self._stop_timer()
-            self._wake()
+            self._close_transport(at_once=True)
+        self._wake()
+
+    def _close_transport(self, *, at_once: bool = False) -> None:
+        if self.transport is not None:
+            if at_once:
+                self.transport.abort()
+            else:
+                self.transport.close()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _text(self, lines: list[bytes]) -> str:
-        words = " ".join([line.decode("utf-8", "replace").strip() for line in lines])
-        return one_line(self._mask(words))
-
-
-@lru_cache(maxsize=256)
-def _one_line_reply(line: bytes) -> Reply | None:
-    """The reply that ``line`` is, or None if it is a part of one, or nonsense."""
-    code = line[:3]
-    if code.isdigit() and b"200" <= code < b"600" and line[3:4] == b" ":
-        return Reply(int(code), one_line(line[4:].decode("utf-8", "replace").strip()))
-    return None

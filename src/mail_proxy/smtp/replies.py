@@ -27,10 +27,14 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 class Reply(NamedTuple):
-    """One complete SMTP reply. ``text`` is one line of at most 500 characters."""
+    """One complete SMTP reply. ``text`` is one line of at most 500 characters.
+
+    ``lines`` are the lines of a reply that has more than one, each without its code.
+    """
 
     code: int
     text: str
+    lines: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.code} {self.text}" if self.text else str(self.code)
@@ -91,7 +95,7 @@ _ACCOUNT_CODES = {
 }
 #: (stage, code) that do not mean what their first digit says.
 _EXCEPTIONS = {
-    (Stage.MAIL, CLOSING_CODE): Verdict.ACCOUNT,  # the server has not judged the message yet
+    (Stage.MAIL, CLOSING_CODE): Verdict.ACCOUNT,  # the server has not checked the message yet
     (Stage.MAIL, 454): Verdict.ACCOUNT,  # RFC 4954 section 6: temporary authentication failure
 }
 
@@ -119,6 +123,28 @@ def _means_too_many_recipients(reply: Reply) -> bool:
     """
     enhanced = enhanced_code(reply)
     return enhanced is None or enhanced.endswith(".5.3")
+
+
+def is_recipient_limit(reply: Reply) -> bool:
+    """Return whether a refusal of RCPT after accepted ones means "in another transaction".
+
+    A 452 counts unless its enhanced code is about an address or a mailbox (X.1.X, X.2.X). The
+    next transaction shows whether it was meant otherwise.
+    """
+    if reply.code == 452:
+        return (enhanced_code(reply) or "4.5.3")[2:4] not in ("1.", "2.")
+    return reply.code == 552 and _means_too_many_recipients(reply)
+
+
+def ends_session(reply: Reply) -> bool:
+    """Return whether a refusal of MAIL, on a session used before, is about the session.
+
+    421 ends it, 451 is what some servers say before they close an idle one, 503 waits for RSET,
+    and 452 with X.5.3 means too many messages. A new session shows whether it was meant so.
+    """
+    if reply.code == 452:
+        return (enhanced_code(reply) or "").endswith(".5.3")
+    return reply.code in (CLOSING_CODE, 451, OUT_OF_ORDER_CODE)
 
 
 def enhanced_code(reply: Reply) -> str | None:

@@ -1,21 +1,16 @@
-"""One mail transaction on an open connection: MAIL, RCPT, DATA, the message, the answer."""
+"""One mail transaction as a state machine: MAIL, RCPT, DATA, the message, the answer."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from time import perf_counter
 
-from mail_proxy.domain.outcome import (
-    Deferred,
-    Outcome,
-    RecipientResult,
-    RecipientStatus,
-)
+from mail_proxy.domain.outcome import Deferred, Outcome, RecipientResult
+from mail_proxy.smtp.body import Body
 from mail_proxy.smtp.capabilities import Capabilities, Extension, needs_smtputf8
-from mail_proxy.smtp.compose import ComposedMail
-from mail_proxy.smtp.protocol import BrokenConnectionError, SmtpProtocol
+from mail_proxy.smtp.envelope import Envelope
 from mail_proxy.smtp.replies import (
     CLOSING_CODE,
     OUT_OF_ORDER_CODE,
@@ -23,6 +18,8 @@ from mail_proxy.smtp.replies import (
     Stage,
     Verdict,
     all_refused,
+    ends_session,
+    is_recipient_limit,
     message_refused,
     recipient_result,
     sent,
@@ -32,227 +29,296 @@ from mail_proxy.smtp.replies import (
 from mail_proxy.telemetry.series import SmtpPhase
 
 _DATA = b"DATA\r\n"
+_EMPTY_MESSAGE = b".\r\n"
 #: Answers to RCPT that are about the session and not about the recipient.
 _SESSION_VERDICTS = (Verdict.ACCOUNT, Verdict.UNEXPECTED)
-#: Octets handed to the transport at once: large enough to be cheap, small enough to notice in
-#: time that the server has refused or stopped reading.
-_CHUNK_OCTETS = 65536
-#: Is told how many seconds an exchange took.
+#: Called with how many seconds an exchange took.
 Observe = Callable[[SmtpPhase, float], None]
 
 
 def observe_nothing(phase: SmtpPhase, seconds: float) -> None:
-    """For sessions that nobody watches."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds. ``open`` bounds each step up to the log-in, ``command`` the wait for each reply,
-    ``end_of_data`` the wait for the answer to the whole message (RFC 5321 section 4.5.3.2 asks
-    for patience there: giving up leaves it uncertain), ``send`` the transaction as a whole."""
-
-    open: float = 30.0
-    command: float = 60.0
-    end_of_data: float = 300.0
-    send: float = 300.0
+    """Ignore the time that an exchange took."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """The server ended a reused connection before it knew of the message: nothing was tried."""
+    """The session ended, or asks for RSET, before the server knew of the mail: no attempt."""
 
     reason: str
-
-
-class CancelledAfterEndOfData(asyncio.CancelledError):
-    """Cancelled between the end of the message and its answer: it may have been taken."""
+    may_reset: bool = False
 
 
 class Transaction:
-    """Runs once. Afterwards ``is_settled`` tells whether the session is back at its start, so
-    that the next transaction may follow; if not, it needs RSET, unless it ``is_over``.
-    ``broke_over`` is the extension that the server may not be up to after all."""
+    """The dialogue about one mail. Replies go in, bytes to write come out; it does no I/O.
 
+    ``outcome`` is there once it is certain, ``is_done`` once no reply is owed any more. Then
+    ``is_over`` says that the session cannot be used again, ``needs_reset`` that it takes a RSET,
+    and ``broke_over`` which extension the server may have failed with. ``left`` are recipients
+    that the server wants in another transaction. ``is_settled``: the outcome is each recipient's
+    own, not one of the message or the session. ``owed`` counts the replies to what was written
+    since the caller last set it to 0. ``deadline`` is the caller's.
+    """
+
+    stage = Stage.MAIL
+    outcome: Outcome | Stale | None = None
+    is_done = False
+    is_over = False
+    is_settled = False
+    needs_reset = False
+    broke_over: Extension | None = None
+    owed = 0
+    deadline = inf
+    _is_answered = False
+    _is_ahead = False
+    _is_taken_by_rcpt = False
+    _draining = 0
+    _body: Body | None = None
     _phase: SmtpPhase = "mail"
+    _phase_began = 0.0
 
     def __init__(
         self,
-        protocol: SmtpProtocol,
-        capabilities: Capabilities,
-        timeouts: Timeouts,
-        *,
-        is_reused: bool,
+        envelope: Envelope,
+        offer: Capabilities,
         observe: Observe = observe_nothing,
+        *,
+        most_recipients: int | None = None,
+        is_reused: bool = False,
     ) -> None:
-        self.is_settled = False
-        self.is_over = False
-        self.broke_over: Extension | None = None
-        self._protocol = protocol
-        self._capabilities = capabilities
-        self._timeouts = timeouts
-        self._is_reused = is_reused
+        self.envelope = envelope
+        self.recipients: Sequence[str] = envelope.pending
+        if most_recipients is not None:
+            self.recipients = self.recipients[:most_recipients]
+        self.is_reused = is_reused
+        self.left: list[str] = []
+        self._offer = offer
         self._observe = observe
-        self._phase_began = perf_counter()
-        self._deadline = protocol.time() + timeouts.send
-        self._stage = Stage.MAIL
-        self._is_answered = False
-        self._is_ahead = False
-        self._recipients: Sequence[str] = ()
         self._results: list[RecipientResult] = []
 
-    async def run(
-        self, mail_from: str, recipients: Sequence[str], message: ComposedMail
-    ) -> Outcome | Stale:
-        self._recipients = recipients
-        commands = [self._mail_command(mail_from, recipients, message)]
-        commands += [b"RCPT TO:<%b>\r\n" % address.encode() for address in recipients]
-        try:
-            outcome = await self._converse(commands, message)
-        except BrokenConnectionError as error:
-            outcome = self._broken(str(error))
-        except asyncio.CancelledError:
-            if self._stage is Stage.END_OF_DATA:
-                raise CancelledAfterEndOfData from None
-            raise
+    def start(self) -> bytes:
+        """Return the first bytes to write: the whole envelope where the server pipelines."""
+        self._phase_began = perf_counter()
+        mail = self._mail_command()
+        if not self._offer.pipelining:
+            return self._write(mail)
+        self._is_ahead = True
+        recipients = self.recipients
+        self.owed += len(recipients) + 2
+        rcpts = [b"RCPT TO:<%b>\r\n" % address.encode() for address in recipients]
+        envelope = b"".join((mail, *rcpts, _DATA))
+        self.envelope.dialogue.append(envelope)
+        return envelope
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether more of the message is to be written, with ``more``."""
+        return self._body is not None and not self.is_done
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the whole message was written and no answer has come: it may be taken."""
+        return self.stage is Stage.END_OF_DATA and self.outcome is None
+
+    def receive(self, reply: Reply) -> bytes:
+        """Take the reply to the oldest command without one; return what to write next."""
+        self.envelope.dialogue.append(reply)
+        if self._draining:
+            return self._drained(reply)
+        stage = self.stage
+        if stage is Stage.RCPT:
+            return self._rcpt_answered(reply)
+        if stage is Stage.MAIL:
+            return self._mail_answered(reply)
+        if stage is Stage.END_OF_DATA:
+            return self._end_answered(reply)
+        if self._body is not None:
+            return self._answered_early(reply)
+        return self._data_answered(reply)
+
+    def more(self) -> bytes:
+        """Return the next part of a message that is not written at once."""
+        assert self._body is not None
+        part = self._body.next()
+        if self._body.is_complete:
+            self._body = None
+            self.stage = Stage.END_OF_DATA
+        return part
+
+    def restart_clock(self, deadline: float) -> None:
+        """Begin to count the time of a transaction that was sent ahead."""
+        self.deadline = deadline
+        self._phase_began = perf_counter()
+
+    def lose(self, reason: str, *, is_written: bool = True) -> None:
+        """Take note that the session has ended; no reply will come.
+
+        ``is_written``: False if the latest output did not get to the transport.
+        """
+        self.is_over = self.is_done = True
+        if not is_written and self.is_unanswered:
+            self.stage = Stage.DATA
+        if self.outcome is not None:
+            if not isinstance(self.outcome, Stale):
+                # The refusal has arrived; only the commands sent ahead of it have no reply yet.
+                self.broke_over = "pipelining"
+            return
+        self.outcome = self._broken(reason)
         self._phase_ends()
-        return outcome
+
+    def _mail_command(self) -> bytes:
+        mail_from, message = self.envelope.mail_from, self.envelope.message
+        offer = self._offer
+        # RFC 1870 section 5 counts neither stuffed dots nor the final one.
+        size = b" SIZE=%d" % len(message.data) if offer.declares_size else b""
+        body = b" BODY=8BITMIME" if message.is_8bit else b""
+        utf8 = b" SMTPUTF8" if needs_smtputf8(mail_from, self.recipients, message) else b""
+        return b"MAIL FROM:<%b>%b%b%b\r\n" % (mail_from.encode(), size, body, utf8)
+
+    def _write(self, command: bytes) -> bytes:
+        self.owed += 1
+        self.envelope.dialogue.append(command)
+        return command
 
     def _phase_ends(self) -> None:
         now = perf_counter()
         self._observe(self._phase, now - self._phase_began)
         self._phase_began = now
 
-    async def _converse(self, commands: list[bytes], message: ComposedMail) -> Outcome | Stale:
-        """``commands`` are MAIL and the RCPTs."""
-        recipients = self._recipients
-        if self._capabilities.pipelining:
-            self._protocol.expect(len(commands) + 1)
-            self._protocol.write(b"".join(commands) + _DATA)
-            self._is_ahead = True
-        reply = await self._command(commands[0])
+    def _mail_answered(self, reply: Reply) -> bytes:
         self._is_answered = True
-        if verdict(Stage.MAIL, reply) is not Verdict.ACCEPTED:
-            return await self._mail_refused(reply, len(recipients))
-        self._stage = Stage.RCPT
-        for address, command in zip(recipients, commands[1:], strict=True):
-            reply = await self._command(command)
-            if verdict(Stage.RCPT, reply) in _SESSION_VERDICTS:
-                return self._message_refused(Stage.RCPT, reply)
-            if reply.code == CLOSING_CODE:
-                rest = recipients[len(self._results) :]
-                self._results += [recipient_result(address, reply) for address in rest]
-                return self._message_refused(Stage.RCPT, reply)
-            self._refuse_disorder(reply)
-            self._results.append(recipient_result(address, reply))
-        if any(result.status is RecipientStatus.SENT for result in self._results):
-            return await self._data(message)
-        await self._leave_pipeline(0)
-        return all_refused(self._results)
+        if reply.code // 100 == 2:
+            self.stage = Stage.RCPT
+            return b"" if self._is_ahead else self._next_rcpt()
+        if self.is_reused and ends_session(reply):
+            may_reset = reply.code == OUT_OF_ORDER_CODE
+            self.is_over = not may_reset
+            return self._end(Stale(str(reply), may_reset), unread=len(self.recipients) + 1)
+        return self._refused(Stage.MAIL, reply, unread=len(self.recipients) + 1)
 
-    async def _data(self, message: ComposedMail) -> Outcome:
-        self._stage = Stage.DATA
-        reply = await self._command(_DATA)
+    def _next_rcpt(self) -> bytes:
+        address = self.recipients[len(self._results)]
+        return self._write(b"RCPT TO:<%b>\r\n" % address.encode())
+
+    def _rcpt_answered(self, reply: Reply) -> bytes:
+        recipients, results = self.recipients, self._results
+        address = recipients[len(results)]
+        if reply.code // 100 == 2:
+            self._is_taken_by_rcpt = True
+        else:
+            if verdict(Stage.RCPT, reply) in _SESSION_VERDICTS:
+                return self._refused(Stage.RCPT, reply, unread=0)
+            if reply.code == CLOSING_CODE:
+                rest = recipients[len(results) :]
+                results += [recipient_result(each, reply) for each in rest]
+                return self._refused(Stage.RCPT, reply, unread=0)
+            if self._is_out_of_order(reply):
+                return b""
+            if self._is_taken_by_rcpt and is_recipient_limit(reply):
+                self.left.append(address)
+        results.append(recipient_result(address, reply))
+        if len(results) < len(recipients):
+            return b"" if self._is_ahead else self._next_rcpt()
+        if self._is_taken_by_rcpt:
+            self.stage = Stage.DATA
+            return b"" if self._is_ahead else self._write(_DATA)
+        self.is_settled = True
+        return self._end(all_refused(results), unread=1)
+
+    def _is_out_of_order(self, reply: Reply) -> bool:
+        """Return whether pipelined commands arrived out of order; if so, lose the session.
+
+        Such a reply says nothing about the message.
+        """
+        if self._is_ahead and reply.code == OUT_OF_ORDER_CODE:
+            self.lose(f"{self.stage} refused: {reply}")
+            return True
+        return False
+
+    def _data_answered(self, reply: Reply) -> bytes:
         if verdict(Stage.DATA, reply) is not Verdict.ACCEPTED:
-            self._refuse_disorder(reply)
-            return self._message_refused(Stage.DATA, reply)
+            if self._is_out_of_order(reply):
+                return b""
+            return self._refused(Stage.DATA, reply, unread=0)
         self._phase_ends()
         self._phase = "data"
-        reply = await self._body(message.data)
-        if verdict(Stage.END_OF_DATA, reply) is not Verdict.ACCEPTED:
-            return self._message_refused(Stage.END_OF_DATA, reply)
-        self.is_settled = not self.is_over
-        return sent(self._results, reply)
+        data = self.envelope.message.data
+        self.envelope.dialogue.append(len(data))
+        self.owed += 1
+        self._body = Body(data)
+        part = self.more()
+        if self._body is not None:
+            # Not a word was said about a message of which a part is out already.
+            self._is_ahead = False
+        return part
 
-    async def _body(self, data: bytes) -> Reply:
-        """Send the message, dot-stuffed (RFC 5321 section 4.5.2), and give the final reply."""
-        end = b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"
-        stuffed = data.replace(b"\r\n.", b"\r\n..") + end
-        if data.startswith(b"."):
-            stuffed = b"." + stuffed
-        self._protocol.expect(1)
-        final_chunk: bytes | memoryview = stuffed
-        if len(stuffed) > _CHUNK_OCTETS:
-            view = memoryview(stuffed)
-            last = (len(stuffed) - 1) // _CHUNK_OCTETS * _CHUNK_OCTETS
-            for start in range(0, last, _CHUNK_OCTETS):
-                self._protocol.write(view[start : start + _CHUNK_OCTETS])
-                self._is_ahead = False
-                await self._protocol.drain(self._deadline)
-                if self._protocol.has_reply:
-                    return await self._early_reply()
-            final_chunk = view[last:]
-        self._protocol.write(final_chunk)
-        self._stage = Stage.END_OF_DATA
-        return await self._protocol.reply(self._timeouts.end_of_data, self._deadline)
-
-    async def _early_reply(self) -> Reply:
+    def _answered_early(self, reply: Reply) -> bytes:
         """The server refused in the middle of the message, which therefore has no end."""
         self.is_over = True
-        reply = await self._protocol.reply(0)
         if verdict(Stage.END_OF_DATA, reply) is Verdict.ACCEPTED:
-            raise BrokenConnectionError(f"the server answered before the end of data: {reply}")
-        return reply
+            self.lose(f"the server answered before the end of data: {reply}")
+            return b""
+        return self._refused(Stage.END_OF_DATA, reply, unread=0)
 
-    def _command(self, command: bytes) -> Coroutine[None, None, Reply]:
-        """The reply to ``command``, which has been sent already when the server pipelines."""
-        if not self._capabilities.pipelining:
-            self._protocol.expect(1)
-            self._protocol.write(command)
-        return self._protocol.reply(self._timeouts.command, self._deadline)
+    def _end_answered(self, reply: Reply) -> bytes:
+        if reply.code // 100 == 2:
+            self._phase_ends()
+            results = self._results
+            if self.left:
+                results = [result for result in results if result.address not in self.left]
+            self.outcome = sent(results, reply)
+            self.is_done = self.is_settled = True
+            return b""
+        return self._refused(Stage.END_OF_DATA, reply, unread=0)
 
-    def _refuse_disorder(self, reply: Reply) -> None:
-        """What was sent in order and arrived out of order says nothing about the message."""
-        if self._is_ahead and reply.code == OUT_OF_ORDER_CODE:
-            raise BrokenConnectionError(f"{self._stage} refused: {reply}")
-
-    def _mail_command(
-        self, mail_from: str, recipients: Sequence[str], message: ComposedMail
-    ) -> bytes:
-        # RFC 1870 section 5 counts neither stuffed dots nor the final one.
-        size = b" SIZE=%d" % len(message.data) if self._capabilities.declares_size else b""
-        body = b" BODY=8BITMIME" if message.is_8bit else b""
-        utf8 = b" SMTPUTF8" if needs_smtputf8(mail_from, recipients, message) else b""
-        return b"MAIL FROM:<%b>%b%b%b\r\n" % (mail_from.encode(), size, body, utf8)
-
-    async def _mail_refused(self, reply: Reply, recipients: int) -> Outcome | Stale:
-        if reply.code == CLOSING_CODE and self._is_reused:
-            self.is_over = True
-            return Stale(str(reply))
-        outcome = self._message_refused(Stage.MAIL, reply)
-        await self._leave_pipeline(recipients)
-        return outcome
-
-    def _message_refused(self, stage: Stage, reply: Reply) -> Outcome:
+    def _refused(self, stage: Stage, reply: Reply, *, unread: int) -> bytes:
+        """End with the answer for the message as a whole."""
         judgement = verdict(stage, reply)
         if judgement is Verdict.UNEXPECTED:
-            raise BrokenConnectionError(f"unexpected reply: {reply}")
+            self.lose(f"unexpected reply: {reply}")
+            return b""
+        return self._end(self._refusal(stage, reply, judgement), unread=unread)
+
+    def _refusal(self, stage: Stage, reply: Reply, judgement: Verdict) -> Outcome:
         if reply.code == CLOSING_CODE or judgement is Verdict.ACCOUNT:
             self.is_over = True
         return message_refused(stage, reply, self._results)
 
-    async def _leave_pipeline(self, recipients: int) -> None:
+    def _end(self, outcome: Outcome | Stale, *, unread: int) -> bytes:
+        """``unread`` replies follow to commands that were sent ahead, the last one to DATA."""
+        self.outcome = outcome
+        self._phase_ends()
+        self.needs_reset = not self.is_over
+        if self.is_over or not self._is_ahead or not unread:
+            self.is_done = True
+        else:
+            self._draining = unread
+            self._is_taken_by_rcpt = False
+        return b""
+
+    def _drained(self, reply: Reply) -> bytes:
         """Read what answers the commands that were sent ahead of a refusal."""
-        if self.is_over or not self._capabilities.pipelining:
-            return
-        try:
-            for _ in range(recipients):
-                await self._command(b"")
-            reply = await self._command(_DATA)
-            if verdict(Stage.DATA, reply) is Verdict.ACCEPTED:
-                # RFC 2920 section 3.1: a server may ask for a message that has no recipient.
-                self._protocol.expect(1)
-                self._protocol.write(b".\r\n")
-                await self._protocol.reply(self._timeouts.command, self._deadline)
-        except BrokenConnectionError:
-            self.is_over = True
-            self.broke_over = "pipelining"
+        self._draining -= 1
+        is_accepted = reply.code // 100 == 2
+        if self._draining:
+            self._is_taken_by_rcpt |= is_accepted
+            return b""
+        if verdict(Stage.DATA, reply) is Verdict.ACCEPTED and self.stage is not Stage.END_OF_DATA:
+            if self._is_taken_by_rcpt:
+                # No recipient must get an empty mail; only a lost connection prevents it now.
+                self.is_over = self.is_done = True
+                return b""
+            # RFC 2920 section 3.1: a server may ask for a message that has no recipient.
+            self.stage = Stage.END_OF_DATA
+            self._draining = 1
+            return self._write(_EMPTY_MESSAGE)
+        self.is_done = True
+        return b""
 
     def _broken(self, reason: str) -> Outcome | Stale:
-        self.is_over = True
-        if self._stage is Stage.END_OF_DATA:
+        if self.stage is Stage.END_OF_DATA:
             return unanswered(f"uncertain: {reason} after the end of data", self._results)
-        if self._is_reused and not self._is_answered:
+        if self.is_reused and not self._is_answered:
             return Stale(reason)
         if self._is_ahead:
             self.broke_over = "pipelining"
-        return Deferred(f"{reason} (at {self._stage})")
+        return Deferred(f"{reason} (at {self.stage})")

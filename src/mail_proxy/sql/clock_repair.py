@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from sqlalchemy import Connection, delete, func, select, text, update
+from sqlalchemy import Connection, func, select, text, update
 
 from mail_proxy.domain.account import LONGEST_PAUSE_SECONDS
-from mail_proxy.domain.limits import MINUTE, bucket_at
 from mail_proxy.sql import schema
 from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.types import AFTER_CLOCK_SET_BACK, AtMost
 
-if TYPE_CHECKING:
-    from mail_proxy.sql.tables.rate_use import RateUseTable
-
 #: The clocks of hosts that share a database may differ by so much.
 _TOLERANCE_SECONDS = 5.0
-#: Counters of another host's present must not be moved: then a window could hold too much.
-_COUNTER_TOLERANCE_SECONDS = 2 * MINUTE
 _NEWEST = text(
     "SELECT seq, message_pk, event_at FROM message_event WHERE seq < :before "
     "ORDER BY seq DESC LIMIT :limit"
 )
-#: What was due when its last event was written is due now, and a retry keeps its distance. What a
-#: client has scheduled is left alone: it named a time and not a delay.
+#: A message that was due at its last event is due now, and a retry keeps its delay. A message that
+#: a client has scheduled is left alone: the client named a time and not a delay.
 _BRING_BACK = (
     "UPDATE message SET due_at = CASE WHEN message.state = 'deferred' "
     "AND message.due_at - rows.event_at > 0 "
@@ -38,24 +30,24 @@ _BRING_BACK = (
 
 
 class ClockRepair:
-    """Brings instants back that lie further ahead than any wait is long.
+    """Statements that shorten waits which became too long when the clock was set back.
 
-    A column with a longest wait declares it in the schema (``at_most``); the others have a
-    statement here. Repairing twice, or on several hosts, changes nothing more.
+    A column with a longest wait declares it in the schema (``at_most``). The others have a
+    statement here, and the counters of rate limits have ``RateUseTable.repair``. Repairing twice,
+    or on several hosts, changes nothing more.
     """
 
-    def __init__(self, db: SqlDb, rates: RateUseTable) -> None:
+    def __init__(self, db: SqlDb) -> None:
         self._db = db
-        self._rates = rates
 
     def messages(
         self, connection: Connection, now: float, before_seq: int, limit: int
     ) -> tuple[int, int | None]:
-        """Repair the messages of the ``limit`` events before ``before_seq``, newest first.
+        """Repair the messages of the newest ``limit`` events before ``before_seq``.
 
-        Events are numbered in the order in which they were written, so those of a time that has
-        not come are the last ones: the cost grows with them, and one look shows that there are
-        none. Returns how many messages were changed, and where to go on, or None.
+        Events are numbered in the order in which they were written, so events of the future are
+        the last ones. The cost grows with their number, and one query shows that there are none.
+        Returns the number of changed messages, and the next ``before_seq``, None at the end.
         """
         values = {"before": before_seq, "limit": limit}
         events = connection.execute(_NEWEST, values).all()
@@ -74,14 +66,13 @@ class ClockRepair:
         return len(changed), events[-1].seq if len(events) == limit else None
 
     def others(self, connection: Connection, now: float, sync_interval: float) -> int:
-        """Repair everything except messages; return how many rows were changed.
+        """Repair everything except messages and counters; return the number of rows.
 
-        ``sync_interval`` is the longest wait of calls and reports.
+        ``sync_interval`` is the longest wait of calls and reports, in seconds.
         """
         changed = self._accounts(connection, now)
         changed += self._bounded(connection, now, sync_interval)
-        changed += self._reports(connection, now + sync_interval)
-        return changed + self._rate_use(connection, now)
+        return changed + self._reports(connection, now + sync_interval)
 
     def _accounts(self, connection: Connection, now: float) -> int:
         h = schema.account_health
@@ -119,23 +110,8 @@ class ClockRepair:
         )
         return len(changed)
 
-    def _rate_use(self, connection: Connection, now: float) -> int:
-        """Counters of times to come count as used now."""
-        c = schema.rate_use.c
-        future = c.bucket_at > now + _COUNTER_TOLERANCE_SECONDS
-        rows = connection.execute(
-            delete(schema.rate_use).where(future).returning(c.subject, c.window_seconds, c.used)
-        ).all()
-        counts: dict[tuple[str, int, int], int] = {}
-        for subject, window, used in rows:
-            key = (subject, window, bucket_at(window, now))
-            counts[key] = counts.get(key, 0) + used
-        if counts:
-            self._rates.count(connection, counts)
-        return len(rows)
-
 
 def after_all_events(connection: Connection) -> int:
-    """A number above that of every event."""
+    """Return a ``seq`` above every event's, at which ``ClockRepair.messages`` begins."""
     newest = connection.execute(select(func.max(schema.message_event.c.seq))).scalar()
     return int(newest or 0) + 1

@@ -1,22 +1,25 @@
-"""Engines, threads and transactions.
+"""Database transactions: engines, connections, and the threads that they run on.
 
 A transaction is a plain function that gets a connection and runs on a database thread from
-BEGIN to COMMIT. It cannot await, so it can never be held open across a network call, and it
-costs one hop between threads however many statements it has.
+BEGIN to COMMIT. It cannot await, so no transaction stays open during a network call. It costs one
+switch between threads, for any number of statements.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, exc
 
 from mail_proxy.errors import ConstraintViolated, DatabaseUnavailable
-from mail_proxy.sql.adapters import Adapter, Shape, adapter_for
+from mail_proxy.sql.adapters import LOCK_SECONDS, Adapter, Shape, adapter_for
+from mail_proxy.sql.availability import Availability
 from mail_proxy.sql.group_commit import GroupCommitter
 
 Result = TypeVar("Result")
@@ -25,24 +28,31 @@ __all__ = ["Connection", "SqlDb"]
 
 
 class SqlDb:
-    """One database: writes and reads run on threads of its own."""
+    """Database, with threads of its own for writes and reads.
 
-    def __init__(self, url: str) -> None:
-        """Nothing is opened yet; raises ConfigError for a URL that cannot be used."""
-        self.adapter: Adapter = adapter_for(url)
+    No call waits without end: neither a lock of another process or session nor a free thread is
+    waited for longer than ``lock_seconds``.
+    """
+
+    def __init__(self, url: str, lock_seconds: float = LOCK_SECONDS) -> None:
+        """Open nothing yet; raise ConfigError for a URL that cannot be used."""
+        self.adapter: Adapter = adapter_for(url, lock_seconds)
+        self.availability = Availability()
+        self._lock_seconds = lock_seconds
+        self._proof: asyncio.Task[None] | None = None
         self._writing, self._reading = self.adapter.engines()
-        # With one writer at a time, what waits for it may as well share its commit.
+        # With one writer at a time, the transactions that wait for it share one commit.
         self._group = GroupCommitter(self.write_now) if self.adapter.writers == 1 else None
         self._writers = ThreadPoolExecutor(self.adapter.writers, "db-write")
         self._readers = ThreadPoolExecutor(self.adapter.readers, "db-read")
 
     async def write(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """Run ``work(connection, *arguments)`` in a transaction and return once it is durable.
+        """Run ``work(connection, *arguments)`` in a transaction; return after the commit.
 
         ``work`` may run more than once (serialization failures, a pooled connection that the
-        server had closed, a neighbour in its group that failed), so it must keep its effects inside
-        the transaction. Cancelling the caller does not undo it. Raises DatabaseUnavailable for
-        trouble that may pass.
+        server had closed, another transaction of its group that failed), so it must have no effects
+        outside of the transaction. Cancelling the caller does not undo it. Raises
+        DatabaseUnavailable for trouble that may pass.
         """
         if self._group is not None:
             result: Result = await self._group.run(work, arguments)
@@ -50,20 +60,40 @@ class SqlDb:
         return await self._run(self._writers, self.write_now, work, arguments)
 
     async def read(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """Run ``work(connection, *arguments)`` on one consistent snapshot, beside the writes."""
+        """Run ``work(connection, *arguments)`` on one consistent snapshot.
+
+        Reads and writes do not wait for each other.
+        """
         return await self._run(self._readers, self.read_now, work, arguments)
 
     def write_now(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """``write`` on the calling thread; for start-up and the command line."""
-        with self.adapter.writing_turn():
+        """Write on the calling thread, as ``write`` does. For start and command line."""
+        with self.availability.watching_write(), self.adapter.writing_turn():
             return self._attempt(self._writing, work, arguments)
 
     def read_now(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """``read`` on the calling thread."""
-        return self._attempt(self._reading, work, arguments)
+        """Read on the calling thread, as ``read`` does."""
+        with self.availability.watching_read():
+            return self._attempt(self._reading, work, arguments)
+
+    async def check(self) -> None:
+        """Raise DatabaseUnavailable if this process knows that the database fails.
+
+        It writes only if it has neither failed nor written in the last seconds, and once for all
+        callers that wait.
+        """
+        if self.availability.needs_proof:
+            if self._proof is None or self._proof.done():
+                self._proof = asyncio.create_task(self._prove())
+            await asyncio.shield(self._proof)
+        self.availability.raise_trouble()
+
+    async def _prove(self) -> None:
+        with suppress(DatabaseUnavailable):  # ``availability`` has it
+            await self.write(self.adapter.prove_writable)
 
     async def close(self) -> None:
-        """Finish what runs and close every connection."""
+        """Finish the running transactions and close every connection."""
         if self._group is not None:
             await asyncio.to_thread(self._group.close)
         for executor in (self._writers, self._readers):
@@ -71,7 +101,7 @@ class SqlDb:
         self.dispose()
 
     def dispose(self) -> None:
-        """Close every connection of a database on which nothing runs any more."""
+        """Close every connection. No transaction may run any more."""
         self._writing.dispose()
         self._reading.dispose()
 
@@ -84,7 +114,15 @@ class SqlDb:
     ) -> Result:
         loop = asyncio.get_running_loop()
         run_here = contextvars.copy_context().run  # log lines name the request
-        return await loop.run_in_executor(executor, run_here, run, work, *arguments)
+        latest = time.monotonic() + self._lock_seconds
+
+        def begin() -> Result:
+            if time.monotonic() > latest:
+                # The calls before it wait for a lock, and so would this one.
+                raise DatabaseUnavailable("every connection to the database is busy")
+            return run(work, *arguments)
+
+        return await loop.run_in_executor(executor, run_here, begin)
 
     def _attempt(
         self, engine: Any, work: Callable[..., Result], arguments: tuple[Any, ...]
@@ -103,9 +141,10 @@ class SqlDb:
                 stale = error.connection_invalidated and not committing and attempt == 1
                 if attempt < _ATTEMPTS and (stale or self.adapter.is_retryable(error)):
                     continue
-                if self.adapter.is_passing(error):
-                    raise DatabaseUnavailable(_first_line(error)) from error
-                raise
+                trouble = self.adapter.trouble(error)
+                if trouble is None:
+                    raise
+                raise trouble from error
             except exc.TimeoutError as error:
                 raise DatabaseUnavailable("no free database connection") from error
         raise AssertionError("unreachable")
@@ -132,7 +171,3 @@ class SqlDb:
         columns = ", ".join(name for name, _ in shape)
         statement = f"INSERT INTO {table} ({columns}) SELECT {columns} FROM rows"
         self.execute_rows(connection, statement, shape, rows)
-
-
-def _first_line(error: exc.DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "database error"

@@ -1,6 +1,6 @@
-"""Carry facts between the hosts that share a PostgreSQL database (LISTEN and NOTIFY).
+"""Carry facts between hosts that share a PostgreSQL database (LISTEN and NOTIFY).
 
-They only save waiting: a host that misses a fact finds the same rows by its own polling.
+Notifications only save waiting. A host that misses one finds the same rows by its own polling.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ class HostSignals:
     reach = Reach.HOSTS
 
     def __init__(self, db: SqlDb, own_name: str, bus: Bus) -> None:
-        """``own_name`` is unique among the processes: a host ignores its own notifications."""
+        """Connect to the bus. A host ignores its own notifications, by ``own_name``."""
         self._db = db
         self._own_name = own_name
         self._bus = bus
-        #: Lines to send, in order. The same fact again, before it has gone out, goes once.
+        #: Lines to send, in order. A fact that is already waiting is not added again.
         self._waiting: dict[str, None] = {}
         self._wakeup = Wakeup()
         self._workers = (Worker("notify.send", self._send), Worker("notify.listen", self._listen))
-        if db.adapter.has_notices:
+        if db.adapter.has_notify:
             bus.connect(self)
 
     @property
     def alive(self) -> bool:
         """Whether both loops run; always True on SQLite, where there is no other host."""
-        return all(worker.alive for worker in self._workers) or not self._db.adapter.has_notices
+        return all(worker.alive for worker in self._workers) or not self._db.adapter.has_notify
 
     async def start(self) -> None:
         """Start the loops if the database has NOTIFY."""
-        if self._db.adapter.has_notices:
+        if self._db.adapter.has_notify:
             for worker in self._workers:
                 worker.start()
 
     async def stop(self, deadline: float) -> None:
-        """Stop at once; facts that have not gone out are dropped."""
+        """Stop at once; facts that are not sent yet are dropped."""
         for worker in self._workers:
             await worker.stop()
 
@@ -60,7 +60,7 @@ class HostSignals:
             self._db.adapter.notify(connection, f"{self._own_name} {line}")
 
     async def _listen(self) -> None:
-        async for notification in self._db.adapter.notices():
+        async for notification in self._db.adapter.listen():
             sender, _, line = notification.partition(" ")
             fact = None if sender == self._own_name else Fact.load(line)
             if fact is not None:

@@ -41,6 +41,18 @@ class Action(Enum):
         "before",
         "after",
     )
+    DATABASE_UNAVAILABLE = (
+        "database.unavailable",
+        ERROR,
+        "The database does not work; calls are answered with 503 and the loops wait",
+        "reason",
+    )
+    DATABASE_AVAILABLE = (
+        "database.available",
+        WARNING,
+        "The database works again",
+        "seconds",
+    )
     KEY_OUTDATED = (
         "key.outdated",
         WARNING,
@@ -119,7 +131,7 @@ class Action(Enum):
     )
     REQUEST_UNAVAILABLE = (
         "request.unavailable",
-        WARNING,
+        DEBUG,
         "Request was answered with 503 because the database is unavailable",
         "reason",
     )

@@ -1,4 +1,4 @@
-"""Every Prometheus series, once: name, labels, meaning, buckets."""
+"""Definitions of all Prometheus series: name, labels, help text, buckets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ SMTP_PHASES: tuple[SmtpPhase, ...] = get_args(SmtpPhase)
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One family of series. ``buckets`` are upper bounds in seconds, of histograms alone."""
+    """Definition of a Prometheus series, with the text that docs and scrapes show.
+
+    ``buckets`` are the upper bounds of a histogram in seconds; other kinds have none.
+    """
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -95,9 +98,13 @@ HTTP = Series(
     (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
 BUILD_INFO = Series(
-    "gmp_build_info", "gauge", "always 1", ("version", "python", "database"), "What is running."
+    "gmp_build_info",
+    "gauge",
+    "always 1",
+    ("version", "python", "database"),
+    "Versions of the program, Python and the database.",
 )
-#: In the order of a scrape.
+#: All series, in the order of a scrape.
 ALL = (
     BUILD_INFO,
     SENT,

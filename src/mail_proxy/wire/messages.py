@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
 from pydantic import (
@@ -16,7 +17,8 @@ from pydantic import (
     model_validator,
 )
 
-from mail_proxy.domain.mail import OWN_HEADER_PREFIXES, OWN_HEADERS, Address, Mail
+from mail_proxy.domain.header_fields import HEADER_FIELDS, reserved
+from mail_proxy.domain.mail import Mail
 from mail_proxy.domain.message import EventType, MessageState
 from mail_proxy.errors import Malformed, TooLarge
 from mail_proxy.wire.addresses import parse_mailbox, parse_mailboxes
@@ -41,6 +43,7 @@ from mail_proxy.wire.message_bounds import MOST_RECIPIENTS, beyond_bounds
 
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
 _MESSAGE_ID = re.compile(r"<[^<>\s@]+@[^<>\s@]+>")
+Parsed = TypeVar("Parsed")
 Recipients = list[OneLine] | OneLine
 #: In one call: parsing more would take longer than 50 ms.
 _MOST_VALUES = 250_000
@@ -104,14 +107,21 @@ class MessageIn(Request):
 
     @field_validator("headers")
     @classmethod
-    def _foreign_headers(cls, headers: dict[str, str]) -> dict[str, str]:
+    def _allowed_headers(cls, headers: dict[str, str]) -> dict[str, str]:
+        """Refuse reserved names and repeated fields; leave out headers without a value."""
+        seen = set()
         for name in headers:
             if not _HEADER_NAME.fullmatch(name):
                 raise ValueError(f"{name[:80]!r} is not a header name (RFC 5322)")
             lower = name.lower()
-            if lower in OWN_HEADERS or lower.startswith(OWN_HEADER_PREFIXES):
-                raise ValueError(f"{name} is set by the proxy and cannot be given")
-        return headers
+            instead = reserved(lower)
+            if instead is not None:
+                raise ValueError(f"{name} cannot be given: {instead}")
+            if lower in seen and lower in HEADER_FIELDS and HEADER_FIELDS[lower].once:
+                raise ValueError(f"{name} is given twice; it may stand once in a mail")
+            seen.add(lower)
+        trimmed = ((name, value.strip(" \t")) for name, value in headers.items())
+        return {name: value for name, value in trimmed if value}
 
     @field_validator("message_id")
     @classmethod
@@ -136,11 +146,13 @@ class MessageIn(Request):
 
         Raises ValueError that names the field with the wrong address.
         """
-        to, cc, bcc = (_mailboxes(name, getattr(self, name)) for name in ("to", "cc", "bcc"))
+        to, cc, bcc = (
+            _parsed(name, parse_mailboxes, getattr(self, name)) for name in ("to", "cc", "bcc")
+        )
         total = len(to) + len(cc) + len(bcc)
         if not 1 <= total <= MOST_RECIPIENTS:
             raise ValueError(f"to, cc, bcc: {total} recipients; allowed: 1-{MOST_RECIPIENTS}")
-        sender = _mailbox("from", self.sender)
+        sender = _parsed("from", parse_mailbox, self.sender)
         return Mail(
             sender=sender,
             to=to,
@@ -151,8 +163,8 @@ class MessageIn(Request):
             content_type=self.content_type,
             message_id=self.message_id or f"<{unique}@{sender.email.rpartition('@')[2]}>",
             body_html=self.body_html,
-            reply_to=_mailboxes("reply_to", self.reply_to),
-            return_path=_mailbox("return_path", self.return_path).email
+            reply_to=_parsed("reply_to", parse_mailboxes, self.reply_to),
+            return_path=_parsed("return_path", parse_mailbox, self.return_path).email
             if self.return_path
             else None,
             headers=tuple(self.headers.items()),
@@ -248,16 +260,9 @@ def explain(error: ValidationError) -> str:
     return f"{field}: {message}" if field else message
 
 
-def _mailbox(field: str, text: str) -> Address:
+def _parsed(field: str, parse: Callable[[Any], Parsed], value: list[str] | str) -> Parsed:
     try:
-        return parse_mailbox(text)
-    except ValueError as error:
-        raise ValueError(f"{field}: {error}") from None
-
-
-def _mailboxes(field: str, value: list[str] | str) -> tuple[Address, ...]:
-    try:
-        return parse_mailboxes(value)
+        return parse(value)
     except ValueError as error:
         raise ValueError(f"{field}: {error}") from None
 

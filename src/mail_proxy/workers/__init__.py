@@ -1,1 +1,1 @@
-"""Processes that deliver beside the one with the API."""
+"""Worker processes: they deliver messages, next to the process with the API."""

@@ -1,4 +1,7 @@
-"""``python -m mail_proxy.workers FD``: started by the process with the API, never by hand."""
+"""Start a worker process: ``python -m mail_proxy.workers FD``.
+
+Only the process with the API runs this command.
+"""
 
 from mail_proxy.workers.process import main
 

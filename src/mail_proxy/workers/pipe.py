@@ -16,16 +16,16 @@ import orjson
 from mail_proxy.config import ProxyConfig
 from mail_proxy.kit.bus import Fact, Reach
 
-#: Settings of authentication and reporting, which workers do neither.
+#: Settings of authentication and of reporting; a worker process does neither.
 _UNNEEDED = {"api_token", "client_sync"}
 _READ_BYTES = 4096
-#: A fact that has no end after so many bytes was not written by this program.
+#: A line without an end after so many bytes was not written by this program.
 _LONGEST_LINE_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerState(Fact):
-    """A delivering process may send messages, or may not just now."""
+    """Fact: a worker process can send messages now, or cannot."""
 
     delivers: bool
     reach: ClassVar[Reach] = Reach.PARENT
@@ -45,7 +45,7 @@ class WorkerConfig(NamedTuple):
 
     @classmethod
     def of(cls, line: bytes) -> WorkerConfig:
-        """Return what ``line`` was made of."""
+        """Return the settings and the key that ``line`` holds."""
         record = orjson.loads(line)
         key = base64.b64decode(record["key"])
         return cls(ProxyConfig.model_validate(record["settings"]), key)
@@ -57,14 +57,14 @@ class WorkerPipe:
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reach: Reach
     ) -> None:
-        """``reach`` is the process at the other end."""
+        """Read and write one end; ``reach`` is the process at the other end."""
         self.reach = reach
         self._reader = reader
         self._writer = writer
         self._rest = b""
 
     def send(self, line: str) -> None:
-        """Write a dumped fact; nothing once the pipe is closing."""
+        """Write a dumped fact, unless the pipe is closing."""
         if not self._writer.is_closing():
             self._writer.write(line.encode() + b"\n")
 
@@ -77,7 +77,10 @@ class WorkerPipe:
         self._writer.close()
 
     async def receive(self) -> list[Fact] | None:
-        """Return the facts that have arrived, equal ones once; None at the end of the stream."""
+        """Return the facts that have arrived; None at the end of the stream.
+
+        Equal facts that arrive together are returned once.
+        """
         try:
             received = await self._reader.read(_READ_BYTES)
         except ConnectionError:

@@ -70,11 +70,11 @@ async def _deliver(worker: WorkerConfig, db: SqlDb, pipe: WorkerPipe) -> None:
     engine = DeliveryEngine(db, tables, directory, config, metrics, clock, bus, steps=steps)
     await engine.start()
     receiving = asyncio.create_task(_receive(bus, pipe))
-    reporting_state = asyncio.create_task(_send_state(engine, bus))
+    sending_state = asyncio.create_task(_send_state(engine, bus))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, receiving.cancel)
     log(Action.WORKER_STARTED, pid=os.getpid())
     await asyncio.wait([receiving])
-    reporting_state.cancel()
+    sending_state.cancel()
     await engine.stop(time.monotonic() + config.timing.shutdown_timeout)
     log(Action.WORKER_STOPPED, pid=os.getpid())
 

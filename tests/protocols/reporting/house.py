@@ -11,6 +11,7 @@ from tests.harness.rows import add_event, add_messages, add_tenant
 from mail_proxy.config import ClientSyncConfig, ProxyConfig, QueueConfig, TimingConfig
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
+from mail_proxy.reporting.terms import ReporterSettings
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.table import Row
@@ -84,14 +85,16 @@ class House:
             db,
             self.tables,
             Directory(db, self.tables, config.concurrency),
-            config,
             self.clock,
-            name,
             MailMetrics(),
+            ReporterSettings.of(
+                config,
+                name,
+                call_seconds=call_seconds,
+                poll_seconds=poll_seconds,
+                most_calls=most_calls,
+            ),
             deliver,
-            call_seconds=call_seconds,
-            poll_seconds=poll_seconds,
-            most_calls=most_calls,
         )
         self.reporters.append(reporter)
         await reporter.start()

@@ -101,7 +101,7 @@ async def test_no_tls_where_it_is_switched_off(login: Logins, server_tls: ssl.SS
         ("STARTTLS", Act.DROP, "tls", None),
         ("AUTH", "454 4.7.0 not now", "auth", 454),
         ("AUTH", "535 5.7.8 wrong", "auth", 535),
-        ("AUTH", ("421 4.7.0 bye", Act.DROP), "auth", None),
+        ("AUTH", ("421 4.7.0 bye", Act.DROP), "auth", 421),
         ("AUTH", Act.SILENCE, "auth", None),
     ],
 )

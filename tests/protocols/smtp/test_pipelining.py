@@ -11,9 +11,9 @@ from tests.protocols.smtp.sessions import sender_with
 
 from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.outcome import Deferred, Failed, Outcome, Sent
+from mail_proxy.smtp.burst import Timeouts
 from mail_proxy.smtp.compose import ComposedMail
 from mail_proxy.smtp.sender import SmtpSender
-from mail_proxy.smtp.transaction import Timeouts
 from mail_proxy.testing.clock import FakeClock
 from mail_proxy.testing.smtp_server import Act, Script, ScriptedSmtpServer
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from tests.protocols.smtp.sessions import Session
 
 from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.outcome import AccountTrouble
@@ -27,7 +28,7 @@ async def take(pool: SMTPPool, login: SmtpLogin, *, fresh: bool = False) -> Pool
 
 async def use(pool: SMTPPool, login: SmtpLogin, message: ComposedMail) -> PooledConnection:
     connection = await take(pool, login)
-    await connection.transact("a@example.com", ["b@example.org"], message)
+    await Session(connection).transact("a@example.com", ["b@example.org"], message)
     pool.release(connection)
     return connection
 

@@ -11,11 +11,11 @@ import trustme
 
 from mail_proxy.domain.account import SmtpLogin, TlsMode
 from mail_proxy.domain.outcome import AccountTrouble, Outcome, Sent
+from mail_proxy.smtp.burst import Timeouts
 from mail_proxy.smtp.compose import ComposedMail
 from mail_proxy.smtp.connection import Connector
 from mail_proxy.smtp.pool import SMTPPool
 from mail_proxy.smtp.sender import SmtpSender
-from mail_proxy.smtp.transaction import Timeouts
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 
 Logins = Callable[..., SmtpLogin]

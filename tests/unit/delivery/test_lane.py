@@ -25,6 +25,7 @@ class Given:
         assert lane is self.lane
         self.begun.append(given.pk)
         await self.gate.wait()
+        lane.done(given)
 
     def _ask(self) -> None:
         self.asked += 1

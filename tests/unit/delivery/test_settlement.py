@@ -51,7 +51,7 @@ def told(change: StateChange) -> dict[str, str]:
     [
         (sent(a="sent"), "sent", "sent", 0, -5),
         (sent(a="sent", b="failed"), "sent", "sent", 0, -5),
-        (sent(a="sent", b="deferred"), "deferred", "sent", 1, 60),
+        (sent(a="sent", b="deferred"), "deferred", "sent", 0, 60),
         (Deferred("later", 451), "deferred", "deferred", 1, 60),
         (Failed("never", 554), "error", "error", 0, -5),
         (Uncertain("uncertain: lost"), "deferred", "deferred", 1, 60),

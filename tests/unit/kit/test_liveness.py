@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from mail_proxy.kit.liveness import has_ended, mark, process_space
+from mail_proxy.kit.liveness import has_ended, process_mark, process_space
 
 
 def test_the_space_is_the_same_for_the_whole_process() -> None:
@@ -14,7 +14,7 @@ def test_the_space_is_the_same_for_the_whole_process() -> None:
 
 
 def test_a_process_that_runs_has_not_ended() -> None:
-    assert not has_ended(mark("me", "host boot 1"), "host boot 1")
+    assert not has_ended(process_mark("me", "host boot 1"), "host boot 1")
 
 
 def test_a_process_that_was_waited_for_has_ended() -> None:

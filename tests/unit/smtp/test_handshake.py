@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from mail_proxy.domain.account import TlsMode
-from mail_proxy.smtp.handshake import default_local_hostname, may_log_in_unencrypted
+from mail_proxy.smtp.handshake import (
+    address_literal,
+    full_host_name,
+    may_log_in_unencrypted,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,9 +27,16 @@ def test_a_password_in_the_clear(mode: TlsMode, peer: str, allowed: bool) -> Non
 
 
 @pytest.mark.parametrize(
-    ("host", "said"),
-    [("mail.example.org", "mail.example.org"), ("laptop", "[127.0.0.1]"), ("a b.c", "[127.0.0.1]")],
+    ("host", "said"), [("mail.example.org", "mail.example.org"), ("laptop", None), ("a b.c", None)]
 )
-def test_the_name_in_ehlo(monkeypatch: pytest.MonkeyPatch, host: str, said: str) -> None:
+def test_the_name_in_ehlo(monkeypatch: pytest.MonkeyPatch, host: str, said: str | None) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: host)
-    assert default_local_hostname.__wrapped__() == said
+    assert full_host_name.__wrapped__() == said
+
+
+@pytest.mark.parametrize(
+    ("address", "literal"),
+    [("192.0.2.7", "[192.0.2.7]"), ("fe80::1%eth0", "[IPv6:fe80::1]"), ("::1", "[IPv6:::1]")],
+)
+def test_an_address_in_ehlo(address: str, literal: str) -> None:
+    assert address_literal(address) == literal

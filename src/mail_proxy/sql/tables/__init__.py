@@ -30,7 +30,7 @@ TableT = TypeVar("TableT", bound=Table)
 
 @dataclass(frozen=True)
 class Tables:
-    """Every table of one database, ready to be handed to the parts that use some of them."""
+    """Set of all tables of one database. Each part takes the tables that it uses."""
 
     instance: InstanceTable
     tenants: TenantsTable
@@ -57,9 +57,8 @@ class Tables:
 
     @classmethod
     def of(cls, db: SqlDb, key: bytes) -> Tables:
-        """``key`` is the instance's encryption key, 32 bytes."""
+        """Return the tables of ``db``; ``key`` is the encryption key, 32 bytes."""
         events = MessageEventTable(db, key)
-        rate_use = RateUseTable(db)
         queue = MessageQueue(db, events)
         return cls(
             instance=InstanceTable(key),
@@ -69,7 +68,7 @@ class Tables:
             suspensions=SuspensionsTable(key),
             accounts=AccountsTable(key),
             health=AccountHealthTable(db),
-            rate_use=rate_use,
+            rate_use=RateUseTable(db),
             messages=MessagesTable(db, key),
             suspended=SuspendedMessages(db),
             retried=RetriedMessages(db, events),
@@ -78,6 +77,6 @@ class Tables:
             events=events,
             command_log=CommandLogTable(db, key),
             claims=ClaimsTable(),
-            clock_repair=ClockRepair(db, rate_use),
+            clock_repair=ClockRepair(db),
             _key=key,
         )
