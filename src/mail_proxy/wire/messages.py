@@ -64,12 +64,9 @@ class MessageIn(Request):
     account_id: Identifier | None = Field(
         None, description="Default: the tenant's default account, or its only one."
     )
-    sender: OneLine = Field(
-        alias="from", description="Sender: a@b or Name <a@b>; at most 998 octets."
-    )
+    sender: OneLine = Field(alias="from", description="Sender: a@b or Name <a@b>.")
     to: Recipients = Field(
-        default_factory=list,
-        description="Recipients: a list, or one text with commas; at most 1000 with cc and bcc.",
+        default_factory=list, description="A list, or one text with commas; 1000 with cc and bcc."
     )
     cc: Recipients = Field(default_factory=list, description="Copies; form as `to`.")
     bcc: Recipients = Field(
@@ -146,9 +143,8 @@ class MessageIn(Request):
 
         Raises ValueError that names the field with the wrong address.
         """
-        to, cc, bcc = (
-            _parsed(name, parse_mailboxes, getattr(self, name)) for name in ("to", "cc", "bcc")
-        )
+        fields = (("to", self.to), ("cc", self.cc), ("bcc", self.bcc))
+        to, cc, bcc = (_parsed(name, parse_mailboxes, value) for name, value in fields)
         total = len(to) + len(cc) + len(bcc)
         if not 1 <= total <= MOST_RECIPIENTS:
             raise ValueError(f"to, cc, bcc: {total} recipients; allowed: 1-{MOST_RECIPIENTS}")
