@@ -12,7 +12,7 @@ from mail_proxy.errors import EncryptionError, EncryptionKeyChanged
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.sql import Connection, Damaged, SqlDb
 from mail_proxy.sql.directory import Directory
-from mail_proxy.sql.keys import fits, reencrypt
+from mail_proxy.sql.keys import key_matches, reencrypt
 from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.instance import bump_directory
@@ -103,7 +103,7 @@ async def test_all_values_open_with_the_new_key_and_none_with_the_old(
     count = await db.write(reencrypt, db, KEY, NEW, lambda *step: steps.append(step))
     assert count == 8
     assert steps[-1] == (8, 8)
-    assert (await db.read(fits, KEY), await db.read(fits, NEW)) == (False, True)
+    assert (await db.read(key_matches, KEY), await db.read(key_matches, NEW)) == (False, True)
 
     after = Tables.of(db, NEW)
     account = await db.read(lambda c: after.accounts.get(c, tenant_id=EVERY_TENANT, pk=first))
@@ -137,7 +137,7 @@ async def test_a_damaged_value_is_named_and_nothing_is_changed(db: SqlDb, tables
     await write(db, f"UPDATE account SET password = 'ENC:AAAA' WHERE pk = '{first}'")
     with pytest.raises(EncryptionError, match=f"account.password of row {first}"):
         await db.write(reencrypt, db, KEY, NEW, ignore)
-    assert await db.read(fits, KEY)
+    assert await db.read(key_matches, KEY)
     row = await db.read(lambda c: tables.accounts.get(c, tenant_id=EVERY_TENANT, pk=second))
     assert row["password"] == OTHER
 

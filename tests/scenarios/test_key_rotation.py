@@ -15,7 +15,7 @@ from tests.scenarios import rotation_killed
 
 from mail_proxy.encryption import KEY_VARIABLE, generate_key
 from mail_proxy.sql import SqlDb
-from mail_proxy.sql.keys import fits
+from mail_proxy.sql.keys import key_matches
 from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables
 
@@ -64,7 +64,9 @@ class Shop:
             rows = db.read_now(
                 lambda c: Tables.of(db, key).accounts.select(c, tenant_id=EVERY_TENANT)
             )
-            return bool(db.read_now(fits, key)) and [r["password"] for r in rows] == [PASSWORD]
+            return bool(db.read_now(key_matches, key)) and [r["password"] for r in rows] == [
+                PASSWORD
+            ]
         finally:
             db.dispose()
 

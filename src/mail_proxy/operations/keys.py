@@ -29,7 +29,7 @@ from mail_proxy.errors import (
     Malformed,
 )
 from mail_proxy.sql import Connection, SqlDb
-from mail_proxy.sql.keys import Progress, fits, reencrypt
+from mail_proxy.sql.keys import Progress, key_matches, reencrypt
 from mail_proxy.sql.migrations import current, head
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.instance import bump_directory
@@ -64,7 +64,7 @@ def find_key(config: ProxyConfig, db: SqlDb) -> bytes:
             raise
         make_key_file(file)
         key = load_key(file)
-    if is_empty or db.read_now(fits, key) is not False:
+    if is_empty or db.read_now(key_matches, key) is not False:
         return key
     rotated = _of_broken_rotation(file, db)
     if rotated is None:
@@ -153,7 +153,7 @@ def _own_file(config: ProxyConfig) -> Path | None:
 def _of_broken_rotation(file: Path | None, db: SqlDb) -> bytes | None:
     """Return the key of a rotation that was interrupted after the database had it."""
     key = None if file is None else read_key_file(_pending(file))
-    if file is None or key is None or not db.read_now(fits, key):
+    if file is None or key is None or not db.read_now(key_matches, key):
         return None
     outside = key_from_outside(os.environ)
     if outside is None:

@@ -1,4 +1,4 @@
-"""Work on any number of rows, in transactions that leave room for others."""
+"""Chunked work: change any number of rows in short transactions with pauses."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from sqlalchemy import Connection
 
 from mail_proxy.sql.db import SqlDb
 
-#: Of work; its commit, and SQLite's checkpoint, may take as long again.
+#: Time of the work in one chunk. Its commit, and SQLite's checkpoint, may take as long again.
 _AIM_SECONDS = 0.025
 _FIRST, _LEAST, MOST_ROWS = 200, 50, 2000
 
 
 class ChunkedWork:
-    """Sizes slices so that each takes about 25 ms, whatever a row costs, and pauses in between.
+    """Work in chunks of rows, each sized to take about 25 ms, with pauses in between.
 
-    ``share`` is the part of the time that they take, the rest is for others; ``most`` is how many
-    rows a slice has at most.
+    ``share`` is the part of the time that the chunks take; the rest is left to other transactions.
+    ``most`` is the largest number of rows in a chunk.
     """
 
     def __init__(
@@ -34,11 +34,14 @@ class ChunkedWork:
         self._pauses = 1 / share - 1
         self._most = most
         self._seconds = seconds
-        #: Rows of the next slice.
+        #: Rows of the next chunk.
         self.size = min(_FIRST, most)
 
     async def all(self, work: Callable[[Connection, int], int]) -> int:
-        """Call ``work(connection, at_most)`` until nothing is left for it; returns how many."""
+        """Call ``work(connection, at_most)`` until it changes fewer rows than it may.
+
+        Returns the number of all changed rows.
+        """
         done = 0
         while True:
             size = self.size
@@ -48,18 +51,22 @@ class ChunkedWork:
                 return done
 
     async def one(self, work: Callable[..., int], *arguments: object) -> int:
-        """``work(connection, *arguments)``, about ``size`` rows, in a transaction of its own."""
+        """Run one chunk in a transaction of its own, then pause.
+
+        ``work(connection, *arguments)`` should change about ``size`` rows, and returns how many it
+        changed.
+        """
         timing = _Timing(work, self._seconds)
         done = await self._db.write(timing, *arguments)
         best = int(self.size * _AIM_SECONDS / max(timing.seconds, 0.001))
         self.size = min(max(_LEAST, min(best, 2 * self.size)), self._most)
-        # With the commit, which may be shared with others.
+        # The pause counts the commit too, which other transactions may share.
         await asyncio.sleep((self._seconds() - timing.began) * self._pauses)
         return done
 
 
 class _Timing:
-    """Notes when work began, which is after its turn came, and how long it took."""
+    """Work that measures when it began, after waiting for a turn, and how long it ran."""
 
     def __init__(self, work: Callable[..., int], seconds: Callable[[], float]) -> None:
         self._work = work

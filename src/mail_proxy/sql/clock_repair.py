@@ -112,6 +112,6 @@ class ClockRepair:
 
 
 def after_all_events(connection: Connection) -> int:
-    """Return a ``seq`` above that of every event, where ``ClockRepair.messages`` begins."""
+    """Return a ``seq`` above every event's, at which ``ClockRepair.messages`` begins."""
     newest = connection.execute(select(func.max(schema.message_event.c.seq))).scalar()
     return int(newest or 0) + 1

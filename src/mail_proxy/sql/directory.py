@@ -1,4 +1,4 @@
-"""Tenants, accounts and run-time settings in memory, as the hot paths read them."""
+"""Directory: tenants, accounts and run-time settings, cached in memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from mail_proxy.sql.tables.instance import (
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All tenants, living accounts and settings as they were at one ``version``."""
+    """All tenants, living accounts and run-time settings of one ``version``."""
 
     version: int = -1
     tenants: Mapping[str, Tenant] = field(default_factory=dict)
@@ -38,15 +38,16 @@ class Snapshot:
     features: Mapping[str, Any] = field(default_factory=dict)
 
 
-#: Returns rows that every process keeps in memory: the old ones (None: none) with those that were
-#: written after a version of the directory. After a removal all are read again.
+#: Function of a feature that returns the rows which every process keeps in memory: the old rows
+#: (None if there are none yet) with those that were written after a version of the directory.
+#: After a removal it gets None and reads all rows again.
 DirectoryPart = Callable[[Connection, Tables, Any, int], Any]
 
 
 class Directory:
-    """Keeps a ``Snapshot`` that is never older than the last commit seen by ``current``.
+    """Cache of the ``Snapshot``, never older than the last commit seen by ``current``.
 
-    Of tenants and accounts only those are read that have changed since the last snapshot.
+    A reload reads only tenants and accounts that have changed since the last snapshot.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Directory:
         queue: QueueConfig | None = None,
         parts: Mapping[str, DirectoryPart] | None = None,
     ) -> None:
-        """``parts`` are those of features, by name."""
+        """Start with an empty snapshot; ``parts`` are those of features, by name."""
         self._db = db
         self._tables = tables
         self._limits = limits
@@ -67,12 +68,12 @@ class Directory:
         self.snapshot = Snapshot(queue=self._queue)
 
     async def current(self) -> Snapshot:
-        """The snapshot, after asking the database whether it still holds."""
+        """Return the snapshot, reloaded first if the database has a newer version."""
         version = await self._db.read(directory_version)
         return await self.at_least(version)
 
     async def at_least(self, version: int) -> Snapshot:
-        """The snapshot, reloaded first when ``version`` is newer than it."""
+        """Return the snapshot, reloaded first if its version is older than ``version``."""
         if self.snapshot.version < version:
             async with self._loading:
                 if self.snapshot.version < version:
@@ -90,14 +91,14 @@ class Directory:
         return renewed
 
     def _renewed(self, connection: Connection, old: Snapshot, version: int) -> Snapshot | None:
-        """``old`` with what came after it; None where no row tells what that was.
+        """Return ``old`` with the changes since then; None if no row has a later version.
 
-        A program that is older than the rows' versions, and still runs, tells nothing.
+        Programs of a release without versions of rows may still run, and write rows without one.
         """
         tenants = self._tenants(connection, old)
         table = self._tables.accounts
         changed = table.columns["directory_version"] > old.version
-        # At first, removed accounts need not be known; later they are among the changes.
+        # The first load leaves removed accounts out. Later loads need them as changes.
         living = {"deleted_at": None} if old.version < 0 else {}
         rows = table.select(connection, changed, tenant_id=EVERY_TENANT, **living)
         features = self._features(connection, old)
@@ -200,9 +201,9 @@ def _tenant(row: Row) -> Tenant:
 def _defaults(
     accounts: Mapping[str, Account], old: Snapshot, changed: set[str]
 ) -> dict[str, Account]:
-    """For each tenant the account marked as default, or the only one.
+    """Return each tenant's default account: the one marked as such, or the only one.
 
-    Looked for in the ``changed`` tenants, and as it was in the others.
+    Only ``changed`` tenants are examined; the others keep their default account.
     """
     of_tenant: dict[str, list[Account]] = {}
     for account in accounts.values():

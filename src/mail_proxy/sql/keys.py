@@ -1,8 +1,8 @@
-"""Which encryption key a database was written with, and putting another one in its place.
+"""Check and replace the encryption key of a database.
 
-The row ``instance`` holds a known text that is sealed like every secret. Whoever writes a secret
-locks that row and proves first that its key opens the text: a process that missed a rotation must
-not leave values behind that nobody can open.
+The row ``instance`` holds a known text that is sealed like every secret. A process that writes a
+secret locks that row first and checks that its key opens the text. So a process that missed a
+rotation cannot write values that no key opens.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ KEY_CHECK = "mail-proxy"
 _ROWS_AT_ONCE = 500
 _MOST_NAMED = 5
 
-#: Called with the number of values that are done, and of all.
+#: Callback with the number of finished values, and of all.
 Progress = Callable[[int, int], None]
 
 
 def context_of(table: str, column: str, identity: Iterable[Any]) -> str:
-    """What a sealed value is bound to, so that it opens nowhere else."""
+    """Return the context of a sealed value. It cannot be opened in another place."""
     return f"{table}.{column}:{'/'.join(str(part) for part in identity)}"
 
 
 def open_value(value: str, key: bytes, table: str, column: str, identity: Iterable[Any]) -> str:
-    """The secret in one place of the database; EncryptionError names the place."""
+    """Decrypt a secret of the database; EncryptionError names its table and row."""
     identity = list(identity)
     try:
         return decrypt_value_with_key(value, key, context_of(table, column, identity))
@@ -42,8 +42,8 @@ def open_value(value: str, key: bytes, table: str, column: str, identity: Iterab
         raise EncryptionError(f"{table}.{column} of row {row}: {error}") from None
 
 
-def fits(connection: Connection, key: bytes, *, lock: bool = False) -> bool | None:
-    """Whether the database was written with this key; None: with none so far."""
+def key_matches(connection: Connection, key: bytes, *, lock: bool = False) -> bool | None:
+    """Return whether the database was written with this key; None if with no key yet."""
     statement = select(schema.instance.c.key_check)
     sealed = connection.execute(statement.with_for_update() if lock else statement).scalar()
     if sealed is None:
@@ -55,11 +55,11 @@ def fits(connection: Connection, key: bytes, *, lock: bool = False) -> bool | No
 
 
 def prove_key(connection: Connection, key: bytes, *, lock: bool = False) -> None:
-    """Raises EncryptionKeyChanged for a key that is not the database's any more.
+    """Raise EncryptionKeyChanged if ``key`` is not the key of the database any more.
 
-    With ``lock`` it also stays the database's until the transaction ends.
+    With ``lock`` the key cannot be replaced until the transaction ends.
     """
-    if fits(connection, key, lock=lock) is False:
+    if key_matches(connection, key, lock=lock) is False:
         raise EncryptionKeyChanged(
             "the encryption key of the database was replaced while this process was running; "
             "restart it with the new key"
@@ -67,9 +67,9 @@ def prove_key(connection: Connection, key: bytes, *, lock: bool = False) -> None
 
 
 def reencrypt(connection: Connection, db: SqlDb, old: bytes, new: bytes, progress: Progress) -> int:
-    """Seal every secret of the database with another key; returns how many there were.
+    """Encrypt every secret of the database with the key ``new``; return their number.
 
-    Raises EncryptionError, and names the places, when some cannot be opened.
+    Raises EncryptionError, with the places, if some secrets cannot be opened. Then none is changed.
     """
     prove_key(connection, old, lock=True)
     _refuse_unknown_tables(connection)
@@ -88,7 +88,7 @@ def reencrypt(connection: Connection, db: SqlDb, old: bytes, new: bytes, progres
     if damaged:
         more = f" and {len(damaged) - _MOST_NAMED} more" if len(damaged) > _MOST_NAMED else ""
         places = "; ".join(damaged[:_MOST_NAMED])
-        raise EncryptionError(f"nothing was changed, save these anew first: {places}{more}")
+        raise EncryptionError(f"nothing was changed, save these again first: {places}{more}")
     return total
 
 
@@ -96,7 +96,10 @@ Values = list[tuple[list[Any], list[str | None]]]
 
 
 def _refuse_unknown_tables(connection: Connection) -> None:
-    """Secrets in a table that the program does not know would be lost with the old key."""
+    """Raise EncryptionError if the database has tables unknown to this program.
+
+    Secrets in such a table would be lost with the old key.
+    """
     known = {*schema.metadata.tables, "alembic_version"}
     unknown = set(inspect(connection).get_table_names()) - known
     if unknown:

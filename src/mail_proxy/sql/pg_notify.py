@@ -1,6 +1,6 @@
-"""Carry facts between the hosts that share a PostgreSQL database (LISTEN and NOTIFY).
+"""Carry facts between hosts that share a PostgreSQL database (LISTEN and NOTIFY).
 
-They only save waiting: a host that misses a fact finds the same rows by its own polling.
+Notifications only save waiting. A host that misses one finds the same rows by its own polling.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class HostSignals:
     reach = Reach.HOSTS
 
     def __init__(self, db: SqlDb, own_name: str, bus: Bus) -> None:
-        """``own_name`` is unique among the processes: a host ignores its own notifications."""
+        """Connect to the bus. A host ignores its own notifications, by ``own_name``."""
         self._db = db
         self._own_name = own_name
         self._bus = bus
-        #: Lines to send, in order. The same fact again, before it has gone out, goes once.
+        #: Lines to send, in order. A fact that is already waiting is not added again.
         self._waiting: dict[str, None] = {}
         self._wakeup = Wakeup()
         self._workers = (Worker("notify.send", self._send), Worker("notify.listen", self._listen))
@@ -41,7 +41,7 @@ class HostSignals:
                 worker.start()
 
     async def stop(self, deadline: float) -> None:
-        """Stop at once; facts that have not gone out are dropped."""
+        """Stop at once; facts that are not sent yet are dropped."""
         for worker in self._workers:
             await worker.stop()
 

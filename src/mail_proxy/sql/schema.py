@@ -1,7 +1,7 @@
-"""All tables, with the constraints that the database enforces itself.
+"""Schema of all tables, with the constraints that the database enforces itself.
 
-A message is split: ``message`` is the narrow row that the queue works on, ``message_payload``
-holds the content, ``message_event`` holds what happened to it and is reported.
+A message is split. ``message`` is the narrow row that the queue works on, ``message_payload``
+holds the content, ``message_event`` holds the events of the message, which are reported.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ metadata = MetaData(
     }
 )
 
-#: SQLite only counts up by itself in a column that is exactly INTEGER.
+#: SQLite generates numbers only in a column whose type is exactly INTEGER.
 _Serial = BigInteger().with_variant(Integer(), "sqlite")
 
 _WAITING_STATES = ", ".join(f"'{state}'" for state in WAITING)
@@ -108,10 +108,10 @@ def _where(condition: Callable[[str], str]) -> dict[str, Any]:
     return {"sqlite_where": clause, "postgresql_where": clause}
 
 
-#: Events that are reported at all.
+#: Condition: the event is of a kind that is reported.
 IS_REPORT = " AND ".join(f"event_type <> '{kind.name}'" for kind in KINDS if not kind.reported)
 UNREPORTED = f"reported_at IS NULL AND {IS_REPORT}"
-#: Two indexes, so that finding what is new does not depend on how much was put off.
+#: Two indexes, so that many events that were put off do not slow down the search for new ones.
 FRESH = f"{UNREPORTED} AND report_after IS NULL"
 PUT_OFF = f"{UNREPORTED} AND report_after IS NOT NULL"
 REPORTED = "reported_at IS NOT NULL"
@@ -122,7 +122,7 @@ instance = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("name", Text, nullable=False),
     Column("directory_version", BigInteger, nullable=False, server_default="0"),
-    #: The version of the last change that rows do not tell of: one of them is gone.
+    #: The version of the last removal. No row has this version, because the row is gone.
     Column("directory_removal_version", BigInteger, nullable=False, server_default="0"),
     Column("key_check", Sealed),
     Column("settings", Json),
@@ -220,7 +220,7 @@ account = Table(
     Column("imap_user", Text),
     Column("imap_password", Sealed),
     Column("imap_folder", Text),
-    #: Settings that features read, by field name; one that is missing has its default.
+    #: Settings of features, by field name. A missing field has its default.
     Column("options", Json),
     Column("version", Integer, nullable=False, server_default="1"),
     Column("deleted_at", Instant, info=RECORD_ONLY),
@@ -230,7 +230,7 @@ account = Table(
     CheckConstraint("tls IN ('auto', 'starttls', 'ssl', 'none')", name="tls"),
     CheckConstraint("limit_behavior IN ('defer', 'reject')", name="limit_behavior"),
     CheckConstraint("port BETWEEN 1 AND 65535", name="port"),
-    #: With the removed ones.
+    #: All accounts of a tenant, including removed ones.
     Index("ix_account_of_tenant", "tenant_id", "id"),
     Index(
         "uq_account_tenant_id_id",
@@ -269,7 +269,7 @@ rate_use = Table(
     sqlite_with_rowid=False,
 )
 
-#: No claim is for longer, so that one that ends later can be shortened after a clock jump.
+#: Longest time of a claim. After a clock jump, claims that end later are shortened to it.
 LONGEST_CLAIM_SECONDS = 3600.0
 claim = Table(
     "claim",
@@ -286,7 +286,7 @@ dispatcher = Table(
     Column("host", Text, nullable=False),
     Column("pid", Integer, nullable=False),
     Column("started_at", Instant, info=RECORD_ONLY, nullable=False),
-    # Dispatchers compare it with its last value only, never with a clock.
+    # Dispatchers compare the value with the last one that they read, never with a clock.
     Column("lease_until", Instant, info=RECORD_ONLY, nullable=False),
 )
 
@@ -310,8 +310,8 @@ message = Table(
     Column("client_message_id", Text),
     Column("recipients_left", Json),
     Column("recipient_results", Json),
-    #: A server has taken the message for at least one of its recipients, and not for all: it may
-    #: not be replaced, and those recipients are left out when it is tried again.
+    #: A server has accepted the message for at least one recipient, but not for all. The message
+    #: may not be replaced, and a retry leaves those recipients out.
     Column("partly_sent", Boolean, nullable=False, server_default=text("false")),
     Column("state_at", Instant, info=BY_STATEMENT),
     Column("error", Text),
@@ -354,13 +354,13 @@ message = Table(
         "pk",
         **_where(held),
     ),
-    #: Listings by state, counts, and what a removed tenant leaves.
+    #: For listings by state, counts, and the messages of a removed tenant.
     Index("ix_message_tenant_id_state", "tenant_id", "state", "pk"),
-    #: Listings by account; and without it, each removed account row costs a walk over the table.
+    #: For listings by account. Without it, removing an account row scans the whole table.
     Index("ix_message_account_pk_pk", "account_pk", "pk"),
     Index("ix_message_later", "due_at", "account_pk", **_where(later)),
-    #: Finds accounts with messages of priority 0, however many others wait. It has the columns
-    #: and the order of ``ix_message_waiting``, because PostgreSQL may take the one for the other.
+    #: Finds accounts with messages of priority 0, even if millions of others wait. It has columns
+    #: in the order of ``ix_message_waiting``, because PostgreSQL may use one instead of the other.
     Index("ix_message_urgent", "account_pk", "due_at", "pk", **_where(urgent)),
     Index(
         "ix_message_batch",

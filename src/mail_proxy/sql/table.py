@@ -1,4 +1,4 @@
-"""A thin layer over one SQLAlchemy table: rows are dictionaries, secrets are sealed."""
+"""Reads and writes of one table, with rows as dictionaries and secrets encrypted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 
 
 class EveryTenant(Enum):
-    """Stands for all tenants where a query has to name one."""
+    """Value for ``tenant_id`` in a query over the rows of all tenants."""
 
     EVERY_TENANT = "every tenant"
 
@@ -42,13 +42,16 @@ EVERY_TENANT: Final = EveryTenant.EVERY_TENANT
 
 @dataclass(frozen=True)
 class Damaged:
-    """Stands in a row for a secret that cannot be opened; ``reason`` names its place."""
+    """Placeholder in a row for a secret that cannot be decrypted.
+
+    ``reason`` names its place.
+    """
 
     reason: str
 
 
 class RecordUpdater(Row):
-    """A row that was read under a lock; what changes in it is written when ``record`` ends.
+    """Row that was read under a lock; ``Table.record`` writes its changes at the end.
 
     ``before`` is the row as it was read.
     """
@@ -64,18 +67,18 @@ class RecordUpdater(Row):
 
 
 class Table:
-    """Reads and writes of one table, inside a transaction of ``SqlDb``.
+    """Statements over one table, run inside a transaction of ``SqlDb``.
 
     Subclasses set ``schema`` and may override the hooks ``before_write`` (returns the values to
     write) and ``after_write`` (also after deletes). Columns of type ``Sealed`` are encrypted
     on the way in and decrypted on the way out, bound to table, column and primary key; the
     insert of such a row must therefore name its whole key.
 
-    Reading a secret that is damaged or was moved raises EncryptionError, or gives ``Damaged``
-    in its place where the class says ``keeps_damaged``.
+    Reading a secret that is damaged or was moved raises EncryptionError. If the class sets
+    ``keeps_damaged``, the row has ``Damaged`` instead.
 
-    A table whose rows belong to tenants is not read, changed or emptied without ``tenant_id``: a
-    query that forgot it is a TypeError. What is meant for all of them says ``EVERY_TENANT``.
+    A query over a table whose rows belong to tenants must have ``tenant_id``; without it, it is a
+    TypeError. ``EVERY_TENANT`` selects the rows of all tenants.
     """
 
     schema: ClassVar[SqlTable]
@@ -91,11 +94,11 @@ class Table:
         return self.schema.columns
 
     def before_write(self, connection: Connection, values: Row) -> Row:
-        """Called with the values of an insert or update; returns those to write."""
+        """Return the values to write, before each insert and update. Hook of subclasses."""
         return values
 
     def after_write(self, connection: Connection) -> None:
-        """Called after each insert, update and delete."""
+        """Do nothing after each insert, update and delete. Hook of subclasses."""
 
     def insert(self, connection: Connection, values: Row) -> None:
         values = self._seal(connection, self.before_write(connection, values), values)
@@ -103,7 +106,10 @@ class Table:
         self.after_write(connection)
 
     def update(self, connection: Connection, identity: Row, values: Row) -> None:
-        """Write ``values`` to the row with the primary key ``identity``; NotFound without it."""
+        """Write ``values`` to the row with the primary key ``identity``.
+
+        Raises NotFound if there is no such row.
+        """
         values = self._seal(connection, self.before_write(connection, values), identity)
         statement = self.schema.update().where(self._where(identity)).values(values)
         if connection.execute(statement).rowcount == 0:
@@ -111,7 +117,7 @@ class Table:
         self.after_write(connection)
 
     def delete(self, connection: Connection, **where: Any) -> int:
-        """Delete the rows that match; returns how many."""
+        """Delete the rows that match ``where``; return their number."""
         removed = connection.execute(self.schema.delete().where(self._where(where))).rowcount
         self.after_write(connection)
         return removed
@@ -124,19 +130,19 @@ class Table:
         limit: int | None = None,
         **where: Any,
     ) -> list[Row]:
-        """Rows that match all conditions."""
+        """Return the rows that match all conditions."""
         statement = select(self.schema).where(self._where(where), *conditions).limit(limit)
         order = order_by if isinstance(order_by, tuple) else (order_by,)
         result = connection.execute(statement.order_by(*order))
         return [self._open(dict(row._mapping)) for row in result]
 
     def find(self, connection: Connection, **where: Any) -> Row | None:
-        """The one row that matches, or None."""
+        """Return the row that matches, or None."""
         rows = self.select(connection, limit=1, **where)
         return rows[0] if rows else None
 
     def get(self, connection: Connection, **where: Any) -> Row:
-        """The one row that matches; NotFound when there is none."""
+        """Return the row that matches; raise NotFound if there is none."""
         row = self.find(connection, **where)
         if row is None:
             raise NotFound(f"no such {self.schema.name}")
@@ -150,9 +156,9 @@ class Table:
 
     @contextmanager
     def record(self, connection: Connection, **identity: Any) -> Iterator[RecordUpdater]:
-        """Read a row under a lock, change it in the block, write what changed at its end.
+        """Lock and read a row; write the changes that the block makes to it.
 
-        NotFound when there is no such row. Nothing is written when the block raises.
+        Raises NotFound if there is no such row. If the block raises, nothing is written.
         """
         statement = select(self.schema).where(self._where(identity)).with_for_update()
         row = connection.execute(statement).first()

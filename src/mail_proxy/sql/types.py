@@ -11,7 +11,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
 class Json(TypeDecorator[Any]):
-    """Any JSON value, as text. It is read whole and never searched by its inside."""
+    """JSON value, stored as text. It is read as a whole, and no query searches in it."""
 
     impl = Text
     cache_ok = True
@@ -24,10 +24,10 @@ class Json(TypeDecorator[Any]):
 
 
 class Sealed(TypeDecorator[str]):
-    """Text that is encrypted at rest; ``Table`` seals it, bound to its table, column and row.
+    """Text that is encrypted at rest, bound to its table, column and row.
 
-    The type itself refuses clear text, so that a statement that goes past ``Table`` cannot
-    write a secret.
+    ``Table`` encrypts it. The type itself refuses clear text, so that a statement that bypasses
+    ``Table`` cannot write a secret.
     """
 
     impl = Text
@@ -40,7 +40,7 @@ class Sealed(TypeDecorator[str]):
 
 
 class Pk(TypeDecorator[str]):
-    """UUID as 36-character text in Python; native where the database has the type."""
+    """UUID, in Python as text of 36 characters. PostgreSQL stores it as its own type."""
 
     impl = Text
     cache_ok = True
@@ -54,27 +54,30 @@ class Pk(TypeDecorator[str]):
 class Instant(Double[float]):
     """Unix seconds, UTC, with fractions.
 
-    Each column of this type declares in its ``info`` what becomes of an instant that lies in the
-    future because the wall clock was set back: ``AFTER_CLOCK_SET_BACK`` is the key.
+    Each column of this type declares in its ``info``, under ``AFTER_CLOCK_SET_BACK``, how an
+    instant is repaired that lies in the future because the wall clock was set back.
     """
 
 
 @dataclass(frozen=True)
 class AtMost:
-    """Bring the instant back to so many seconds from now; None: the setting ``sync_interval``."""
+    """Repair rule: the instant is at most ``seconds`` from now.
+
+    None stands for the setting ``sync_interval``.
+    """
 
     seconds: float | None
 
 
 AFTER_CLOCK_SET_BACK = "after the clock was set back"
-#: Of the past: it is shown, and nothing waits for it.
+#: The instant is past and only shown: nothing waits for it.
 RECORD_ONLY = {AFTER_CLOCK_SET_BACK: "record only"}
-#: A client or an application named this time, and not a delay.
+#: A client or an application named this time, not a delay, so it is left alone.
 AS_NAMED = {AFTER_CLOCK_SET_BACK: "left as named"}
-#: ``ClockRepair`` has a statement of its own for it.
+#: ``ClockRepair`` has a statement of its own for the column.
 BY_STATEMENT = {AFTER_CLOCK_SET_BACK: "own statement"}
 
 
 def at_most(seconds: float | None) -> dict[str, AtMost]:
-    """Return the ``info`` of a column with a longest wait."""
+    """Return the ``info`` of a column with a longest wait (``AtMost``)."""
     return {AFTER_CLOCK_SET_BACK: AtMost(seconds)}

@@ -1,1 +1,1 @@
-"""What operators see: metrics and log lines."""
+"""Telemetry: Prometheus metrics and log lines."""

@@ -1,8 +1,8 @@
-"""Values of series, and their text.
+"""Values of Prometheus series, and their text for a scrape.
 
-The values are those of prometheus_client, which can lie in files that another process reads. The
-text is ours: prometheus_client makes an object of each sample, and of ten thousand accounts that
-takes seconds.
+The values are those of prometheus_client, which can keep them in files for another process. Its
+text format is not used: it creates an object for each sample, which takes seconds for ten thousand
+accounts.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from mail_proxy.telemetry.series import Series
 
 
 class Value(Protocol):
-    """A number, in memory or in a file."""
+    """Number in memory or in a file."""
 
     def inc(self, amount: float) -> None: ...
     def set(self, value: float) -> None: ...
     def get(self) -> float: ...
 
 
-#: Makes the value of a part of a series with these label values.
+#: Function that returns the value of a part of a series, for these label values.
 NewValue = Callable[[Series, str, Sequence[str]], Value]
 
 
 class Number:
-    """A counter or a gauge. ``others`` is what other processes have counted."""
+    """Counter or gauge. ``others`` is the sum of the values of other processes."""
 
     def __init__(self, series: Series, labels: Sequence[str], new_value: NewValue) -> None:
         pairs = _pairs(series.labels, labels)
@@ -54,7 +54,7 @@ class Number:
 
 
 class Distribution:
-    """A histogram. Buckets come into being with their first observation."""
+    """Histogram. A bucket is created with its first observation."""
 
     _SUM = "sum"
 
@@ -72,7 +72,7 @@ class Distribution:
         self.observe_all((value,))
 
     def observe_all(self, values: Sequence[float]) -> None:
-        """Many at once cost little more than one."""
+        """Add many observations, for little more than the cost of one."""
         found: dict[int, int] = {}
         for value in values:
             index = bisect_left(self._bounds, value)
@@ -110,7 +110,7 @@ Child = TypeVar("Child", Number, Distribution)
 
 
 class Family(Generic[Child]):
-    """All series of one name, made when they are first asked for."""
+    """All label values of one series; each is created at its first use."""
 
     def __init__(
         self,
@@ -124,10 +124,10 @@ class Family(Generic[Child]):
         self._children: dict[tuple[str, ...], Child] = {}
 
     def of(self, *labels: str) -> Child:
-        """The one with these label values, in the order of ``series.labels``."""
+        """Return the child with these label values, in the order of ``series.labels``."""
         child = self._children.get(labels)
         if child is None:
-            # At once, because a scrape on another thread may make the same one.
+            # setdefault, because a scrape on another thread may create the same child.
             new = self._kind(self.series, labels, self._new_value)
             child = self._children.setdefault(labels, new)
         return child
@@ -139,7 +139,7 @@ class Family(Generic[Child]):
         return list(self._children.values())
 
     def text(self) -> Iterator[str]:
-        """In the Prometheus exposition format."""
+        """Yield the lines of the Prometheus exposition format."""
         series = self.series
         yield f"# HELP {series.name} {series.help}\n# TYPE {series.name} {series.kind}\n"
         for child in self.children():

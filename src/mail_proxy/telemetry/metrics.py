@@ -1,4 +1,4 @@
-"""Prometheus metrics of one process, and of those that deliver for it."""
+"""Prometheus metrics of the process with the API and of its worker processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MOST_ZEROS = 1000
 
 
 class AccountState(NamedTuple):
-    """How an account is just now."""
+    """Current state of an account: usable or paused, and its oldest due message."""
 
     tenant_id: str
     account_id: str
@@ -31,7 +31,7 @@ class AccountState(NamedTuple):
 
 
 class AccountMetrics(NamedTuple):
-    """The counters of one account, looked up once."""
+    """Counters of one account, kept together so that each is looked up once."""
 
     sent: Number
     errors: Number
@@ -41,13 +41,16 @@ class AccountMetrics(NamedTuple):
 
 
 class MailMetrics:
-    """The documented series. What happens is counted on the event loop's thread alone; ``announce``
-    and ``text`` may run on another."""
+    """All documented series with their values.
+
+    Counters change on the event loop's thread only. ``announce`` and ``text`` may run on another
+    thread.
+    """
 
     _folder: TemporaryDirectory[str] | None = None
 
     def __init__(self, new_value: NewValue | None = None) -> None:
-        """``new_value`` is where values are kept: in memory, if not told otherwise."""
+        """Create all series; ``new_value`` makes their values, in memory by default."""
         self._new_value = new_value or partial(_value, MutexValue)
         self._families: list[Family[Number] | Family[Distribution]] = []
         self.build_info = self._numbers(series.BUILD_INFO)
@@ -72,11 +75,15 @@ class MailMetrics:
 
     @classmethod
     def for_a_worker(cls) -> MailMetrics:
-        """Kept in the folder that ``PROMETHEUS_MULTIPROC_DIR`` names, for the parent to read."""
+        """Return metrics in files, which the process with the API reads.
+
+        ``PROMETHEUS_MULTIPROC_DIR`` names their folder.
+        """
         values = MultiProcessValue()  # type: ignore[no-untyped-call]
         return cls(partial(_value, values))
 
     def of_account(self, tenant_id: str, account_id: str) -> AccountMetrics:
+        """Return the counters of one account; create them at the first call."""
         labels = (tenant_id, account_id)
         found = self._accounts.get(labels)
         if found is None:
@@ -103,11 +110,11 @@ class MailMetrics:
     def announce(
         self, accounts: Iterable[AccountState], sync_calls: Iterable[tuple[str, str]] = ()
     ) -> None:
-        """Tell how accounts are, and make the series exist before something happens to them: those
-        of these accounts, and of calls (tenant, outcome).
+        """Set the state of accounts, and create series with the value 0.
 
-        With more than a thousand accounts the counters come with their first event: hundreds of
-        thousands of zeros would make a scrape megabytes.
+        They are the counters of these accounts and of ``sync_calls`` (tenant, outcome). With more
+        than a thousand accounts a counter appears with its first event: hundreds of thousands of
+        zeros would make a scrape megabytes long.
         """
         now = {(state.tenant_id, state.account_id): state for state in accounts}
         with self._rendering:
@@ -126,13 +133,13 @@ class MailMetrics:
                     self.sync_calls.of(*call)
 
     def backlog_unknown(self) -> None:
-        """The database is away."""
+        """Set the numbers of waiting messages to NaN while the database is unavailable."""
         for family in (self.pending, self.queue, self.oldest_pending):
             for number in family.children():
                 number.set(math.nan)
 
     def text(self) -> bytes:
-        """In the Prometheus exposition format."""
+        """Return all series in the Prometheus exposition format."""
         with self._rendering:
             if self._folder is not None:
                 self._read_workers(Path(self._folder.name))
@@ -140,15 +147,15 @@ class MailMetrics:
 
     @cached_property
     def of_workers(self) -> Path:
-        """Where other processes keep counters that are added to those of this one.
+        """Folder in which worker processes keep counters, which are added to these.
 
-        They find it in ``PROMETHEUS_MULTIPROC_DIR``; what has ended stays counted.
+        ``PROMETHEUS_MULTIPROC_DIR`` names it to them. The counters of ended processes stay.
         """
         self._folder = TemporaryDirectory(prefix="mail-proxy-metrics-")
         return Path(self._folder.name)
 
     def close(self) -> None:
-        """Remove the counters of other processes."""
+        """Remove the folder with the counters of worker processes."""
         if self._folder is not None:
             self._folder.cleanup()
 
@@ -158,13 +165,13 @@ class MailMetrics:
                 child.forget_others()
         for file in folder.glob("*.db"):
             if file.stat().st_size == 0:
-                continue  # just being made
+                continue  # a process is creating the file
             for key, value, _, _ in MmapedDict.read_all_values_from_file(str(file)):  # type: ignore[no-untyped-call]
                 place = self._places.get(key) or self._place(key)
                 place[0].add_others(place[1], value)
 
     def _place(self, key: str) -> tuple[Number | Distribution, str]:
-        """Whose value a worker keeps under this key, and which part of it."""
+        """Return the series, and its part, to which a worker's key belongs."""
         name, part, labels, _ = orjson.loads(key)
         family = next(family for family in self._families if family.series.name == name)
         child = family.of(*(labels[label] for label in family.series.labels))
@@ -173,17 +180,18 @@ class MailMetrics:
 
 
 class SmtpTimes:
-    """Keeps how long exchanges took until ``flush``, so that one costs next to nothing."""
+    """Durations of SMTP exchanges, collected until ``flush`` because that is cheaper."""
 
     def __init__(self, metrics: MailMetrics) -> None:
         self._kept: dict[SmtpPhase, list[float]] = {phase: [] for phase in SMTP_PHASES}
         self._distributions = {phase: metrics.smtp.of(phase) for phase in SMTP_PHASES}
 
     def add(self, phase: SmtpPhase, seconds: float) -> None:
+        """Add the duration of one exchange."""
         self._kept[phase].append(seconds)
 
     def flush(self) -> None:
-        """Pass on what was added."""
+        """Add the collected durations to their histograms."""
         for phase, kept in self._kept.items():
             if kept:
                 self._distributions[phase].observe_all(kept)
@@ -191,5 +199,5 @@ class SmtpTimes:
 
 
 def _value(kind: Callable[..., Value], series: Series, part: str, labels: Sequence[str]) -> Value:
-    # "counter" is the name of the file; which kind it really is, the family knows.
+    # "counter" is only a part of the file's name. The family knows the kind of the series.
     return kind("counter", series.name, part, series.labels, labels, "")

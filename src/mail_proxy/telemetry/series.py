@@ -1,4 +1,4 @@
-"""Every Prometheus series, once: name, labels, meaning, buckets."""
+"""Definitions of all Prometheus series: name, labels, help text, buckets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ SMTP_PHASES: tuple[SmtpPhase, ...] = get_args(SmtpPhase)
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One family of series. ``buckets`` are upper bounds in seconds, of histograms alone."""
+    """Definition of a Prometheus series, with the text that docs and scrapes show.
+
+    ``buckets`` are the upper bounds of a histogram in seconds; other kinds have none.
+    """
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -97,7 +100,7 @@ HTTP = Series(
 BUILD_INFO = Series(
     "gmp_build_info", "gauge", "always 1", ("version", "python", "database"), "What is running."
 )
-#: In the order of a scrape.
+#: All series, in the order of a scrape.
 ALL = (
     BUILD_INFO,
     SENT,

@@ -1,1 +1,1 @@
-"""Fakes and real throw-away servers for tests, also for those of people who use the proxy."""
+"""Throw-away servers and clocks for tests, also for tests of your own application."""

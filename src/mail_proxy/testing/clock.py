@@ -1,4 +1,4 @@
-"""Clocks in the test's hands."""
+"""Clocks that a test can move."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import time
 
 
 class FakeClock:
-    """Stands still until it is moved. For the ``clock`` parameter of the proxy's parts; loops
-    still wait in real time."""
+    """Clock that stands still until a test moves it.
+
+    For the ``clock`` parameter of the proxy's parts. Loops still wait in real time.
+    """
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
-        """``now`` is in Unix seconds."""
+        """Set the clock to ``now``, in Unix seconds."""
         self._now = now
 
     def now(self) -> float:
@@ -20,12 +22,12 @@ class FakeClock:
         return self._now
 
     def advance(self, seconds: float) -> None:
-        """Move forward."""
+        """Move the clock forward."""
         self._now += seconds
 
 
 class JumpingClock:
-    """The machine's clock, whose wall time can be set while everything runs on."""
+    """Clock of the machine, whose wall time a test can set forward or back."""
 
     def __init__(self) -> None:
         self._ahead = 0.0
@@ -37,5 +39,5 @@ class JumpingClock:
         return time.monotonic()
 
     def jump(self, seconds: float) -> None:
-        """Set the wall clock forward, or back where ``seconds`` is negative."""
+        """Set the wall clock forward, or back if ``seconds`` is negative."""
         self._ahead += seconds

@@ -1,4 +1,4 @@
-"""A throw-away PostgreSQL on loopback, from PyPI's or the system's binaries."""
+"""Throw-away PostgreSQL server on loopback, with PyPI's or the system's binaries."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _binaries(base: Path) -> Path:
 
 
 def _reachable(folder: Path) -> bool:
-    """Whether the user that runs the server gets into the folder."""
+    """Return whether the user that runs the server can read the folder."""
     return os.geteuid() != 0 or all(p.stat().st_mode & 0o001 for p in (folder, *folder.parents))
 
 

@@ -1,4 +1,4 @@
-"""What a scripted SMTP server can be told to do, and when."""
+"""Scripts for an SMTP server in tests: replies and acts, by stage of the session."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ Stage = Literal[
 
 
 class Act(Enum):
-    """What the server does where a reply is due."""
+    """Act of the server in place of a reply."""
 
-    #: Ends the connection; a reply in the same script entry goes out before that.
+    #: Close the connection, after the reply of the same script entry.
     DROP = "drop"
-    #: Says nothing from now on, and reads on.
+    #: Send nothing from now on, but go on reading.
     SILENCE = "silence"
-    #: Forgets what the client has sent ahead (at the stage of that name alone).
+    #: Discard the commands that the client has sent ahead (at the stage "sent ahead" only).
     FLUSH = "flush"
 
 
-#: A reply without its line end (``"250 Ok"``; lines of one reply joined by CRLF), octets to write
-#: as they are, an act, or a reply and then an act.
+#: A reply without its line end (``"250 Ok"``; several lines joined by CRLF), octets that are
+#: written unchanged, an act, or a reply and then an act.
 Script = str | bytes | Act | tuple[str | bytes, Act]
 
 
@@ -46,7 +46,7 @@ class Rule:
     path: str | None = None
 
     def use(self, path: str | None) -> bool:
-        """Whether the rule applies; if so, it is used up by one."""
+        """Return whether the rule applies, and count that use."""
         if self.path not in (None, path) or self.times == 0:
             return False
         if self.times is not None:

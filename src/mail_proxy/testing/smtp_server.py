@@ -1,4 +1,4 @@
-"""An SMTP server on loopback that does what a test tells it to, and remembers what it was told.
+"""Scripted SMTP server on loopback, which records the commands and mails it gets.
 
 async with ScriptedSmtpServer() as server:
     server.on_recipient("gone@example.org", "550 5.1.1 no such user")
@@ -22,14 +22,17 @@ from mail_proxy.testing.smtp_script import Act, Rule, Script, Stage
 
 __all__ = ["AcceptedMail", "Act", "Script", "ScriptedSmtpServer", "Stage"]
 
-#: What was sent in one piece arrives on loopback in less.
+#: Octets that were sent in one piece arrive on loopback in less time.
 _SENT_AHEAD_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptedMail:
-    """A message that the server took. ``data`` is without dot-stuffing and final dot;
-    ``parameters`` are those of MAIL, in upper case; ``session`` counts connections from 1."""
+    """Mail that the server accepted.
+
+    ``data`` has no dot-stuffing and no final dot. ``parameters`` are those of MAIL, in upper case.
+    ``session`` counts connections from 1.
+    """
 
     mail_from: str
     recipients: tuple[str, ...]
@@ -40,7 +43,7 @@ class AcceptedMail:
 
 @dataclass(slots=True, eq=False)
 class _Session:
-    """One connection."""
+    """Connection of a client, with its mail transaction."""
 
     number: int
     reader: asyncio.StreamReader
@@ -58,16 +61,17 @@ class _Session:
 
 
 class _Ended(Exception):
-    """Not an error: the script or QUIT ended the session."""
+    """End of a session by the script or by QUIT, which is not an error."""
 
 
 class ScriptedSmtpServer:
-    """Listens on ``host:port`` inside ``async with``.
+    """Scripted SMTP server, which listens on ``host:port`` inside ``async with``.
 
-    ``tls_context`` (a server's) offers STARTTLS, or speaks TLS from the start with
-    ``implicit_tls``. ``users`` (name to password) offers AUTH PLAIN and LOGIN and demands it.
-    ``size`` is advertised only: refusing is up to the script. ``accepted`` holds the messages,
-    ``commands`` every command line with the number of its session, ``connections`` counts them.
+    With ``tls_context`` (a server's) it offers STARTTLS, or speaks TLS from the start with
+    ``implicit_tls``. With ``users`` (name to password) it offers AUTH PLAIN and LOGIN and demands
+    it. ``size`` is advertised only; a script must refuse larger mails. ``accepted`` holds the
+    mails, ``commands`` every command line with the number of its session, and ``connections`` is
+    the number of sessions.
     """
 
     host = "127.0.0.1"
@@ -141,17 +145,17 @@ class ScriptedSmtpServer:
         await self._server.wait_closed()
 
     def on(self, stage: Stage, script: Script, *, times: int | None = None) -> None:
-        """From now on answer ``stage`` so, for the next ``times`` (None: always).
+        """Answer ``stage`` with ``script``, for the next ``times`` (None: always).
 
-        ``connect`` is the moment of the greeting, ``body`` the one when the first line of a
-        message is in: a reply there comes too early, and is the only one to that message.
-        ``sent ahead`` replaces the answer to MAIL where more follows that has not waited for it;
-        what follows is forgotten. Earlier rules come first while they last.
+        ``connect`` is the greeting. ``body`` is the moment after the first line of a mail: a reply
+        there comes too early, and is the only one to that mail. ``sent ahead`` replaces the answer
+        to MAIL if the client sends more without waiting for it; those commands are discarded.
+        Earlier rules are used first while they last.
         """
         self._rules.setdefault(stage, []).append(Rule(script, times))
 
     def on_recipient(self, address: str, script: Script, *, times: int | None = None) -> None:
-        """The same for RCPT with this address."""
+        """Answer RCPT with this address by ``script``, for the next ``times``."""
         self._rules.setdefault("RCPT", []).append(Rule(script, times, address))
 
     def forget_script(self) -> None:
@@ -162,7 +166,7 @@ class ScriptedSmtpServer:
         return len(self._sessions)
 
     async def drop_connections(self, *, last_words: str | None = None) -> None:
-        """End every open connection, such as a server does with idle clients."""
+        """Close every open connection, as a server does with idle clients."""
         for session in list(self._sessions):
             if last_words is not None:
                 session.writer.write(last_words.encode() + b"\r\n")
@@ -170,13 +174,16 @@ class ScriptedSmtpServer:
         await self.wait_until(lambda: not self._sessions)
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Until ``condition`` holds; it is looked at after every command, message and
-        connection. The test's own time limit ends a wait that is in vain."""
+        """Wait until ``condition`` holds.
+
+        It is checked after every command, mail and connection. The wait has no time limit except
+        the test's own.
+        """
         async with self._changed:
             await self._changed.wait_for(condition)
 
     async def received(self, count: int) -> list[AcceptedMail]:
-        """The accepted messages, as soon as there are ``count`` of them."""
+        """Wait for ``count`` accepted mails and return all of them."""
         await self.wait_until(lambda: len(self.accepted) >= count)
         return self.accepted
 
@@ -216,7 +223,7 @@ class ScriptedSmtpServer:
     async def _answer(
         self, session: _Session, stage: Stage, default: str, path: str | None = None
     ) -> bool:
-        """Act out the script for ``stage``; True when the client got a positive reply."""
+        """Act out the script for ``stage``; return True if the reply was positive."""
         reply = await self._play(session, self._script(stage, default, path))
         return isinstance(reply, str) and reply[:1] == ("3" if stage == "DATA" else "2")
 
@@ -227,7 +234,7 @@ class ScriptedSmtpServer:
         return default
 
     async def _play(self, session: _Session, script: Script) -> str | bytes:
-        """Act out ``script``; gives its reply."""
+        """Act out ``script``; return its reply."""
         reply: str | bytes = ""
         act: Act | None = None
         if isinstance(script, tuple):
@@ -246,7 +253,7 @@ class ScriptedSmtpServer:
         return reply
 
     async def _read_ahead(self, session: _Session) -> bytes:
-        """What the client has sent without waiting for a reply; it is gone then."""
+        """Read and return the octets that the client sent without waiting for a reply."""
         try:
             return await asyncio.wait_for(session.reader.read(2**16), _SENT_AHEAD_SECONDS)
         except TimeoutError:
@@ -331,7 +338,7 @@ class ScriptedSmtpServer:
         await self._end_of_data(session, data, is_answered=is_answered)
 
     async def _bdat(self, session: _Session, argument: str) -> None:
-        """The whole message in one chunk; the server reads it, whoever it is for."""
+        """Read the mail in one chunk, even if no recipient was accepted."""
         size, _, last = argument.partition(" ")
         data = await session.reader.readexactly(int(size))
         if last != "LAST":

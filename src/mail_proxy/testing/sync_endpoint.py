@@ -1,4 +1,4 @@
-"""An application's sync endpoint, as a real HTTP server on loopback."""
+"""Sync endpoint of an application: an HTTP server on loopback, for tests."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _WAIT_SECONDS = 60.0  # generous: only an endpoint that is never called reaches 
 
 @dataclass(frozen=True)
 class Reply:
-    """What the endpoint answers to one call.
+    """Answer of the endpoint to one call.
 
-    ``json`` is sent as JSON; ``body`` instead of it as it stands. ``raw`` replaces the whole
-    answer, also where it is no HTTP. With ``after`` the answer waits for that event; with
-    ``hangs`` it never comes.
+    ``json`` is sent as JSON, or ``body`` in its place unchanged. ``raw`` replaces the whole
+    answer, and need not be HTTP. With ``after`` the answer waits for that event. With ``hangs`` it
+    never comes.
     """
 
     json: Any = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Reply:
     hangs: bool = False
 
     def to_bytes(self, *, keeps_open: bool = False) -> bytes:
-        """The answer as it goes over the wire."""
+        """Return the answer as octets: HTTP head and body, or ``raw``."""
         if self.raw is not None:
             return self.raw
         body = orjson.dumps(self.json) if self.body is None else self.body
@@ -50,7 +50,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class ReportCall:
-    """One call as it arrived; header names are in lower case."""
+    """Report call as it arrived; header names are in lower case."""
 
     path: str
     headers: Mapping[str, str]
@@ -70,14 +70,14 @@ class ReportCall:
     def verify(self, secret: str) -> None:
         """Check the signature with a tenant's ``signing_secret``.
 
-        Raises ``standardwebhooks.WebhookVerificationError`` where it is missing or wrong, or
-        its time more than five minutes from now.
+        Raises ``standardwebhooks.WebhookVerificationError`` if the signature is missing or wrong,
+        or its time more than five minutes from now.
         """
         Webhook(secret).verify(self.body, dict(self.headers))
 
 
 class SyncEndpoint:
-    """Records every report call and answers as it is told.
+    """HTTP server that records every report call and answers by a script.
 
         async with SyncEndpoint() as endpoint:
             endpoint.script(Reply(status=500), Reply({"ok": True, "queued": 2}))
@@ -94,7 +94,7 @@ class SyncEndpoint:
         tls: ssl.SSLContext | None = None,
         keeps_open: bool = False,
     ) -> None:
-        """With ``tls`` it speaks HTTPS; with ``keeps_open`` a connection takes many calls."""
+        """Speak HTTPS with ``tls``; take many calls a connection with ``keeps_open``."""
         self.default = default or Reply({"ok": True})
         self.calls: list[ReportCall] = []
         self.connections = 0
@@ -120,13 +120,19 @@ class SyncEndpoint:
         self._script.extend(replies)
 
     async def wait_for(self, count: int, timeout: float = _WAIT_SECONDS) -> list[ReportCall]:
-        """All calls so far, once there are at least ``count``; TimeoutError after ``timeout``."""
+        """Wait for at least ``count`` calls and return all calls.
+
+        Raises TimeoutError after ``timeout`` seconds.
+        """
         async with asyncio.timeout(timeout), self._arrived:
             await self._arrived.wait_for(lambda: len(self.calls) >= count)
         return list(self.calls)
 
     async def wait_for_report(self, id_: str, timeout: float = _WAIT_SECONDS) -> ReportCall:
-        """The first call that reports the message ``id_``; TimeoutError after ``timeout``."""
+        """Wait for a call that reports the message ``id_`` and return it.
+
+        Raises TimeoutError after ``timeout`` seconds.
+        """
         async with asyncio.timeout(timeout), self._arrived:
             await self._arrived.wait_for(lambda: any(id_ in call.ids for call in self.calls))
         return next(call for call in self.calls if id_ in call.ids)

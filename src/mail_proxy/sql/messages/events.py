@@ -17,12 +17,12 @@ from mail_proxy.sql.table import Row, Table
 _SEQ: Shape = (("seq", "bigint"),)
 #: Conditions on one event ``e``. They name the partial indexes' own conditions literally:
 #: SQLite uses such an index only then.
-FRESH_TO_TELL = (
+FRESH_REPORTABLE = (
     f"{schema.FRESH} AND NOT EXISTS (SELECT 1 FROM message_event AS earlier "
     "WHERE earlier.message_pk = e.message_pk AND earlier.seq < e.seq "
     "AND earlier.reported_at IS NULL AND earlier.report_after IS NOT NULL)"
 )
-PUT_OFF_TO_TELL = (
+PUT_OFF_REPORTABLE = (
     f"{schema.PUT_OFF} AND report_after <= :now AND NOT EXISTS (SELECT 1 "
     "FROM message_event AS earlier WHERE earlier.message_pk = e.message_pk "
     "AND earlier.seq < e.seq AND earlier.reported_at IS NULL "
@@ -31,9 +31,9 @@ PUT_OFF_TO_TELL = (
 _UNREPORTED_EVENTS = text(
     "SELECT e.seq, e.message_pk, m.id, a.id, e.event_type, e.event_at, e.data, e.report_attempts "
     "FROM (SELECT seq FROM (SELECT e.seq FROM message_event AS e "
-    f"WHERE {FRESH_TO_TELL} AND e.tenant_id = :tenant_id ORDER BY e.seq LIMIT :limit) AS fresh "
+    f"WHERE {FRESH_REPORTABLE} AND e.tenant_id = :tenant_id ORDER BY e.seq LIMIT :limit) AS fresh "
     "UNION ALL SELECT seq FROM (SELECT e.seq FROM message_event AS e "
-    f"WHERE {PUT_OFF_TO_TELL} AND e.tenant_id = :tenant_id "
+    f"WHERE {PUT_OFF_REPORTABLE} AND e.tenant_id = :tenant_id "
     "ORDER BY e.report_after, e.seq LIMIT :limit) AS put_off) AS found "
     "JOIN message_event AS e ON e.seq = found.seq "
     "JOIN message AS m ON m.pk = e.message_pk JOIN account AS a ON a.pk = m.account_pk "

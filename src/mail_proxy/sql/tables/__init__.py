@@ -30,7 +30,7 @@ TableT = TypeVar("TableT", bound=Table)
 
 @dataclass(frozen=True)
 class Tables:
-    """Every table of one database, ready to be handed to the parts that use some of them."""
+    """Set of all tables of one database. Each part takes the tables that it uses."""
 
     instance: InstanceTable
     tenants: TenantsTable
@@ -57,7 +57,7 @@ class Tables:
 
     @classmethod
     def of(cls, db: SqlDb, key: bytes) -> Tables:
-        """``key`` is the instance's encryption key, 32 bytes."""
+        """Return the tables of ``db``; ``key`` is the encryption key, 32 bytes."""
         events = MessageEventTable(db, key)
         queue = MessageQueue(db, events)
         return cls(

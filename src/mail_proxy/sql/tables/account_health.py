@@ -1,4 +1,4 @@
-"""Accounts that cannot be used just now, and when each is tried again."""
+"""Table of paused accounts: those in trouble, and when each is tried again."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ _HEALTH: Shape = (
 
 
 class AccountHealthTable:
-    """A row for each account in trouble; no row means that all is well."""
+    """Table with a row for each account in trouble; a healthy account has none."""
 
     def __init__(self, db: SqlDb) -> None:
         self._db = db
 
     def troubled(self, connection: Connection) -> dict[str, Row]:
-        """All accounts in trouble, by pk."""
+        """Return all accounts in trouble, by pk."""
         rows = connection.execute(select(schema.account_health))
         return {row.account_pk: dict(row._mapping) for row in rows}
 
     def of_tenant(self, connection: Connection, tenant_id: str) -> dict[str, Row]:
-        """The tenant's accounts in trouble, by pk."""
+        """Return the tenant's accounts in trouble, by pk."""
         h, account = schema.account_health, schema.account
         owned = select(account.c.pk).where(account.c.tenant_id == tenant_id)
         rows = connection.execute(select(h).where(h.c.account_pk.in_(owned)))
         return {row.account_pk: dict(row._mapping) for row in rows}
 
     def begin_probe(self, connection: Connection, account_pk: str, until: float) -> None:
-        """Keep the others away while one message tries the account."""
+        """Pause the account ``until`` then, while one message of its queue probes it."""
         h = schema.account_health
         connection.execute(update(h).where(h.c.account_pk == account_pk).values(retry_at=until))
 
     def trouble(
         self, connection: Connection, account_pk: str, error: str, now: float, *, probe: bool
     ) -> Row:
-        """Pause the account, longer with each failed ``probe``; returns its row.
+        """Pause the account, longer with each failed ``probe``; return its row.
 
         Several messages that fail at the same time count as one failure.
         """
@@ -58,7 +58,7 @@ class AccountHealthTable:
             "retry_at": now + pause_seconds(1),
         }
         # Two messages may fail at the same time, on two connections or two hosts, while a third
-        # one heals the account: only one statement finds or makes the row and locks it.
+        # one heals the account. So a single statement finds or inserts the row and locks it.
         (found,) = self._db.execute_rows(
             connection,
             "INSERT INTO account_health (account_pk, failures, last_error, since_at, retry_at) "
@@ -76,6 +76,6 @@ class AccountHealthTable:
         return row
 
     def heal(self, connection: Connection, account_pk: str) -> None:
-        """The account works, or was saved anew."""
+        """End the account's pause: it works again, or was saved with new settings."""
         h = schema.account_health
         connection.execute(delete(h).where(h.c.account_pk == account_pk))

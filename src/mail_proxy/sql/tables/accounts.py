@@ -1,4 +1,7 @@
-"""SMTP accounts of tenants. A removed account stays as a row, so that reports can name it."""
+"""Table of the tenants' SMTP accounts.
+
+A removed account stays as a row, so that reports can name it.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,12 @@ from mail_proxy.sql.tables.instance import DirectoryTable
 
 
 class AccountsTable(DirectoryTable):
-    """``deleted_at`` marks a removed account; its id may be used again."""
+    """Table of accounts. ``deleted_at`` marks a removed one; its id may be used again."""
 
     schema = schema.account
     #: One bad account must not stop the others.
     keeps_damaged = True
 
     def find_living(self, connection: Connection, tenant_id: str, account_id: str) -> Row | None:
-        """The account with this id that is not removed, or None."""
+        """Return the account with this id that is not removed, or None."""
         return self.find(connection, tenant_id=tenant_id, id=account_id, deleted_at=None)

@@ -1,4 +1,4 @@
-"""Claims of duties: work on the whole database that one process at a time does."""
+"""Table of claims: duties on the whole database that one process at a time does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TAKE = text(
 
 
 class ClaimsTable:
-    """One row a claimed duty, by name: ``mailbox:<account>``, ``cleanup:messages``.
+    """Table of claimed duties by name: ``mailbox:<account>``, ``cleanup:messages``.
 
     ``owner`` is a ``process_mark``, so that the claims of an ended process can be released before
     they expire. Instants are Unix seconds by the clock of the owner. An owner stops its work at
@@ -37,7 +37,7 @@ class ClaimsTable:
     def renew(
         self, connection: Connection, name: str, owner: str, now: float, seconds: float
     ) -> bool:
-        """Extend a claim to ``seconds`` from now; False if another owner has taken it over."""
+        """Extend a claim to ``seconds`` from now; False if another owner holds it now."""
         c = schema.claim.c
         statement = update(schema.claim).where(c.name == name, c.owner == owner)
         return connection.execute(statement.values(until=_end(now, seconds))).rowcount > 0

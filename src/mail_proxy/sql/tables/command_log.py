@@ -1,4 +1,4 @@
-"""The audit log: who asked for which change, when, and what came of it."""
+"""Table of the audit log: the caller, time and result of each requested change."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _METHODS = ("GET", "POST", "PUT", "DELETE")
 
 @dataclass(frozen=True)
 class LogFilter:
-    """Which entries; None means any.
+    """Filter of audit entries; None means any.
 
     Times are Unix seconds, both included. ``endpoint`` is method and route, the route alone, or
     the name of an operation.
@@ -43,7 +43,7 @@ class LogFilter:
 
 
 class CommandLogTable(Table):
-    """Rows are written in the transaction of the operation that they tell about."""
+    """Table of the audit log. A row is written in its operation's own transaction."""
 
     schema = schema.command_log
 
@@ -52,7 +52,7 @@ class CommandLogTable(Table):
         self._db = db
 
     def insert_many(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """``insert`` for many, each with all columns but the id."""
+        """Insert many rows, each with all columns except the id."""
         names = [name for name, _ in _ENTRY]
         values = [
             tuple(_json(row[name]) if name == "payload" else row[name] for name in names)
@@ -63,7 +63,7 @@ class CommandLogTable(Table):
     def newest(
         self, connection: Connection, wanted: LogFilter, limit: int, offset: int
     ) -> list[Row]:
-        """Newest first, behind the first ``offset`` of them."""
+        """Return entries, newest first, without the first ``offset``."""
         statement = self._matching(wanted).order_by(self.schema.c.id.desc())
         rows = connection.execute(statement.limit(limit).offset(offset))
         return [dict(row._mapping) for row in rows]
@@ -71,7 +71,7 @@ class CommandLogTable(Table):
     def after(
         self, connection: Connection, wanted: LogFilter, after_id: int, limit: int
     ) -> list[Row]:
-        """Oldest first, behind the entry ``after_id``."""
+        """Return the entries after ``after_id``, oldest first."""
         c = self.schema.c
         statement = self._matching(wanted).where(c.id > after_id).order_by(c.id)
         return [dict(row._mapping) for row in connection.execute(statement.limit(limit))]
@@ -91,7 +91,10 @@ class CommandLogTable(Table):
         return statement
 
     def remove_oldest(self, connection: Connection, before: float, limit: int) -> int:
-        """Remove rows from before ``before``, Unix seconds, at most ``limit``; returns how many."""
+        """Remove at most ``limit`` rows older than ``before``; return their number.
+
+        ``before`` is in Unix seconds.
+        """
         c = self.schema.c
         oldest = select(c.id).where(c.at < before).order_by(c.at).limit(limit)
         return connection.execute(delete(self.schema).where(c.id.in_(oldest))).rowcount

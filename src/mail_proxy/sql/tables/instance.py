@@ -1,4 +1,4 @@
-"""The one row that describes the instance itself."""
+"""Table with the single row of the instance: name, run-time settings, key check."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mail_proxy.sql.table import Row, Table
 
 
 class InstanceTable(Table):
-    """Name, run-time settings, and the version that tells caches when to reload."""
+    """Table with the single row of the instance, and the version of the directory."""
 
     schema = schema.instance
 
     def ensure(self, connection: Connection, name: str, now: float) -> None:
-        """Create the row on first start; afterwards prove that the encryption key fits.
+        """Create the row on the first start; later check the encryption key.
 
-        Raises EncryptionError that names the cause when the key is another one.
+        Raises EncryptionError if the database was written with another key.
         """
         try:
             row = self.find(connection, id=1)
@@ -35,16 +35,16 @@ class InstanceTable(Table):
             self.insert(connection, {**values, "key_check": KEY_CHECK})
 
     def prove_key(self, connection: Connection) -> None:
-        """Raises EncryptionKeyChanged when the key was replaced since this process started."""
+        """Raise EncryptionKeyChanged if the key was replaced since this process started."""
         prove_key(connection, self._key)
 
 
 class DirectoryTable(Table):
-    """Rows that every process keeps in memory.
+    """Table whose rows every process caches in its directory.
 
-    Each has the version of the directory that its last change made, so that others read no more
-    than what has changed. Versions are committed in their order, because each change locks the
-    row that they are counted in until its transaction ends.
+    Each row has the version of the directory that its last change made, so that processes reload
+    changed rows only. Versions are committed in their order, because each change locks the
+    counter's row until its transaction ends.
     """
 
     def before_write(self, connection: Connection, values: Row) -> Row:
@@ -57,9 +57,9 @@ class DirectoryTable(Table):
 
 
 def bump_directory(connection: Connection, *, is_removal: bool = False) -> int:
-    """Tell every process that tenants or accounts have changed; returns the new version.
+    """Increase the version of the directory, so that caches reload; return it.
 
-    ``is_removal``: rows are gone, so that everything has to be read again.
+    ``is_removal``: rows were deleted, so that all rows have to be read again.
     """
     c = schema.instance.c
     values = {"directory_version": c.directory_version + 1}
@@ -70,19 +70,19 @@ def bump_directory(connection: Connection, *, is_removal: bool = False) -> int:
 
 
 def directory_version(connection: Connection) -> int:
-    """Grows with every change of a tenant or an account."""
+    """Return the directory's version, which grows with every change of a row."""
     return directory_versions(connection)[0]
 
 
 def directory_versions(connection: Connection) -> tuple[int, int]:
-    """The version of the last change, and that of the last removal."""
+    """Return the directory's version at the last change, and at the last removal."""
     c = schema.instance.c
     row = connection.execute(select(c.directory_version, c.directory_removal_version)).first()
     return (0, 0) if row is None else (row[0], row[1])
 
 
 def runtime_settings(connection: Connection) -> Mapping[str, Any]:
-    """Settings that were changed while the service ran, by name."""
+    """Return the settings that were changed at run time, by name."""
     found: Mapping[str, Any] | None = connection.execute(
         select(schema.instance.c.settings)
     ).scalar()

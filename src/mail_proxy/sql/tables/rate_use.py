@@ -1,4 +1,4 @@
-"""How much of their rate limits accounts and tenants have used."""
+"""Table of rate counters: messages that count against account and tenant limits."""
 
 from __future__ import annotations
 
@@ -25,34 +25,37 @@ _SKEW_SECONDS = 2 * MINUTE
 
 
 def account_subject(account_pk: str) -> str:
-    """Name under which an account's use is counted."""
+    """Return the name under which an account's messages are counted."""
     return f"account:{account_pk}"
 
 
 def tenant_subject(tenant_id: str) -> str:
-    """Name under which a tenant's use is counted."""
+    """Return the name under which a tenant's messages are counted."""
     return f"tenant:{tenant_id}"
 
 
 @dataclass
 class Use:
-    """What counts against the limits of one subject: counted messages and those in flight."""
+    """Use of one subject's rate limits: counted messages and messages in flight."""
 
     limits: Sequence[RateLimit]
     buckets: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     in_flight: int = 0
 
     def allowance(self, now: float) -> int:
-        """How many messages may be begun now."""
+        """Return how many messages may be started now."""
         return min((self._left(limit, now) for limit in self.limits), default=0)
 
     def admits_at(self, now: float) -> float:
-        """The first moment at which all windows admit a message; at the latest known guess."""
+        """Return the first time at which every window admits a message, Unix seconds.
+
+        If that depends on messages in flight, return a time one second from now.
+        """
         moments = [
             admits_at(limit, self.buckets.get(limit.window, []), self.in_flight, now)
             for limit in self.limits
         ]
-        # Those in flight decide: look again soon.
+        # The messages in flight decide: check again soon.
         return max((now + 1.0 if m is None else m for m in moments), default=now)
 
     def _left(self, limit: RateLimit, now: float) -> int:
@@ -65,7 +68,7 @@ class Use:
 
 
 class RateUseTable:
-    """Counters by subject, window and time. Never one row for each message."""
+    """Table of counters by subject, window and time, not of single messages."""
 
     def __init__(self, db: SqlDb) -> None:
         self._db = db
@@ -79,10 +82,10 @@ class RateUseTable:
         *,
         lock: bool,
     ) -> tuple[dict[str, Use], dict[str, Use]]:
-        """Use of limited accounts (by pk) and tenants (by id).
+        """Return the use of limited accounts (by pk) and tenants (by id).
 
-        With ``lock`` it stays exact until the transaction ends: claims of the same subjects
-        wait for each other, tenants first, in the order of their ids.
+        With ``lock`` the numbers stay exact until the transaction ends: claims of the same
+        subjects wait for each other, tenants first, in the order of their ids.
         """
         if lock:
             self._lock(connection, accounts, tenants)
@@ -109,7 +112,7 @@ class RateUseTable:
         limits: Mapping[str, Sequence[RateLimit]],
         attempts: Iterable[tuple[str, float]],
     ) -> None:
-        """Count attempts (subject, Unix seconds); those of subjects without limits are left out."""
+        """Count attempts (subject, Unix seconds), except those of unlimited subjects."""
         counts: dict[tuple[str, int, int], int] = {}
         for subject, instant in attempts:
             for limit in limits.get(subject, ()):
@@ -119,7 +122,7 @@ class RateUseTable:
             self.count(connection, counts)
 
     def count(self, connection: Connection, counts: Mapping[tuple[str, int, int], int]) -> None:
-        """Add to counters; their keys are subject, window and bucket."""
+        """Add to the counters. A key has the subject, the window and the bucket."""
         self._db.execute_rows(
             connection,
             "INSERT INTO rate_use (subject, window_seconds, bucket_at, used) "
@@ -132,7 +135,7 @@ class RateUseTable:
         )
 
     def prune(self, connection: Connection, now: float) -> int:
-        """Remove counters that burden no window any more."""
+        """Remove counters that are older than their window; return their number."""
         c = schema.rate_use.c
         over = [
             (c.window_seconds == window) & (c.bucket_at < now - window - width)
@@ -165,7 +168,7 @@ class RateUseTable:
         ):
             if keys:
                 statement = select(column).where(column.in_(sorted(keys))).order_by(column)
-                # FOR NO KEY UPDATE: new messages, which point to these rows, need not wait.
+                # FOR NO KEY UPDATE: inserts of messages, which refer to these rows, need not wait.
                 connection.execute(statement.with_for_update(key_share=True, of=table))
 
     def _read(self, connection: Connection, uses: Mapping[str, Use], now: float) -> None:

@@ -1,4 +1,4 @@
-"""What of a tenant's queue stands still on request."""
+"""Table of suspended tenants and batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mail_proxy.sql.tables.instance import bump_directory
 
 
 class SuspensionsTable(Table):
-    """One row for each suspended batch of a tenant; ``*`` stands for all it has."""
+    """Table of suspended batches; the batch ``*`` stands for the whole tenant."""
 
     schema = schema.suspension
 
@@ -19,12 +19,12 @@ class SuspensionsTable(Table):
         bump_directory(connection)
 
     def of_tenant(self, connection: Connection, tenant_id: str) -> list[str]:
-        """Suspended batch codes in order."""
+        """Return the suspended batch codes of a tenant, in alphabetical order."""
         rows = self.select(connection, tenant_id=tenant_id, order_by=self.columns["batch_code"])
         return [row["batch_code"] for row in rows]
 
     def suspend(self, connection: Connection, tenant_id: str, batch_code: str | None) -> None:
-        """Add a batch, or everything; adding twice changes nothing."""
+        """Suspend a batch, or the whole tenant (None). Doing it twice changes nothing."""
         row = {"tenant_id": tenant_id, "batch_code": batch_code or EVERYTHING}
         if self.find(connection, **row) is None:
             self.insert(connection, row)

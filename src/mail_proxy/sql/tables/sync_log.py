@@ -1,4 +1,4 @@
-"""The last calls to each tenant's application, and how they went."""
+"""Table of the last report calls to each tenant's application, with their results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 from mail_proxy.sql import schema
 from mail_proxy.sql.table import Row, Table
 
-#: Calls that are kept of each tenant: about eight hours of empty ones.
+#: Calls that are kept for each tenant: about eight hours of empty calls.
 KEPT_CALLS = 100
 
 _FORGET = text(
@@ -17,16 +17,16 @@ _FORGET = text(
 
 
 class SyncLogTable(Table):
-    """One row a call, written in the transaction that settles its reports."""
+    """Table of report calls, written in the transaction that settles their reports."""
 
     schema = schema.sync_log
 
     def append(self, connection: Connection, call: Row) -> None:
-        """Keep a call, and of its tenant the last ``KEPT_CALLS`` only."""
+        """Add a call, and remove all except the last ``KEPT_CALLS`` of its tenant."""
         self.insert(connection, call)
         connection.execute(_FORGET, {"tenant_id": call["tenant_id"], "kept": KEPT_CALLS})
 
     def last(self, connection: Connection, tenant_id: str, limit: int) -> list[Row]:
-        """The newest first."""
+        """Return the last calls of a tenant, newest first."""
         newest = self.schema.c.id.desc()
         return self.select(connection, tenant_id=tenant_id, order_by=newest, limit=limit)

@@ -1,4 +1,4 @@
-"""Where the conversation with each tenant's application stands."""
+"""Table of each tenant's report calls: next due time, back-off, claim."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, case, or_, select, text, update
 
 from mail_proxy.sql import schema
-from mail_proxy.sql.messages.events import FRESH_TO_TELL, PUT_OFF_TO_TELL
+from mail_proxy.sql.messages.events import FRESH_REPORTABLE, PUT_OFF_REPORTABLE
 from mail_proxy.sql.table import Row, Table
 
-#: ``idle_calls`` of a tenant that handed over messages while a call was running.
+#: ``idle_calls`` of a tenant that added messages while a call was in flight.
 HANDED_OVER = -1
 
-_TO_TELL = (
+_HAS_REPORTS = (
     "(EXISTS (SELECT 1 FROM message_event AS e "
-    f"WHERE {FRESH_TO_TELL} AND e.tenant_id = tenant.id) OR "
+    f"WHERE {FRESH_REPORTABLE} AND e.tenant_id = tenant.id) OR "
     "EXISTS (SELECT 1 FROM message_event AS e "
-    f"WHERE {PUT_OFF_TO_TELL} AND e.tenant_id = tenant.id))"
+    f"WHERE {PUT_OFF_REPORTABLE} AND e.tenant_id = tenant.id))"
 )
 _DUE = text(
     "SELECT tenant.id FROM tenant LEFT JOIN tenant_sync AS sync ON sync.tenant_id = tenant.id "
@@ -26,7 +26,7 @@ _DUE = text(
     "AND (coalesce(sync.next_due_at, 0) <= :now AND tenant.active "
     "AND coalesce(sync.quiet_until, 0) <= :now "
     "OR (coalesce(sync.next_due_at, 0) <= :now OR coalesce(sync.failures, 0) = 0) "
-    f"AND {_TO_TELL}) "
+    f"AND {_HAS_REPORTS}) "
     "ORDER BY coalesce(sync.failures, 0), coalesce(sync.next_due_at, 0), tenant.id"
 )
 _ENSURE = text(
@@ -36,29 +36,30 @@ _ENSURE = text(
 
 
 class TenantSyncTable(Table):
-    """One row a tenant, made with it or with its first call. Instants are Unix seconds.
+    """Table of the tenants' report calls, a row for each tenant.
 
-    ``next_due_at`` is the next call even when there is nothing to report; while ``failures``
-    is above 0 it holds back reports too. ``quiet_until`` holds back empty calls only.
-    ``idle_calls`` counts answers in a row that announced messages of which none came.
+    The row is inserted with the tenant or before its first call. Instants are Unix seconds.
+    ``next_due_at`` is the time of the next call, even if there is nothing to report. While
+    ``failures`` is above 0 it holds back reports too. ``quiet_until`` holds back empty calls only.
+    ``idle_calls`` counts consecutive answers that announced messages which never came.
     """
 
     schema = schema.tenant_sync
 
     def due(self, connection: Connection, now: float, everyone: bool) -> list[str]:
-        """Tenants to call now, the healthy ones first; those that are being called are left out.
+        """Return the tenants that are due for a call and not claimed, healthy ones first.
 
-        ``everyone``: also tenants without a URL of their own. One statement; its cost grows
-        with the tenants, not with their events.
+        ``everyone`` includes tenants without a URL of their own. It is one statement, whose cost
+        grows with the number of tenants, not of their events.
         """
         return list(connection.execute(_DUE, {"now": now, "everyone": everyone}).scalars())
 
     def claim(
         self, connection: Connection, tenant_id: str, owner: str, now: float, until: float
     ) -> Row | None:
-        """Become the one caller of this tenant until ``until``; None when another one is.
+        """Claim the calls to a tenant until ``until``; return its row.
 
-        Returns the row as it stands.
+        Returns None if another owner holds the claim.
         """
         connection.execute(_ENSURE, {"tenant_id": tenant_id})
         c = self.schema.c
@@ -75,12 +76,12 @@ class TenantSyncTable(Table):
         return self.get(connection, tenant_id=tenant_id)
 
     def claimants(self, connection: Connection) -> list[str]:
-        """Who is the caller of at least one tenant."""
+        """Return every owner of a claim on a tenant."""
         c = self.schema.c.claimed_by
         return list(connection.execute(select(c).where(c.is_not(None)).distinct()).scalars())
 
     def release(self, connection: Connection, owner: str, tenant_id: str | None = None) -> None:
-        """Let others call this tenant, or all that ``owner`` holds."""
+        """Release the claim of ``owner`` on one tenant, or on all of its tenants."""
         c = self.schema.c
         statement = update(self.schema).where(c.claimed_by == owner)
         if tenant_id is not None:
@@ -88,7 +89,10 @@ class TenantSyncTable(Table):
         connection.execute(statement.values(claimed_by=None, claimed_until=None))
 
     def call_now(self, connection: Connection, now: float, tenant_id: str | None) -> None:
-        """Make one tenant due and reset its do-not-disturb; None: make all due, and reset none."""
+        """Make one tenant due now and reset its do-not-disturb.
+
+        None makes all tenants due, and resets no do-not-disturb.
+        """
         connection.execute(_ENSURE, {"tenant_id": tenant_id})
         statement = update(self.schema)
         if tenant_id is None:
@@ -99,7 +103,7 @@ class TenantSyncTable(Table):
         connection.execute(statement)
 
     def end_back_off(self, connection: Connection, now: float, tenant_id: str) -> None:
-        """Call a tenant now whose last calls failed; nothing changes for others."""
+        """Make a tenant due now if its last calls failed; otherwise change nothing."""
         c = self.schema.c
         connection.execute(
             update(self.schema)
@@ -110,7 +114,7 @@ class TenantSyncTable(Table):
     def messages_arrived(
         self, connection: Connection, now: float, tenant_ids: Sequence[str]
     ) -> None:
-        """Tenants that announced messages have handed some over: no slowing down any more."""
+        """End the slow calling of tenants that announced messages and now added some."""
         c = self.schema.c
         waits = (c.idle_calls > 0) & (c.failures == 0) & (c.next_due_at > now)
         connection.execute(

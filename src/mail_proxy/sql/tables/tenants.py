@@ -1,4 +1,4 @@
-"""Tenants."""
+"""Table of tenants."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OBJECTS = ("client_auth", "large_file_config")
 
 
 class TenantsTable(DirectoryTable):
-    """``client_auth`` and ``large_file_config`` are JSON objects that are sealed whole."""
+    """Table of tenants. ``client_auth`` and ``large_file_config`` are encrypted JSON."""
 
     schema = schema.tenant
     #: One bad tenant must not stop the others.
