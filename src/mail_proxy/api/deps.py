@@ -24,6 +24,7 @@ from mail_proxy.operations.operation import Answer, Operation
 from mail_proxy.operations.operation import Request as Asked
 from mail_proxy.proxy import MailProxy
 from mail_proxy.wire.fields import Identifier, without_surrogates
+from mail_proxy.wire.reports import OWN_CALL_HEADER
 
 _token_header = APIKeyHeader(
     name="X-API-Token", auto_error=False, description="The admin token, or a tenant's key."
@@ -171,11 +172,15 @@ def _is_loopback(address: str) -> bool:
 
 
 def _comes_from_a_page(request: Request) -> bool:
-    """Return True if a web page of another site made the browser send this request.
+    """Return True if a web page of another site, or this proxy itself, sent this request.
 
-    Such a request comes from this machine, but not from its user. The Origin header shows the
+    A report call has a header of its own: a tenant's URL may lead to the proxy.
+
+    A page's request comes from this machine, but not from its user. The Origin header shows the
     other site, or the Host header if the site's name was made to lead here (DNS rebinding).
     """
+    if OWN_CALL_HEADER in request.headers:
+        return True
     origin = request.headers.get("Origin")
     host = request.headers.get("Host", "")
     if origin is not None and origin.partition("://")[2] != host:

@@ -39,6 +39,8 @@ class Adapter(Protocol):
     has_notices: bool
     writers: int
     readers: int
+    #: Where the data is, if it is on a disk of this machine's.
+    folder: Path | None
 
     def engines(self) -> tuple[Engine, Engine]:
         """A writing and a reading engine."""
@@ -115,8 +117,8 @@ class SqliteAdapter:
         self._path = address.database or ""
         if not self._path or self._path == ":memory:":
             raise ConfigError(f"db_path = {url!r}: a file is needed; memory is not durable")
-        parent = Path(self._path).absolute().parent
-        if not parent.is_dir():
+        self.folder: Path | None = Path(self._path).absolute().parent
+        if not self.folder.is_dir():
             raise ConfigError(f"db_path = {self._path!r}: its folder does not exist")
         if not Path(self._path).exists():
             # SQLite would make it readable for all, and gives its companions the same mode.
@@ -228,6 +230,7 @@ class PostgresAdapter:
     """PostgreSQL 13 or newer through psycopg 3; several hosts may share it."""
 
     name = "postgresql"
+    folder: Path | None = None
     has_notices = True
     writers = 4
     readers = 4
