@@ -26,6 +26,7 @@ from pydantic import (
     field_validator,
 )
 
+from mail_proxy.domain.networks import LOOPBACK, network_name
 from mail_proxy.domain.retry import RetryStrategy
 from mail_proxy.domain.web_url import check_web_url
 from mail_proxy.errors import ConfigError
@@ -68,6 +69,7 @@ def _name_server(address: str) -> str:
     return address
 
 
+NetworkName = Annotated[str, AfterValidator(network_name)]
 NameServer = Annotated[str, AfterValidator(_name_server)]
 WebUrl = Annotated[str, AfterValidator(_web_url)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -238,16 +240,24 @@ class ProxyConfig(_Group):
         description="Addresses of DNS servers, with a port if it is not 53; default: those of the "
         "host.",
     )
+    trusted_proxies: tuple[NetworkName, ...] = Field(
+        LOOPBACK,
+        max_length=100,
+        description="Networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto "
+        "count, or none.",
+    )
     timing: TimingConfig = Field(default_factory=TimingConfig)
     queue: QueueConfig = Field(default_factory=QueueConfig)
     concurrency: ConcurrencyConfig = Field(default_factory=ConcurrencyConfig)
     retry: RetryConfig = Field(default_factory=RetryConfig)
     client_sync: ClientSyncConfig = Field(default_factory=ClientSyncConfig)
 
-    @field_validator("dns_servers", mode="before")
+    @field_validator("dns_servers", "trusted_proxies", mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-        return [v.strip() for v in value.split(",")] if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        return [] if value.strip().lower() == "none" else [v.strip() for v in value.split(",")]
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod

@@ -146,7 +146,7 @@ class MailProxy:
         await self.stop()
 
     async def stop(self) -> None:
-        """Finish what is in flight within ``shutdown_timeout``, hand back the rest, close.
+        """Finish work in flight within ``shutdown_timeout``, then close everything.
 
         Stopping twice changes nothing.
         """

@@ -43,5 +43,5 @@ def _default(value: Any) -> str:
     if isinstance(value, bool):
         return code(str(value).lower())
     if isinstance(value, tuple):
-        return code(", ".join(f"{v:g}" for v in value))
+        return code(", ".join(v if isinstance(v, str) else f"{v:g}" for v in value))
     return code(f"{value:.15g}" if isinstance(value, float) else value)

@@ -24,6 +24,7 @@ from mail_proxy.api.routes import (
     tenants,
 )
 from mail_proxy.config import ProxyConfig
+from mail_proxy.domain.networks import parsed
 from mail_proxy.features.registry import FEATURES
 from mail_proxy.http.uvicorn_server import Application
 from mail_proxy.proxy import MailProxy
@@ -76,7 +77,8 @@ def _bounds(app: FastAPI) -> Bounds | None:
     if proxy is None:
         return None
     most = int(proxy.queue.max_body_mb * _MEGABYTE)
-    return Bounds(most, proxy.config.timing.request_timeout)
+    config = proxy.config
+    return Bounds(most, config.timing.request_timeout, parsed(config.trusted_proxies))
 
 
 def _observe(app: FastAPI, route: str, method: str, status: str, seconds: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Coroutine, Iterator
 from enum import StrEnum
 from functools import cached_property
@@ -16,6 +15,7 @@ from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BeforeValidator
 
+from mail_proxy.domain.networks import is_loopback
 from mail_proxy.errors import Forbidden, Malformed, Unauthorized
 from mail_proxy.operations.callers import Caller, InactiveTenant, Stranger
 from mail_proxy.operations.door import Door
@@ -29,6 +29,10 @@ from mail_proxy.wire.reports import OWN_CALL_HEADER
 _token_header = APIKeyHeader(
     name="X-API-Token", auto_error=False, description="The admin token, or a tenant's key."
 )
+#: Headers with which reverse proxies say for whom they call.
+_FORWARDING = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
+#: The address of a client on a Unix socket.
+_UNIX_SOCKET = "local"
 _NO_BODY = "this call takes no body"
 _bearer = HTTPBearer(auto_error=False, description="The same tokens.")
 
@@ -136,11 +140,13 @@ def _query_names(dependant: Dependant) -> Iterator[str]:
 
 async def _identify(request: Request, endpoint: str, is_admins: bool) -> Caller:
     proxy = running(request)
-    address = request.client.host if request.client else "local"
+    address = request.client.host if request.client else _UNIX_SOCKET
     origin = (endpoint, address, request.state.request_id)
     # Without an admin token, a caller on this machine is the administrator.
     is_local = (
-        proxy.authenticator.open and _is_loopback(address) and not _comes_from_a_page(request)
+        proxy.authenticator.open
+        and (address == _UNIX_SOCKET or is_loopback(address))
+        and not _comes_from_elsewhere(request)
     )
     try:
         caller = await proxy.authenticator.authenticate(_token(request), address, loopback=is_local)
@@ -164,29 +170,21 @@ def _token(request: Request) -> str | None:
     return header or (bearer.strip() if scheme.lower() == "bearer" else "") or None
 
 
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "local"
+def _comes_from_elsewhere(request: Request) -> bool:
+    """Return True for a request from this machine that is not its user's.
 
-
-def _comes_from_a_page(request: Request) -> bool:
-    """Return True if a web page of another site, or this proxy itself, sent this request.
-
-    A report call has a header of its own: a tenant's URL may lead to the proxy.
-
-    A page's request comes from this machine, but not from its user. The Origin header shows the
-    other site, or the Host header if the site's name was made to lead here (DNS rebinding).
+    It comes from a reverse proxy, from this proxy itself because a tenant's report URL leads here,
+    or from a web page of another site in the user's browser. The Origin header shows the other
+    site, or the Host header if the site's name was made to lead here (DNS rebinding).
     """
-    if OWN_CALL_HEADER in request.headers:
+    if any(name in request.headers for name in (OWN_CALL_HEADER, *_FORWARDING)):
         return True
     origin = request.headers.get("Origin")
     host = request.headers.get("Host", "")
     if origin is not None and origin.partition("://")[2] != host:
         return True
     name = request.url.hostname or ""
-    return not (_is_loopback(name) or name == "localhost")
+    return not is_loopback(name)
 
 
 def _refuse_unknown(request: Request, known: set[str]) -> None:

@@ -15,6 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mail_proxy.api.deps import Route
+from mail_proxy.domain.networks import Network
+from mail_proxy.http.forwarded import forwarded
 from mail_proxy.http.limits import MOST_HEADER_BYTES, MOST_HEADERS
 from mail_proxy.telemetry.log import Action, begin_request, log
 
@@ -33,10 +35,14 @@ Observe = Callable[[str, str, str, float], None]
 
 @dataclass(frozen=True)
 class Bounds:
-    """Limits of a request body: bytes, and seconds until it has arrived."""
+    """Limits of a request body: bytes, and seconds until it has arrived.
+
+    ``trusted_proxies`` are the networks of reverse proxies that say for whom they call.
+    """
 
     body_bytes: int
     body_seconds: float
+    trusted_proxies: tuple[Network, ...] = ()
 
 
 class _Refused(HTTPException):
@@ -110,6 +116,7 @@ class RequestBounds:
             len(announced) > _LENGTH_DIGITS or int(announced) > bounds.body_bytes
         ):
             raise _body_too_large(bounds)
+        scope.update(forwarded(scope.get("client"), headers, bounds.trusted_proxies))
         return _bounded(receive, bounds)
 
 

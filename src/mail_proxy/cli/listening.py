@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 
 from mail_proxy.config import LoadedConfig
+from mail_proxy.domain.networks import is_loopback
 from mail_proxy.errors import ConfigError, MailProxyError
 
 _PORTS_TRIED = 100
@@ -47,15 +47,6 @@ def refuse_open_doors(loaded: LoadedConfig) -> None:
             f"host (GMP_HOST) = {config.host!r}: without a token an instance listens on "
             "loopback only; set api_token (GMP_API_TOKEN), or leave the host at 127.0.0.1"
         )
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def local_url(host: str, port: int) -> str:

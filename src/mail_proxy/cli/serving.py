@@ -175,6 +175,7 @@ def _uvicorn_config(app: Any, config: ProxyConfig, **more: Any) -> uvicorn.Confi
         interface="asgi3",
         lifespan="on",
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         log_config=None,
         timeout_graceful_shutdown=math.ceil(config.timing.shutdown_timeout),

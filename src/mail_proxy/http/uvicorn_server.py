@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from mail_proxy.config import ProxyConfig
 from mail_proxy.http.connections import Connections
@@ -53,7 +54,7 @@ class Server:
         self._loop = asyncio.get_running_loop()
         most = min(limits.connections, config.limit_concurrency or limits.connections)
         self.connections = Connections(most, self._loop.time)
-        self._app: ASGIApp = config.loaded_app
+        self._app: ASGIApp = _without_proxy_headers(config.loaded_app)
         self._root_path: str = config.root_path
         self._state = server_state
         self._app_state = app_state
@@ -153,6 +154,14 @@ def _bring(receive: Receive, settings: ProxyConfig) -> None:
         log(Action.SERVER_UNKNOWN)
     elif not isinstance(protocol, BoundedHttp):
         config.http_protocol_class = BoundedHttp(HttpLimits.of(settings))
+
+
+def _without_proxy_headers(app: Any) -> ASGIApp:
+    """Take off uvicorn's middleware for reverse proxies, which believes any text as an address.
+
+    The setting ``trusted_proxies`` takes its place.
+    """
+    return cast(ASGIApp, app.app if isinstance(app, ProxyHeadersMiddleware) else app)
 
 
 def _split_target(target: bytes) -> tuple[bytes, bytes]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from typing import Any
 
 from mail_proxy.domain.account import TlsMode
 from mail_proxy.domain.facts import DirectoryChanged, EventsAdded
+from mail_proxy.domain.networks import is_loopback
 from mail_proxy.errors import Malformed, NotFound
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.operations.operation import Context, operation
@@ -184,20 +184,13 @@ def _check(wanted: Row) -> None:
         detail = [{"field": "host", "message": "required", "value": None}]
         raise Malformed("host: required", detail)
     clear = wanted["tls"] == TlsMode.NONE and wanted.get("password")
-    if clear and not wanted["allow_insecure_auth"] and not _is_loopback(wanted["host"]):
+    if clear and not wanted["allow_insecure_auth"] and not is_loopback(wanted["host"]):
         detail = [{"field": "tls", "message": "password in the clear", "value": "none"}]
         raise Malformed(
             "tls: none would send the password in the clear; use auto, starttls or ssl, or set "
             "allow_insecure_auth",
             detail,
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() in ("localhost", "localhost.")
 
 
 def _unset_default(context: Context, but: str) -> None:

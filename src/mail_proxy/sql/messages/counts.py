@@ -23,7 +23,7 @@ _BY_PRIORITY = text(f"SELECT {_SUMS} FROM ({_PARTS}) AS parts")
 _WAITING = f"FROM message WHERE {schema.ready()}"
 _PRIORITIES = " UNION ALL ".join(f"SELECT {int(p)} AS number" for p in Priority)
 #: By stepping from one account to the next through an index that begins with account and
-#: priority, and taking the first of each; what is due first is not first in any index.
+#: priority, and taking the first of each; no index is in the order of due times.
 _OLDEST_DUE = text(
     f"WITH RECURSIVE found(pk) AS (SELECT (SELECT account_pk {_WAITING} ORDER BY account_pk "
     f"LIMIT 1) UNION ALL SELECT (SELECT account_pk {_WAITING} AND account_pk > found.pk "
