@@ -56,7 +56,7 @@ _ADDRESSES = [
     *("x@[127.0.0.1]", "l" * 64 + "@" + "d" * 60 + ".example.com"),
 ]
 _UTF8_ADDRESS = "josé@example.org"
-_FIELD_NAMES = ["X-Note", "List-Unsubscribe", "X-" + "n" * 60, "X!#$%&'*+_`|~", "Organization"]
+_FIELD_NAMES = ["X-Note", "X-List", "X-" + "n" * 60, "X!#$%&'*+_`|~", "Organization"]
 
 
 class Generator:

@@ -94,7 +94,7 @@ class Dispatcher:
             self.wake()
 
     async def stop(self, deadline: float) -> None:
-        """Finish what is being sent by ``deadline`` and give the rest back."""
+        """Finish messages in flight by ``deadline`` and release the rest to the queue."""
         dispatching, *leasing = self._workers
         await dispatching.stop()
         self._lanes.drop_waiting()

@@ -109,7 +109,7 @@ class DeliveryEngine:
         self._reaper.start()
 
     async def stop(self, deadline: float) -> None:
-        """Finish what is being sent by ``deadline`` and give the rest back."""
+        """Finish messages in flight by ``deadline`` and release the rest to the queue."""
         await self._dispatcher.stop(deadline)
         await self._reaper.stop()
         await self._pool.close_all()

@@ -52,7 +52,7 @@ class LaneBurst:
         self._clock = clock
         self._first: Envelope | None = None
         self._in_hand: dict[Envelope, ClaimedMessage] = {}
-        self._until = asyncio.get_running_loop().time() + _LONGEST_SECONDS
+        self._until = 0.0
         self._is_open = True
 
     @property
@@ -76,6 +76,8 @@ class LaneBurst:
     def next(self) -> Envelope | None:
         """Return the next message to send, prepared."""
         if self._first is not None:
+            # The slot and the session are there; waiting for them does not count.
+            self._until = asyncio.get_running_loop().time() + _LONGEST_SECONDS
             first, self._first = self._first, None
             if self.may_begin(first):
                 return first

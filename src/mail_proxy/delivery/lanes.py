@@ -102,7 +102,7 @@ class Lanes:
         return any(lane is None or lane.runs_low for lane in lanes)
 
     async def renew(self, snapshot: Snapshot) -> None:
-        """Judge all claimed messages again after tenants or accounts have changed.
+        """Check all claimed messages again after tenants or accounts have changed.
 
         Messages of removed accounts end in error, those of suspended tenants and batches go back
         to the queue. Messages that are being sent are left alone.

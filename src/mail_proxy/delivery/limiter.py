@@ -11,7 +11,7 @@ from mail_proxy.sql.tables.rate_use import RateUseTable, account_subject, tenant
 
 
 class RateLimiter:
-    """Counts attempts when outcomes are recorded; the claim works out what is left.
+    """Counter of attempts against rate limits; claims compute the rest from it.
 
     From its claim to its outcome, a message counts against its limits as one in flight, and
     from then on in a counter for the time of its outcome. So a window that begins at any

@@ -36,7 +36,7 @@ class MessagesAdded(Fact):
 class MessagesReleased(Fact):
     """Messages of an activated batch or tenant are back in the queue.
 
-    Other hosts are not notified: each of them sweeps, too, and heard of the activation itself.
+    Other hosts are not notified: each of them sweeps, too, and got the activation itself.
     """
 
     reach: ClassVar[Reach] = Reach.WORKERS

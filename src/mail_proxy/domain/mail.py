@@ -5,12 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-#: Header names (lower case) that the proxy writes itself; clients cannot set them.
-OWN_HEADERS = frozenset(
-    {"from", "to", "cc", "bcc", "subject", "date", "message-id", "x-genro-mail-id"}
-)
-#: Header name prefixes (lower case) that belong to the proxy too.
-OWN_HEADER_PREFIXES = ("mime-", "content-")
 #: Header that ties a sent mail, and what comes back for it, to its message.
 TRACKING_HEADER = "X-Genro-Mail-ID"
 
@@ -31,8 +25,8 @@ class Mail:
     """One mail: addresses, subject, bodies and headers; nothing about delivery.
 
     ``message_id`` includes the angle brackets. ``body_html`` next to a plain ``body`` means
-    multipart/alternative. ``headers`` holds extra headers in order; none of them is in
-    ``OWN_HEADERS``. No text in headers or addresses contains CR, LF or NUL.
+    multipart/alternative. ``headers`` holds extra headers in order; none of them is
+    reserved (``header_fields``). No text in headers or addresses contains CR, LF or NUL.
     """
 
     sender: Address

@@ -26,7 +26,7 @@ class Peer(Protocol):
         """True if no request is being worked on, or its client does not read the answer."""
 
     def abort(self) -> None:
-        """Close at once, without what is still to be written."""
+        """Close at once, and drop octets that are not written yet."""
 
 
 class Connections:

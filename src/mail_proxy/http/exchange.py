@@ -32,7 +32,7 @@ class Link(Protocol):
         """Write a piece of an answer."""
 
     async def drained(self) -> None:
-        """Wait until the client has read enough of what was written."""
+        """Wait until the client has read enough of the written octets."""
 
     def body_taken(self) -> None:
         """Go on reading: the application has taken the buffered body."""

@@ -99,7 +99,7 @@ class HttpProtocol(asyncio.Protocol):
             self._pause_reading()
 
     def pause_writing(self) -> None:
-        """Give the client a limited time to read what was written."""
+        """Give the client a limited time to read the written octets."""
         self.write_paused = True
         self._stalled_at = self._loop.time()
         allowed = self._server.limits.request_seconds - self._stalled_seconds
@@ -124,7 +124,7 @@ class HttpProtocol(asyncio.Protocol):
         return self.write_paused or self._current is None or self._current.is_answered
 
     def abort(self) -> None:
-        """Close at once, without what is still to be written."""
+        """Close at once, and drop octets that are not written yet."""
         self._is_ending = True
         self.transport.abort()
 
@@ -160,7 +160,7 @@ class HttpProtocol(asyncio.Protocol):
         self.transport.write(data)
 
     async def drained(self) -> None:
-        """Wait until the client has read enough of what was written."""
+        """Wait until the client has read enough of the written octets."""
         if self._drained is None:
             self._drained = self._loop.create_future()
         await asyncio.shield(self._drained)

@@ -76,7 +76,7 @@ class RequestReader:
         self._body_head: bytes | None = None
 
     def feed(self, data: bytes) -> None:
-        """Parse until all is read, or the connection is blocked; keep what is left in ``rest``."""
+        """Parse until all is read or the connection is blocked; keep the ``rest``."""
         size = len(data)
         if size <= PIECE_BYTES:
             self._parse(data)
@@ -93,7 +93,7 @@ class RequestReader:
             at = end
 
     def resume(self) -> None:
-        """Parse what was left."""
+        """Parse the ``rest``."""
         data, self.rest = self.rest, b""
         self.feed(data)
 
@@ -149,7 +149,7 @@ class RequestReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # One more than allowed shows the application that there are too many. Headers after the
-        # head are trailers, which nobody reads.
+        # head are trailers, which are ignored.
         if self.is_in_head and len(self._headers) <= MOST_HEADERS:
             self._headers.append((name.lower(), value))
 

@@ -1,4 +1,4 @@
-"""Watches the process: gives freed memory back to the system, and logs a lack of descriptors."""
+"""Watch of the process: returns freed memory to the system, logs a lack of files."""
 
 from __future__ import annotations
 

@@ -106,7 +106,10 @@ class Jobs:
 
 
 def value_of(work: Callable[..., Result], *arguments: Any) -> Result | Exception:
-    """Return what ``work`` returns or raises, so that a fault of ours ends one message only."""
+    """Return the result of ``work``, or its error as a value.
+
+    For work on one message, whose error must not end the others.
+    """
     try:
         return work(*arguments)
     except Exception as error:  # noqa: BLE001 - as in ``as_value``

@@ -17,6 +17,7 @@ from mail_proxy.operations.audit import audit_row
 from mail_proxy.operations.callers import Caller
 from mail_proxy.operations.operation import Operation, Scope
 from mail_proxy.operations.parts import Parts
+from mail_proxy.smtp.extra_headers import check_extra_headers
 from mail_proxy.sql import Connection
 from mail_proxy.sql.directory import Snapshot
 from mail_proxy.sql.messages.insert import NewMessage, Stored
@@ -77,9 +78,10 @@ class Intake:
     async def call(self, caller: Caller, request: ParsedBatch) -> AddMessagesOut:
         """Queue the valid messages of a batch; when this returns they are on disk.
 
-        Raises Forbidden for another tenant's name. Raises RequestError (400) with all rejections
-        in its detail if no message is valid.
+        Raises DiskShort while the disk has too little room, Forbidden for another tenant's name,
+        and RequestError (400) with all rejections in its detail if no message is valid.
         """
+        await self._parts.disk.check()
         call = await self._check(caller, request)
         if not call.drafts:
             raise _nothing_usable(call.rejected)
@@ -120,6 +122,8 @@ class Intake:
     def _draft(self, message: MessageIn, tenant_id: str, usual_priority: int) -> _Draft:
         pk = uuid7()
         mail = message.mail(pk)
+        if mail.headers:
+            _check_headers(mail)
         priority = usual_priority if message.priority is None else message.priority
         return _Draft(message, tenant_id, pk, mail, dump_mail(mail), priority)
 
@@ -165,6 +169,14 @@ class Intake:
             audit.append(_audit(call, good, now))
         self._parts.tables.command_log.insert_many(connection, audit)
         return stored
+
+
+def _check_headers(mail: Mail) -> None:
+    """Raise ValueError for headers that delivery could not write."""
+    try:
+        check_extra_headers(mail.headers)
+    except ValueError as error:
+        raise ValueError(f"headers: {str(error).removeprefix('header ')}") from None
 
 
 def _audit(call: _Call, stored: Sequence[NewMessage], now: float) -> Row:

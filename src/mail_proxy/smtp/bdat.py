@@ -24,10 +24,10 @@ _UNKNOWN_COMMAND_CODES = (500, 502, 504, OUT_OF_ORDER_CODE)
 
 
 class BdatTransaction(Transaction):
-    """A transaction whose message goes out before the server has said a word.
+    """Mail transaction with BDAT (RFC 3030): the message is sent before the first reply.
 
-    The server may take the message whatever it says on the way. So all replies are read before
-    any is judged, and without the last one the outcome is uncertain, unless those before it rule
+    The server may accept the message after any earlier replies. So all replies are read before the
+    outcome is decided. Without the last reply the outcome is uncertain, unless an earlier one rules
     the message out.
     """
 
@@ -136,7 +136,7 @@ class BdatTransaction(Transaction):
         if verdict(Stage.END_OF_DATA, last) is Verdict.ACCEPTED:
             return self._end_answered(last)
         if last.code in _UNKNOWN_COMMAND_CODES:
-            # It has read the message as commands, so there is no telling where it is now.
+            # The server has read the message as commands, so its state is unknown.
             self.is_over = True
             self.broke_over = "chunking"
             return self._end(Deferred(f"BDAT refused: {last}", last.code), unread=0)

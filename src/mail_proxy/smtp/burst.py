@@ -163,7 +163,7 @@ class BurstRun:
     def break_off(self, reason: str) -> None:
         """End the session at once, as the proxy wants it.
 
-        A message whose end is out is uncertain. Mails that nobody can have got are not reported.
+        A message whose end is out is uncertain. Mails that no server can have got are not reported.
         """
         transaction = self._current
         is_open = transaction is not None and transaction.outcome is None
@@ -251,7 +251,7 @@ class BurstRun:
         self._go_on(rest)
 
     def _go_on(self, rest: Envelope | None) -> None:
-        """Send what is left of a mail, or the next one."""
+        """Send the rest of a mail, or the next one."""
         if rest is not None and self._is_exhausted():
             self.returned.append(rest)
             self._is_ending = True

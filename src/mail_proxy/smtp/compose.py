@@ -15,9 +15,9 @@ from functools import lru_cache
 from hashlib import blake2b
 
 from mail_proxy.domain.mail import TRACKING_HEADER, Mail
+from mail_proxy.smtp.extra_headers import extra_header
 from mail_proxy.smtp.headers import (
     address_header,
-    extra_header,
     raw_header,
     text_header,
     token_header,

@@ -72,7 +72,7 @@ class Envelope:
                 return outcome
             case Deferred(reason, code):
                 return Deferred(reason, code, merged)
-        # A refusal for good holds for those who were still to be asked, and for nobody else.
+        # A permanent refusal holds for the recipients without a reply, and for no others.
         if any(result.status is RecipientStatus.DEFERRED for result in merged):
             return Deferred(outcome.reason, outcome.code, merged)
         return type(outcome)(outcome.reason, outcome.code, merged)

@@ -66,7 +66,7 @@ def default_tls_context(verify_cert: bool) -> ssl.SSLContext:
 def may_log_in_unencrypted(mode: TlsMode, peer: str) -> bool:
     """Whether the password may go in the clear to the address ``peer``.
 
-    It may if TLS was switched off on purpose, but not if somebody on the way has removed the
+    It may if TLS was switched off on purpose, but not if an attacker on the way has removed the
     offer of STARTTLS.
     """
     return mode is TlsMode.NONE or ipaddress.ip_address(peer.partition("%")[0]).is_loopback

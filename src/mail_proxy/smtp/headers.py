@@ -13,17 +13,18 @@ from email import base64mime, quoprimime
 
 from mail_proxy.domain.mail import Address
 
-_FOLD_AT = 78
-_MAX_LINE = 998
+FOLD_AT = 78
+MAX_LINE = 998
 #: RFC 2047 section 2: an encoded word has at most 75 characters, its line at most 76.
 _MAX_ENCODED_WORD = 75
 _ENCODED_WORD_FRAME = len("=?utf-8?q??=")
 
-_FIELD_NAME = re.compile(r"[!-9;-~]{1,900}")
 _PRINTABLE = re.compile(r"[!-~]+(?: +[!-~]+)*")
 _ONE_TOKEN = re.compile(r"[!-~]+")
 _PHRASE = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(?: [\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
 _MAILBOX = re.compile(r"[^\x00-\x1f\x7f<>]+|\"[^\x00-\x1f\x7f]*\"@[^\x00-\x20\x7f<>]+")
+#: What a lenient reader takes for an encoded word (RFC 2047 section 2).
+_ENCODED_WORD = re.compile(r"=\?[^?]*\?[BbQq]\?")
 _FOLDING_UNIT = re.compile(r" *[^ ]+")
 _FORBIDDEN = re.compile(r"[\r\n\0]")
 _QUOTE = str.maketrans({'"': r"\"", "\\": r"\\"})
@@ -31,15 +32,17 @@ _QUOTE = str.maketrans({'"': r"\"", "\\": r"\\"})
 
 def text_header(name: str, value: str) -> str:
     """Write an unstructured header such as Subject, so that parsers restore ``value``."""
-    if _PRINTABLE.fullmatch(value) is not None and "=?" not in value:
+    if _PRINTABLE.fullmatch(value) is not None and (
+        "=?" not in value or _ENCODED_WORD.search(value) is None
+    ):
         line = f"{name}: {value}"
-        if len(line) <= _FOLD_AT:
+        if len(line) <= FOLD_AT:
             return line
-        if _longest_unit(line) < _MAX_LINE:
-            return _fold(line)
+        if _longest_unit(line) < MAX_LINE:
+            return fold(line)
     elif not value:
         return f"{name}: "
-    return _fold(f"{name}: {_encoded_words(name, value)}")
+    return fold(f"{name}: {encoded_words(name, value)}")
 
 
 def token_header(name: str, value: str) -> str:
@@ -49,7 +52,7 @@ def token_header(name: str, value: str) -> str:
     """
     if _ONE_TOKEN.fullmatch(value) is not None:
         return text_header(name, value)
-    return _fold(f"{name}: {_encoded_words(name, value)}")
+    return fold(f"{name}: {encoded_words(name, value)}")
 
 
 def raw_header(name: str, value: str) -> str:
@@ -57,15 +60,8 @@ def raw_header(name: str, value: str) -> str:
 
     Non-ASCII text stays UTF-8 (RFC 6532).
     """
-    _refuse_injection(name, value)
+    refuse_injection(name, value)
     return f"{name}: {value}"
-
-
-def extra_header(name: str, value: str) -> str:
-    """Write a header that the client has named. Raises ValueError for an invalid name."""
-    if _FIELD_NAME.fullmatch(name) is None:
-        raise ValueError(f"header {name[:100]!r}: not a field name")
-    return text_header(name, value)
 
 
 def address_header(name: str, addresses: Iterable[Address]) -> str:
@@ -74,47 +70,53 @@ def address_header(name: str, addresses: Iterable[Address]) -> str:
     A blank display name is left out. A non-ASCII local part stays as it is (RFC 6532).
     """
     line = f"{name}: " + ", ".join([_mailbox(name, address) for address in addresses])
-    return line if len(line) <= _FOLD_AT else _fold(line)
+    return line if len(line) <= FOLD_AT else fold(line)
 
 
 def _mailbox(header: str, address: Address) -> str:
-    name, email = address.name, address.email
+    email = address.email
     if _MAILBOX.fullmatch(email) is None:
         raise ValueError(f"header {header}: {email[:100]!r} is not a usable address")
+    name = address.name
     if not name or not name.strip(" \t"):
         return email
-    if "=?" not in name:
-        if _PHRASE.fullmatch(name) is not None:
-            if len(name) < _FOLD_AT or _longest_unit(name) < _FOLD_AT:
-                return f"{name} <{email}>"
-        elif _PRINTABLE.fullmatch(name) is not None and _longest_unit(name) < _FOLD_AT:
-            return f'"{name.translate(_QUOTE)}" <{email}>'
-    return f"{_encoded_words(header, name)} <{email}>"
+    return f"{phrase(header, name)} <{email}>"
+
+
+def phrase(header: str, text: str) -> str:
+    """Write a display name: as words if possible, else quoted, else encoded."""
+    if "=?" not in text:
+        if _PHRASE.fullmatch(text) is not None:
+            if len(text) < FOLD_AT or _longest_unit(text) < FOLD_AT:
+                return text
+        elif _PRINTABLE.fullmatch(text) is not None and _longest_unit(text) < FOLD_AT:
+            return f'"{text.translate(_QUOTE)}"'
+    return encoded_words(header, text)
 
 
 def _longest_unit(text: str) -> int:
     return max(map(len, _FOLDING_UNIT.findall(text)), default=0)
 
 
-def _fold(line: str) -> str:
+def fold(line: str) -> str:
     """Fold before spaces, so that unfolding (dropping CRLF) restores ``line`` exactly."""
-    if len(line) <= _FOLD_AT:
+    if len(line) <= FOLD_AT:
         return line
     # The first two units are "Name:" and the start of the value. Folding between them would leave
     # an empty first line, which some servers take for the end of the header.
     units = _FOLDING_UNIT.findall(line)
     lines = ["".join(units[:2])]
     for unit in units[2:]:
-        if len(lines[-1]) + len(unit) > _FOLD_AT:
+        if len(lines[-1]) + len(unit) > FOLD_AT:
             lines.append(unit)
         else:
             lines[-1] += unit
     return "\r\n".join(lines)
 
 
-def _encoded_words(header: str, value: str) -> str:
+def encoded_words(header: str, value: str) -> str:
     """Write ``value`` as encoded words (RFC 2047), in the shorter of Q and B."""
-    _refuse_injection(header, value)
+    refuse_injection(header, value)
     try:
         octets = value.encode()
     except UnicodeEncodeError as error:
@@ -151,6 +153,6 @@ def _chunks(value: str, length: Callable[[bytes], int], room: int) -> Iterator[b
     yield chunk
 
 
-def _refuse_injection(header: str, value: str) -> None:
+def refuse_injection(header: str, value: str) -> None:
     if _FORBIDDEN.search(value) is not None:
         raise ValueError(f"header {header}: CR, LF and NUL are not allowed")

@@ -1,4 +1,4 @@
-"""What is said to open a session: EHLO or HELO, and AUTH. Commands out, replies in, no I/O.
+"""Opening of an SMTP session: EHLO or HELO, and AUTH, as a state machine without I/O.
 
 Each dialogue is a generator. It yields a command and is sent the reply; it returns what came of
 it, or raises ``RefusedError``. If the connection breaks, ``BrokenConnectionError`` is thrown in.
@@ -20,7 +20,7 @@ Dialogue = Generator[bytes, Reply, Result]
 #: More questions than any log-in has.
 _MOST_QUESTIONS = 4
 #: Refusals that say more about the log-in than "syntax" or "unknown".
-_TELLING_CODES = (421, 432, 454, 530, 534, 535, 538)
+_CLEAR_CODES = (421, 432, 454, 530, 534, 535, 538)
 
 
 class RefusedError(Exception):
@@ -67,23 +67,23 @@ def log_in(user: str, password: str, offered: tuple[str, ...]) -> Dialogue[None]
                 is_form_refused, reply = yield from form(user, password)
             except ConnectionError:
                 if refusals:
-                    raise _most_telling(refusals) from None
+                    raise _clearest(refusals) from None
                 raise
             if verdict(Stage.AUTH, reply) is Verdict.ACCEPTED:
                 return
             refusals.append(reply)
             if reply.code == CLOSING_CODE:
-                raise _most_telling(refusals)
+                raise _clearest(refusals)
             if not is_form_refused:
                 break
     if not refusals:
         raise NoMechanismError(f"no known way to log in among {' '.join(offered)[:200]}")
-    raise _most_telling(refusals)
+    raise _clearest(refusals)
 
 
-def _most_telling(refusals: list[Reply]) -> RefusedError:
-    telling = [reply for reply in refusals if reply.code in _TELLING_CODES]
-    return RefusedError(Stage.AUTH, (telling or refusals)[-1])
+def _clearest(refusals: list[Reply]) -> RefusedError:
+    clear = [reply for reply in refusals if reply.code in _CLEAR_CODES]
+    return RefusedError(Stage.AUTH, (clear or refusals)[-1])
 
 
 def _plain(user: str, password: str) -> Dialogue[tuple[bool, Reply]]:
@@ -161,7 +161,7 @@ def _decoded(text: str) -> str:
         return text.lower()
 
 
-#: What was said to AUTH, and whether the server refused its form rather than the log-in.
+#: The refusal of AUTH, and whether the server refused its form rather than the log-in.
 _Form = Callable[[str, str], Dialogue[tuple[bool, Reply]]]
 _MECHANISMS: tuple[tuple[str, tuple[_Form, ...]], ...] = (
     ("CRAM-MD5", (_cram_md5,)),

@@ -66,7 +66,7 @@ class SmtpProtocol(asyncio.Protocol):
         """Go on encrypted. Raises ``OSError`` if that fails."""
         assert self.transport is not None
         if not self.session.is_between_replies:
-            # Said in the clear by whoever is on the way, it must not pass for encrypted.
+            # Octets that an attacker sends in clear text must not pass for encrypted ones.
             self._lose("the server spoke on after its answer to STARTTLS")
             raise BrokenConnectionError(self.session.broken)
         transport = await self._loop.start_tls(
@@ -96,7 +96,7 @@ class SmtpProtocol(asyncio.Protocol):
                 self.abort()
 
     async def wait_closed(self) -> None:
-        """Wait until the transport is closed, by whichever side."""
+        """Wait until the transport is closed by either side."""
         await asyncio.shield(self._closed)
 
     def hang_up(self, timeout: float) -> None:

@@ -95,7 +95,7 @@ _ACCOUNT_CODES = {
 }
 #: (stage, code) that do not mean what their first digit says.
 _EXCEPTIONS = {
-    (Stage.MAIL, CLOSING_CODE): Verdict.ACCOUNT,  # the server has not judged the message yet
+    (Stage.MAIL, CLOSING_CODE): Verdict.ACCOUNT,  # the server has not checked the message yet
     (Stage.MAIL, 454): Verdict.ACCOUNT,  # RFC 4954 section 6: temporary authentication failure
 }
 

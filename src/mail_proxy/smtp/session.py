@@ -61,7 +61,7 @@ class SmtpSession:
         return self._reader.is_between_replies
 
     def take_output(self) -> bytes:
-        """Return what is to be written. It counts as written from here on."""
+        """Return the octets to write. They count as written from here on."""
         output = self._output
         if not output:
             return b""

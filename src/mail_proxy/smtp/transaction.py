@@ -159,7 +159,7 @@ class Transaction:
             self.stage = Stage.DATA
         if self.outcome is not None:
             if not isinstance(self.outcome, Stale):
-                # The refusal is in; only what was sent ahead of it has not been answered.
+                # The refusal has arrived; only the commands sent ahead of it have no reply yet.
                 self.broke_over = "pipelining"
             return
         self.outcome = self._broken(reason)
@@ -225,7 +225,10 @@ class Transaction:
         return self._end(all_refused(results), unread=1)
 
     def _is_out_of_order(self, reply: Reply) -> bool:
-        """What was sent in order and arrived out of order says nothing about the message."""
+        """Return whether pipelined commands arrived out of order; if so, lose the session.
+
+        Such a reply says nothing about the message.
+        """
         if self._is_ahead and reply.code == OUT_OF_ORDER_CODE:
             self.lose(f"{self.stage} refused: {reply}")
             return True
@@ -301,7 +304,7 @@ class Transaction:
             return b""
         if verdict(Stage.DATA, reply) is Verdict.ACCEPTED and self.stage is not Stage.END_OF_DATA:
             if self._is_taken_by_rcpt:
-                # Nobody must get an empty message; only a lost connection prevents it now.
+                # No recipient must get an empty mail; only a lost connection prevents it now.
                 self.is_over = self.is_done = True
                 return b""
             # RFC 2920 section 3.1: a server may ask for a message that has no recipient.

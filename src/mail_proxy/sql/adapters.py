@@ -1,4 +1,4 @@
-"""What differs between SQLite and PostgreSQL, and nothing else."""
+"""Adapters for SQLite and PostgreSQL: everything that differs between the two."""
 
 from __future__ import annotations
 
@@ -23,82 +23,88 @@ from mail_proxy.sql.writing_turn import WritingTurn
 
 #: Name and PostgreSQL type of each column of a list of rows.
 Shape = Sequence[tuple[str, str]]
-#: Longest wait for a lock. No transaction of the proxy's own holds one for so long, except a
-#: migration; another program's may, or a process that was stopped in the middle of one.
+#: Longest wait for a lock. No transaction of the proxy holds one for so long, except a migration.
+#: One of another program may, and so may a process that was stopped in the middle of one.
 LOCK_SECONDS = 10.0
 
 
 class Adapter(Protocol):
-    """One database product.
+    """Adapter of a database product.
 
-    ``writers`` and ``readers`` are how many transactions of each kind may run at once.
-    ``has_notices``: processes on several hosts may use it, and tell each other of changes.
+    ``writers`` and ``readers`` are the numbers of transactions of each kind that may run at once.
+    ``has_notify``: several hosts may share the database, and notify each other.
     """
 
     name: str
-    has_notices: bool
+    has_notify: bool
     writers: int
     readers: int
+    #: Where the data is, if it is on a disk of this machine's.
+    folder: Path | None
 
     def engines(self) -> tuple[Engine, Engine]:
-        """A writing and a reading engine."""
+        """Return an engine for writing and one for reading."""
         ...
 
     def writing_turn(self) -> AbstractContextManager[None]:
-        """Held around a writing transaction: processes of this machine take turns."""
+        """Take turns with other processes of this machine around a writing transaction."""
         ...
 
     def rows(self, shape: Shape, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
-        """Row lists as a common table expression ``rows(...)`` with its parameters, in slices.
+        """Yield common table expressions ``rows(...)`` over the rows, with parameters.
 
-        One statement over many rows is what makes both databases fast, and in this process
-        it hands over the interpreter lock once instead of once a row.
+        One statement over many rows makes both databases fast, and releases the interpreter lock
+        once instead of once for each row.
         """
         ...
 
     def first_of_each(
         self, table: str, where: str, order_by: str, limit: int, *, waits: bool = False
     ) -> str:
-        """FROM clause: for each of ``rows`` the first ``limit`` rows of ``table``, locked.
+        """Return a FROM clause: for each of ``rows`` the first ``limit`` of ``table``.
 
-        ``where`` and ``order_by`` call the candidate ``candidate``; rows that another
-        transaction holds are skipped, or ``waits`` for them. ``table`` must have the key ``pk``.
+        The rows are locked. In ``where`` and ``order_by`` a row of the table is ``candidate``. Rows
+        that another transaction has locked are skipped; with ``waits`` they are waited for.
+        ``table`` must have the key ``pk``.
         """
         ...
 
     def trouble(self, error: exc.DBAPIError) -> DatabaseUnavailable | None:
-        """Return the error to raise for trouble of the database: lost connection, disk, lock.
+        """Return the error for trouble of the database: lost connection, disk, lock.
 
         None if the statement itself is at fault.
         """
         ...
 
     def prove_writable(self, connection: Connection) -> None:
-        """Write a few bytes that nobody reads, and take the locks that every write needs."""
+        """Write a few bytes without a meaning, and take the locks that every write needs."""
         ...
 
     def is_retryable(self, error: exc.DBAPIError) -> bool:
-        """True where running the whole transaction again right away is right."""
+        """Return whether the whole transaction should run again at once."""
         ...
 
-    def notify(self, connection: Connection, notice: str) -> None:
-        """Send to all who listen, when the transaction is committed. Only with ``has_notices``."""
+    def notify(self, connection: Connection, text: str) -> None:
+        """Send NOTIFY to every listener at the commit. Only with ``has_notify``."""
         ...
 
-    def notices(self) -> AsyncIterator[str]:
-        """What is sent from now on, over a connection of its own. DatabaseUnavailable ends it."""
+    def listen(self) -> AsyncIterator[str]:
+        """Yield notifications from now on, over a connection of its own.
+
+        Only with ``has_notify``. Raises DatabaseUnavailable when the connection is lost.
+        """
         ...
 
     def lock_schema(self, connection: Connection) -> None:
-        """Hold off other processes that migrate, until the transaction ends."""
+        """Lock out other processes that migrate, until the transaction ends."""
         ...
 
 
 class SqliteAdapter:
-    """One file, WAL, every commit synced. One writing connection, readers beside it."""
+    """Adapter of SQLite: one file in WAL mode, each commit synced, one writer."""
 
     name = "sqlite"
-    has_notices = False
+    has_notify = False
     writers = 1
     readers = 4
 
@@ -115,11 +121,11 @@ class SqliteAdapter:
         self._path = address.database or ""
         if not self._path or self._path == ":memory:":
             raise ConfigError(f"db_path = {url!r}: a file is needed; memory is not durable")
-        parent = Path(self._path).absolute().parent
-        if not parent.is_dir():
+        self.folder: Path | None = Path(self._path).absolute().parent
+        if not self.folder.is_dir():
             raise ConfigError(f"db_path = {self._path!r}: its folder does not exist")
         if not Path(self._path).exists():
-            # SQLite would make it readable for all, and gives its companions the same mode.
+            # SQLite would create it readable for all users. Its -wal and -shm files get its mode.
             Path(self._path).touch(mode=0o600)
         # Half of the time for the turn, half for SQLite's own lock.
         self._lock_seconds = lock_seconds / 2
@@ -182,7 +188,7 @@ class SqliteAdapter:
     def first_of_each(
         self, table: str, where: str, order_by: str, limit: int, *, waits: bool = False
     ) -> str:
-        # The writing connection is alone, so there is nobody to lock against.
+        # There is one writing connection, so no locks are needed.
         return (
             f"FROM rows CROSS JOIN {table} ON {table}.pk IN (SELECT candidate.pk "
             f"FROM {table} AS candidate WHERE {where} ORDER BY {order_by} LIMIT {limit})"
@@ -214,27 +220,28 @@ class SqliteAdapter:
     def is_retryable(self, error: exc.DBAPIError) -> bool:
         return False
 
-    def notify(self, connection: Connection, notice: str) -> None:
-        raise NotImplementedError("SQLite has no notices")
+    def notify(self, connection: Connection, text: str) -> None:
+        raise NotImplementedError("SQLite has no NOTIFY")
 
-    def notices(self) -> AsyncIterator[str]:
-        raise NotImplementedError("SQLite has no notices")
+    def listen(self) -> AsyncIterator[str]:
+        raise NotImplementedError("SQLite has no LISTEN")
 
     def lock_schema(self, connection: Connection) -> None:
-        """BEGIN IMMEDIATE already holds the one write lock."""
+        """Do nothing: BEGIN IMMEDIATE already holds the one write lock."""
 
 
 class PostgresAdapter:
-    """PostgreSQL 13 or newer through psycopg 3; several hosts may share it."""
+    """Adapter of PostgreSQL 13 or newer, with psycopg 3; several hosts may share it."""
 
     name = "postgresql"
-    has_notices = True
+    folder: Path | None = None
+    has_notify = True
     writers = 4
     readers = 4
 
-    #: The queue's statements take the first rows of an index. Where statistics say that few rows
-    #: match, the planner would rather read all of them from a bitmap and sort: a million, once an
-    #: account has so many. And compiling a statement takes longer than any of them runs.
+    #: The queue's statements take the first rows of an index. If statistics say that few rows
+    #: match, the planner would rather read all of them from a bitmap and sort them: a million, if
+    #: an account has so many. JIT compilation takes longer than any of the statements runs.
     _PLANNER = "-c enable_bitmapscan=off -c jit=off"
     _SCHEMA_LOCK = 7_302_646_113
     _CHANNEL = "mail_proxy"
@@ -248,12 +255,12 @@ class PostgresAdapter:
         "XX001": DatabaseDamaged,
         "XX002": DatabaseDamaged,
     }
-    #: The last one is for what holds locks and has stopped, or its host has: nobody else gets on.
+    #: The last one ends a transaction whose process or host has stopped while it holds locks.
     _TIMEOUTS = "-c statement_timeout=120000 -c idle_in_transaction_session_timeout=60000"
     #: Every write of a message needs one of these tables.
     _WRITTEN = "instance, tenant, account, message, message_payload, message_event"
-    #: A host that vanishes without a word is given up after a minute, not after a quarter of an
-    #: hour. Milliseconds for what was sent, seconds and tries for what is waited for.
+    #: The connection to a host that vanished is given up after a minute, not after a quarter of an
+    #: hour. Milliseconds for unacknowledged octets; seconds and tries for an idle connection.
     _SILENCE: ClassVar[dict[str, Any]] = {
         "tcp_user_timeout": 60_000,
         "keepalives_idle": 30,
@@ -325,8 +332,8 @@ class PostgresAdapter:
         reason = _first_line(error)
         state = getattr(error.orig, "sqlstate", None)
         if state is None:
-            # The driver's own: a lost connection is an OperationalError, and what it could not
-            # even send for the value in it is not.
+            # An error of the driver. A lost connection is an OperationalError; a value that the
+            # driver cannot send is not.
             is_lost = isinstance(error, exc.OperationalError | exc.InterfaceError)
             return DatabaseUnavailable(reason) if is_lost else None
         if state in self._KINDS:
@@ -341,10 +348,10 @@ class PostgresAdapter:
     def is_retryable(self, error: exc.DBAPIError) -> bool:
         return getattr(error.orig, "sqlstate", None) in self._RETRYABLE
 
-    def notify(self, connection: Connection, notice: str) -> None:
-        connection.exec_driver_sql("SELECT pg_notify(%s, %s)", (self._CHANNEL, notice))
+    def notify(self, connection: Connection, text: str) -> None:
+        connection.exec_driver_sql("SELECT pg_notify(%s, %s)", (self._CHANNEL, text))
 
-    async def notices(self) -> AsyncIterator[str]:
+    async def listen(self) -> AsyncIterator[str]:
         import psycopg
 
         url = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -354,13 +361,13 @@ class PostgresAdapter:
             )
             async with connection:
                 await connection.execute(f"LISTEN {self._CHANNEL}")
-                async for notice in connection.notifies():
-                    yield notice.payload
+                async for notification in connection.notifies():
+                    yield notification.payload
         except psycopg.OperationalError as error:
-            raise DatabaseUnavailable("the connection for notices was lost") from error
+            raise DatabaseUnavailable("the connection for LISTEN was lost") from error
 
     def lock_schema(self, connection: Connection) -> None:
-        # Of a large table an index takes its time, and so does whoever migrates already.
+        # An index of a large table takes long to build, and so may another process that migrates.
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
         connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (self._SCHEMA_LOCK,))
@@ -370,7 +377,7 @@ def _parsed(url: str) -> URL:
     try:
         return make_url(url)
     except (exc.ArgumentError, ValueError):
-        # Not shown: there may be a password in it.
+        # The URL is not shown: there may be a password in it.
         raise ConfigError(
             "db_path: not a URL; allowed: postgresql://user:password@host:port/database, with %40 "
             "for @, %2F for / and %3A for : in the password"
@@ -382,7 +389,10 @@ def _first_line(error: exc.DBAPIError) -> str:
 
 
 def adapter_for(url: str, lock_seconds: float = LOCK_SECONDS) -> Adapter:
-    """The adapter for a ``sqlite:///`` or ``postgresql://`` URL; ConfigError for any other."""
+    """Return the adapter for a ``sqlite:///`` or ``postgresql://`` URL.
+
+    Raises ConfigError for any other URL.
+    """
     scheme = url.split(":", 1)[0]
     if scheme == "sqlite":
         return SqliteAdapter(url, lock_seconds)

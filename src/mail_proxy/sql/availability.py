@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from mail_proxy.errors import DatabaseDamaged, DatabaseUnavailable
 from mail_proxy.telemetry.log import Action, log
 
-#: A transaction may succeed beside others that fail: a small one still fits on a full disk, and
-#: most pages of a damaged file are whole. So a failure counts for a while.
+#: A transaction may succeed while others fail: a small one still fits on a full disk, and most
+#: pages of a damaged file are whole. So a failure counts for a while.
 _TROUBLE_SECONDS = 5.0
 _DAMAGE_SECONDS = 300.0
 #: A successful write proves for so long that the database works.
@@ -21,7 +21,7 @@ _QUIET_SECONDS = 30.0
 
 
 class Availability:
-    """Remembers why transactions fail, and logs when that begins and when it ends.
+    """Record of why transactions fail; logs when that begins and when it ends.
 
     Called from several threads.
     """

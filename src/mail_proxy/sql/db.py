@@ -1,8 +1,8 @@
-"""Engines, threads and transactions.
+"""Database transactions: engines, connections, and the threads that they run on.
 
 A transaction is a plain function that gets a connection and runs on a database thread from
-BEGIN to COMMIT. It cannot await, so it can never be held open across a network call, and it
-costs one hop between threads however many statements it has.
+BEGIN to COMMIT. It cannot await, so no transaction stays open during a network call. It costs one
+switch between threads, for any number of statements.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ __all__ = ["Connection", "SqlDb"]
 
 
 class SqlDb:
-    """One database: writes and reads run on threads of its own.
+    """Database, with threads of its own for writes and reads.
 
-    No call waits without end. A lock that another process or session holds is waited for
-    ``lock_seconds``, and so is a free thread.
+    No call waits without end: neither a lock of another process or session nor a free thread is
+    waited for longer than ``lock_seconds``.
     """
 
     def __init__(self, url: str, lock_seconds: float = LOCK_SECONDS) -> None:
@@ -41,18 +41,18 @@ class SqlDb:
         self._lock_seconds = lock_seconds
         self._proof: asyncio.Task[None] | None = None
         self._writing, self._reading = self.adapter.engines()
-        # With one writer at a time, what waits for it may as well share its commit.
+        # With one writer at a time, the transactions that wait for it share one commit.
         self._group = GroupCommitter(self.write_now) if self.adapter.writers == 1 else None
         self._writers = ThreadPoolExecutor(self.adapter.writers, "db-write")
         self._readers = ThreadPoolExecutor(self.adapter.readers, "db-read")
 
     async def write(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """Run ``work(connection, *arguments)`` in a transaction and return once it is durable.
+        """Run ``work(connection, *arguments)`` in a transaction; return after the commit.
 
         ``work`` may run more than once (serialization failures, a pooled connection that the
-        server had closed, a neighbour in its group that failed), so it must keep its effects inside
-        the transaction. Cancelling the caller does not undo it. Raises DatabaseUnavailable for
-        trouble that may pass.
+        server had closed, another transaction of its group that failed), so it must have no effects
+        outside of the transaction. Cancelling the caller does not undo it. Raises
+        DatabaseUnavailable for trouble that may pass.
         """
         if self._group is not None:
             result: Result = await self._group.run(work, arguments)
@@ -60,21 +60,24 @@ class SqlDb:
         return await self._run(self._writers, self.write_now, work, arguments)
 
     async def read(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """Run ``work(connection, *arguments)`` on one consistent snapshot, beside the writes."""
+        """Run ``work(connection, *arguments)`` on one consistent snapshot.
+
+        Reads and writes do not wait for each other.
+        """
         return await self._run(self._readers, self.read_now, work, arguments)
 
     def write_now(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """``write`` on the calling thread; for start-up and the command line."""
+        """Write on the calling thread, as ``write`` does. For start and command line."""
         with self.availability.watching_write(), self.adapter.writing_turn():
             return self._attempt(self._writing, work, arguments)
 
     def read_now(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """``read`` on the calling thread."""
+        """Read on the calling thread, as ``read`` does."""
         with self.availability.watching_read():
             return self._attempt(self._reading, work, arguments)
 
     async def check(self) -> None:
-        """Raise DatabaseUnavailable if the database does not work as far as this process knows.
+        """Raise DatabaseUnavailable if this process knows that the database fails.
 
         It writes only if it has neither failed nor written in the last seconds, and once for all
         callers that wait.
@@ -90,7 +93,7 @@ class SqlDb:
             await self.write(self.adapter.prove_writable)
 
     async def close(self) -> None:
-        """Finish what runs and close every connection."""
+        """Finish the running transactions and close every connection."""
         if self._group is not None:
             await asyncio.to_thread(self._group.close)
         for executor in (self._writers, self._readers):
@@ -98,7 +101,7 @@ class SqlDb:
         self.dispose()
 
     def dispose(self) -> None:
-        """Close every connection of a database on which nothing runs any more."""
+        """Close every connection. No transaction may run any more."""
         self._writing.dispose()
         self._reading.dispose()
 

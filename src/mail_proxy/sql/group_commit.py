@@ -1,4 +1,4 @@
-"""One thread that writes, and one commit for all that wait for it."""
+"""Group commit: one writing thread, and one commit for all waiting transactions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from mail_proxy.errors import DatabaseUnavailable
 
-#: A group ends after so long, so that nobody waits for the commit of too much other work.
+#: Longest time of a group, so that no transaction waits long for the work of the others.
 _LONGEST_SECONDS = 0.02
 _MOST_WORKS = 64
 
@@ -27,20 +27,20 @@ class _Order(NamedTuple):
     future: asyncio.Future[Any]
 
     def run(self, connection: Connection) -> Any:
-        """In the context of who ordered it: log lines name the request."""
+        """Run the work in the context of its caller, so that log lines name the request."""
         return self.context.run(self.work, connection, *self.arguments)
 
 
 class GroupCommitter:
-    """Runs transactions in their order; those that wait together share one commit.
+    """Queue of transactions: those that wait at the same time share one commit.
 
-    A commit waits for the disk, which is most of the time that a small transaction takes. Where one
-    of a group fails, the group is rolled back and each runs again in a transaction of its own, so
-    that they share nothing but the commit.
+    A commit waits for the disk, which is most of the time that a small transaction takes. If one
+    transaction of a group fails, the group is rolled back and each runs again by itself. So they
+    share nothing except the commit.
     """
 
     def __init__(self, transact: Callable[..., Any]) -> None:
-        """``transact(work, *arguments)`` runs ``work(connection, *arguments)`` and commits."""
+        """Use ``transact(work, *arguments)`` to run work in a transaction and commit it."""
         self._transact = transact
         self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -49,9 +49,9 @@ class GroupCommitter:
         self._has_begun = False
 
     async def run(self, work: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        """What ``work`` returns, once it is durable. Cancelling does not undo it.
+        """Run ``work`` and return its result after the commit.
 
-        Raises RuntimeError after ``close``, as an executor does.
+        Cancelling does not undo it. Raises RuntimeError after ``close``, as an executor does.
         """
         if self._is_closed:
             raise RuntimeError("the database is closed")
@@ -65,7 +65,7 @@ class GroupCommitter:
         return await future
 
     def close(self) -> None:
-        """Finish what was ordered; blocks until then. Twice does no harm."""
+        """Finish every transaction and block until then. Closing twice changes nothing."""
         self._is_closed = True
         if self._thread is not None:
             self._orders.put(None)
@@ -80,21 +80,21 @@ class GroupCommitter:
             self._has_begun = False
             try:
                 results = self._transact(self._fill, group)
-            except BaseException as error:  # noqa: BLE001 - goes to whoever waits for it
+            except BaseException as error:  # noqa: BLE001 - raised to the caller
                 if isinstance(error, DatabaseUnavailable) and not self._has_begun:
-                    # No transaction could begin: those that waited meanwhile have waited enough.
+                    # No transaction could begin. The others have waited as long, so they fail too.
                     group += self._waiting()
                     _answer(group, [(None, type(error)(error.message)) for _ in group])
                 elif len(group) == 1:
                     _answer(group, [(None, error)])
                 else:
-                    # One of them is to blame, or the disk for all.
+                    # Either one transaction failed, or the disk did, for all of them.
                     _answer(group, [self._alone(each) for each in group])
             else:
                 _answer(group, [(result, None) for result in results])
 
     def _fill(self, connection: Connection, group: list[_Order]) -> list[Any]:
-        """Work through ``group``, and through what comes in meanwhile."""
+        """Run the transactions of ``group``, and add those that arrive meanwhile."""
         self._has_begun = True
         started = time.monotonic()
         results: list[Any] = []
@@ -111,7 +111,7 @@ class GroupCommitter:
                 group.append(more)
 
     def _waiting(self) -> list[_Order]:
-        """Take every order that waits now."""
+        """Take and return every order that waits now."""
         found: list[_Order] = []
         for _ in range(self._orders.qsize()):
             order = self._orders.get()
@@ -124,12 +124,12 @@ class GroupCommitter:
     def _alone(self, order: _Order) -> tuple[Any, BaseException | None]:
         try:
             return self._transact(order.run), None
-        except BaseException as error:  # noqa: BLE001 - goes to whoever waits for it
+        except BaseException as error:  # noqa: BLE001 - raised to the caller
             return None, error
 
 
 def _answer(group: list[_Order], results: list[tuple[Any, BaseException | None]]) -> None:
-    """Hand each its result, with one message to each event loop."""
+    """Set the result of each order, with one call to each event loop."""
     of_loops: dict[asyncio.AbstractEventLoop, list[Any]] = {}
     for order, result in zip(group, results, strict=True):
         of_loops.setdefault(order.loop, []).append((order.future, *result))
@@ -137,7 +137,7 @@ def _answer(group: list[_Order], results: list[tuple[Any, BaseException | None]]
         try:
             loop.call_soon_threadsafe(_settle, answers)
         except RuntimeError:
-            continue  # the loop is closed: nobody waits any more
+            continue  # the loop is closed, so no caller waits any more
 
 
 def _settle(answers: list[tuple[asyncio.Future[Any], Any, BaseException | None]]) -> None:

@@ -26,17 +26,17 @@ class HostSignals:
         self._waiting: dict[str, None] = {}
         self._wakeup = Wakeup()
         self._workers = (Worker("notify.send", self._send), Worker("notify.listen", self._listen))
-        if db.adapter.has_notices:
+        if db.adapter.has_notify:
             bus.connect(self)
 
     @property
     def alive(self) -> bool:
         """Whether both loops run; always True on SQLite, where there is no other host."""
-        return all(worker.alive for worker in self._workers) or not self._db.adapter.has_notices
+        return all(worker.alive for worker in self._workers) or not self._db.adapter.has_notify
 
     async def start(self) -> None:
         """Start the loops if the database has NOTIFY."""
-        if self._db.adapter.has_notices:
+        if self._db.adapter.has_notify:
             for worker in self._workers:
                 worker.start()
 
@@ -60,7 +60,7 @@ class HostSignals:
             self._db.adapter.notify(connection, f"{self._own_name} {line}")
 
     async def _listen(self) -> None:
-        async for notification in self._db.adapter.notices():
+        async for notification in self._db.adapter.listen():
             sender, _, line = notification.partition(" ")
             fact = None if sender == self._own_name else Fact.load(line)
             if fact is not None:

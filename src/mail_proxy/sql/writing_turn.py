@@ -1,4 +1,4 @@
-"""File lock with which the processes of one machine take turns at writing to SQLite."""
+"""File lock by which processes of one machine take turns at writing to SQLite."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class WritingTurn:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Wait for the turn, at most so long, and hold it."""
+        """Wait for the turn, at most ``patience_seconds``, and hold it in the block."""
         if self._descriptor is None:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             self._descriptor = os.open(self._path, flags, 0o600)

@@ -98,7 +98,11 @@ HTTP = Series(
     (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
 BUILD_INFO = Series(
-    "gmp_build_info", "gauge", "always 1", ("version", "python", "database"), "What is running."
+    "gmp_build_info",
+    "gauge",
+    "always 1",
+    ("version", "python", "database"),
+    "Versions of the program, Python and the database.",
 )
 #: All series, in the order of a scrape.
 ALL = (

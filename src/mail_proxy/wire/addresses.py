@@ -20,7 +20,12 @@ _DOMAIN = re.compile(
     r"(?=.{1,253}$)[A-Za-z0-9](?:(?:[A-Za-z0-9]|-(?!-)){0,61}[A-Za-z0-9])?"
     r"(?:\.[A-Za-z0-9](?:(?:[A-Za-z0-9]|-(?!-)){0,61}[A-Za-z0-9])?)*"
 )
-_NAMED = re.compile(r"([^<>]*|\s*\"(?:[^\"\\]|\\.)*\"\s*)<([^<>]*)>\s*")
+# A phrase, whose quotes may hold angle brackets, or any text without them; then the address, and
+# perhaps a comment. Possessive, so that it takes linear time.
+_NAMED = re.compile(
+    r'((?:[^<>"]++|"(?:[^"\\]++|\\.)*+")*+|[^<>]*+)<([^<>]*+)>\s*+(?:\([^()]*+\)\s*+)?', re.DOTALL
+)
+_PHRASE_PART = re.compile(r'"((?:[^"\\]|\\.)*)"|\((?:[^()\\]|\\.)*\)|([^"(]+|.)', re.DOTALL)
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _FORBIDDEN = re.compile(r"[\r\n\0]")
 _MAX_LOCAL = 64
@@ -35,14 +40,24 @@ def parse_mailbox(text: str) -> Address:
     named = _NAMED.fullmatch(text)
     if named is None:
         return Address("", _addr_spec(text.strip()))
-    return Address(_display_name(named[1]), _addr_spec(named[2].strip()))
+    return Address(display_name(named[1]), _addr_spec(named[2].strip()))
 
 
-def _display_name(text: str) -> str:
-    name = text.strip()
-    if len(name) >= 2 and name[0] == name[-1] == '"':
-        name = _QUOTED_PAIR.sub(r"\1", name[1:-1])
-    return name
+def display_name(text: str) -> str:
+    """Return the words of a phrase (RFC 5322 section 3.2.5), without quotes and comments.
+
+    A text with half of a pair of quotes or brackets is no phrase, and returned as it is.
+    """
+    if '"' not in text and "(" not in text:
+        return text.strip()
+    parts = list(_PHRASE_PART.finditer(text))
+    if any(part[2] in ('"', "(") for part in parts):
+        return text.strip()
+    words = [
+        _QUOTED_PAIR.sub(r"\1", part[1]) if part[1] is not None else (part[2] or "").strip()
+        for part in parts
+    ]
+    return " ".join([word for word in words if word])
 
 
 def _addr_spec(text: str) -> str:

@@ -16,7 +16,8 @@ from pydantic import (
     model_validator,
 )
 
-from mail_proxy.domain.mail import OWN_HEADER_PREFIXES, OWN_HEADERS, Address, Mail
+from mail_proxy.domain.header_fields import HEADER_FIELDS, reserved
+from mail_proxy.domain.mail import Address, Mail
 from mail_proxy.domain.message import EventType, MessageState
 from mail_proxy.errors import Malformed, TooLarge
 from mail_proxy.wire.addresses import parse_mailbox, parse_mailboxes
@@ -95,14 +96,21 @@ class MessageIn(Request):
 
     @field_validator("headers")
     @classmethod
-    def _foreign_headers(cls, headers: dict[str, str]) -> dict[str, str]:
+    def _allowed_headers(cls, headers: dict[str, str]) -> dict[str, str]:
+        """Refuse reserved names and repeated fields; leave out headers without a value."""
+        seen = set()
         for name in headers:
             if not _HEADER_NAME.fullmatch(name):
                 raise ValueError(f"{name[:80]!r} is not a header name (RFC 5322)")
             lower = name.lower()
-            if lower in OWN_HEADERS or lower.startswith(OWN_HEADER_PREFIXES):
-                raise ValueError(f"{name} is set by the proxy and cannot be given")
-        return headers
+            instead = reserved(lower)
+            if instead is not None:
+                raise ValueError(f"{name} cannot be given: {instead}")
+            if lower in seen and lower in HEADER_FIELDS and HEADER_FIELDS[lower].once:
+                raise ValueError(f"{name} is given twice; it may stand once in a mail")
+            seen.add(lower)
+        trimmed = ((name, value.strip(" \t")) for name, value in headers.items())
+        return {name: value for name, value in trimmed if value}
 
     @field_validator("message_id")
     @classmethod

@@ -20,7 +20,7 @@ class BatchRef(Request):
 
 
 class SuspensionOut(Answer):
-    """What is suspended after the call; ``*`` in ``suspended_batches`` means everything."""
+    """Suspended batches after the call; ``*`` stands for the whole tenant."""
 
     tenant_id: str = Field(description="The tenant.")
     batch_code: str | None = Field(description="The batch that the call named; null: everything.")

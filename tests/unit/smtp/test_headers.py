@@ -8,13 +8,8 @@ from email.policy import default
 import pytest
 
 from mail_proxy.domain.mail import Address
-from mail_proxy.smtp.headers import (
-    address_header,
-    extra_header,
-    raw_header,
-    text_header,
-    token_header,
-)
+from mail_proxy.smtp.extra_headers import extra_header
+from mail_proxy.smtp.headers import address_header, raw_header, text_header, token_header
 
 
 def parsed(line: str) -> str:

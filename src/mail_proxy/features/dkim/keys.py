@@ -46,7 +46,7 @@ def make_private_key(algorithm: Algorithm) -> str:
 def check_private_key(pem: str, algorithm: Algorithm) -> str:
     """Return an imported private key in the form of ``make_private_key``.
 
-    ValueError says what is wrong with it, and never repeats the key.
+    ValueError has the reason, and never repeats the key.
     """
     key = _load(pem)
     if isinstance(key, Ed25519PrivateKey):
@@ -89,7 +89,7 @@ def split_record(value: str) -> list[str]:
 
 
 def publishes_same_key(expected: str, found: str) -> bool:
-    """Whether two TXT records publish the same key, whatever spaces and flags they have.
+    """Return whether two TXT records publish the same key, with any spaces and flags.
 
     A record that is revoked (empty ``p=``), allows no SHA-256 or no mail does not match.
     """
@@ -128,7 +128,7 @@ def _load(pem: str) -> PrivateKey:
 def _check_rsa(key: RSAPrivateKey) -> None:
     """Prove that the numbers of a key belong together, and that it signs.
 
-    Whether its two factors are prime is not looked at: it decides over nobody else's safety.
+    Its two factors are not tested for being prime: a bad key harms only its own domain.
     """
     if not _MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS:
         raise ValueError(

@@ -1,7 +1,7 @@
 """DKIM-Signature header fields: which fields they cover, how they are written and signed.
 
 A signature covers all octets of the body (no ``l=``) and each occurrence of the fields below.
-``From`` is named once more than it occurs, so that nobody can add a second one (RFC 6376
+``From`` is named once more than it occurs, so that a second one cannot be added (RFC 6376
 section 8.15).
 """
 
