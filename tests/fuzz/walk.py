@@ -81,8 +81,7 @@ class Walk:
 
     def _work(self) -> bool:
         self.sent += 1
-        status = self.neighbour.hand_in(self.neighbour.mail(self.sent)); print(status) if status != 200 else 0
-        return status == 200
+        return self.neighbour.hand_in(self.neighbour.mail(self.sent)) == 200
 
 
 @contextmanager

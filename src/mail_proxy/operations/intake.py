@@ -66,7 +66,7 @@ class _Call:
 
 
 class _Stale(Exception):
-    """Tenants or accounts changed after the rows were prepared."""
+    """An account of the messages was removed after the rows were prepared."""
 
 
 class Intake:
@@ -119,7 +119,7 @@ class Intake:
                 _answer(call, of_call, results)
                 for call, of_call, results in zip(calls, rows, stored, strict=True)
             ]
-        raise Conflict("tenants and accounts keep changing; try again")
+        raise Conflict("tenants and accounts keep being removed; try again")
 
     def _rows(self, call: _Call, snapshot: Snapshot, now: float) -> list[NewMessage | str]:
         """Return for each draft the row to store, or the reason why it is rejected."""
@@ -134,9 +134,12 @@ class Intake:
         version: int,
         now: float,
     ) -> list[list[Stored]]:
-        if directory_version(connection) != version:
-            raise _Stale
         messages = [row for of_call in rows for row in of_call if isinstance(row, NewMessage)]
+        if directory_version(connection) != version:
+            # Changes of other accounts do not count: they must not refuse this call.
+            used = {message.account_pk for message in messages}
+            if not self._parts.tables.accounts.are_living(connection, used):
+                raise _Stale
         results = iter(self._parts.tables.messages.add(connection, messages) if messages else [])
         stored, audit = [], []
         for call, of_call in zip(calls, rows, strict=True):
