@@ -33,6 +33,7 @@ from mail_proxy.kit.bus import Bus, Fact
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.wakeup import Wakeup
 from mail_proxy.kit.worker import Worker
+from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.smtp.burst import Timeouts
 from mail_proxy.smtp.connection import Connector
 from mail_proxy.smtp.pool import SMTPPool
@@ -142,4 +143,5 @@ def connection_pool(
         end_of_data=longest,
         send=longest,
     )
-    return SMTPPool(Connector(timeouts, observe=observe), clock=clock)
+    connector = Connector(timeouts, observe=observe, guard=NetworkGuard.of(config))
+    return SMTPPool(connector, clock=clock)
