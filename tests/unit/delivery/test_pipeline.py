@@ -95,3 +95,21 @@ def test_a_mail_that_no_header_can_carry_fails_for_good(subject: str) -> None:
     outcome = prepare(steps[1:], mail)
     assert isinstance(outcome, Failed)
     assert "Subject" in outcome.reason
+
+
+async def test_a_large_mail_is_prepared_beside_the_event_loop() -> None:
+    waiting = prepare(preparing_steps(HandClock(), {}), large := outgoing("x" * 100_000))
+    assert waiting is not None
+    assert not isinstance(waiting, Outcome)
+    assert large.mail is None
+    assert await waiting is None
+    assert large.composed is not None
+
+
+async def test_a_header_that_takes_minutes_to_write_is_not_written() -> None:
+    waiting = prepare(preparing_steps(HandClock(), {}), outgoing("x" * 2_000_001))
+    assert waiting is not None
+    assert not isinstance(waiting, Outcome)
+    ended = await waiting
+    assert isinstance(ended, Failed)
+    assert "allowed: 2000000" in ended.reason
