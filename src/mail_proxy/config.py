@@ -126,6 +126,11 @@ class QueueConfig(_Group):
     max_body_mb: Annotated[float, Field(gt=0, le=1024)] = Field(
         64.0, description="Largest request body, MB (10^6 bytes)."
     )
+    min_free_disk_mb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        100.0,
+        description="Free space below which no new messages are taken, so that outcomes and "
+        "reports still have room, MB (10^6 bytes); 0: no limit. On the disk of a SQLite file.",
+    )
     default_priority: int = Field(
         2, description="Priority of messages that name none: 0-3, or immediate, high, medium, low."
     )

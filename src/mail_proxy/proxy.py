@@ -14,6 +14,7 @@ from mail_proxy.domain.tenant import DEFAULT_TENANT
 from mail_proxy.features import registry
 from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock, SystemClock
+from mail_proxy.kit.free_disk import FreeDisk
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.kit.service import Closing, Service
 from mail_proxy.maintenance.clock import ClockWatch
@@ -79,6 +80,7 @@ class MailProxy:
             sender=SmtpSender(pool),
             dispatcher=delivery,
             pending=PendingCounts(db, tables),
+            disk=FreeDisk(db.adapter.folder, int(config.queue.min_free_disk_mb * 1_000_000)),
             started_at=clock.monotonic(),
         )
         self.door = Door(registry.OPERATIONS, parts, self.refusals)

@@ -10,10 +10,6 @@ PATIENCE_SECONDS = 120.0
 GROWING_SECONDS = (0.2, 2.0, 20.0)
 
 
-class TooSlow(AssertionError):
-    """The machine was too busy for the duration that an attempt was given."""
-
-
 async def with_growing_patience(
     attempt: Callable[[float], Awaitable[None]], durations: tuple[float, ...] = GROWING_SECONDS
 ) -> None:

@@ -24,6 +24,7 @@ from mail_proxy.operations.operation import Answer, Operation
 from mail_proxy.operations.operation import Request as Asked
 from mail_proxy.proxy import MailProxy
 from mail_proxy.wire.fields import Identifier, without_surrogates
+from mail_proxy.wire.reports import OWN_CALL_HEADER
 
 _token_header = APIKeyHeader(
     name="X-API-Token", auto_error=False, description="The admin token, or a tenant's key."
@@ -172,11 +173,11 @@ def _token(request: Request) -> str | None:
 def _comes_from_elsewhere(request: Request) -> bool:
     """Return True for a request from this machine that is not its user's.
 
-    It comes from a reverse proxy, or from a web page of another site in the user's browser. The
-    Origin header shows the other site, or the Host header if the site's name was made to lead
-    here (DNS rebinding).
+    It comes from a reverse proxy, from this proxy itself because a tenant's report URL leads here,
+    or from a web page of another site in the user's browser. The Origin header shows the other
+    site, or the Host header if the site's name was made to lead here (DNS rebinding).
     """
-    if any(name in request.headers for name in _FORWARDING):
+    if any(name in request.headers for name in (OWN_CALL_HEADER, *_FORWARDING)):
         return True
     origin = request.headers.get("Origin")
     host = request.headers.get("Host", "")

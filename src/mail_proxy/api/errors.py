@@ -56,7 +56,7 @@ async def known(request: Request, error: Exception) -> Response:
     if isinstance(error, DatabaseUnavailable):
         log(Action.REQUEST_UNAVAILABLE, reason=error.message)
         wait = error.retry_after_seconds
-        return answer(503, "the database is not available just now", retry_after=wait)
+        return answer(503, error.summary, retry_after=wait)
     if error.http_status == 503:
         return answer(503, error.message, retry_after=1)
     if error.http_status >= 500:

@@ -79,9 +79,10 @@ class Intake:
     async def call(self, caller: Caller, request: ParsedBatch) -> AddMessagesOut:
         """Queue the valid messages of a batch; when this returns they are on disk.
 
-        Raises Forbidden for another tenant's name. Raises RequestError (400) with all rejections
-        in its detail if no message is valid.
+        Raises DiskShort while the disk has too little room, Forbidden for another tenant's name,
+        and RequestError (400) with all rejections in its detail if no message is valid.
         """
+        await self._parts.disk.check()
         call = await self._check(caller, request)
         if not call.drafts:
             raise _nothing_usable(call.rejected)

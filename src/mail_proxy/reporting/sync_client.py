@@ -18,7 +18,7 @@ from mail_proxy.domain.tenant import ClientAuth, Tenant
 from mail_proxy.kit.worker import as_value
 from mail_proxy.reporting.signing import signature_headers
 from mail_proxy.telemetry.log import Action, log
-from mail_proxy.wire.reports import SyncAnswer, read_answer
+from mail_proxy.wire.reports import OWN_CALL_HEADER, SyncAnswer, read_answer
 from mail_proxy.wire.sync_log import CallOutcome
 
 _CONNECT_SECONDS = 10.0
@@ -187,6 +187,7 @@ def request_headers(auth: ClientAuth) -> dict[bytes, bytes]:
     """Return the HTTP headers of a report call, except its signature."""
     headers = {
         b"User-Agent": b"genro-mail-proxy",
+        OWN_CALL_HEADER.encode(): b"report",
         b"Content-Type": b"application/json",
         b"Accept": b"application/json",
         b"Accept-Encoding": b"identity",

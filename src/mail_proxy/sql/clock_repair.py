@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, func, select, text, update
 
 from mail_proxy.domain.account import LONGEST_PAUSE_SECONDS
-from mail_proxy.sql import schema
+from mail_proxy.sql import conditions, schema
 from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.types import AFTER_CLOCK_SET_BACK, AtMost
 
@@ -99,7 +99,7 @@ class ClockRepair:
         changed = self._db.execute_rows(
             connection,
             "UPDATE message_event SET report_after = rows.latest FROM rows "
-            f"WHERE message_event.tenant_id = rows.tenant_id AND {schema.PUT_OFF} "
+            f"WHERE message_event.tenant_id = rows.tenant_id AND {conditions.PUT_OFF} "
             "AND report_after > rows.late RETURNING seq",
             (
                 ("tenant_id", "text"),

@@ -25,8 +25,18 @@ from sqlalchemy import (
     text,
 )
 
-from mail_proxy.domain.events import KINDS
-from mail_proxy.domain.message import WAITING
+from mail_proxy.sql.conditions import (
+    FRESH,
+    PUT_OFF,
+    REPORTED,
+    WAITING_STATES,
+    held,
+    later,
+    ready,
+    ready_of_batch,
+    sending,
+    urgent,
+)
 from mail_proxy.sql.types import (
     AS_NAMED,
     BY_STATEMENT,
@@ -51,70 +61,12 @@ metadata = MetaData(
 #: SQLite generates numbers only in a column whose type is exactly INTEGER.
 _Serial = BigInteger().with_variant(Integer(), "sqlite")
 
-_WAITING_STATES = ", ".join(f"'{state}'" for state in WAITING)
-
-
-def waiting(row: str = "message") -> str:
-    """Condition: the message waits for a dispatcher, held back or not.
-
-    The conditions here are stated once, for the partial indexes and for the statements that need
-    them: SQLite uses a partial index only if a statement repeats its condition word for word.
-    ``row`` is the name of the message's row in the statement.
-    """
-    return f"{row}.state IN ({_WAITING_STATES})"
-
-
-def ready(row: str = "message") -> str:
-    """Condition: the message waits and is not held, so a claim may take it when due.
-
-    A message whose batch was suspended a moment ago is still ready; the claim leaves it out.
-    """
-    return f"{waiting(row)} AND NOT {row}.held"
-
-
-def ready_of_batch(row: str = "message") -> str:
-    """Condition: the message is ready and belongs to a batch."""
-    return f"{ready(row)} AND {row}.batch_code IS NOT NULL"
-
-
-def urgent(row: str = "message") -> str:
-    """Condition: the message is ready and of priority 0."""
-    return f"{ready(row)} AND {row}.priority = 0"
-
-
-def later(row: str = "message") -> str:
-    """Condition: the message is ready, and was scheduled or deferred."""
-    return f"{ready(row)} AND ({row}.state = 'deferred' OR {row}.due_at > {row}.created_at)"
-
-
-def held(row: str = "message") -> str:
-    """Condition: the message is held back because its batch is suspended."""
-    return f"{row}.held"
-
-
-def sending(row: str = "message") -> str:
-    """Condition: a dispatcher has claimed the message."""
-    return f"{row}.state = 'sending'"
-
-
-def unfinished(row: str = "message") -> str:
-    """Condition: the message waits or is being sent."""
-    return f"{row}.state IN ({_WAITING_STATES}, 'sending')"
-
 
 def _where(condition: Callable[[str], str]) -> dict[str, Any]:
     """Return the arguments that make an index partial, on both databases."""
     clause = text(condition("message").replace("message.", ""))
     return {"sqlite_where": clause, "postgresql_where": clause}
 
-
-#: Condition: the event is of a kind that is reported.
-IS_REPORT = " AND ".join(f"event_type <> '{kind.name}'" for kind in KINDS if not kind.reported)
-UNREPORTED = f"reported_at IS NULL AND {IS_REPORT}"
-#: Two indexes, so that many events that were put off do not slow down the search for new ones.
-FRESH = f"{UNREPORTED} AND report_after IS NULL"
-PUT_OFF = f"{UNREPORTED} AND report_after IS NOT NULL"
-REPORTED = "reported_at IS NOT NULL"
 
 instance = Table(
     "instance",
@@ -320,7 +272,7 @@ message = Table(
     CheckConstraint("priority BETWEEN 0 AND 3", name="priority"),
     CheckConstraint("(state = 'sending') = (claimed_by IS NOT NULL)", name="claimed"),
     CheckConstraint(
-        f"NOT held OR (state IN ({_WAITING_STATES}) AND batch_code IS NOT NULL)", name="held"
+        f"NOT held OR (state IN ({WAITING_STATES}) AND batch_code IS NOT NULL)", name="held"
     ),
     Index(
         "ix_message_waiting",

@@ -12,12 +12,14 @@ from mail_proxy.config import PRIORITY_NAMES
 
 _BRANCH = re.compile(r"(?:list|function-after)\[|constrained-str$")
 NO_OBJECT = "must be a JSON object"
-_FORBIDDEN = re.compile(r"[\r\n\0]")
+#: CR, LF, NUL and every other control character of ASCII and Latin-1, except the tab.
+_FORBIDDEN = re.compile(r"[\0-\x08\x0a-\x1f\x7f-\x9f]")
 
 
 def _one_line(value: str) -> str:
-    if _FORBIDDEN.search(value):
-        raise ValueError("must not contain CR, LF or NUL")
+    found = _FORBIDDEN.search(value)
+    if found:
+        raise ValueError(f"must not contain control characters (U+{ord(found[0]):04X})")
     return value
 
 

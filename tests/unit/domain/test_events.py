@@ -10,7 +10,7 @@ import pytest
 import mail_proxy
 from mail_proxy.domain.events import KINDS, kind_of
 from mail_proxy.domain.message import EventType
-from mail_proxy.sql import schema
+from mail_proxy.sql import conditions
 
 PACKAGE = Path(mail_proxy.__path__[0])
 
@@ -32,8 +32,8 @@ def test_a_kind_is_found_by_its_name_or_its_prefix(event_type: str, name: str | 
 
 def test_the_indexes_of_the_migrations_have_the_kinds_that_are_not_reported() -> None:
     text = (PACKAGE / "sql/migrations/versions/0001_queue.py").read_text()
-    conditions = set(re.findall(r'"(reported_at IS NULL AND .*?) AND report_after', text))
-    assert conditions == {schema.UNREPORTED}
+    written = set(re.findall(r'"(reported_at IS NULL AND .*?) AND report_after', text))
+    assert written == {conditions.UNREPORTED}
 
 
 def test_no_statement_names_a_kind_that_is_not_reported() -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from mail_proxy.domain.message import Priority
 from mail_proxy.domain.tenant import EVERYTHING
-from mail_proxy.sql import schema
+from mail_proxy.sql import conditions
 from mail_proxy.sql.types import Instant, Pk
 
 _COUNTS = ", ".join(f"count(*) FILTER (WHERE priority = {int(p)}) AS p{int(p)}" for p in Priority)
@@ -16,11 +16,11 @@ _SUMS = ", ".join(f"sum(p{int(p)})" for p in Priority)
 #: One count for each partial index; a condition over all of them would use none.
 _PARTS = " UNION ALL ".join(
     f"SELECT {_COUNTS} FROM message WHERE {where}"
-    for where in (schema.ready(), schema.held(), schema.sending())
+    for where in (conditions.ready(), conditions.held(), conditions.sending())
 )
 _BY_PRIORITY = text(f"SELECT {_SUMS} FROM ({_PARTS}) AS parts")
 
-_WAITING = f"FROM message WHERE {schema.ready()}"
+_WAITING = f"FROM message WHERE {conditions.ready()}"
 _PRIORITIES = " UNION ALL ".join(f"SELECT {int(p)} AS number" for p in Priority)
 #: By stepping from one account to the next through an index that begins with account and
 #: priority, and taking the first of each; no index is in the order of due times.

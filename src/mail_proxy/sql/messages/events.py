@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, text
 
-from mail_proxy.sql import schema
+from mail_proxy.sql import conditions, schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.table import Row, Table
@@ -18,12 +18,12 @@ _SEQ: Shape = (("seq", "bigint"),)
 #: Conditions on one event ``e``. They name the partial indexes' own conditions literally:
 #: SQLite uses such an index only then.
 FRESH_REPORTABLE = (
-    f"{schema.FRESH} AND NOT EXISTS (SELECT 1 FROM message_event AS earlier "
+    f"{conditions.FRESH} AND NOT EXISTS (SELECT 1 FROM message_event AS earlier "
     "WHERE earlier.message_pk = e.message_pk AND earlier.seq < e.seq "
     "AND earlier.reported_at IS NULL AND earlier.report_after IS NOT NULL)"
 )
 PUT_OFF_REPORTABLE = (
-    f"{schema.PUT_OFF} AND report_after <= :now AND NOT EXISTS (SELECT 1 "
+    f"{conditions.PUT_OFF} AND report_after <= :now AND NOT EXISTS (SELECT 1 "
     "FROM message_event AS earlier WHERE earlier.message_pk = e.message_pk "
     "AND earlier.seq < e.seq AND earlier.reported_at IS NULL "
     "AND earlier.report_after > e.report_after)"

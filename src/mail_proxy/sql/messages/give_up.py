@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from mail_proxy.sql import schema
+from mail_proxy.sql import conditions, schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.messages.events import MessageEventTable, NewEvent
@@ -14,9 +14,9 @@ from mail_proxy.sql.messages.queue import MessageQueue
 
 _OF_ACCOUNT = "candidate.account_pk = rows.account_pk"
 #: One statement for each partial index: a condition over both would use neither.
-_READY = f"{_OF_ACCOUNT} AND {schema.ready('candidate')}"
+_READY = f"{_OF_ACCOUNT} AND {conditions.ready('candidate')}"
 _HELD = (
-    f"{_OF_ACCOUNT} AND {schema.held('candidate')} AND candidate.tenant_id = "
+    f"{_OF_ACCOUNT} AND {conditions.held('candidate')} AND candidate.tenant_id = "
     "(SELECT tenant_id FROM account WHERE account.pk = rows.account_pk)"
 )
 _READY_ORDER = "candidate.priority, candidate.due_at, candidate.pk"

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, select, text, tuple_
 
 from mail_proxy.domain.message import WAITING, EventType, MessageState
 from mail_proxy.errors import ConstraintViolated
-from mail_proxy.sql import schema
+from mail_proxy.sql import conditions, schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.messages.listing import detail
@@ -85,15 +85,15 @@ _ATTEMPTS = 3
 #: By tenant, because that is how the index begins; SQLite takes a CROSS JOIN in the order given.
 _COUNT_ALL = (
     "SELECT count(*) FROM tenant CROSS JOIN message WHERE message.tenant_id = tenant.id "
-    f"AND {schema.unfinished()}"
+    f"AND {conditions.unfinished()}"
 )
 _COUNT = text(_COUNT_ALL)
 _COUNT_OF_TENANT = text(f"{_COUNT_ALL} AND tenant.id = :tenant_id")
 #: One count for each partial index; a condition over all of them would use none.
 _OF_BATCH = "SELECT count(*) FROM message WHERE tenant_id = :tenant_id AND batch_code = :batch_code"
 _COUNT_OF_BATCH = text(
-    f"SELECT ({_OF_BATCH} AND {schema.ready_of_batch()}) + ({_OF_BATCH} AND {schema.held()}) "
-    f"+ ({_OF_BATCH} AND {schema.sending()})"
+    f"SELECT ({_OF_BATCH} AND {conditions.ready_of_batch()}) "
+    f"+ ({_OF_BATCH} AND {conditions.held()}) + ({_OF_BATCH} AND {conditions.sending()})"
 )
 
 
@@ -224,7 +224,7 @@ class MessagesTable(Table):
             "client_message_id = rows.client_message_id, state_at = NULL, error = NULL, "
             "held = false, recipients_left = NULL, recipient_results = NULL "
             "FROM rows WHERE message.tenant_id = rows.tenant_id AND message.id = rows.id "
-            f"AND {schema.waiting()} AND NOT message.partly_sent "
+            f"AND {conditions.waiting()} AND NOT message.partly_sent "
             "RETURNING message.pk, message.tenant_id, message.id",
             _MESSAGE,
             [_message_row(m) for m in messages],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
-from mail_proxy.sql import schema
+from mail_proxy.sql import conditions
 from mail_proxy.sql.chunks import ChunkedWork
 from mail_proxy.sql.db import SqlDb
 
@@ -15,7 +15,7 @@ from mail_proxy.sql.db import SqlDb
 _SHARE = 0.25
 _IS_OVER = (
     "(message.state IN ('sent', 'error') AND NOT EXISTS (SELECT 1 FROM message_event AS later "
-    f"WHERE later.message_pk = message.pk AND {schema.IS_REPORT} "
+    f"WHERE later.message_pk = message.pk AND {conditions.IS_REPORT} "
     "AND (later.reported_at IS NULL OR later.reported_at >= {before})))"
 )
 _OLD_REPORTS = text(

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, insert, select, text, update
 
 from mail_proxy.domain.message import MessageState
 from mail_proxy.domain.outcome import RecipientStatus
-from mail_proxy.sql import schema
+from mail_proxy.sql import conditions, schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.messages.events import MessageEventTable, NewEvent
@@ -22,7 +22,7 @@ _NOT_SUSPENDED = (
     "coalesce((SELECT false FROM suspension WHERE suspension.tenant_id = candidate.tenant_id "
     "AND suspension.batch_code IN ('*', candidate.batch_code) LIMIT 1), true)"
 )
-_LATER = text(schema.later())
+_LATER = text(conditions.later())
 _CLAIMED_COLUMNS = (
     "message.pk, message.tenant_id, message.id, message.account_pk, message.priority, "
     "message.due_at, message.created_at, message.size, message.retries, message.expires_at, "
@@ -100,11 +100,11 @@ class MessageQueue:
 
     def waiting_accounts(self, connection: Connection) -> list[str]:
         """Return accounts with waiting messages, at a cost that grows with accounts only."""
-        return _distinct_accounts(connection, schema.ready())
+        return _distinct_accounts(connection, conditions.ready())
 
     def urgent_accounts(self, connection: Connection) -> list[str]:
         """Return accounts with waiting messages of priority 0."""
-        return _distinct_accounts(connection, schema.urgent())
+        return _distinct_accounts(connection, conditions.urgent())
 
     def came_due(self, connection: Connection, after: float, until: float, limit: int) -> set[str]:
         """Return accounts of messages put off to between ``after`` and ``until``.
@@ -127,7 +127,7 @@ class MessageQueue:
         source = self._db.adapter.first_of_each(
             "message",
             f"candidate.account_pk = rows.account_pk AND candidate.priority = {int(priority)} "
-            f"AND {schema.ready('candidate')} AND candidate.due_at <= rows.now "
+            f"AND {conditions.ready('candidate')} AND candidate.due_at <= rows.now "
             f"AND {_NOT_SUSPENDED}",
             "candidate.due_at, candidate.pk",
             int(limit),
@@ -184,7 +184,7 @@ class MessageQueue:
             "recipient_results = rows.recipient_results, partly_sent = rows.partly_sent, "
             "claimed_by = NULL, held = false "
             "FROM rows WHERE message.pk = rows.pk AND (message.claimed_by = rows.claimed_by "
-            f"OR (rows.state = 'sent' AND {schema.waiting()})) "
+            f"OR (rows.state = 'sent' AND {conditions.waiting()})) "
             "RETURNING message.pk",
             _CHANGE,
             [_change_row(change) for change in changes],

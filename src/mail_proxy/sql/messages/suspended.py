@@ -15,7 +15,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from mail_proxy.domain.tenant import EVERYTHING
-from mail_proxy.sql import schema
+from mail_proxy.sql import conditions
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
 
@@ -25,7 +25,7 @@ _TO_HOLD = text(
     "SELECT suspension.tenant_id, suspension.batch_code FROM suspension "
     f"WHERE suspension.batch_code <> '{EVERYTHING}' AND (SELECT m.pk FROM message AS m "
     "WHERE m.tenant_id = suspension.tenant_id AND m.batch_code = suspension.batch_code "
-    f"AND {schema.ready_of_batch('m')} ORDER BY m.priority, m.due_at, m.pk LIMIT 1) IS NOT NULL"
+    f"AND {conditions.ready_of_batch('m')} ORDER BY m.priority, m.due_at, m.pk LIMIT 1) IS NOT NULL"
 )
 #: One step for each batch that has held messages, not one for each message: the next batch of the
 #: tenant, else the first one of the next tenant. (SQLite steps over equal pairs one by one where
@@ -75,7 +75,7 @@ class SuspendedMessages:
 
     def hold(self, connection: Connection, batch: Batch, limit: int) -> int:
         """Hold up to ``limit`` messages of a suspended batch, the last ones first."""
-        where = f"{_SUSPENDED} AND {schema.ready_of_batch('candidate')}"
+        where = f"{_SUSPENDED} AND {conditions.ready_of_batch('candidate')}"
         order = "candidate.priority DESC, candidate.due_at DESC, candidate.pk DESC"
         return self._move(connection, batch, where, order, limit, held=True)
 
@@ -101,7 +101,7 @@ class SuspendedMessages:
             connection,
             "UPDATE message SET held = true FROM rows WHERE message.tenant_id = rows.tenant_id "
             "AND message.id = rows.id AND message.batch_code = rows.batch_code "
-            f"AND {schema.ready()}",
+            f"AND {conditions.ready()}",
             (("tenant_id", "text"), ("id", "text"), ("batch_code", "text")),
             [(t, id_, code) for t, id_, code in identities if Batch(t, code) in held],
         )
