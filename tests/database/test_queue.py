@@ -272,3 +272,31 @@ async def test_listing_filters_and_pages(db: SqlDb, tables: Tables) -> None:
         found = await db.read(listing.page, wanted, 10, None)
         assert [r["id"] for r in found.rows] == ids
         assert found.next_pk is None
+
+
+async def begun(db: SqlDb, tables: Tables, account: str, dispatcher: str) -> ClaimedMessage:
+    await db.write(tables.messages.add, [new(account, "m")])
+    (message,) = await db.write(claim(tables, [account], dispatcher))
+    await db.write(tables.queue.begin, message)
+    return message
+
+
+async def test_an_attempt_that_was_counted_ahead_stays_counted_when_the_process_dies(
+    db: SqlDb, tables: Tables
+) -> None:
+    account = await make_account(db, tables)
+    me, other = await register(db, tables), await register(db, tables)
+    message = await begun(db, tables, account, me)
+    await db.write(tables.queue.rescue, [me])
+    (again,) = await db.write(claim(tables, [account], other))
+    assert again.retries == message.retries + 1
+
+
+async def test_giving_a_begun_message_back_takes_its_attempt_back(
+    db: SqlDb, tables: Tables
+) -> None:
+    account, me = await make_account(db, tables), await register(db, tables)
+    message = await begun(db, tables, account, me)
+    await db.write(tables.queue.release, [message])
+    (again,) = await db.write(claim(tables, [account], me))
+    assert again.retries == message.retries == 0

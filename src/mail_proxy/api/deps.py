@@ -16,14 +16,15 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BeforeValidator
 
 from mail_proxy.domain.networks import is_loopback
-from mail_proxy.errors import Forbidden, Malformed, Unauthorized
+from mail_proxy.errors import Forbidden, Malformed, TooLarge, Unauthorized
 from mail_proxy.operations.callers import Caller, InactiveTenant, Stranger
 from mail_proxy.operations.door import Door
 from mail_proxy.operations.monitoring import Monitoring
 from mail_proxy.operations.operation import Answer, Operation
 from mail_proxy.operations.operation import Request as Asked
 from mail_proxy.proxy import MailProxy
-from mail_proxy.wire.fields import Identifier, without_surrogates
+from mail_proxy.wire.fields import Identifier, detail_of, mistake
+from mail_proxy.wire.json_bounds import UNCOUNTED_BYTES, refuse_too_many_values
 from mail_proxy.wire.reports import OWN_CALL_HEADER
 
 _token_header = APIKeyHeader(
@@ -34,6 +35,10 @@ _FORWARDING = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 #: The address of a client on a Unix socket.
 _UNIX_SOCKET = "local"
 _NO_BODY = "this call takes no body"
+_NO_PARAMETER = "unknown query parameter"
+#: Of a body that is one JSON object; the largest names 10 000 messages.
+_MOST_BYTES = 4_000_000
+_MOST_VALUES = 12_000
 _bearer = HTTPBearer(auto_error=False, description="The same tokens.")
 
 
@@ -110,6 +115,8 @@ class Route(APIRoute):
             await self.admit(request)
             if not self._takes_body:
                 await _refuse_body(request)
+            elif self.body_field is not None:
+                await _refuse_large(request)
             return await handle(request)
 
         return checked
@@ -188,12 +195,10 @@ def _comes_from_elsewhere(request: Request) -> bool:
 
 
 def _refuse_unknown(request: Request, known: set[str]) -> None:
-    unknown = [without_surrogates(name) for name in request.query_params if name not in known]
+    unknown = [name for name in request.query_params if name not in known]
     if unknown:
-        detail = [
-            {"field": n, "message": "unknown query parameter", "value": None} for n in unknown
-        ]
-        raise Malformed(f"{unknown[0][:100]}: unknown query parameter", detail)
+        detail = detail_of(unknown, lambda name: mistake(name, _NO_PARAMETER))
+        raise Malformed(f"{detail[0]['field']}: {_NO_PARAMETER}", detail)
 
 
 async def _refuse_body(request: Request) -> None:
@@ -202,14 +207,20 @@ async def _refuse_body(request: Request) -> None:
     if body in (b"", b"{}", b"null"):
         return
     try:
-        given = orjson.loads(body)
+        given = orjson.loads(body) if len(body) <= UNCOUNTED_BYTES else None
     except orjson.JSONDecodeError:
         given = None
-    names = (
-        [without_surrogates(name)[:100] for name in given] if isinstance(given, dict) else ["body"]
-    )
-    detail = [{"field": n, "message": _NO_BODY, "value": None} for n in names]
-    raise Malformed(f"{names[0]}: {_NO_BODY}", detail)
+    names = list(given) if isinstance(given, dict) else ["body"]
+    detail = detail_of(names, lambda name: mistake(name, _NO_BODY))
+    raise Malformed(f"{detail[0]['field']}: {_NO_BODY}", detail)
+
+
+async def _refuse_large(request: Request) -> None:
+    """Refuse a body that is larger than any honest one, before it is parsed."""
+    body = await request.body()
+    if len(body) > _MOST_BYTES:
+        raise TooLarge(f"a body of {len(body)} bytes; allowed for this call: {_MOST_BYTES}")
+    refuse_too_many_values(body, _MOST_VALUES)
 
 
 def decoded(segment: str) -> str:

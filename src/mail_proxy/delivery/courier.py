@@ -89,7 +89,7 @@ class Courier:
             is_prepared = True
         finally:
             if not is_prepared:
-                lane.done(outgoing.message)
+                burst.break_off(outgoing.message)
         following = self._burst(lane)
         following.admit_prepared(outgoing, result)
         return following

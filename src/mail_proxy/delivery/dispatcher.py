@@ -126,8 +126,9 @@ class Dispatcher:
         if is_lost:
             self._lanes.break_off()
             await self._lanes.finish()
-        if await self._lease.keep(reacquire=is_lost) and not self._test_mode:
-            self.wake()
+        rescued = await self._lease.keep(reacquire=is_lost)
+        if (rescued or is_lost) and not self._test_mode:
+            self.wake()  # what was broken off is due again
 
     async def _watch_lease(self) -> None:
         """Break off when the lease ends, even if ``_keep_lease`` waits for the database."""

@@ -11,7 +11,7 @@ from mail_proxy.delivery.permit import SendPermit
 from mail_proxy.delivery.pipeline import Outgoing, Pipeline
 from mail_proxy.delivery.recorder import OutcomeRecorder
 from mail_proxy.delivery.settlement import Settlement
-from mail_proxy.domain.outcome import AccountTrouble, Deferred, Outcome
+from mail_proxy.domain.outcome import AccountTrouble, Deferred, Failed, Outcome
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.worker import value_of
 from mail_proxy.smtp.envelope import Envelope, Withdrawn
@@ -19,6 +19,9 @@ from mail_proxy.sql.messages.queue import ClaimedMessage
 
 #: A burst ends after so many seconds: its slot and its session are for others too.
 _LONGEST_SECONDS = 0.5
+#: Characters of a stored message from which its attempt is counted before it begins. If it takes so
+#: much memory or time that the process dies, it must not come round for ever. Smaller ones cannot.
+_COUNTED_AHEAD = 1_000_000
 
 Ending = AccountTrouble | Withdrawn
 
@@ -114,12 +117,21 @@ class LaneBurst:
 
     def close(self, fault: Exception | None = None) -> None:
         """Let go of messages that were not reported, because sending was cancelled or failed."""
-        for message in self._in_hand.values():
-            if fault is None:
-                self._lane.done(message)
+        for envelope, message in self._in_hand.items():
+            if envelope is self._first and fault is None:
+                self._lane.done(message)  # never begun
+            elif fault is None:
+                self.break_off(message)
             else:
                 self.fail(message, fault)
         self._in_hand.clear()
+
+    def break_off(self, message: ClaimedMessage) -> None:
+        """Let go of a message that was begun. It counts as an attempt if the lease was lost."""
+        self._lane.done(message)
+        if not self._permit.is_ours(message):
+            change = self._settlement.broken_off(message, self._clock.now())
+            self.written = self._recorder.submit(message, change)
 
     def fail(self, message: ClaimedMessage, fault: Exception) -> None:
         """Defer a message after an error in the proxy itself."""
@@ -147,6 +159,10 @@ class LaneBurst:
         if tenant is None or not self._permit.may_begin(message):
             self.settle(message, Withdrawn())
             return None
+        if self._settlement.is_exhausted(message):
+            reason = self._settlement.exhausted("the service ended during the attempt")
+            self.settle(message, Failed(reason))
+            return None
         outgoing = Outgoing(self._lane.account, tenant, message)
         ended = value_of(self._pipeline.prepare, outgoing)
         if ended is None:
@@ -157,8 +173,15 @@ class LaneBurst:
         elif isinstance(ended, Outcome):
             self.settle(message, ended)
         else:
-            self.preparing = outgoing, ended
+            is_risky = len(message.content) > _COUNTED_AHEAD
+            self.preparing = outgoing, self._counted(message, ended) if is_risky else ended
         return None
+
+    async def _counted(
+        self, message: ClaimedMessage, preparation: Awaitable[Outcome | None]
+    ) -> Outcome | None:
+        await self._recorder.begin(message)
+        return await preparation
 
     def _envelope(self, outgoing: Outgoing) -> Envelope:
         mail, composed = outgoing.mail, outgoing.composed

@@ -62,6 +62,10 @@ class OutcomeRecorder:
         self._outcome_log.log_outcome(message, change)
         return self._batcher.submit(change)
 
+    async def begin(self, message: ClaimedMessage) -> None:
+        """Count an attempt before it begins. Its outcome, or ``give_back``, corrects the count."""
+        await self.write_until_done(self._queue.begin, message)
+
     async def give_back(self, messages: Sequence[ClaimedMessage]) -> None:
         """Return claimed messages to the queue as they were, without an outcome."""
         await self.write_until_done(self._queue.release, messages)

@@ -25,6 +25,7 @@ from mail_proxy.wire.accounts import (
     AccountTestOut,
     AccountTestStep,
 )
+from mail_proxy.wire.bound_secrets import refuse_other_places
 from mail_proxy.wire.secrets import MASK
 from mail_proxy.wire.tenants import Done
 
@@ -81,7 +82,9 @@ def _wanted(context: Context, request: AccountIn, old: Row | None) -> Row:
     # An explicit null of a field that cannot be empty means its default.
     given.update({k: v for k, v in _DEFAULTS.items() if k in given and given[k] is None})
     given["options"] = request.options(old["options"] if old else None)
-    _check({**_DEFAULTS, **(old or {}), **given})
+    wanted = {**_DEFAULTS, **(old or {}), **given}
+    _check(wanted)
+    refuse_other_places(request, old or {}, wanted)
     if given.get("is_default"):
         _unset_default(context, request.id)
     return given

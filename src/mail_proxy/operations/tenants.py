@@ -16,6 +16,7 @@ from mail_proxy.sql import Connection
 from mail_proxy.sql.chunks import ChunkedWork
 from mail_proxy.sql.table import EVERY_TENANT, Damaged, Row
 from mail_proxy.sql.tables import Tables
+from mail_proxy.wire.bound_secrets import refuse_other_places
 from mail_proxy.wire.secrets import MASK, kept_secrets, masked_config
 from mail_proxy.wire.tenants import (
     ADMIN_FIELDS,
@@ -193,6 +194,7 @@ def _columns(context: Context, request: TenantFields, old: Mapping[str, Any]) ->
     if given.get("client_auth"):
         auth = _kept(given["client_auth"], old.get("client_auth")).items()
         given["client_auth"] = {k: v for k, v in auth if v is not None}
+    refuse_other_places(request, old, {**old, **given})
     secret = given.get("signing_secret")
     if secret == MASK:
         del given["signing_secret"]

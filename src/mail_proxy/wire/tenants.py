@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from mail_proxy.domain.tenant import signing_key
+from mail_proxy.domain.tenant import DEFAULT_SYNC_PATH, signing_key
 from mail_proxy.domain.web_url import check_web_url
+from mail_proxy.wire.bound_secrets import SentTo, usual_url
 from mail_proxy.wire.fields import (
     Answer,
     Count,
@@ -47,6 +48,13 @@ class ClientAuthIn(Request):
         return self
 
 
+#: The signing secret has no place: it makes signatures, and is never sent itself.
+BoundClientAuth = Annotated[
+    ClientAuthIn,
+    SentTo(client_base_url=usual_url, client_sync_path=lambda path: path or DEFAULT_SYNC_PATH),
+]
+
+
 class RateLimits(Request):
     """Limits for all messages of a tenant; 0 or null: no limit."""
 
@@ -64,9 +72,10 @@ class TenantFields(Request):
     client_sync_path: Path | None = Field(
         None, description="Path that takes reports; default /mail-proxy/sync."
     )
-    client_auth: ClientAuthIn | None = Field(
+    client_auth: BoundClientAuth | None = Field(
         None,
-        description="Secrets are shown as ********, which keeps the stored ones when sent back.",
+        description="Secrets are shown as ********, which keeps the stored ones when sent back. "
+        "They are asked for again if client_base_url or client_sync_path changes.",
     )
     active: bool | None = Field(
         None, description="An inactive tenant sends nothing, and its key gets 403."

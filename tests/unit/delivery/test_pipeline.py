@@ -21,7 +21,8 @@ ENDS = Deferred("not now")
 
 def outgoing(**fields: Any) -> Outgoing:
     to = (Address("", "you@example.org"), Address("", "two@example.org"))
-    mail = Mail(Address("", "me@example.org"), to, (), (), "s", "b", "plain", "<1@x>", **fields)
+    given = {"subject": "s", "body": "b", "content_type": "plain", "message_id": "<1@x>"}
+    mail = Mail(Address("", "me@example.org"), to, (), (), **{**given, **fields})
     return Outgoing(account(), TENANT, message(content=dump_mail(mail)))
 
 
@@ -111,3 +112,21 @@ def test_a_mail_that_no_header_can_carry_fails_for_good(subject: str) -> None:
     outcome = prepare(steps[1:], mail)
     assert isinstance(outcome, Failed)
     assert "Subject" in outcome.reason
+
+
+async def test_a_large_mail_is_prepared_beside_the_event_loop() -> None:
+    waiting = prepare(preparing_steps({}), large := outgoing(subject="x" * 100_000))
+    assert waiting is not None
+    assert not isinstance(waiting, Outcome)
+    assert large.mail is None
+    assert await waiting is None
+    assert large.composed is not None
+
+
+async def test_a_header_that_takes_minutes_to_write_is_not_written() -> None:
+    waiting = prepare(preparing_steps({}), outgoing(subject="x" * 2_000_001))
+    assert waiting is not None
+    assert not isinstance(waiting, Outcome)
+    ended = await waiting
+    assert isinstance(ended, Failed)
+    assert "allowed: 2000000" in ended.reason

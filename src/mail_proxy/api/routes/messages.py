@@ -28,7 +28,6 @@ from mail_proxy.wire.messages import (
     RetriedOut,
     RetryMessages,
     SearchText,
-    parse_batch,
 )
 
 router = APIRouter(tags=["messages"], route_class=Route)
@@ -47,7 +46,7 @@ async def add(call: Call, request: Request) -> AddMessagesOut:
     """Queue a batch. Each message is checked alone; queued messages are on disk at the answer."""
     # Straight from bytes: a model of the whole body would refuse good messages together with
     # bad ones, and take twice the time.
-    batch = parse_batch(await request.body(), call.most_messages)
+    batch = await intake.read_batch(await request.body(), call.most_messages)
     return await call(intake.add, batch)
 
 
