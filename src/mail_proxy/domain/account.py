@@ -12,7 +12,7 @@ from mail_proxy.domain.limits import RateLimit
 
 
 class TlsMode(StrEnum):
-    """How a connection to an SMTP server is encrypted.
+    """Encryption of a connection to an SMTP server.
 
     ``AUTO``: implicit TLS on port 465, else STARTTLS if the server offers it.
     ``STARTTLS``: STARTTLS or no connection. ``SSL``: implicit TLS. ``NONE``: clear text.

@@ -48,7 +48,7 @@ def is_in(address: Address, networks: Iterable[Network]) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine itself, by its address or by the name localhost."""
+    """Return whether a host is this machine, by a loopback address or ``localhost``."""
     address = find_address(host.removeprefix("[").removesuffix("]"))
     if address is None:
         return host.lower() in ("localhost", "localhost.")

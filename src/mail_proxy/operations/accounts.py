@@ -113,7 +113,10 @@ def get(context: Context, request: AccountRef) -> AccountAnswer:
 
 
 async def _give_up_the_rest(parts: Parts, order: _Removal | None) -> Done:
-    """Give up the messages that still wait; if this is interrupted, retention goes on with it."""
+    """Give up the messages that still wait.
+
+    If this is interrupted, retention goes on with it.
+    """
     if order is not None:
         now, given_up = parts.clock.now(), parts.tables.given_up
 

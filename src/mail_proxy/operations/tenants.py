@@ -43,7 +43,7 @@ _OF_CALLS = frozenset({"client_base_url", "client_sync_path", "client_auth", "si
 
 @dataclass(frozen=True)
 class _Removal:
-    """A tenant to remove; ``is_done`` is False if it has many messages, which go first."""
+    """Tenant to remove; ``is_done`` is False if many messages must be removed first."""
 
     tenant_id: str
     is_done: bool
@@ -113,7 +113,10 @@ def _remove_for_good(connection: Connection, tables: Tables, tenant_id: str) -> 
 
 
 async def _remove_the_rest(parts: Parts, order: _Removal) -> Done:
-    """Remove the messages, then the tenant. If this is interrupted, the tenant stays inactive."""
+    """Remove the messages, then the tenant.
+
+    If this is interrupted, the tenant stays inactive.
+    """
     if not order.is_done:
         messages, chunks, after = parts.tables.messages, ChunkedWork(parts.db), None
         while found := await parts.db.read(messages.places, order.tenant_id, after, chunks.size):
@@ -133,7 +136,10 @@ async def _remove_the_rest(parts: Parts, order: _Removal) -> Done:
     then=_remove_the_rest,
 )
 def delete(context: Context, request: TenantRef) -> _Removal:
-    """Remove a tenant with all its data. With many messages, it is made inactive first."""
+    """Remove a tenant with all its data.
+
+    A tenant with many messages is made inactive first.
+    """
     context.about = request.id
     if request.id == DEFAULT_TENANT:
         raise Conflict("the tenant default cannot be removed")

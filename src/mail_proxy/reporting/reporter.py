@@ -78,7 +78,7 @@ class ClientReporter:
 
     @property
     def alive(self) -> bool:
-        """Whether the loop runs that looks for due tenants."""
+        """True if the loop that looks for due tenants runs."""
         return self._worker.alive
 
     def follow(self, bus: Bus) -> None:

@@ -66,7 +66,7 @@ class ReportChannel(Protocol):
 
     @property
     def everyone(self) -> bool:
-        """Whether the channel also reaches tenants without a URL of their own."""
+        """True if the channel also reaches tenants without a URL of their own."""
         ...
 
     def reaches(self, tenant: Tenant) -> bool:

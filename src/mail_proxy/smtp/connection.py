@@ -67,12 +67,12 @@ class PooledConnection:
 
     @property
     def transactions(self) -> int:
-        """How many transactions the session has carried or begun."""
+        """Number of transactions that the session has carried or begun."""
         return self._protocol.session.transactions
 
     @property
     def most_transactions(self) -> int:
-        """How many transactions the account and the server allow a session."""
+        """Number of transactions that the account and the server allow a session."""
         known = self._protocol.session.capabilities.most_transactions
         most = self.login.batch_size
         return most if known is None else min(most, known)

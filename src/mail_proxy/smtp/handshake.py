@@ -48,7 +48,7 @@ def full_host_name() -> str | None:
 
 
 def address_literal(address: str) -> str:
-    """Return an IP address as EHLO takes it in place of a name (RFC 5321 section 4.1.3)."""
+    """Return an IP address as the address literal of EHLO (RFC 5321 section 4.1.3)."""
     address = address.partition("%")[0]
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
@@ -64,7 +64,7 @@ def default_tls_context(verify_cert: bool) -> ssl.SSLContext:
 
 
 def may_log_in_unencrypted(mode: TlsMode, peer: str) -> bool:
-    """Whether the password may go in the clear to the address ``peer``.
+    """Return whether the password may go unencrypted to the address ``peer``.
 
     It may if TLS was switched off on purpose, but not if an attacker on the way has removed the
     offer of STARTTLS.
@@ -73,9 +73,9 @@ def may_log_in_unencrypted(mode: TlsMode, peer: str) -> bool:
 
 
 class Handshake:
-    """The steps from nothing to a session that is logged in, each used once, in this order:
-    ``connect``, ``secure``, ``log_in``, ``hand_over``.
+    """Opening of an SMTP session in steps: connection, TLS, log-in.
 
+    Each step is used once, in this order: ``connect``, ``secure``, ``log_in``, ``hand_over``.
     A step returns a line about what it did, or the ``AccountTrouble`` that it met. After trouble,
     or when it is cancelled, the connection is closed. ``used_network``: the last step asked the
     server for something. ``dialogue`` is what both sides said, without secrets.

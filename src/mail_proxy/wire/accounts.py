@@ -73,7 +73,7 @@ class AccountIn(Request):
         return value
 
     def columns(self, port: int) -> dict[str, Any]:
-        """Return the given fields by column name; ``port`` is the port of the saved account."""
+        """Return the given fields by column name; ``port`` is the saved account's."""
         given = self.model_dump(
             exclude_unset=True, exclude={"tenant_id", "use_tls", "use_ssl", "tls", *_OPTIONS}
         )

@@ -1,4 +1,4 @@
-"""Stored secrets are sent only to the places that they were given for.
+"""Binding of stored secrets to the places (hosts, URLs) that they were given for.
 
 A secret that no answer shows could still be read by pointing its account at a server of one's own.
 """
@@ -22,7 +22,9 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class SentTo:
-    """Marks the type of a secret with the fields that say where, and how protected, it is sent.
+    """Mark on the type of a secret: the fields that say where it is sent.
+
+    The fields also say how the connection is protected.
 
     ``exact`` fields are compared as they are, those in ``usual`` in their usual spelling.
     """
@@ -32,7 +34,7 @@ class SentTo:
 
 
 def refuse_other_places(request: BaseModel, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Raise Malformed if the request moves a stored secret that it does not give again.
+    """Raise Malformed if the request moves a stored secret without giving it again.
 
     ``old`` and ``new`` are all stored fields before and after the save. Damaged secrets count as
     stored. A place that is taken away receives nothing, so this moves no secret.
@@ -53,7 +55,10 @@ def refuse_other_places(request: BaseModel, old: Mapping[str, Any], new: Mapping
 
 
 def usual_host(host: str) -> str:
-    """Return a host name in lower case without its last dot, and an address in its short form."""
+    """Return the usual spelling of a host name or of an address.
+
+    A name is in lower case without its last dot, an address in its short form.
+    """
     address = find_address(host.removeprefix("[").removesuffix("]"))
     return str(address) if address is not None else host.lower().removesuffix(".")
 

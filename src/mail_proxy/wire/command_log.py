@@ -48,7 +48,7 @@ class PurgeLog(Request):
 
 
 class PurgedOut(Answer):
-    """How many entries were removed."""
+    """Number of audit entries that were removed."""
 
     removed: int = Field(description="Number of entries.")
 

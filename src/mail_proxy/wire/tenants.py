@@ -32,7 +32,7 @@ ADMIN_FIELDS = frozenset({"active", "rate_limits", "retention_seconds"})
 
 
 class ClientAuthIn(Request):
-    """How the proxy authenticates itself to the tenant's application."""
+    """Authentication of the proxy to the tenant's application."""
 
     method: Literal["none", "bearer", "basic"] = Field(description="none, bearer or basic.")
     token: Secret | None = Field(None, description="Token for `bearer`.")
