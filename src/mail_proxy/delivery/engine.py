@@ -77,7 +77,7 @@ class DeliveryEngine:
         outcome_log = OutcomeLog(directory, enabled=config.log_delivery_activity)
         recorder = OutcomeRecorder(db, tables.queue, limiter, outcome_log, bus)
         pipeline = Pipeline(
-            preparing_steps(clock, steps or {}),
+            preparing_steps(steps or {}),
             FairSemaphore(config.concurrency.max_concurrent_sends),
             SmtpSender(self._pool),
         )
