@@ -84,7 +84,9 @@ class Watch:
             self.quiet_seconds = max(self.quiet_seconds, *(self._do_work() for _ in range(5)))
         self.before_bytes = self.most_bytes = self.resident_bytes()
         ended = threading.Event()
-        watches = [self._watch_health] if self.work is None else [self._watch_health, self._watch_work]
+        watches = (
+            [self._watch_health] if self.work is None else [self._watch_health, self._watch_work]
+        )
         threads = [threading.Thread(target=each, args=(ended,)) for each in watches]
         for thread in threads:
             thread.start()

@@ -136,8 +136,9 @@ SMTP_ACTS: dict[str, Act] = {
     "421 at once": lambda call: call.send(b"421 4.3.2 no\r\n"),
     "EHLO with endless keywords": _after(b"EHLO", _flood(b"250-X-MANY 1 2 3\r\n" * 1000)),
     "EHLO with numbers of 5000 digits": _after(
-        b"QUIT", lambda call: None, b"250-x\r\n250-LIMITS MAILMAX=%b\r\n250 SIZE %b\r\n"
-        % (b"9" * 400, b"9" * 400)
+        b"QUIT",
+        lambda call: None,
+        b"250-x\r\n250-LIMITS MAILMAX=%b\r\n250 SIZE %b\r\n" % (b"9" * 400, b"9" * 400),
     ),
     "replies that nothing asked for": _after(b"MAIL", _flood(_OK * 1000)),
     "an endless reply to RCPT": _after(b"RCPT", _flood(b"250-\xff\x9b\x1b[2J\r\n" * 1000)),
@@ -150,7 +151,8 @@ SMTP_ACTS: dict[str, Act] = {
         b"STARTTLS", lambda call: call.flood(b"220 go\r\n" + _OK * 1000), _STARTTLS
     ),
     "STARTTLS and noise": _after(
-        b"STARTTLS", lambda call: (call.send(b"220 go\r\n"), call.hear(), call.flood(_NOISE))[2],
+        b"STARTTLS",
+        lambda call: (call.send(b"220 go\r\n"), call.hear(), call.flood(_NOISE))[2],
         _STARTTLS,
     ),
     "STARTTLS and silence": _after(

@@ -107,8 +107,12 @@ def _application(name: str) -> Callable[[HostileTenant], None]:
 def _parallel_searches(tenant: HostileTenant) -> None:
     tenant.make_account()
     for start in range(0, 5000, 1000):
-        tenant.hand_in(*(tenant.mail(n, deferred_ts=4_000_000_000) for n in range(start, start + 1000)))
-    tenant.at_once(_PARALLEL, lambda n: [tenant.call("GET", f"/messages?q=zz{n}") for _ in range(3)])
+        tenant.hand_in(
+            *(tenant.mail(n, deferred_ts=4_000_000_000) for n in range(start, start + 1000))
+        )
+    tenant.at_once(
+        _PARALLEL, lambda n: [tenant.call("GET", f"/messages?q=zz{n}") for _ in range(3)]
+    )
 
 
 def _large_listings(tenant: HostileTenant) -> None:
@@ -141,14 +145,14 @@ def _raw_mails(body: bytes) -> Callable[[HostileTenant], object]:
 
 def _failing_accounts(tenant: HostileTenant) -> None:
     tenant.at_once(4, lambda n: [tenant.make_account(1, f"a{n}-{m}") for m in range(50)])
-    mails = [
-        tenant.mail(n * 50 + m, account_id=f"a{n}-{m}") for n in range(4) for m in range(50)
-    ]
+    mails = [tenant.mail(n * 50 + m, account_id=f"a{n}-{m}") for n in range(4) for m in range(50)]
     tenant.hand_in(*mails)
 
 
 def _bad_tokens(tenant: HostileTenant) -> None:
-    tenant.at_once(4, lambda n: [tenant.call("GET", "/messages", token=f"bad{m}") for m in range(50)])
+    tenant.at_once(
+        4, lambda n: [tenant.call("GET", "/messages", token=f"bad{m}") for m in range(50)]
+    )
 
 
 def _refused_calls(tenant: HostileTenant) -> None:
@@ -164,7 +168,12 @@ def _many_ids(tenant: HostileTenant) -> None:
 
 
 def _queries(tenant: HostileTenant) -> None:
-    for query in ("limit=" + "9" * 5000, "cursor=x", "q=" + "%25" * 5000, "status=" + "x&status=" * 3000):
+    for query in (
+        "limit=" + "9" * 5000,
+        "cursor=x",
+        "q=" + "%25" * 5000,
+        "status=" + "x&status=" * 3000,
+    ):
         tenant.call("GET", f"/messages?{query}")
         tenant.call("GET", f"/command-log?{query}")
 
@@ -181,9 +190,7 @@ def _account_tests(tenant: HostileTenant) -> None:
 
 
 HTTP_ATTACKS: dict[str, Callable[[HostileTenant], object]] = {
-    "batch of 100 000 messages": _raw_mails(
-        b'{"messages":[' + b",".join([_MAIL] * _MANY) + b"]}"
-    ),
+    "batch of 100 000 messages": _raw_mails(b'{"messages":[' + b",".join([_MAIL] * _MANY) + b"]}"),
     "12 parallel searches in 5000 messages": _parallel_searches,
     "listings of 6 mails of 10 MB": _large_listings,
     "wrong types in every field": _wrong_types,
