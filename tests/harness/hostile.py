@@ -61,12 +61,15 @@ class Watch:
         return max(_LONGEST_SECONDS, 20 * self.quiet_seconds) * share
 
     @property
+    def has_grown(self) -> bool:
+        """Whether the service took too much memory."""
+        return self.most_bytes - self.before_bytes > _MOST_GROWTH_BYTES
+
+    @property
     def is_within_bounds(self) -> bool:
         """Whether the attack has hindered no other client and taken little memory."""
         longest = max(self.longest_seconds, self.longest_work_seconds)
-        grown = self.most_bytes - self.before_bytes
-        is_small = grown < _MOST_GROWTH_BYTES
-        return longest < self.allowed_seconds and is_small and not self.refused
+        return longest < self.allowed_seconds and not (self.has_grown or self.refused)
 
     def ask(self) -> float:
         """Seconds until another client has its answer."""
