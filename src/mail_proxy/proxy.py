@@ -45,7 +45,10 @@ from mail_proxy.workers.supervisor import WorkerProcesses
 
 
 class MailProxy:
-    """One running instance. Build it with ``create``; it is also an async context manager."""
+    """Running instance of the mail proxy; build it with ``create``.
+
+    It is also an async context manager.
+    """
 
     def __init__(
         self,
@@ -128,7 +131,7 @@ class MailProxy:
     async def handle_command(
         self, command: str, payload: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Do what the API does, as its administrator: ``addMessages``, ``listAccounts``, ...
+        """Run an API command (``addMessages``, ``listAccounts``) as an administrator.
 
         ``payload`` has the fields of the API's body and query; the answer is the API's, also for
         what is wrong with the call: ``{"ok": False, "error", "detail"}``. Raises

@@ -57,7 +57,7 @@ class Calling:
 
     @property
     def most_messages(self) -> int:
-        """How many messages one call may add."""
+        """Number of messages that one call may add at most."""
         return self._door.queue.max_enqueue_batch
 
 
@@ -72,7 +72,10 @@ async def get_call(
     _header: Annotated[Any, Depends(_token_header)] = None,
     _bearer: Annotated[Any, Depends(_bearer)] = None,
 ) -> Calling:
-    """Return the call; ``Route`` knows its caller. The other parameters are for OpenAPI only."""
+    """Return the call, whose caller ``Route`` knows.
+
+    The other parameters are for OpenAPI only.
+    """
     return Calling(running(request).door, request.state.caller)
 
 

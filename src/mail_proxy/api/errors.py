@@ -1,4 +1,7 @@
-"""Error answers ``{"ok": false, "error", "detail"}``, without secrets, paths and traces."""
+"""Error answers ``{"ok": false, "error", "detail"}``.
+
+They contain no secrets, paths and traces.
+"""
 
 from __future__ import annotations
 

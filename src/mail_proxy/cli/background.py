@@ -1,4 +1,4 @@
-"""Replace a background process by one whose options are not in the list of processes.
+"""Hide secret options of a background process from the list of processes.
 
 Every user can read the arguments of a process. A forked process keeps those of the command that
 the user typed, for as long as the service runs. So if they hold a secret, the process starts the

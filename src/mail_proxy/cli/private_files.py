@@ -14,13 +14,13 @@ _OTHERS = 0o077
 
 
 class UnsafeFile(MailProxyError):
-    """A file or folder of an instance is a symbolic link, or another user can change it."""
+    """Symbolic link in place of an instance's file, or a file that others can change."""
 
     code = "unsafe_file"
 
 
 def make_folder(folder: Path) -> bool:
-    """Make the folder with mode 0700, or take the access of others from an existing one.
+    """Make the folder with mode 0700, or make an existing one private.
 
     Returns True if others had access. Raises UnsafeFile if it belongs to another user.
     """

@@ -61,7 +61,7 @@ class Dispatcher:
 
     @property
     def alive(self) -> bool:
-        """Whether its loops run and its lease allows sending."""
+        """True if the dispatcher's loops run and its lease allows sending."""
         return all(worker.alive for worker in self._workers) and self._lease.valid
 
     async def start(self) -> None:

@@ -33,6 +33,7 @@ from mail_proxy.kit.bus import Bus, Fact
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.wakeup import Wakeup
 from mail_proxy.kit.worker import Worker
+from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.smtp.burst import Timeouts
 from mail_proxy.smtp.connection import Connector
 from mail_proxy.smtp.pool import SMTPPool
@@ -76,7 +77,7 @@ class DeliveryEngine:
         outcome_log = OutcomeLog(directory, enabled=config.log_delivery_activity)
         recorder = OutcomeRecorder(db, tables.queue, limiter, outcome_log, bus)
         pipeline = Pipeline(
-            preparing_steps(clock, steps or {}),
+            preparing_steps(steps or {}),
             FairSemaphore(config.concurrency.max_concurrent_sends),
             SmtpSender(self._pool),
         )
@@ -142,4 +143,5 @@ def connection_pool(
         end_of_data=longest,
         send=longest,
     )
-    return SMTPPool(Connector(timeouts, observe=observe), clock=clock)
+    connector = Connector(timeouts, observe=observe, guard=NetworkGuard.of(config))
+    return SMTPPool(connector, clock=clock)

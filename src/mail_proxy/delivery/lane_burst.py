@@ -60,7 +60,7 @@ class LaneBurst:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the first message is prepared."""
+        """True if the first message is prepared."""
         return self._first is not None
 
     def admit(self, message: ClaimedMessage) -> None:
@@ -68,7 +68,7 @@ class LaneBurst:
         self._first = self._prepared(message)
 
     def admit_prepared(self, outgoing: Outgoing, result: Outcome | Exception | None) -> None:
-        """Send a message first that had to wait; ``result`` is what its preparation came to."""
+        """Put a prepared message first; ``result`` is the result of its preparation."""
         if result is None:
             self._first = self._envelope(outgoing)
         elif isinstance(result, Exception):
@@ -93,7 +93,7 @@ class LaneBurst:
         return self._prepared(message)
 
     def may_begin(self, envelope: Envelope) -> bool:
-        """Whether the server may be asked to take a message now."""
+        """Return whether the server may be asked to take a message now."""
         return self._permit.may_begin(self._in_hand[envelope])
 
     def done(self, envelope: Envelope, outcome: Outcome | Withdrawn) -> None:
@@ -116,7 +116,7 @@ class LaneBurst:
             self.healed_by = message
 
     def close(self, fault: Exception | None = None) -> None:
-        """Let go of messages that were not reported, because sending was cancelled or failed."""
+        """Release the messages without outcome: sending was cancelled or has failed."""
         for envelope, message in self._in_hand.items():
             if envelope is self._first and fault is None:
                 self._lane.done(message)  # never begun
@@ -127,7 +127,7 @@ class LaneBurst:
         self._in_hand.clear()
 
     def break_off(self, message: ClaimedMessage) -> None:
-        """Let go of a message that was begun. It counts as an attempt if the lease was lost."""
+        """Release a message that was begun; count its attempt if the lease was lost."""
         self._lane.done(message)
         if not self._permit.is_ours(message):
             change = self._settlement.broken_off(message, self._clock.now())

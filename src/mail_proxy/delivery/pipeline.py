@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 from mail_proxy.delivery.fair_semaphore import FairSemaphore
@@ -12,7 +11,6 @@ from mail_proxy.domain.account import Account
 from mail_proxy.domain.mail import Mail
 from mail_proxy.domain.outcome import Failed, Outcome
 from mail_proxy.domain.tenant import Tenant
-from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.side_thread import SideThread
 from mail_proxy.smtp.compose import ComposedMail, header_length
 from mail_proxy.smtp.compose import compose as compose_mail
@@ -66,7 +64,7 @@ Slot = Literal["attachments", "large files", "signing"]
 FeatureSteps = Mapping[Slot, Sequence[Step]]
 
 
-def preparing_steps(clock: Clock, features: FeatureSteps) -> tuple[Step, ...]:
+def preparing_steps(features: FeatureSteps) -> tuple[Step, ...]:
     """Return the steps, in order, that prepare a mail before it takes an SMTP slot."""
 
     def slot(name: Slot) -> Sequence[Step]:
@@ -76,7 +74,7 @@ def preparing_steps(clock: Clock, features: FeatureSteps) -> tuple[Step, ...]:
         load,
         *slot("attachments"),
         *slot("large files"),
-        partial(compose, clock),
+        compose,
         *slot("signing"),
     )
 
@@ -93,27 +91,28 @@ def _load(outgoing: Outgoing) -> None:
     outgoing.mail = load_mail(outgoing.message.content)
 
 
-def compose(clock: Clock, outgoing: Outgoing) -> Outcome | Awaitable[Outcome | None] | None:
-    """Write the mail's octets, with the present time as its Date."""
+def compose(outgoing: Outgoing) -> Outcome | Awaitable[Outcome | None] | None:
+    """Write the mail's octets, with the same Date at each attempt."""
     if outgoing.is_large:
-        return _BESIDE.run(_compose_large, clock, outgoing)
-    return _compose(clock, outgoing)
+        return _BESIDE.run(_compose_large, outgoing)
+    return _compose(outgoing)
 
 
-def _compose_large(clock: Clock, outgoing: Outgoing) -> Outcome | None:
+def _compose_large(outgoing: Outgoing) -> Outcome | None:
     """Compose a mail unless its header is longer than any that the service takes in."""
     assert outgoing.mail is not None, "the step `load` comes first"
     size = header_length(outgoing.mail)
     if size > _LONGEST_HEADER:
         return Failed(f"the header has {size} characters; allowed: {_LONGEST_HEADER}")
-    return _compose(clock, outgoing)
+    return _compose(outgoing)
 
 
-def _compose(clock: Clock, outgoing: Outgoing) -> Outcome | None:
-    assert outgoing.mail is not None, "the step `load` comes first"
+def _compose(outgoing: Outgoing) -> Outcome | None:
+    mail, message = outgoing.mail, outgoing.message
+    assert mail is not None, "the step `load` comes first"
     try:
         outgoing.composed = compose_mail(
-            outgoing.mail, tracking_id=outgoing.message.id, date=clock.now()
+            mail, tracking_id=message.id, date=mail.dated(message.created_at)
         )
     except ValueError as error:
         return Failed(f"the message cannot be composed: {error}")

@@ -77,7 +77,7 @@ class Settlement:
         return self._waiting(message, trouble.reason, due_at, message.retries, data, now)
 
     def broken_off(self, message: ClaimedMessage, now: float) -> StateChange:
-        """Return the change for an attempt that the loss of the lease ended: due again at once.
+        """Return the change for an attempt that lost its lease: due again at once.
 
         It counts, so that no message can cost a dispatcher its lease again and again.
         """

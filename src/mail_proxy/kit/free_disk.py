@@ -24,7 +24,7 @@ def free_bytes(folder: Path) -> int:
 
 
 class FreeDisk:
-    """Refuses new work while a disk has less than ``least_bytes`` free, and logs the change."""
+    """Check of free disk space: refuse new work below ``least_bytes``, log the change."""
 
     def __init__(
         self,
@@ -33,7 +33,10 @@ class FreeDisk:
         free: Callable[[Path], int] = free_bytes,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``folder`` is None if the disk is another machine's; then there is always enough."""
+        """Set the ``folder`` to check; None if the database is on another machine.
+
+        Without a folder there is always enough space.
+        """
         self._folder = folder if least_bytes else None
         self._least_bytes = least_bytes
         self._free = free

@@ -1,4 +1,4 @@
-"""A thread beside the event loop, for work that takes longer than a few milliseconds."""
+"""Thread next to the event loop, for work of more than a few milliseconds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ class SideThread:
         self._executor = ThreadPoolExecutor(1, name)
 
     async def run(self, work: Callable[..., Result], *arguments: object) -> Result:
-        """Return what ``work(*arguments)`` returns. Cancelling does not stop work that runs."""
+        """Return the result of ``work(*arguments)``, which runs on the thread.
+
+        Cancelling does not stop work that runs.
+        """
         loop = asyncio.get_running_loop()
         run_here = contextvars.copy_context().run  # log lines name the request
         return await loop.run_in_executor(self._executor, run_here, work, *arguments)

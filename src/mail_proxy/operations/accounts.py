@@ -12,10 +12,12 @@ from mail_proxy.errors import Conflict, Malformed, NotFound
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.operations.operation import Context, operation
 from mail_proxy.operations.parts import Parts
+from mail_proxy.operations.places import private_allowed
 from mail_proxy.sql import Connection
 from mail_proxy.sql.chunks import ChunkedWork
 from mail_proxy.sql.table import Damaged, Row
 from mail_proxy.wire.accounts import (
+    PLACE,
     AccountAnswer,
     AccountIn,
     AccountOut,
@@ -96,6 +98,7 @@ def _wanted(context: Context, request: AccountIn, old: Row | None) -> Row:
     wanted = {**_DEFAULTS, **(old or {}), **given}
     _check(wanted)
     refuse_other_places(request, old or {}, wanted)
+    given["private_allowed"] = private_allowed(context.caller, request, old or {}, wanted, PLACE)
     if given.get("is_default"):
         _unset_default(context, request.id)
     return given
@@ -124,7 +127,10 @@ def get(context: Context, request: AccountRef) -> AccountAnswer:
 
 
 async def _give_up_the_rest(parts: Parts, order: _Removal | None) -> Done:
-    """Give up the messages that still wait; if this is interrupted, retention goes on with it."""
+    """Give up the messages that still wait.
+
+    If this is interrupted, retention goes on with it.
+    """
     if order is not None:
         now, given_up = parts.clock.now(), parts.tables.given_up
 

@@ -22,13 +22,14 @@ from mail_proxy.operations.quotas import QueueQuota
 from mail_proxy.smtp.extra_headers import check_extra_headers
 from mail_proxy.sql import Connection
 from mail_proxy.sql.directory import Snapshot
-from mail_proxy.sql.messages.insert import NewMessage, Stored
+from mail_proxy.sql.messages.insert import Added, NewMessage, Stored
 from mail_proxy.sql.messages.mail_codec import dump_mail
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables.instance import directory_version
 from mail_proxy.telemetry.log import Action, log
 from mail_proxy.wire.messages import (
     AddMessagesOut,
+    DuplicateOut,
     MessageIn,
     ParsedBatch,
     RejectedOut,
@@ -99,7 +100,7 @@ class Intake:
             raise _nothing_usable(call.rejected)
         await self._quota.take(Counter(draft.tenant_id for draft in call.drafts))
         answer = await self._batcher.submit(call)
-        if answer.queued == 0:
+        if answer.queued == 0 and not answer.duplicates:
             raise _nothing_usable(answer.rejected)
         return answer
 
@@ -137,7 +138,7 @@ class Intake:
         rows: Sequence[Sequence[NewMessage | str]],
         version: int,
         now: float,
-    ) -> list[list[Stored]]:
+    ) -> list[list[Added]]:
         if directory_version(connection) != version:
             raise _Stale
         messages = [row for of_call in rows for row in of_call if isinstance(row, NewMessage)]
@@ -215,13 +216,13 @@ def _audit(call: _Call, stored: Sequence[NewMessage], now: float) -> Row:
 def _log_queued(
     calls: Sequence[_Call],
     rows: Sequence[Sequence[NewMessage | str]],
-    stored: Sequence[Sequence[Stored]],
+    stored: Sequence[Sequence[Added]],
     snapshot: Snapshot,
 ) -> None:
     for call, of_call, results in zip(calls, rows, stored, strict=True):
         messages = [row for row in of_call if isinstance(row, NewMessage)]
         for message, result in zip(messages, results, strict=True):
-            if result == Stored.QUEUED:
+            if isinstance(result, Stored):
                 log(
                     Action.MESSAGE_QUEUED,
                     request_id=call.caller.request_id,
@@ -267,18 +268,24 @@ def _row(draft: _Draft, snapshot: Snapshot, now: float) -> NewMessage | str:
 
 
 def _answer(
-    call: _Call, rows: Sequence[NewMessage | str], results: Sequence[Stored]
+    call: _Call, rows: Sequence[NewMessage | str], results: Sequence[Added]
 ) -> AddMessagesOut:
-    rejected = list(call.rejected)
+    rejected, duplicates = list(call.rejected), []
     outcomes = iter(results)
-    queued = 0
+    queued = replaced = 0
     for draft, row in zip(call.drafts, rows, strict=True):
-        reason = row if isinstance(row, str) else next(outcomes)
-        if reason == Stored.QUEUED:
+        if isinstance(row, str):
+            rejected.append(RejectedOut(id=draft.request.id, reason=row))
+            continue
+        added = next(outcomes)
+        if isinstance(added, Stored):
             queued += 1
+            replaced += added is Stored.REPLACED
         else:
-            rejected.append(RejectedOut(id=draft.request.id, reason=str(reason)))
-    return AddMessagesOut(queued=queued, rejected=rejected)
+            duplicates.append(DuplicateOut(id=draft.request.id, status=added))
+    return AddMessagesOut(
+        queued=queued, replaced=replaced, duplicates=duplicates, rejected=rejected
+    )
 
 
 def _nothing_usable(rejected: Sequence[RejectedOut]) -> RequestError:

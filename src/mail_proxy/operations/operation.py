@@ -24,7 +24,7 @@ BatchAnswer = TypeVar("BatchAnswer", covariant=True)
 
 
 class Scope(StrEnum):
-    """Whose data an operation reaches."""
+    """Range of data that an operation reaches."""
 
     TENANT = "tenant"
     #: One tenant or, for the administrator who names none, the whole instance.

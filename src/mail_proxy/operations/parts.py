@@ -26,7 +26,7 @@ class Alive(Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """What an operation may use outside its transaction.
+    """Parts of the service that an operation may use outside its transaction.
 
     ``dispatcher`` is None if it is switched off. ``started_at`` is monotonic.
     """

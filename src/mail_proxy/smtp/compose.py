@@ -95,7 +95,7 @@ def _is_envelope_ascii(mail: Mail) -> bool:
     return mail.envelope_sender.isascii() and all(a.email.isascii() for a in mail.bcc)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=256)  # a queue holds messages of many seconds
 def _date_header(seconds: int) -> str:
     return f"Date: {format_datetime(datetime.fromtimestamp(seconds, UTC))}"
 

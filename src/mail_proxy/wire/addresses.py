@@ -49,7 +49,7 @@ def parse_mailbox(text: str) -> Address:
 
 
 def display_name(text: str) -> str:
-    """Return the words of a phrase (RFC 5322 section 3.2.5), without quotes and comments.
+    """Return the words of a phrase (RFC 5322 section 3.2.5), unquoted.
 
     A text with half of a pair of quotes or brackets is no phrase, and returned as it is.
     """

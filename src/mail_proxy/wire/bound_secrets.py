@@ -1,4 +1,4 @@
-"""Stored secrets are sent only to the places that they were given for.
+"""Binding of stored secrets to the places (hosts, URLs) that they were given for.
 
 A secret that no answer shows could still be read by pointing its account at a server of one's own.
 """
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from mail_proxy.domain.networks import find_address
+from mail_proxy.domain.tenant import DEFAULT_SYNC_PATH
 from mail_proxy.errors import Malformed
 from mail_proxy.wire.secrets import MASK, masked_config
 
@@ -22,7 +23,9 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class SentTo:
-    """Marks the type of a secret with the fields that say where, and how protected, it is sent.
+    """Mark on the type of a secret: the fields that say where it is sent.
+
+    The fields also say how the connection is protected.
 
     ``exact`` fields are compared as they are, those in ``usual`` in their usual spelling.
     """
@@ -32,7 +35,7 @@ class SentTo:
 
 
 def refuse_other_places(request: BaseModel, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Raise Malformed if the request moves a stored secret that it does not give again.
+    """Raise Malformed if the request moves a stored secret without giving it again.
 
     ``old`` and ``new`` are all stored fields before and after the save. Damaged secrets count as
     stored. A place that is taken away receives nothing, so this moves no secret.
@@ -53,7 +56,10 @@ def refuse_other_places(request: BaseModel, old: Mapping[str, Any], new: Mapping
 
 
 def usual_host(host: str) -> str:
-    """Return a host name in lower case without its last dot, and an address in its short form."""
+    """Return the usual spelling of a host name or of an address.
+
+    A name is in lower case without its last dot, an address in its short form.
+    """
     address = find_address(host.removeprefix("[").removesuffix("]"))
     return str(address) if address is not None else host.lower().removesuffix(".")
 
@@ -65,6 +71,11 @@ def usual_url(url: str | None) -> Any:
     parts = urlsplit(url)
     port = parts.port or _PORTS.get(parts.scheme.lower())
     return parts.scheme.lower(), usual_host(parts.hostname or ""), port, parts.path.rstrip("/")
+
+
+def usual_path(path: str | None) -> str:
+    """Return the path that takes reports."""
+    return path or DEFAULT_SYNC_PATH
 
 
 @cache

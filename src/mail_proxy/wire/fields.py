@@ -95,7 +95,7 @@ def unknown_field(name: str) -> str:
 
 
 def field_name(location: Sequence[str | int]) -> str:
-    """Return the dotted name of a field, without pydantic's names for branches of a union."""
+    """Return the dotted name of a field, without pydantic's names for union branches."""
     parts = (str(part) for part in location)
     return shortened(".".join(part for part in parts if not _BRANCH.match(part)))
 
@@ -106,14 +106,17 @@ def without_surrogates(text: str) -> str:
 
 
 def mistake(field: str, message: str, value: Any = None) -> dict[str, Any]:
-    """Return one entry of an error's ``detail``; ``value`` must be short and no secret."""
+    """Return one entry of an error's ``detail``; ``value`` is short and no secret."""
     return {"field": shortened(field), "message": message, "value": value}
 
 
 def detail_of(
     wrong: Sequence[Item], describe: Callable[[Item], dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return the ``detail`` of an error: at most 20 mistakes, the last says how many there are."""
+    """Return the ``detail`` of an error: at most 20 mistakes.
+
+    If there are more, the last entry says how many.
+    """
     if len(wrong) <= MOST_MISTAKES:
         return [describe(item) for item in wrong]
     listed = [describe(item) for item in wrong[: MOST_MISTAKES - 1]]
@@ -122,7 +125,7 @@ def detail_of(
 
 
 def shortened(text: str) -> str:
-    """Return a name from a request as an error shows it: short, and without lone surrogates."""
+    """Return a name from a request shortened for an error, without lone surrogates."""
     cut = text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 3]}..."
     return without_surrogates(cut)
 

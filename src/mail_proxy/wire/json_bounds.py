@@ -17,7 +17,10 @@ _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[,\[{]', re.DOTALL)
 
 
 def refuse_too_many_values(body: bytes, most: int) -> None:
-    """Raise TooLarge if a JSON text has more than ``most`` values; it need not be valid."""
+    """Raise TooLarge if a JSON text has more than ``most`` values.
+
+    The text need not be valid JSON.
+    """
     if len(body) <= UNCOUNTED_BYTES or sum(body.count(s) for s in _SEPARATORS) <= most:
         return  # most texts: no more separators than that, even with those inside strings
     found = 0

@@ -28,7 +28,7 @@ _LONGEST_SHOWN = 40
 
 
 def beyond_bounds(record: Any) -> str | None:
-    """Return the first bound that a message breaks: field, value, what is allowed; or None.
+    """Return the first bound that a message breaks, or None: field, value, limit.
 
     Values of a wrong type are left to the validation that follows.
     """

@@ -164,6 +164,7 @@ class MessageIn(Request):
             if self.return_path
             else None,
             headers=tuple(self.headers.items()),
+            not_before=self.deferred_ts,
         )
 
 
@@ -270,10 +271,27 @@ class RejectedOut(BaseModel):
     reason: str = Field(description="The field, and what is wrong with it.")
 
 
+class DuplicateOut(BaseModel):
+    """A message that was there already. Nothing has changed: the call was repeated."""
+
+    id: str = Field(description="Id of the message.")
+    status: str = Field(description="Its status: pending, deferred, sending, sent or error.")
+
+
 class AddMessagesOut(Answer):
-    """Result of a batch. Queued messages are on disk when this arrives."""
+    """Result of a batch. Queued messages are on disk when this arrives.
+
+    A call may be repeated: messages that are there already come back in `duplicates`, which is
+    success.
+    """
 
     queued: int = Field(description="Number of messages that were stored.")
+    replaced: int = Field(
+        description="How many of `queued` took the place of a waiting message with other content."
+    )
+    duplicates: list[DuplicateOut] = Field(
+        description="Messages that wait with the same content, are being sent, or are finished."
+    )
     rejected: list[RejectedOut] = Field(description="Messages that were not stored.")
 
 
