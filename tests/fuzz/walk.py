@@ -63,7 +63,7 @@ class Walk:
             attacker = self.new_tenant(f"hostile-{next(self.numbers)}")
             with closing(attacker), watch.during():
                 attack(attacker)
-            self.proxy.request("DELETE", f"/tenant/{attacker.tenant}")
+            self.proxy.request("PUT", f"/tenant/{attacker.tenant}", b'{"active": false}')
             if watch.is_within_bounds or watch.has_grown:
                 break
         return watch, watch.resident_bytes()

@@ -117,10 +117,10 @@ def _parallel_searches(tenant: HostileTenant) -> None:
 
 def _large_listings(tenant: HostileTenant) -> None:
     tenant.make_account()
-    for number in range(6):
-        large = tenant.mail(number, body="x\n" * 5_000_000, deferred_ts=4_000_000_000)
+    for number in range(5):
+        large = tenant.mail(number, body="x\n" * 1_500_000, deferred_ts=4_000_000_000)
         tenant.hand_in(large)
-    tenant.at_once(4, lambda n: tenant.call("GET", "/messages?limit=1000"))
+    tenant.at_once(8, lambda n: tenant.call("GET", "/messages?limit=1000"))
 
 
 def _wrong_types(tenant: HostileTenant) -> None:
@@ -189,10 +189,39 @@ def _account_tests(tenant: HostileTenant) -> None:
     wait_for(lambda: server.calls or None)
 
 
+def _one_mail(**fields: Any) -> Callable[[HostileTenant], object]:
+    def attack(tenant: HostileTenant) -> None:
+        tenant.make_account()
+        tenant.hand_in(tenant.mail(**fields))
+
+    return attack
+
+
+def _floods(tenant: HostileTenant) -> None:
+    tenant.make_account()
+    mails = [tenant.mail(n, deferred_ts=4_000_000_000) for n in range(1000)]
+    tenant.at_once(
+        4,
+        lambda n: [
+            tenant.hand_in(*({**m, "id": f"{n}-{k}-{m['id']}"} for m in mails)) for k in range(5)
+        ],
+    )
+
+
 HTTP_ATTACKS: dict[str, Callable[[HostileTenant], object]] = {
     "batch of 100 000 messages": _raw_mails(b'{"messages":[' + b",".join([_MAIL] * _MANY) + b"]}"),
+    "a subject of 20 MB": _one_mail(subject="x\u00e9" * 7_000_000),
+    "100 000 recipients with IDN": _one_mail(to=["a@m\u00fcnchen.example"] * _MANY),
+    "100 000 recipients in one text": _one_mail(to="a@m\u00fcnchen.example, " * _MANY),
+    "100 000 addresses in reply_to": _one_mail(reply_to=["a@m\u00fcnchen.example"] * _MANY),
+    "100 000 header fields": _one_mail(headers={f"X-{n}": "x" for n in range(_MANY)}),
+    "a body of 5 MB": _one_mail(body="\u00e9" * 2_500_000),
+    "200 000 unknown fields": _raw_mails(
+        b"{" + b",".join(b'"f%d":1' % n for n in range(2 * _MANY)) + b"}"
+    ),
+    "20 000 messages in calls at once": _floods,
     "12 parallel searches in 5000 messages": _parallel_searches,
-    "listings of 6 mails of 10 MB": _large_listings,
+    "listings of 5 mails of 3 MB": _large_listings,
     "wrong types in every field": _wrong_types,
     "deep JSON": _raw_mails(b'{"messages":' * 200_000),
     "deep lists": _raw_mails(b'{"messages":' + b"[" * 5_000_000),
