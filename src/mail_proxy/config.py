@@ -20,7 +20,7 @@ from pydantic import (
     field_validator,
 )
 
-from mail_proxy.domain.networks import LOOPBACK, network_name
+from mail_proxy.domain.networks import LOOPBACK, is_loopback, network_name
 from mail_proxy.domain.retry import RetryStrategy
 from mail_proxy.domain.web_url import check_web_url
 
@@ -155,6 +155,20 @@ class ConcurrencyConfig(Group):
     )
 
 
+class QuotaConfig(Group):
+    """Limits of each tenant. No honest tenant should meet them."""
+
+    max_queued_messages: Annotated[int, Field(ge=1)] = Field(
+        10_000_000, description="Unfinished messages of one tenant; more are refused with 429."
+    )
+    max_accounts: Annotated[int, Field(ge=1)] = Field(1000, description="Accounts of one tenant.")
+    max_calls_per_second: Annotated[float, Field(gt=0)] = Field(
+        1000.0,
+        description="Calls with one tenant's key, per process; after a pause five seconds' worth "
+        "at once. More are refused with 429.",
+    )
+
+
 class RetryConfig(Group):
     """Schedule of retries after temporary failures."""
 
@@ -223,13 +237,20 @@ class ProxyConfig(Group):
         description="Networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto "
         "count, or none.",
     )
+    allow_private_networks: tuple[NetworkName, ...] | None = Field(
+        None,
+        max_length=100,
+        description="Networks that are not public and that tenant keys may point accounts and URLs "
+        "to, or none; default: loopback, if the service itself listens on loopback only.",
+    )
     timing: TimingConfig = Field(default_factory=TimingConfig)
     queue: QueueConfig = Field(default_factory=QueueConfig)
     concurrency: ConcurrencyConfig = Field(default_factory=ConcurrencyConfig)
+    quotas: QuotaConfig = Field(default_factory=QuotaConfig)
     retry: RetryConfig = Field(default_factory=RetryConfig)
     client_sync: ClientSyncConfig = Field(default_factory=ClientSyncConfig)
 
-    @field_validator("dns_servers", "trusted_proxies", mode="before")
+    @field_validator("dns_servers", "trusted_proxies", "allow_private_networks", mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
         if not isinstance(value, str):
@@ -247,6 +268,13 @@ class ProxyConfig(Group):
     def least_level(self) -> str:
         """Return ``log_level``, or DEBUG if ``debug`` is set."""
         return "DEBUG" if self.debug else self.log_level
+
+    @property
+    def private_networks(self) -> tuple[str, ...]:
+        """Return ``allow_private_networks``, or its default."""
+        if self.allow_private_networks is not None:
+            return self.allow_private_networks
+        return LOOPBACK if is_loopback(self.host) else ()
 
     @property
     def retry_strategy(self) -> RetryStrategy:

@@ -1,6 +1,6 @@
-"""Read the settings: command line, else environment, else ``config.toml``, else default.
+"""Read the settings from command line, environment, ``config.toml`` and defaults.
 
-``load_config`` returns the origin of each value.
+``load_config`` returns the origin of each value. An earlier source in this order wins.
 """
 
 from __future__ import annotations

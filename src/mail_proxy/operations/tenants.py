@@ -12,6 +12,7 @@ from mail_proxy.encryption import hash_token, new_token
 from mail_proxy.errors import Conflict, Forbidden, Malformed, NotFound
 from mail_proxy.operations.operation import Context, Scope, operation
 from mail_proxy.operations.parts import Parts
+from mail_proxy.operations.places import private_allowed
 from mail_proxy.sql import Connection
 from mail_proxy.sql.chunks import ChunkedWork
 from mail_proxy.sql.table import EVERY_TENANT, Damaged, Row
@@ -20,6 +21,7 @@ from mail_proxy.wire.bound_secrets import refuse_other_places
 from mail_proxy.wire.secrets import MASK, kept_secrets, masked_config
 from mail_proxy.wire.tenants import (
     ADMIN_FIELDS,
+    PLACE,
     ApiKeyOut,
     Done,
     NewApiKey,
@@ -200,7 +202,9 @@ def _columns(context: Context, request: TenantFields, old: Mapping[str, Any]) ->
     if given.get("client_auth"):
         auth = _kept(given["client_auth"], old.get("client_auth")).items()
         given["client_auth"] = {k: v for k, v in auth if v is not None}
-    refuse_other_places(request, old, {**old, **given})
+    new = {**old, **given}
+    refuse_other_places(request, old, new)
+    given["private_allowed"] = private_allowed(context.caller, request, old, new, PLACE)
     secret = given.get("signing_secret")
     if secret == MASK:
         del given["signing_secret"]

@@ -158,7 +158,8 @@ class ClientReporter:
     def _new_channel(self) -> ReportChannel:
         if self._callable is not None:
             return CallableChannel(self._callable, self._settings.call_seconds)
-        return SyncClient(self._settings.fallback, self._settings.call_seconds)
+        settings = self._settings
+        return SyncClient(settings.fallback, settings.call_seconds, settings.guard)
 
     def _wake(self) -> None:
         if self._soon is not None:

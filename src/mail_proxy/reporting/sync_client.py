@@ -7,6 +7,8 @@ import base64
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Protocol
 
@@ -16,6 +18,8 @@ import orjson
 from mail_proxy.config import ClientSyncConfig
 from mail_proxy.domain.tenant import ClientAuth, Tenant
 from mail_proxy.kit.worker import as_value
+from mail_proxy.network.guard import NetworkGuard
+from mail_proxy.network.http_transport import GuardedTransport
 from mail_proxy.reporting.signing import signature_headers
 from mail_proxy.telemetry.log import Action, log
 from mail_proxy.wire.reports import OWN_CALL_HEADER, SyncAnswer, read_answer
@@ -23,6 +27,8 @@ from mail_proxy.wire.sync_log import CallOutcome
 
 _CONNECT_SECONDS = 10.0
 _LARGEST_ANSWER_BYTES = 1_000_000
+#: Each takes 50 us, however small it is.
+_MOST_CHUNKS = 5_000
 _LONGEST_REASON = 200
 #: Shorter than the idle time after which the usual application servers close (2 to 75 s). A
 #: connection that closes just when it is used again would count as a failed call.
@@ -49,6 +55,8 @@ class CallFailed:
 
     outcome: CallOutcome
     reason: str
+    #: Seconds that the application asked to wait (``Retry-After`` of 429 and 503).
+    retry_after: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +93,21 @@ class ReportChannel(Protocol):
 class SyncClient:
     """Channel that sends reports by HTTP to the tenant's or the instance's URL."""
 
-    def __init__(self, fallback: ClientSyncConfig, call_seconds: float) -> None:
-        """Limit each call to ``call_seconds``, from connecting to the answer's end."""
+    def __init__(
+        self, fallback: ClientSyncConfig, call_seconds: float, guard: NetworkGuard
+    ) -> None:
+        """Limit each call to ``call_seconds``, from connecting to the answer's end.
+
+        ``guard`` decides which addresses the URLs of tenants may lead to.
+        """
         self._fallback_url = fallback.url
         self._fallback_auth = _auth_of(fallback)
         self._call_seconds = call_seconds
-        # No limit on connections here: with one, tenants that hang would use up the pool.
-        # The reporter bounds the calls, and each tenant has one at most.
-        self._http = httpx.AsyncClient(
-            follow_redirects=False,
-            # The certificate authorities of this machine, as for SMTP, not the ones of httpx.
-            verify=ssl.create_default_context(),
-            timeout=httpx.Timeout(call_seconds, connect=min(_CONNECT_SECONDS, call_seconds)),
-            limits=httpx.Limits(max_connections=None, keepalive_expiry=_KEEP_ALIVE_SECONDS),
-            # Cookies of one tenant must not reach another one on the same host.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        )
+        # The certificate authorities of this machine, as for SMTP, not the ones of httpx.
+        self._context = ssl.create_default_context()
+        #: Two pools: a connection that the administrator's URL may have is no tenant's.
+        self._guarded = self._client(guard, private_allowed=False)
+        self._unguarded = self._client(guard, private_allowed=True)
 
     @property
     def everyone(self) -> bool:
@@ -127,26 +134,55 @@ class SyncClient:
             signature = signature_headers(secrets, report.id, report.at, body)
         except ValueError as error:
             return Call(CallFailed(CallOutcome.SETTINGS, f"signing_secret {error}"))
+        is_tenants = tenant.sync_url is not None and not tenant.private_allowed
+        http = self._guarded if is_tenants else self._unguarded
         try:
             async with asyncio.timeout(self._call_seconds):
-                return await self._post(url, {**request_headers(auth), **signature}, body)
+                return await self._post(http, url, {**request_headers(auth), **signature}, body)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
             return Call(_failure(error, self._call_seconds), bytes_sent=len(body))
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._guarded.aclose()
+        await self._unguarded.aclose()
 
-    async def _post(self, url: str, headers: dict[bytes, bytes], body: bytes) -> Call:
-        async with self._http.stream("POST", url, headers=headers, content=body) as response:
+    def _client(self, guard: NetworkGuard, *, private_allowed: bool) -> httpx.AsyncClient:
+        # No limit on connections: with one, tenants that hang would use up the pool. The reporter
+        # bounds the calls, and each tenant has one at most.
+        return httpx.AsyncClient(
+            transport=GuardedTransport(
+                guard,
+                self._context,
+                private_allowed=private_allowed,
+                keep_alive_seconds=_KEEP_ALIVE_SECONDS,
+            ),
+            follow_redirects=False,
+            timeout=httpx.Timeout(
+                self._call_seconds, connect=min(_CONNECT_SECONDS, self._call_seconds)
+            ),
+            # Cookies of one tenant must not reach another one on the same host.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        )
+
+    async def _post(
+        self, http: httpx.AsyncClient, url: str, headers: dict[bytes, bytes], body: bytes
+    ) -> Call:
+        async with http.stream("POST", url, headers=headers, content=body) as response:
             status = response.status_code
             if not response.is_success:
                 followed = ": redirects are not followed" if response.is_redirect else ""
-                failed = CallFailed(CallOutcome.STATUS, f"HTTP {status}{followed}")
+                failed = CallFailed(
+                    CallOutcome.STATUS, f"HTTP {status}{followed}", _retry_after(response)
+                )
                 return Call(failed, status, len(body))
-            answer = bytearray()
+            answer, chunks = bytearray(), 0
             # Raw: a compressed answer must not grow past the limit while it is read.
             async for chunk in response.aiter_raw():
                 answer += chunk
+                chunks += 1
+                if chunks > _MOST_CHUNKS:
+                    failed = CallFailed(CallOutcome.BAD_ANSWER, "the answer has too many chunks")
+                    return Call(failed, status, len(body), len(answer))
                 if len(answer) > _LARGEST_ANSWER_BYTES:
                     failed = CallFailed(CallOutcome.BAD_ANSWER, "the answer is larger than 1 MB")
                     return Call(failed, status, len(body), len(answer))
@@ -198,6 +234,19 @@ def request_headers(auth: ClientAuth) -> dict[bytes, bytes]:
         pair = f"{auth.user or ''}:{auth.password or ''}".encode()
         headers[b"Authorization"] = b"Basic " + base64.b64encode(pair)
     return headers
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """Return the seconds of ``Retry-After`` (RFC 9110 section 10.2.3), 0 for none."""
+    text = response.headers.get("Retry-After", "").strip()
+    if response.status_code not in (429, 503) or not text:
+        return 0.0
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
 
 
 def check_answer(answer: SyncAnswer | None) -> SyncAnswer | CallFailed:

@@ -12,6 +12,7 @@ from functools import cache
 
 from mail_proxy.domain.account import SmtpLogin, TlsMode
 from mail_proxy.domain.outcome import AccountTrouble
+from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.smtp import opening
 from mail_proxy.smtp.capabilities import Capabilities
 from mail_proxy.smtp.opening import Dialogue, NoMechanismError, RefusedError, Result
@@ -88,6 +89,7 @@ class Handshake:
         local_hostname: str | None,
         tls_context: ssl.SSLContext,
         timeout: float,
+        guard: NetworkGuard,
     ) -> None:
         """``timeout`` bounds the connection, each reply and TLS, in seconds."""
         self.used_network = False
@@ -96,6 +98,7 @@ class Handshake:
         self._local_hostname = local_hostname
         self._tls_context = tls_context
         self._timeout = timeout
+        self._guard = guard
         self._redact = redaction_of(login)
         self._stage = Stage.GREETING
         self._protocol: SmtpProtocol | None = None
@@ -135,16 +138,9 @@ class Handshake:
 
     async def _connect(self) -> str:
         self.used_network = True
-        login = self._login
         try:
             async with asyncio.timeout(self._timeout):
-                _, self._protocol = await asyncio.get_running_loop().create_connection(
-                    lambda: SmtpProtocol(self._redact),
-                    login.host,
-                    login.port,
-                    ssl=self._tls_context if self._implicit_tls else None,
-                    server_hostname=login.host if self._implicit_tls else None,
-                )
+                self._protocol = await self._dial()
         except TimeoutError:
             raise TimeoutError(f"no answer within {self._timeout:g} seconds") from None
         greeting = await self._protocol.greeting(self._timeout)
@@ -153,6 +149,23 @@ class Handshake:
             raise RefusedError(Stage.GREETING, greeting)
         await self._say_hello()
         return greeting.text
+
+    async def _dial(self) -> SmtpProtocol:
+        login = self._login
+        connected = await self._guard.connect(
+            login.host, login.port, private_allowed=login.private_allowed
+        )
+        try:
+            _, protocol = await asyncio.get_running_loop().create_connection(
+                lambda: SmtpProtocol(self._redact),
+                sock=connected,
+                ssl=self._tls_context if self._implicit_tls else None,
+                server_hostname=login.host if self._implicit_tls else None,
+            )
+        except BaseException:
+            connected.close()
+            raise
+        return protocol
 
     async def _say_hello(self) -> None:
         self._stage = Stage.EHLO

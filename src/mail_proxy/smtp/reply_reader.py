@@ -61,7 +61,8 @@ class ReplyReader:
         ):
             return self._remember(line, Reply(int(code), one_line(self._text(line[4:]))))
         if not (_is_code(code) and separator in b" -\r"):
-            self.fault = one_line(f"not an SMTP reply: {self._text(line)}")
+            # Not quoted: it may be the banner of another service inside the network.
+            self.fault = "not an SMTP reply"
             return None
         self._octets += len(line) + 1
         if self._octets > _MAX_REPLY_OCTETS:

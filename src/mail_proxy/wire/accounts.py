@@ -7,15 +7,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from mail_proxy.domain.account import TlsMode
-from mail_proxy.wire.bound_secrets import SentTo, usual_host
+from mail_proxy.wire.bound_secrets import SentTo, Usual, usual_host
 from mail_proxy.wire.fields import Answer, Count, Identifier, Name, NotBool, Request, Secret
 from mail_proxy.wire.secrets import MASK
 
 Port = Annotated[int, NotBool, Field(ge=1, le=65535)]
 Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^\s/@\x00-\x1f]+$")]
-SmtpPassword = Annotated[
-    Secret, SentTo("port", "tls", "verify_cert", "allow_insecure_auth", host=usual_host)
-]
+#: The fields that say where an account leads, the host first.
+PLACE: dict[str, Usual] = {"host": usual_host, "port": int}
+SmtpPassword = Annotated[Secret, SentTo("tls", "verify_cert", "allow_insecure_auth", **PLACE)]
 _IMPLICIT_TLS_PORT = 465
 #: Fields that features read. They are stored together, and a new one needs no column.
 _OPTIONS = {"dkim"}

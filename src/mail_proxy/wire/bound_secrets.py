@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from mail_proxy.domain.networks import find_address
+from mail_proxy.domain.tenant import DEFAULT_SYNC_PATH
 from mail_proxy.errors import Malformed
 from mail_proxy.wire.secrets import MASK, masked_config
 
@@ -70,6 +71,11 @@ def usual_url(url: str | None) -> Any:
     parts = urlsplit(url)
     port = parts.port or _PORTS.get(parts.scheme.lower())
     return parts.scheme.lower(), usual_host(parts.hostname or ""), port, parts.path.rstrip("/")
+
+
+def usual_path(path: str | None) -> str:
+    """Return the path that takes reports."""
+    return path or DEFAULT_SYNC_PATH
 
 
 @cache

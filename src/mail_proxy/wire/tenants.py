@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from mail_proxy.domain.tenant import DEFAULT_SYNC_PATH, signing_key
+from mail_proxy.domain.tenant import signing_key
 from mail_proxy.domain.web_url import check_web_url
-from mail_proxy.wire.bound_secrets import SentTo, usual_url
+from mail_proxy.wire.bound_secrets import SentTo, Usual, usual_path, usual_url
 from mail_proxy.wire.fields import (
     Answer,
     Count,
@@ -48,11 +48,10 @@ class ClientAuthIn(Request):
         return self
 
 
+#: The fields that say where report calls go, the host first.
+PLACE: dict[str, Usual] = {"client_base_url": usual_url, "client_sync_path": usual_path}
 #: The signing secret has no place: it makes signatures, and is never sent itself.
-BoundClientAuth = Annotated[
-    ClientAuthIn,
-    SentTo(client_base_url=usual_url, client_sync_path=lambda path: path or DEFAULT_SYNC_PATH),
-]
+BoundClientAuth = Annotated[ClientAuthIn, SentTo(**PLACE)]
 
 
 class RateLimits(Request):
