@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Coroutine
+from typing import Any
 
 from mail_proxy.delivery import outcome_log
 from mail_proxy.delivery.lane import Lane
@@ -19,6 +20,7 @@ from mail_proxy.sql.messages.queue import ClaimedMessage
 
 #: A burst ends after so many seconds: its slot and its session are for others too.
 _LONGEST_SECONDS = 0.5
+_FAULT = Deferred("internal error")
 
 Ending = AccountTrouble | Withdrawn
 
@@ -40,7 +42,7 @@ class LaneBurst:
         recorder: OutcomeRecorder,
         clock: Clock,
     ) -> None:
-        self.preparing: tuple[Outgoing, Awaitable[Outcome | None]] | None = None
+        self.preparing: tuple[Outgoing, Coroutine[Any, Any, Outcome | None]] | None = None
         self.endings: list[tuple[ClaimedMessage, Ending]] = []
         self.written: asyncio.Future[bool] | None = None
         self.healed_by: ClaimedMessage | None = None
@@ -112,28 +114,39 @@ class LaneBurst:
             self._is_open = False
             self.healed_by = message
 
-    def close(self, fault: Exception | None = None) -> None:
-        """Let go of messages that were not reported, because sending was cancelled or failed."""
-        for message in self._in_hand.values():
-            if fault is None:
-                self._lane.done(message)
-            else:
-                self.fail(message, fault)
-        self._in_hand.clear()
+    def close(self, fault: Exception | None) -> None:
+        """Defer the messages of which sending has ended, with ``fault``, without an outcome."""
+        while self._in_hand:
+            envelope, message = self._in_hand.popitem()
+            outcome: Outcome = _FAULT
+            if envelope.results:
+                # Recipients who have the mail must not get it again.
+                outcome = envelope.concluded(outcome)
+            self.fail(message, fault or RuntimeError("sent without an outcome"), outcome)
 
-    def fail(self, message: ClaimedMessage, fault: Exception) -> None:
+    def release(self) -> None:
+        """Stop counting messages that were cancelled: their claims go back to the queue."""
+        while self._in_hand:
+            _, message = self._in_hand.popitem()
+            self._lane.done(message)
+        if self.preparing is not None:
+            (outgoing, preparation), self.preparing = self.preparing, None
+            preparation.close()
+            self._lane.done(outgoing.message)
+
+    def fail(self, message: ClaimedMessage, fault: Exception, outcome: Outcome = _FAULT) -> None:
         """Defer a message after an error in the proxy itself."""
         self._is_open = False
         self._lane.done(message)
-        self.defer(message, fault)
+        self.defer(message, fault, outcome)
 
-    def defer(self, message: ClaimedMessage, fault: Exception) -> None:
+    def defer(self, message: ClaimedMessage, fault: Exception, outcome: Outcome = _FAULT) -> None:
         """Record an error in the proxy itself as the outcome of a message.
 
         The message must neither be lost nor stay claimed for ever.
         """
         outcome_log.log_fault(self._lane.account.id, message, fault)
-        self._record(message, Deferred("internal error"))
+        self._record(message, outcome)
 
     def _is_wanted_elsewhere(self) -> bool:
         return (
