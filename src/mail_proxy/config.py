@@ -26,7 +26,7 @@ from pydantic import (
     field_validator,
 )
 
-from mail_proxy.domain.networks import LOOPBACK, network_name
+from mail_proxy.domain.networks import LOOPBACK, is_loopback, network_name
 from mail_proxy.domain.retry import RetryStrategy
 from mail_proxy.domain.web_url import check_web_url
 from mail_proxy.errors import ConfigError
@@ -125,6 +125,11 @@ class QueueConfig(_Group):
     )
     max_body_mb: Annotated[float, Field(gt=0, le=1024)] = Field(
         64.0, description="Largest request body, MB (10^6 bytes)."
+    )
+    min_free_disk_mb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        100.0,
+        description="Free space below which no new messages are taken, so that outcomes and "
+        "reports still have room, MB (10^6 bytes); 0: no limit. On the disk of a SQLite file.",
     )
     default_priority: int = Field(
         2, description="Priority of messages that name none: 0-3, or immediate, high, medium, low."
@@ -241,13 +246,19 @@ class ProxyConfig(_Group):
         description="Networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto "
         "count, or none.",
     )
+    allow_private_networks: tuple[NetworkName, ...] | None = Field(
+        None,
+        max_length=100,
+        description="Networks that are not public and that tenant keys may point accounts and URLs "
+        "to, or none; default: loopback, if the service itself listens on loopback only.",
+    )
     timing: TimingConfig = Field(default_factory=TimingConfig)
     queue: QueueConfig = Field(default_factory=QueueConfig)
     concurrency: ConcurrencyConfig = Field(default_factory=ConcurrencyConfig)
     retry: RetryConfig = Field(default_factory=RetryConfig)
     client_sync: ClientSyncConfig = Field(default_factory=ClientSyncConfig)
 
-    @field_validator("dns_servers", "trusted_proxies", mode="before")
+    @field_validator("dns_servers", "trusted_proxies", "allow_private_networks", mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
         if not isinstance(value, str):
@@ -265,6 +276,13 @@ class ProxyConfig(_Group):
     def least_level(self) -> str:
         """Return ``log_level``, or DEBUG if ``debug`` is set."""
         return "DEBUG" if self.debug else self.log_level
+
+    @property
+    def private_networks(self) -> tuple[str, ...]:
+        """Return ``allow_private_networks``, or its default."""
+        if self.allow_private_networks is not None:
+            return self.allow_private_networks
+        return LOOPBACK if is_loopback(self.host) else ()
 
     @property
     def retry_strategy(self) -> RetryStrategy:

@@ -18,6 +18,7 @@ MailProxyError                     internal         500  exit 1
 |   +-- DatabaseLocked             database_locked  503  exit 1
 |   +-- DatabaseFull               database_full    503  exit 1
 |   +-- DatabaseDamaged            database_damaged 503  exit 1
+|   +-- DiskShort                  disk_short       503  exit 1
 +-- SchemaTooNew                   schema_too_new   500  exit 1
 +-- WorkerEnded                    worker_ended     500  exit 1
 """
@@ -174,6 +175,13 @@ class DatabaseDamaged(DatabaseUnavailable):
 
     code = "database_damaged"
     summary = "the database is damaged"
+
+
+class DiskShort(DatabaseUnavailable):
+    """The disk of the database has less free space than ``min_free_disk_mb``."""
+
+    code = "disk_short"
+    summary = "no new messages: the disk of the database has less than min_free_disk_mb free"
 
 
 class SchemaTooNew(MailProxyError):

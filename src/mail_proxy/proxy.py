@@ -14,6 +14,7 @@ from mail_proxy.domain.tenant import DEFAULT_TENANT
 from mail_proxy.features import registry
 from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock, SystemClock
+from mail_proxy.kit.free_disk import FreeDisk
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.kit.service import Closing, Service
 from mail_proxy.maintenance.clock import ClockWatch
@@ -43,7 +44,10 @@ from mail_proxy.workers.supervisor import WorkerProcesses
 
 
 class MailProxy:
-    """One running instance. Build it with ``create``; it is also an async context manager."""
+    """Running instance of the mail proxy; build it with ``create``.
+
+    It is also an async context manager.
+    """
 
     def __init__(
         self,
@@ -79,6 +83,7 @@ class MailProxy:
             sender=SmtpSender(pool),
             dispatcher=delivery,
             pending=PendingCounts(db, tables),
+            disk=FreeDisk(db.adapter.folder, int(config.queue.min_free_disk_mb * 1_000_000)),
             started_at=clock.monotonic(),
         )
         self.door = Door(registry.OPERATIONS, parts, self.refusals)
@@ -124,7 +129,7 @@ class MailProxy:
     async def handle_command(
         self, command: str, payload: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Do what the API does, as its administrator: ``addMessages``, ``listAccounts``, ...
+        """Run an API command (``addMessages``, ``listAccounts``) as an administrator.
 
         ``payload`` has the fields of the API's body and query; the answer is the API's, also for
         what is wrong with the call: ``{"ok": False, "error", "detail"}``. Raises

@@ -14,7 +14,7 @@ from mail_proxy.telemetry.logging import configure_logging
 
 
 def create_app(config: ProxyConfig | None = None) -> FastAPI:
-    """The application; without ``config`` its settings come from the environment.
+    """Return the ASGI application; without ``config``, settings from the environment.
 
     Its lifespan starts and stops the proxy. Before that ``/health`` answers and the rest is 503.
     """

@@ -176,13 +176,18 @@ async def test_what_a_dead_dispatcher_held_goes_back_and_what_it_sent_stays_sent
     assert await db.write(tables.queue.hand_back, alive) == 1
 
 
-async def test_the_same_id_replaces_while_it_waits_and_is_refused_afterwards(
+async def test_the_same_id_replaces_while_it_waits_and_changes_nothing_afterwards(
     db: SqlDb, tables: Tables
 ) -> None:
     account = await make_account(db, tables)
-    assert await db.write(tables.messages.add, [new(account, "m")] * 2) == [Stored.QUEUED] * 2
+    twice = [new(account, "m"), new(account, "m")]
+    assert await db.write(tables.messages.add, twice) == [Stored.QUEUED, MessageState.PENDING]
     added = [new(account, "m", content='{"v": 2}'), new(account, "n"), new(account, "n")]
-    assert await db.write(tables.messages.add, added) == [Stored.QUEUED] * 3
+    assert await db.write(tables.messages.add, added) == [
+        Stored.REPLACED,
+        Stored.QUEUED,
+        MessageState.PENDING,
+    ]
     me = await register(db, tables)
 
     claimed = await db.write(claim(tables, [account], me))
@@ -190,11 +195,11 @@ async def test_the_same_id_replaces_while_it_waits_and_is_refused_afterwards(
     assert [(m.id, m.content) for m in claimed] == [("n", "{}"), ("m", '{"v": 2}')] or [
         (m.id, m.content) for m in claimed
     ] == [("m", '{"v": 2}'), ("n", "{}")]
-    assert await db.write(tables.messages.add, [new(account, "m")]) == [Stored.IN_PROGRESS]
+    assert await db.write(tables.messages.add, [new(account, "m")]) == [MessageState.SENDING]
     m, n = sorted(claimed, key=lambda c: c.id)
     await db.write(tables.queue.record, [change(m), change(n, "error")])
     answers = await db.write(tables.messages.add, [new(account, i) for i in "mnx"])
-    assert answers == [Stored.ALREADY_SENT, Stored.ALREADY_FAILED, Stored.QUEUED]
+    assert answers == [MessageState.SENT, MessageState.ERROR, Stored.QUEUED]
 
 
 async def test_thousands_go_in_and_out_with_a_handful_of_statements(
@@ -267,3 +272,31 @@ async def test_listing_filters_and_pages(db: SqlDb, tables: Tables) -> None:
         found = await db.read(listing.page, wanted, 10, None)
         assert [r["id"] for r in found.rows] == ids
         assert found.next_pk is None
+
+
+async def begun(db: SqlDb, tables: Tables, account: str, dispatcher: str) -> ClaimedMessage:
+    await db.write(tables.messages.add, [new(account, "m")])
+    (message,) = await db.write(claim(tables, [account], dispatcher))
+    await db.write(tables.queue.begin, message)
+    return message
+
+
+async def test_an_attempt_that_was_counted_ahead_stays_counted_when_the_process_dies(
+    db: SqlDb, tables: Tables
+) -> None:
+    account = await make_account(db, tables)
+    me, other = await register(db, tables), await register(db, tables)
+    message = await begun(db, tables, account, me)
+    await db.write(tables.queue.rescue, [me])
+    (again,) = await db.write(claim(tables, [account], other))
+    assert again.retries == message.retries + 1
+
+
+async def test_giving_a_begun_message_back_takes_its_attempt_back(
+    db: SqlDb, tables: Tables
+) -> None:
+    account, me = await make_account(db, tables), await register(db, tables)
+    message = await begun(db, tables, account, me)
+    await db.write(tables.queue.release, [message])
+    (again,) = await db.write(claim(tables, [account], me))
+    assert again.retries == message.retries == 0

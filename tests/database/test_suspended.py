@@ -14,7 +14,7 @@ from mail_proxy.kit.bus import Bus
 from mail_proxy.maintenance.suspension import SuspensionSweep
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.messages import listing
-from mail_proxy.sql.messages.insert import Stored
+from mail_proxy.sql.messages.insert import Added, Stored
 from mail_proxy.sql.messages.listing import MessageFilter
 from mail_proxy.sql.messages.suspended import Batch
 from mail_proxy.sql.table import EVERY_TENANT
@@ -35,7 +35,7 @@ class House:
         bus.subscribe(MessagesReleased, self._released)
         self.sweeper = SuspensionSweep(db, tables.suspended, bus, slice_size=3)
 
-    async def add(self, *ids: str, batch: str | None = "spring", **fields: object) -> list[Stored]:
+    async def add(self, *ids: str, batch: str | None = "spring", **fields: object) -> list[Added]:
         messages = [new(self.account, id_, batch=batch, **fields) for id_ in ids]  # type: ignore[arg-type]
         return await self.db.write(self.tables.messages.add, messages)
 
@@ -184,9 +184,9 @@ async def test_it_is_listed_and_counted_as_before(house: House) -> None:
 async def test_it_is_replaced_by_a_new_message_of_the_same_id(house: House) -> None:
     await house.add("same", "moves", "leaves")
     await house.suspend()
-    assert await house.add("same", content='{"v": 2}') == [Stored.QUEUED]
-    assert await house.add("moves", batch="autumn") == [Stored.QUEUED]
-    assert await house.add("leaves", batch=None) == [Stored.QUEUED]
+    assert await house.add("same", content='{"v": 2}') == [Stored.REPLACED]
+    assert await house.add("moves", batch="autumn") == [Stored.REPLACED]
+    assert await house.add("leaves", batch=None) == [Stored.REPLACED]
     assert await house.held() == ["same"]
     assert sorted(await house.claimed()) == ["leaves", "moves"]
     await house.activate()

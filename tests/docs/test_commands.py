@@ -81,7 +81,7 @@ def _end_group(pid: int) -> None:
 
 def test_readme(home: Path) -> None:
     text = run("README.md", home)
-    assert '{"ok":true,"queued":1,"rejected":[]}' in text
+    assert '{"ok":true,"queued":1,"replaced":0,"duplicates":[],"rejected":[]}' in text
     assert "MESSAGE FOLLOWS" in text
     assert 'report: {"sent_ts": ' in text
     assert '"status":"sent"' in text

@@ -102,7 +102,8 @@ class Fuzz:
             assert answer["ok"] is False
             return
         rejected = {r["id"] for r in answer["rejected"]}
-        assert answer["queued"] + len(answer["rejected"]) == len(records)
+        results = answer["queued"] + len(answer["duplicates"]) + len(answer["rejected"])
+        assert results == len(records)
         self.accepted |= {r["id"] for r in records if _is_usual(r)} - rejected
 
     def stored(self) -> set[str]:

@@ -9,9 +9,13 @@ import signal
 import socket
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 from tests.harness.command_line import CommandLine, end_of, occupied_port
+from tests.harness.running import delivering
+
+from mail_proxy.cli import control
 
 
 def test_an_instance_in_the_background_from_first_start_to_deletion(
@@ -268,3 +272,18 @@ def test_the_demo_shows_mail_and_report_and_leaves_nothing(mail_proxy: CommandLi
     assert sent["sent_ts"] > 0
     assert re.search(r"delivered after \d+ ms", shown.stderr)
     assert list(temporary.iterdir()) == []
+
+
+def test_a_background_process_does_not_show_the_secrets_of_its_options(
+    mail_proxy: CommandLine,
+) -> None:
+    secret = "word-of-the-day"
+    options = ("--port", "0", "--workers", "1", "--api-token", secret, "--background")
+    done = mail_proxy("start", "dev", *options)
+    assert done.returncode == 0, done.stderr
+    running = mail_proxy.ready("dev")
+    assert control.service_status(running, secret)["ok"]
+    for pid in (running.pid, *delivering(running.pid)):
+        assert secret.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    assert mail_proxy("restart", "dev").returncode == 0
+    assert running.options["concurrency.workers"] == 1

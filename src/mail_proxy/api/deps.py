@@ -16,14 +16,16 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BeforeValidator
 
 from mail_proxy.domain.networks import is_loopback
-from mail_proxy.errors import Forbidden, Malformed, Unauthorized
+from mail_proxy.errors import Forbidden, Malformed, TooLarge, Unauthorized
 from mail_proxy.operations.callers import Caller, InactiveTenant, Stranger
 from mail_proxy.operations.door import Door
 from mail_proxy.operations.monitoring import Monitoring
 from mail_proxy.operations.operation import Answer, Operation
 from mail_proxy.operations.operation import Request as Asked
 from mail_proxy.proxy import MailProxy
-from mail_proxy.wire.fields import Identifier, without_surrogates
+from mail_proxy.wire.fields import Identifier, detail_of, mistake
+from mail_proxy.wire.json_bounds import UNCOUNTED_BYTES, refuse_too_many_values
+from mail_proxy.wire.reports import OWN_CALL_HEADER
 
 _token_header = APIKeyHeader(
     name="X-API-Token", auto_error=False, description="The admin token, or a tenant's key."
@@ -33,6 +35,10 @@ _FORWARDING = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 #: The address of a client on a Unix socket.
 _UNIX_SOCKET = "local"
 _NO_BODY = "this call takes no body"
+_NO_PARAMETER = "unknown query parameter"
+#: Of a body that is one JSON object; the largest names 10 000 messages.
+_MOST_BYTES = 4_000_000
+_MOST_VALUES = 12_000
 _bearer = HTTPBearer(auto_error=False, description="The same tokens.")
 
 
@@ -51,7 +57,7 @@ class Calling:
 
     @property
     def most_messages(self) -> int:
-        """How many messages one call may add."""
+        """Number of messages that one call may add at most."""
         return self._door.queue.max_enqueue_batch
 
 
@@ -66,7 +72,10 @@ async def get_call(
     _header: Annotated[Any, Depends(_token_header)] = None,
     _bearer: Annotated[Any, Depends(_bearer)] = None,
 ) -> Calling:
-    """Return the call; ``Route`` knows its caller. The other parameters are for OpenAPI only."""
+    """Return the call, whose caller ``Route`` knows.
+
+    The other parameters are for OpenAPI only.
+    """
     return Calling(running(request).door, request.state.caller)
 
 
@@ -109,6 +118,8 @@ class Route(APIRoute):
             await self.admit(request)
             if not self._takes_body:
                 await _refuse_body(request)
+            elif self.body_field is not None:
+                await _refuse_large(request)
             return await handle(request)
 
         return checked
@@ -172,11 +183,11 @@ def _token(request: Request) -> str | None:
 def _comes_from_elsewhere(request: Request) -> bool:
     """Return True for a request from this machine that is not its user's.
 
-    It comes from a reverse proxy, or from a web page of another site in the user's browser. The
-    Origin header shows the other site, or the Host header if the site's name was made to lead
-    here (DNS rebinding).
+    It comes from a reverse proxy, from this proxy itself because a tenant's report URL leads here,
+    or from a web page of another site in the user's browser. The Origin header shows the other
+    site, or the Host header if the site's name was made to lead here (DNS rebinding).
     """
-    if any(name in request.headers for name in _FORWARDING):
+    if any(name in request.headers for name in (OWN_CALL_HEADER, *_FORWARDING)):
         return True
     origin = request.headers.get("Origin")
     host = request.headers.get("Host", "")
@@ -187,12 +198,10 @@ def _comes_from_elsewhere(request: Request) -> bool:
 
 
 def _refuse_unknown(request: Request, known: set[str]) -> None:
-    unknown = [without_surrogates(name) for name in request.query_params if name not in known]
+    unknown = [name for name in request.query_params if name not in known]
     if unknown:
-        detail = [
-            {"field": n, "message": "unknown query parameter", "value": None} for n in unknown
-        ]
-        raise Malformed(f"{unknown[0][:100]}: unknown query parameter", detail)
+        detail = detail_of(unknown, lambda name: mistake(name, _NO_PARAMETER))
+        raise Malformed(f"{detail[0]['field']}: {_NO_PARAMETER}", detail)
 
 
 async def _refuse_body(request: Request) -> None:
@@ -201,14 +210,20 @@ async def _refuse_body(request: Request) -> None:
     if body in (b"", b"{}", b"null"):
         return
     try:
-        given = orjson.loads(body)
+        given = orjson.loads(body) if len(body) <= UNCOUNTED_BYTES else None
     except orjson.JSONDecodeError:
         given = None
-    names = (
-        [without_surrogates(name)[:100] for name in given] if isinstance(given, dict) else ["body"]
-    )
-    detail = [{"field": n, "message": _NO_BODY, "value": None} for n in names]
-    raise Malformed(f"{names[0]}: {_NO_BODY}", detail)
+    names = list(given) if isinstance(given, dict) else ["body"]
+    detail = detail_of(names, lambda name: mistake(name, _NO_BODY))
+    raise Malformed(f"{detail[0]['field']}: {_NO_BODY}", detail)
+
+
+async def _refuse_large(request: Request) -> None:
+    """Refuse a body that is larger than any honest one, before it is parsed."""
+    body = await request.body()
+    if len(body) > _MOST_BYTES:
+        raise TooLarge(f"a body of {len(body)} bytes; allowed for this call: {_MOST_BYTES}")
+    refuse_too_many_values(body, _MOST_VALUES)
 
 
 def decoded(segment: str) -> str:

@@ -1,4 +1,7 @@
-"""Error answers ``{"ok": false, "error", "detail"}``, without secrets, paths and traces."""
+"""Error answers ``{"ok": false, "error", "detail"}``.
+
+They contain no secrets, paths and traces.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,9 @@ from mail_proxy.errors import DatabaseUnavailable, MailProxyError, TooManyReques
 from mail_proxy.telemetry.log import Action, log
 from mail_proxy.wire.fields import (
     NO_OBJECT,
-    body_error,
+    detail_of,
     field_name,
+    mistake,
     unknown_field,
     without_surrogates,
 )
@@ -56,7 +60,7 @@ async def known(request: Request, error: Exception) -> Response:
     if isinstance(error, DatabaseUnavailable):
         log(Action.REQUEST_UNAVAILABLE, reason=error.message)
         wait = error.retry_after_seconds
-        return answer(503, "the database is not available just now", retry_after=wait)
+        return answer(503, error.summary, retry_after=wait)
     if error.http_status == 503:
         return answer(503, error.message, retry_after=1)
     if error.http_status >= 500:
@@ -71,21 +75,21 @@ async def known(request: Request, error: Exception) -> Response:
 async def malformed(request: Request, error: Exception) -> Response:
     """Build the answer for a request without the documented form."""
     assert isinstance(error, RequestValidationError | ValidationError)
-    detail = [_field_error(e) for e in error.errors()]
+    detail = detail_of(error.errors(), _field_error)
     first = detail[0]
     return answer(422, f"{first['field']}: {first['message']}", detail)
 
 
 def _field_error(error: Any) -> dict[str, Any]:
     location = [str(part) for part in error["loc"] if part not in ("body", "query", "path")]
-    field = without_surrogates(field_name(location)) or "body"
+    field = field_name(location) or "body"
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "json_invalid":
         place = f"{error['ctx']['error']} at character {error['loc'][-1]}"
-        return body_error(f"is not JSON: {place}")
+        return mistake("body", f"is not JSON: {place}")
     if not location and error["type"] in _NO_OBJECT:
         is_json = not isinstance(error["input"], bytes)
-        return body_error(NO_OBJECT if is_json else f"{NO_OBJECT}, with {_JSON_HEADER}")
+        return mistake("body", NO_OBJECT if is_json else f"{NO_OBJECT}, with {_JSON_HEADER}")
     if error["type"] == "extra_forbidden":
         # The value may be a secret under a mistyped name.
         name = field.rpartition(".")[2]
@@ -111,7 +115,7 @@ async def _http(routes: Sequence[Route], request: Request, error: Exception) -> 
     assert isinstance(error, HTTPException)
     if error.status_code == 400:
         # FastAPI answers 400 for a body that it cannot decode.
-        detail = body_error("is not JSON in UTF-8")
+        detail = mistake("body", "is not JSON in UTF-8")
         return answer(422, f"body: {detail['message']}", [detail])
     response = answer(error.status_code, str(error.detail).lower())
     response.headers.update(error.headers or {})

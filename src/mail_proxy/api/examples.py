@@ -164,6 +164,7 @@ _CALL: dict[str, Any] = {
 }
 _STEP = {"step": "connect", "ok": True, "detail": "220 ready", "ms": 12.5}
 _REJECTED = {"id": "order-2", "reason": "to, cc, bcc: 0 recipients; allowed: 1-1000"}
+_DUPLICATE = {"id": "order-0", "status": "sent"}
 
 #: By the name of the object in the document.
 EXAMPLES: dict[str, Any] = {
@@ -182,9 +183,16 @@ EXAMPLES: dict[str, Any] = {
     "AccountTestStep": _STEP,
     "AccountsOut": {**_ANSWER, "accounts": [_ACCOUNT]},
     "AddMessages": {"messages": [_NEW_MAIL], "default_priority": "low"},
-    "AddMessagesOut": {**_ANSWER, "queued": 1, "rejected": [_REJECTED]},
+    "AddMessagesOut": {
+        **_ANSWER,
+        "queued": 1,
+        "replaced": 0,
+        "duplicates": [_DUPLICATE],
+        "rejected": [_REJECTED],
+    },
     "ApiKeyIn": {"expires_at": _NOW},
     "ApiKeyOut": {**_ANSWER, "api_key": "w1Gb0e1C1cC9M3b0m7Zf7o9qT7r4Zk0s8y2n5x6u3aA"},
+    "DuplicateOut": _DUPLICATE,
     "CleanedOut": {**_ANSWER, "removed": 120},
     "CleanupMessages": {"older_than_seconds": 86_400},
     "ClientAuthIn": _AUTH,

@@ -1,5 +1,7 @@
-"""Fast path for ``add-messages``. It bypasses FastAPI's routing, dependency injection and response
-models, which cost several times more than storing a message.
+"""Fast path for ``add-messages``, without FastAPI.
+
+It bypasses routing, dependency injection and response models, which cost several times more
+than storing a message.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from mail_proxy.errors import MailProxyError
 
 
 class FastPath:
-    """ASGI middleware, inside ``RequestBounds``, that answers the requests of one POST route.
+    """ASGI middleware, inside ``RequestBounds``, that answers one POST route.
 
     It calls the route's own function, with the call and the request. The route stays declared as
     any other, for the OpenAPI document and for other methods.

@@ -35,7 +35,10 @@ def router_of(feature: Feature) -> APIRouter:
 
 
 def _endpoint(route: FeatureRoute) -> Any:
-    """Return a function with a parameter for each part of the request, as FastAPI reads them."""
+    """Return a route function with a parameter for each part of the request.
+
+    FastAPI reads these parameters.
+    """
     operation = route.operation
     path = _path_parameters(route)
 

@@ -82,7 +82,7 @@ def install(app: FastAPI, routes: Iterable[Route], models: Iterable[type[BaseMod
 
 
 def _serve_rendered(app: FastAPI) -> None:
-    """Replace the framework's route for the document, which renders it for each request.
+    """Replace the framework's OpenAPI route, which renders the document each time.
 
     Making it takes a second of processor time and rendering 10 ms, and callers need no token. So
     it is made once, on a thread.

@@ -1,4 +1,7 @@
-"""Request id, path, and bounds on size and time: every request passes this middleware first."""
+"""ASGI middleware that every request passes first: request id, path and bounds.
+
+The bounds are on the size and the time of a request.
+"""
 
 from __future__ import annotations
 
@@ -121,7 +124,7 @@ class RequestBounds:
 
 
 def _route_of(scope: Scope) -> str:
-    """Return the template that the path matched: the path itself is the caller's choice."""
+    """Return the route's path template. The path itself is the caller's choice."""
     route = scope.get("route")
     if isinstance(route, Route):
         return route.path_format

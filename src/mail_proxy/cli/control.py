@@ -14,6 +14,7 @@ import httpx
 
 from mail_proxy.cli.instance import Instance
 from mail_proxy.cli.output import waiting
+from mail_proxy.cli.private_files import open_private
 from mail_proxy.cli.process import Running
 from mail_proxy.errors import MailProxyError
 
@@ -138,7 +139,7 @@ def _ended(instance: Instance, running: Running, limit_seconds: float) -> bool:
 
 def _detach(log_file: Path) -> None:
     os.setsid()
-    log = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = open_private(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
@@ -147,7 +148,7 @@ def _detach(log_file: Path) -> None:
 
 
 def _tail(log_file: Path, start: int) -> str:
-    with log_file.open("rb") as file:
+    with os.fdopen(open_private(log_file, os.O_RDONLY), "rb") as file:
         file.seek(start)
         lines = file.read().decode(errors="replace").splitlines()
     return "\n".join(lines[-_LOG_LINES_SHOWN:])

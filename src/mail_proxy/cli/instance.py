@@ -11,7 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from mail_proxy.cli.commands import RESERVED_NAMES
+from mail_proxy.cli.output import talk
+from mail_proxy.cli.private_files import make_folder, open_private, refuse_links
 from mail_proxy.cli.process import PidFile, Running
 from mail_proxy.config import LoadedConfig, load_config, settings
 from mail_proxy.encryption import key_from_outside, make_key_file, new_token
@@ -72,7 +76,9 @@ class Instance:
         that cannot decrypt anything. It is not made if the environment has a key.
         """
         is_new = not self.exists()
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if make_folder(self.folder):
+            talk(f"[yellow]Other users had access to {escape(str(self.folder))}.[/] Now it is 0700")
+        refuse_links(self.token_file, self.key_file, self.log_file, self.pid_file.path)
         if is_new and key_from_outside(environ) is None:
             make_key_file(self.key_file)
         if not self.token():
@@ -83,7 +89,8 @@ class Instance:
 
     def token(self) -> str | None:
         try:
-            return self.token_file.read_text().strip() or None
+            with os.fdopen(open_private(self.token_file, os.O_RDONLY)) as file:
+                return file.read().strip() or None
         except FileNotFoundError:
             return None
 

@@ -11,7 +11,7 @@ import typer
 
 from mail_proxy.cli import instance_commands
 from mail_proxy.cli.commands import COMMANDS, register
-from mail_proxy.cli.output import complain
+from mail_proxy.cli.output import complain, print_line
 from mail_proxy.errors import MailProxyError
 
 app = typer.Typer(
@@ -45,7 +45,7 @@ def main() -> None:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"genro-mail-proxy {version('genro-mail-proxy')}")
+        print_line(f"genro-mail-proxy {version('genro-mail-proxy')}")
         raise typer.Exit
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -23,10 +24,26 @@ _WIDE = 240
 _PASSWORD = re.compile(r"(?<=//)(?P<user>[^:/@]*:).*(?=@)|(?<=[?&]password=)[^&]*")
 
 
+def printable(text: str) -> str:
+    """Escape every character that could control a terminal, as JSON does: ``\\u009b``.
+
+    Line breaks and tabs stay. Addresses, subjects and answers of servers come from strangers.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if _is_harmless(c) else json.dumps(c)[1:-1] for c in text)
+
+
+def print_line(text: str) -> None:
+    """Print a line of text to stdout."""
+    sys.stdout.write(printable(text) + "\n")
+    sys.stdout.flush()
+
+
 def talk(text: str = "") -> None:
     """Print a message for the user to stderr; ``text`` may use rich's markup."""
     # Not wrapped, so that commands in it can be copied.
-    _console(stderr=True).print(text, soft_wrap=True, highlight=False)
+    _console(stderr=True).print(printable(text), soft_wrap=True, highlight=False)
 
 
 def complain(text: str) -> None:
@@ -38,7 +55,7 @@ def waiting(text: str) -> Status:
     console = _console(stderr=True)
     if not console.is_terminal:
         talk(escape(text))
-    return console.status(escape(text))
+    return console.status(escape(printable(text)))
 
 
 @contextmanager
@@ -46,12 +63,12 @@ def progressing(text: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on a terminal; yield ``update(done, total)``."""
     console = _console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(escape(text), total=None)
+        task = progress.add_task(escape(printable(text)), total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    print_line(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
@@ -76,7 +93,11 @@ def without_password(db_path: str) -> str:
 
 def _cell(value: str | Text) -> Text:
     # As Text, because rich would read square brackets in a plain string as markup.
-    return Text(value) if isinstance(value, str) else value
+    return Text(printable(value)) if isinstance(value, str) else value
+
+
+def _is_harmless(character: str) -> bool:
+    return character.isprintable() or character in "\n\t" or unicodedata.category(character) == "Zs"
 
 
 def _console(stderr: bool = False) -> Console:

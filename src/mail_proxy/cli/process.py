@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from mail_proxy.cli.private_files import open_private
 from mail_proxy.errors import Conflict
 
 #: A process that checks the lock holds it for an instant, so taking it is retried.
@@ -75,7 +76,7 @@ class PidFile:
         """Return the process that holds the lock, or None if the instance is stopped."""
         for _ in range(_TRIES):
             try:
-                file = self.path.open()
+                file = os.fdopen(open_private(self.path, os.O_RDONLY))
             except FileNotFoundError:
                 return None
             with file:
@@ -90,7 +91,7 @@ class PidFile:
 
     def _lock(self) -> IO[str]:
         for _ in range(_TRIES):
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            descriptor = open_private(self.path, os.O_RDWR | os.O_CREAT)
             file = os.fdopen(descriptor, "r+")
             if _take(file, fcntl.LOCK_EX) and self._is_current(file):
                 # Empty the file, so that a dead process's content is not read as this one's.

@@ -35,7 +35,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Capacity:
-    """How much this process can take: for each account that has a lane, and in all.
+    """Room for more messages in this process: for each lane, and in all.
 
     An account that is missing in ``rooms`` has no lane yet and takes a few. ``messages`` and
     ``octets`` are the budgets less what is already claimed. ``limited_until`` leaves out
@@ -49,7 +49,7 @@ class Capacity:
 
     @property
     def is_open(self) -> bool:
-        """Whether at least one more message can be taken."""
+        """True if at least one more message can be claimed."""
         return self.messages.free > 0 and self.octets.free > 0
 
 

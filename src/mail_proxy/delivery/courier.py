@@ -77,9 +77,14 @@ class Courier:
     async def _following(self, lane: Lane, burst: LaneBurst) -> LaneBurst | None:
         if burst.preparing is None:
             return None
-        outgoing, preparation = burst.preparing
-        result = await as_value(preparation)
-        burst.preparing = None
+        (outgoing, preparation), burst.preparing = burst.preparing, None
+        is_prepared = False
+        try:
+            result = await as_value(preparation)
+            is_prepared = True
+        finally:
+            if not is_prepared:
+                burst.break_off(outgoing.message)
         following = self._burst(lane)
         following.admit_prepared(outgoing, result)
         return following

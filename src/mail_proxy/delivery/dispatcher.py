@@ -61,7 +61,7 @@ class Dispatcher:
 
     @property
     def alive(self) -> bool:
-        """Whether its loops run and its lease allows sending."""
+        """True if the dispatcher's loops run and its lease allows sending."""
         return all(worker.alive for worker in self._workers) and self._lease.valid
 
     async def start(self) -> None:
@@ -126,8 +126,9 @@ class Dispatcher:
         if is_lost:
             self._lanes.break_off()
             await self._lanes.finish()
-        if await self._lease.keep(reacquire=is_lost) and not self._test_mode:
-            self.wake()
+        rescued = await self._lease.keep(reacquire=is_lost)
+        if (rescued or is_lost) and not self._test_mode:
+            self.wake()  # the aborted messages are due again
 
     async def _watch_lease(self) -> None:
         """Break off when the lease ends, even if ``_keep_lease`` waits for the database."""
@@ -137,7 +138,7 @@ class Dispatcher:
 
     async def _step(self) -> None:
         if await self._bell.wait(self._idle) or not self._test_mode:
-            # In test mode the rounds that follow a call see only what was due when it came.
+            # In test mode the rounds that follow a call see only the messages due at its time.
             self._looked_at = self._clock.now()
         self._idle = 0.0  # also if the round fails
         if not await self._round(self._looked_at):

@@ -33,6 +33,7 @@ from mail_proxy.kit.bus import Bus, Fact
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.wakeup import Wakeup
 from mail_proxy.kit.worker import Worker
+from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.smtp.burst import Timeouts
 from mail_proxy.smtp.connection import Connector
 from mail_proxy.smtp.pool import SMTPPool
@@ -47,7 +48,10 @@ _REAP_SECONDS = 10.0
 
 
 class DeliveryEngine:
-    """Service that delivers in this process: dispatcher, lanes, courier, recorder, SMTP pool."""
+    """Delivery service of this process.
+
+    It consists of dispatcher, lanes, courier, recorder and SMTP pool.
+    """
 
     name = "delivery"
 
@@ -76,7 +80,7 @@ class DeliveryEngine:
         outcome_log = OutcomeLog(directory, enabled=config.log_delivery_activity)
         recorder = OutcomeRecorder(db, tables.queue, limiter, outcome_log, bus)
         pipeline = Pipeline(
-            preparing_steps(clock, steps or {}),
+            preparing_steps(steps or {}),
             FairSemaphore(config.concurrency.max_concurrent_sends),
             SmtpSender(self._pool),
         )
@@ -100,7 +104,7 @@ class DeliveryEngine:
 
     @property
     def alive(self) -> bool:
-        """Whether the dispatcher runs and may send."""
+        """True if the dispatcher runs and may send."""
         return self._dispatcher.alive
 
     async def start(self) -> None:
@@ -115,7 +119,7 @@ class DeliveryEngine:
         await self._pool.close_all()
 
     def _wake_on_facts(self, bus: Bus, *, test_mode: bool) -> None:
-        """In test mode messages wait until ``RunNow``."""
+        """Wake the dispatcher on facts of the bus; in test mode only on ``RunNow``."""
         dispatcher = self._dispatcher
         bus.subscribe(ClockSetBack, lambda _: dispatcher.clock_set_back())
         waking: list[type[Fact]] = [AccountUsable, RunNow]
@@ -142,4 +146,5 @@ def connection_pool(
         end_of_data=longest,
         send=longest,
     )
-    return SMTPPool(Connector(timeouts, observe=observe), clock=clock)
+    connector = Connector(timeouts, observe=observe, guard=NetworkGuard.of(config))
+    return SMTPPool(connector, clock=clock)

@@ -33,7 +33,7 @@ class FairSemaphore:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether an account waits for a slot."""
+        """True if an account waits for a slot."""
         return bool(self._queues)
 
     async def acquire(self, tenant_id: str, account_pk: str) -> int:

@@ -62,7 +62,7 @@ class Lane:
 
     @property
     def room(self) -> int:
-        """How many messages fit now."""
+        """Number of messages that fit into the lane now."""
         return max(0, self.capacity - len(self._waiting))
 
     @property
@@ -77,7 +77,7 @@ class Lane:
 
     @property
     def runs_low(self) -> bool:
-        """Whether to claim more: half of the capacity is free, and more may be due."""
+        """True if the lane should claim: half of it is free, and more may be due."""
         return self._may_have_more and len(self._waiting) <= self.capacity // 2
 
     def note_more(self) -> None:

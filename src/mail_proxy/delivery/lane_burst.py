@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 from mail_proxy.delivery import outcome_log
@@ -12,7 +12,7 @@ from mail_proxy.delivery.permit import SendPermit
 from mail_proxy.delivery.pipeline import Outgoing, Pipeline
 from mail_proxy.delivery.recorder import OutcomeRecorder
 from mail_proxy.delivery.settlement import Settlement
-from mail_proxy.domain.outcome import AccountTrouble, Deferred, Outcome
+from mail_proxy.domain.outcome import AccountTrouble, Deferred, Failed, Outcome
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.worker import value_of
 from mail_proxy.smtp.envelope import Envelope, Withdrawn
@@ -21,6 +21,9 @@ from mail_proxy.sql.messages.queue import ClaimedMessage
 #: A burst ends after so many seconds: its slot and its session are for others too.
 _LONGEST_SECONDS = 0.5
 _FAULT = Deferred("internal error")
+#: Characters of a stored message from which its attempt is counted before it begins. If it takes so
+#: much memory or time that the process dies, it must not come round for ever. Smaller ones cannot.
+_COUNTED_AHEAD = 1_000_000
 
 Ending = AccountTrouble | Withdrawn
 
@@ -59,7 +62,7 @@ class LaneBurst:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the first message is prepared."""
+        """True if the first message is prepared."""
         return self._first is not None
 
     def admit(self, message: ClaimedMessage) -> None:
@@ -67,7 +70,7 @@ class LaneBurst:
         self._first = self._prepared(message)
 
     def admit_prepared(self, outgoing: Outgoing, result: Outcome | Exception | None) -> None:
-        """Send a message first that had to wait; ``result`` is what its preparation came to."""
+        """Put a prepared message first; ``result`` is the result of its preparation."""
         if result is None:
             self._first = self._envelope(outgoing)
         elif isinstance(result, Exception):
@@ -92,7 +95,7 @@ class LaneBurst:
         return self._prepared(message)
 
     def may_begin(self, envelope: Envelope) -> bool:
-        """Whether the server may be asked to take a message now."""
+        """Return whether the server may be asked to take a message now."""
         return self._permit.may_begin(self._in_hand[envelope])
 
     def done(self, envelope: Envelope, outcome: Outcome | Withdrawn) -> None:
@@ -115,7 +118,7 @@ class LaneBurst:
             self.healed_by = message
 
     def close(self, fault: Exception | None) -> None:
-        """Defer the messages of which sending has ended, with ``fault``, without an outcome."""
+        """Defer messages that have no outcome when sending has ended, or failed with ``fault``."""
         while self._in_hand:
             envelope, message = self._in_hand.popitem()
             outcome: Outcome = _FAULT
@@ -125,14 +128,24 @@ class LaneBurst:
             self.fail(message, fault or RuntimeError("sent without an outcome"), outcome)
 
     def release(self) -> None:
-        """Stop counting messages that were cancelled: their claims go back to the queue."""
+        """Release messages without outcome after a cancellation: the lease returns the claims."""
         while self._in_hand:
-            _, message = self._in_hand.popitem()
-            self._lane.done(message)
+            envelope, message = self._in_hand.popitem()
+            if envelope is self._first:
+                self._lane.done(message)  # never begun
+            else:
+                self.break_off(message)
         if self.preparing is not None:
             (outgoing, preparation), self.preparing = self.preparing, None
             preparation.close()
             self._lane.done(outgoing.message)
+
+    def break_off(self, message: ClaimedMessage) -> None:
+        """Release a message that was begun; count its attempt if the lease was lost."""
+        self._lane.done(message)
+        if not self._permit.is_ours(message):
+            change = self._settlement.broken_off(message, self._clock.now())
+            self.written = self._recorder.submit(message, change)
 
     def fail(self, message: ClaimedMessage, fault: Exception, outcome: Outcome = _FAULT) -> None:
         """Defer a message after an error in the proxy itself."""
@@ -160,6 +173,10 @@ class LaneBurst:
         if tenant is None or not self._permit.may_begin(message):
             self.settle(message, Withdrawn())
             return None
+        if self._settlement.is_exhausted(message):
+            reason = self._settlement.exhausted("the service ended during the attempt")
+            self.settle(message, Failed(reason))
+            return None
         outgoing = Outgoing(self._lane.account, tenant, message)
         ended = value_of(self._pipeline.prepare, outgoing)
         if ended is None:
@@ -170,8 +187,15 @@ class LaneBurst:
         elif isinstance(ended, Outcome):
             self.settle(message, ended)
         else:
-            self.preparing = outgoing, ended
+            is_risky = len(message.content) > _COUNTED_AHEAD
+            self.preparing = outgoing, self._counted(message, ended) if is_risky else ended
         return None
+
+    async def _counted(
+        self, message: ClaimedMessage, preparation: Awaitable[Outcome | None]
+    ) -> Outcome | None:
+        await self._recorder.begin(message)
+        return await preparation
 
     def _envelope(self, outgoing: Outgoing) -> Envelope:
         mail, composed = outgoing.mail, outgoing.composed

@@ -40,13 +40,13 @@ class Lease:
         self._seconds = seconds
         self._valid_until = 0.0
         #: The last sign of life of each other dispatcher, and when (monotonic) it is too old.
-        self._heard: dict[str, tuple[float, float]] = {}
+        self._last_signs: dict[str, tuple[float, float]] = {}
         self._host = host or process_space()
         self.dispatcher_id = ""
 
     @property
     def valid(self) -> bool:
-        """Whether claimed messages may be sent now."""
+        """True if the lease holds, so that claimed messages may be sent now."""
         return self._clock.monotonic() < self._valid_until
 
     @property
@@ -110,19 +110,19 @@ class Lease:
         differ, and setting one must not cost a running dispatcher its lease.
         """
         others = [o for o in self._queue.dispatchers(connection) if o.id != own]
-        heard = {
+        last_signs = {
             other.id: (other.lease_until, asked + _patience(other.lease_until - now, self._seconds))
             for other in others
         }
-        for id_, (lease_until, _) in heard.items():
-            before = self._heard.get(id_)
+        for id_, (lease_until, _) in last_signs.items():
+            before = self._last_signs.get(id_)
             if before is not None and before[0] == lease_until:
-                heard[id_] = before
-        self._heard = heard
+                last_signs[id_] = before
+        self._last_signs = last_signs
         return [
             other.id
             for other in others
-            if asked >= heard[other.id][1]
+            if asked >= last_signs[other.id][1]
             or (other.host == self._host and not is_running(other.pid))
         ]
 

@@ -44,7 +44,7 @@ class OutcomeRecorder:
 
     @property
     def is_full(self) -> bool:
-        """Whether so many outcomes are unrecorded that the next mail should not begin yet."""
+        """True if too many outcomes are unrecorded for the next mail to begin."""
         return len(self._batcher) > _MOST_UNRECORDED
 
     async def settle(self, message: ClaimedMessage, change: StateChange) -> None:
@@ -58,9 +58,16 @@ class OutcomeRecorder:
             await written
 
     def submit(self, message: ClaimedMessage, change: StateChange) -> asyncio.Future[bool]:
-        """Log the outcome of ``message`` and have it written; the future is done afterwards."""
+        """Log an outcome and have it written; the future is done afterwards."""
         self._outcome_log.log_outcome(message, change)
         return self._batcher.submit(change)
+
+    async def begin(self, message: ClaimedMessage) -> None:
+        """Count an attempt before it begins.
+
+        Its outcome, or ``give_back``, corrects the count.
+        """
+        await self.write_until_done(self._queue.begin, message)
 
     async def give_back(self, messages: Sequence[ClaimedMessage]) -> None:
         """Return claimed messages to the queue as they were, without an outcome."""

@@ -76,6 +76,25 @@ class Settlement:
         due_at = message.due_at
         return self._waiting(message, trouble.reason, due_at, message.retries, data, now)
 
+    def broken_off(self, message: ClaimedMessage, now: float) -> StateChange:
+        """Return the change for an attempt that lost its lease: due again at once.
+
+        It counts, so that no message can cost a dispatcher its lease again and again.
+        """
+        reason = "broken off: the dispatcher had lost its lease"
+        change = self.settle(message, Deferred(reason), now)
+        if change.state == MessageState.DEFERRED:
+            change.due_at = message.due_at
+        return change
+
+    def is_exhausted(self, message: ClaimedMessage) -> bool:
+        """Return whether the message's last attempt ended with the process that made it."""
+        return message.retries > self.retry.max_retries
+
+    def exhausted(self, reason: str) -> str:
+        """Return the error of a message whose last attempt has failed."""
+        return f"Max retries ({self.retry.max_retries}) exceeded: {reason}"
+
     def give_up(self, message: ClaimedMessage, reason: str, now: float) -> StateChange:
         """Return the change that ends a message in error without an attempt."""
         return self._failed(message, reason, None, (), now)
@@ -122,7 +141,7 @@ class Settlement:
     ) -> StateChange:
         delay = self.retry.delay_seconds(message.retries)
         if delay is None:
-            text = f"Max retries ({self.retry.max_retries}) exceeded: {reason}"
+            text = self.exhausted(reason)
             return self._failed(message, text, code, recipients, now, uncertain=uncertain)
         retry_at = now + delay
         data: dict[str, Any] = {"retry_ts": retry_at, "deferred_reason": reason, "code": code}

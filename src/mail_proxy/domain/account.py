@@ -12,7 +12,7 @@ from mail_proxy.domain.limits import RateLimit
 
 
 class TlsMode(StrEnum):
-    """How a connection to an SMTP server is encrypted.
+    """Encryption of a connection to an SMTP server.
 
     ``AUTO``: implicit TLS on port 465, else STARTTLS if the server offers it.
     ``STARTTLS``: STARTTLS or no connection. ``SSL``: implicit TLS. ``NONE``: clear text.
@@ -31,6 +31,7 @@ class SmtpLogin:
     ``version`` grows with every save of the account: connections of an older version are
     not reused. ``ttl_seconds`` is the longest life of a connection, ``batch_size`` the most
     messages it carries, ``max_connections`` the most that are open at once in this process.
+    ``private_allowed``: the administrator saved the host, which may be at any address.
     ``damage`` says why the stored password cannot be read; the login is of no use then.
     """
 
@@ -46,6 +47,7 @@ class SmtpLogin:
     batch_size: int
     max_connections: int
     damage: str | None = None
+    private_allowed: bool = False
 
     def __repr__(self) -> str:
         return f"SmtpLogin({self.account_pk} v{self.version} {self.host}:{self.port} {self.tls})"

@@ -43,7 +43,10 @@ def plain_shape(event_type: str, event_at: float, data: Mapping[str, Any]) -> Js
 
 
 def is_number(value: Any) -> bool:
-    """Return False for booleans, NaN, infinity and numbers too large for exact arithmetic."""
+    """Return whether a value is a finite number that allows exact arithmetic.
+
+    False for booleans, NaN, infinity and numbers that are too large.
+    """
     return (
         isinstance(value, int | float)
         and not isinstance(value, bool)

@@ -1,4 +1,6 @@
-"""Header fields that are not free text: their grammar, how often each may stand, and its source.
+"""Grammars of the header fields that are not free text.
+
+The tables have the grammar of each field, how often it may occur, and its source.
 
 A field that is not in these tables is unstructured text (RFC 5322 section 3.6.8) and may stand
 any number of times. All names are lower case.
@@ -12,7 +14,7 @@ from enum import Enum, auto
 
 
 class Grammar(Enum):
-    """How the value of a header field is read and written."""
+    """Grammar by which the value of a header field is read and written."""
 
     #: Words in any script; encoded words where needed.
     TEXT = auto()
@@ -134,7 +136,7 @@ RESERVED_PREFIXES: dict[str, str] = {
 
 
 def reserved(name: str) -> str | None:
-    """Return what to use instead of a field that no client may write; None for all others.
+    """Return the alternative to a field that no client may write, else None.
 
     ``name`` is in lower case.
     """

@@ -27,6 +27,7 @@ class Mail:
     ``message_id`` includes the angle brackets. ``body_html`` next to a plain ``body`` means
     multipart/alternative. ``headers`` holds extra headers in order; none of them is
     reserved (``header_fields``). No text in headers or addresses contains CR, LF or NUL.
+    ``not_before`` (Unix seconds) is the time that the mail is scheduled for.
     """
 
     sender: Address
@@ -41,6 +42,11 @@ class Mail:
     reply_to: tuple[Address, ...] = ()
     return_path: str | None = None
     headers: tuple[tuple[str, str], ...] = field(default=())
+    not_before: float | None = None
+
+    def dated(self, taken_in: float) -> float:
+        """Return the Date of every copy: the time of intake, or the later scheduled time."""
+        return taken_in if self.not_before is None else max(taken_in, self.not_before)
 
     @property
     def envelope_sender(self) -> str:

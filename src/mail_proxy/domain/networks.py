@@ -48,8 +48,54 @@ def is_in(address: Address, networks: Iterable[Network]) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine itself, by its address or by the name localhost."""
+    """Return whether a host is this machine, by a loopback address or ``localhost``."""
     address = find_address(host.removeprefix("[").removesuffix("]"))
     if address is None:
         return host.lower() in ("localhost", "localhost.")
     return address.is_loopback
+
+
+#: Networks of IPv4 that are no public unicast addresses (IANA's registry of special addresses),
+#: and 168.63.129.16, at which virtual machines of Azure reach their host.
+_NOT_PUBLIC_4 = parsed(
+    (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "168.63.129.16/32",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/3",
+    )
+)
+#: All public addresses of IPv6 are in 2000::/3, except for these parts of it.
+_UNICAST_6 = parsed(("2000::/3",))
+_NOT_PUBLIC_6 = parsed(("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"))
+#: Networks whose addresses hold an IPv4 address: prefix, and how far right it stands, bits.
+_TRANSLATED = ((parsed(("64:ff9b::/96",)), 0), (parsed(("2002::/16",)), 80))
+
+
+def without_translation(address: Address) -> Address:
+    """Return the IPv4 address behind a NAT64 or 6to4 address; others as they are.
+
+    NAT64 is RFC 6052, 6to4 is RFC 3056.
+    """
+    for networks, shift in _TRANSLATED:
+        if is_in(address, networks):
+            return ipaddress.IPv4Address(int(address) >> shift & 0xFFFFFFFF)
+    return address
+
+
+def is_public(address: Address) -> bool:
+    """Return whether an address belongs to a host of the public internet."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return not is_in(address, _NOT_PUBLIC_4)
+    return is_in(address, _UNICAST_6) and not is_in(address, _NOT_PUBLIC_6)

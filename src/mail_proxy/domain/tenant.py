@@ -52,6 +52,7 @@ class Tenant:
     """A tenant, as delivery, reporting and authentication see it.
 
     ``sync_url`` is None if the tenant has no URL of its own. Instants are Unix seconds.
+    ``private_allowed``: the administrator saved the URL, which may lead to any address.
     ``damage`` and ``signing_damage`` say why ``client_auth`` and the signing secret cannot be
     read; the application is not called then.
     """
@@ -67,6 +68,7 @@ class Tenant:
     signing_secret: str | None = field(default=None, repr=False)
     previous_signing_secret: str | None = field(default=None, repr=False)
     signing_secret_changed_at: float | None = None
+    private_allowed: bool = False
     damage: str | None = None
     signing_damage: str | None = None
 

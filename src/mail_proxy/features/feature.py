@@ -1,4 +1,4 @@
-"""What a feature brings to the service, as one value."""
+"""Value that declares the parts of the service that a feature adds."""
 
 from __future__ import annotations
 

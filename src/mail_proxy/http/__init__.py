@@ -1,1 +1,1 @@
-"""HTTP/1.1 connections with bounds on size, time and number, for the server uvicorn."""
+"""HTTP/1.1 connections for uvicorn, with bounds on size, time and number."""

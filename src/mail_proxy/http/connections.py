@@ -1,4 +1,7 @@
-"""All HTTP connections of a process: how many there may be, and which are closed if it is full."""
+"""Registry of a process's HTTP connections, with a bound on their number.
+
+When it is full, idle connections are closed.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _CLOSED_AT_ONCE = 32
 
 
 class Peer(Protocol):
-    """What the registry knows of a connection."""
+    """Interface of a connection for the registry."""
 
     address: str
 
@@ -47,7 +50,7 @@ class Connections:
         self._log_at = 0.0
 
     def __len__(self) -> int:
-        """How many are open."""
+        """Return the number of open connections."""
         return len(self._open)
 
     def add(self, peer: Peer) -> bool:
@@ -67,7 +70,9 @@ class Connections:
         self.flows(peer)
 
     def stalls(self, peer: Peer, unread_bytes: int) -> None:
-        """Note a client that does not read. Over the limit, those that stall longest are aborted.
+        """Note that a client does not read its answer.
+
+        Over the limit of unread bytes, the connections that have stalled longest are aborted.
 
         One answer that is larger than the limit is allowed if it is the only one.
         """

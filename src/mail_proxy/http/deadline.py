@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Deadline:
-    """Calls ``action`` when its time has come, unless it was set again or cleared before.
+    """Timer that calls ``action`` at a deadline, which can be moved or cleared.
 
     A loop timer is made or cancelled only if the new time is earlier than the running timer:
     a busy connection makes about one timer in its keep-alive time.

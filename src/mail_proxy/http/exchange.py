@@ -1,4 +1,4 @@
-"""One HTTP request and its answer, as the connection and an ASGI application see them."""
+"""One HTTP request and its answer, between a connection and an ASGI application."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STATUS_LINES = {
 
 
 class Link(Protocol):
-    """What an exchange asks of its connection."""
+    """Interface of a connection for its exchange."""
 
     write_paused: bool
 
@@ -38,7 +38,7 @@ class Link(Protocol):
         """Go on reading: the application has taken the buffered body."""
 
     def may_keep(self, exchange: Exchange) -> bool:
-        """Return whether the rest of a request is small enough to be awaited after its answer."""
+        """Return whether the rest of an answered request is small enough to wait for."""
 
     def answered(self, exchange: Exchange) -> None:
         """Go on with the next request, or close."""
@@ -48,8 +48,8 @@ class Exchange:
     """A request, whose body may still arrive, and its answer.
 
     The connection fills in the request: ``add_body``, ``end_body``, ``disconnect``. The answer is
-    given with ``begin_answer`` and ``add_answer``, which are plain functions: whoever answers
-    without an ASGI application calls them directly.
+    given with ``begin_answer`` and ``add_answer``, which are plain functions: code that
+    answers without an ASGI application calls them directly.
     """
 
     __slots__ = (
@@ -131,7 +131,7 @@ class Exchange:
             waiter.set_result(None)
 
     def begin_answer(self, status: int, headers: Headers) -> None:
-        """Prepare status line and headers, which are written with the first piece of the body.
+        """Prepare status line and headers; the first piece of the body goes with them.
 
         The first one counts; without a Content-Length the body is chunked. ``Connection`` is
         decided here: ``close`` among the headers ends ``keep_alive``.

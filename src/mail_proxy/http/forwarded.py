@@ -23,9 +23,9 @@ def forwarded(
     """Return the members of an ASGI scope that a trusted reverse proxy replaces.
 
     ``client`` is the rightmost address of ``X-Forwarded-For`` that is not itself in ``trusted``:
-    whatever stands left of it is the client's own claim. ``scheme`` is the last one of
-    ``X-Forwarded-Proto``. A header from any other address, or one that holds something that is no
-    address where the client's should be, changes nothing.
+    everything left of it is the client's own claim. ``scheme`` is the last one of
+    ``X-Forwarded-Proto``. A header from any other address changes nothing, and neither does
+    one without an address in the place of the client's.
     """
     peer = find_address(client[0] if client else _UNIX_SOCKET)
     if peer is None or not is_in(peer, trusted):

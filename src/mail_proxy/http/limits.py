@@ -1,4 +1,4 @@
-"""Bounds on HTTP connections: the settings that concern them, and constants with their reasons."""
+"""Bounds on HTTP connections: settings, and constants with their reasons."""
 
 from __future__ import annotations
 

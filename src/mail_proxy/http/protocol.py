@@ -1,4 +1,7 @@
-"""An HTTP/1.1 connection that answers one request at a time, within bounds on size and time."""
+"""HTTP/1.1 connection that answers one request at a time, within bounds.
+
+The bounds are on the size of requests, and on the time that their client takes.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,9 @@ _NO_TARGET = Refusal(b"400 Bad Request", "the request's target is not a path")
 
 
 class HttpProtocol(asyncio.Protocol):
-    """Has each request answered in turn; closes what is too large, too slow or not read.
+    """HTTP connection that answers its requests in turn.
+
+    It closes if a request is too large or too slow, or if an answer is not read.
 
     While ``_current`` is answered, at most one piece is parsed ahead; reading is paused while a
     request waits. Between requests the connection is closed after the server's keep-alive time.
@@ -129,7 +134,7 @@ class HttpProtocol(asyncio.Protocol):
         self.transport.abort()
 
     def shutdown(self) -> None:
-        """Close after the answer that is being given, or at once if there is none (uvicorn)."""
+        """Close after the answer in progress, or at once if there is none (uvicorn)."""
         self._reader.stop()
         if self._current is None:
             self._close()
@@ -138,7 +143,10 @@ class HttpProtocol(asyncio.Protocol):
             self._current.keep_alive = False
 
     def ended(self, exchange: Exchange, *, failed: bool) -> None:
-        """Answer for an application that returned, failed or was cancelled without an answer."""
+        """Answer for an application that ended without an answer.
+
+        It returned, failed or was cancelled.
+        """
         if exchange.is_answered or exchange.disconnected:
             return
         exchange.disconnect()
@@ -171,7 +179,7 @@ class HttpProtocol(asyncio.Protocol):
             self._resume_reading()
 
     def may_keep(self, exchange: Exchange) -> bool:
-        """Return whether the rest of a request is small enough to be awaited after its answer."""
+        """Return whether the rest of an answered request is small enough to wait for."""
         left = exchange.body_left
         is_small = left is not None and left <= limits.SMALL_REST_BYTES
         return is_small and not exchange.expects_continue
@@ -297,7 +305,7 @@ class HttpProtocol(asyncio.Protocol):
         self.transport.write(head % (refusal.status, len(body), retry, request_id.encode()) + body)
 
     def _end(self) -> None:
-        """Send the end of the connection, and discard for a short time what the client sends."""
+        """Send the end of the connection, and discard input for a short time."""
         self._is_ending = True
         self._reader.stop()
         self._waiting.clear()

@@ -1,4 +1,4 @@
-"""Parses the requests of one HTTP connection, piece by piece, with a bound on their framing."""
+"""Parser for the requests of one HTTP connection, with a bound on their framing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mail_proxy.telemetry.log import Action, log
 
 @dataclass(frozen=True)
 class Refusal:
-    """An answer that no application gives: the request cannot be read, or there is no room."""
+    """Answer without the application: the request is unreadable, or there is no room."""
 
     status: bytes
     error: str

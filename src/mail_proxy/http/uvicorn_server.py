@@ -1,4 +1,4 @@
-"""The seam to uvicorn: its listening, signals and lifespan, with connections of our own."""
+"""Seam to uvicorn: its listening, signals and lifespan, with our connections."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
 class BoundedHttp:
-    """Makes the connections of a uvicorn server: ``uvicorn.Config(http=BoundedHttp(limits))``.
+    """Factory of a uvicorn server's connections, for ``uvicorn.Config(http=...)``.
 
     uvicorn calls it with its configuration, its state and the lifespan's state. It reads from
     these, and calls ``shutdown()`` on the members of ``server_state.connections``.
@@ -44,7 +44,7 @@ class BoundedHttp:
 
 
 class Server:
-    """What the connections of one uvicorn server share."""
+    """State that the connections of one uvicorn server share."""
 
     def __init__(
         self, config: Any, server_state: Any, app_state: dict[str, Any], limits: HttpLimits
@@ -121,7 +121,7 @@ class Server:
 
 
 class Application(FastAPI):
-    """A FastAPI application that brings ``BoundedHttp`` into a uvicorn started without it.
+    """FastAPI application that adds ``BoundedHttp`` to a uvicorn started without it.
 
     So ``uvicorn mail_proxy.server:app`` has the bounds of ``mail-proxy start``. uvicorn has no
     interface for an application that chooses its protocol; its configuration is reached through
@@ -157,7 +157,9 @@ def _bring(receive: Receive, settings: ProxyConfig) -> None:
 
 
 def _without_proxy_headers(app: Any) -> ASGIApp:
-    """Take off uvicorn's middleware for reverse proxies, which believes any text as an address.
+    """Remove uvicorn's middleware for reverse proxies from an application.
+
+    The middleware believes any text as an address.
 
     The setting ``trusted_proxies`` takes its place.
     """

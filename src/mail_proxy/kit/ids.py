@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 _last = 0
+_lock = threading.Lock()
 
 
 def uuid7() -> str:
@@ -19,9 +21,10 @@ def uuid7() -> str:
     nanoseconds = time.time_ns()
     milliseconds, rest = divmod(nanoseconds, 1_000_000)
     stamp = (milliseconds << 12) | (rest * 4096 // 1_000_000)
-    if stamp <= _last:
-        stamp = _last + 1
-    _last = stamp
+    with _lock:
+        if stamp <= _last:
+            stamp = _last + 1
+        _last = stamp
     tail = os.urandom(8).hex()
     head = f"{stamp >> 12:012x}"
     variant = "89ab"[int(tail[0], 16) & 3]

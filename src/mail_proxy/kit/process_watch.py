@@ -73,9 +73,9 @@ class DescriptorWatch:
 
 
 class MemoryTrim:
-    """Gives freed memory back when the process has grown by 32 MB since the last time.
+    """Return of freed memory to the system when the process has grown by 32 MB.
 
-    The C library keeps what was freed, so after a peak (a large request, an export) the process
+    The C library keeps freed memory, so after a peak (a large request, an export) the process
     would stay as large as it ever was. Only glibc can be asked; elsewhere this does nothing.
     """
 

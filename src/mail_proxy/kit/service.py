@@ -16,7 +16,7 @@ class Service(Protocol):
 
     @property
     def alive(self) -> bool:
-        """Whether the service does its work now."""
+        """True if the service does its work now."""
 
     async def start(self) -> None:
         """Start the service.

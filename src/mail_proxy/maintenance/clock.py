@@ -46,7 +46,7 @@ class ClockWatch:
 
     @property
     def alive(self) -> bool:
-        """Whether the clock is watched."""
+        """True if the clock is watched."""
         return self._worker.alive
 
     async def start(self) -> None:

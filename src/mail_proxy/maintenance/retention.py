@@ -71,7 +71,7 @@ class Retention:
 
     @property
     def alive(self) -> bool:
-        """Whether every loop runs."""
+        """True if every retention loop runs."""
         return all(worker.alive for worker in self._workers)
 
     async def start(self) -> None:

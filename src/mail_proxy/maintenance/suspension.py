@@ -48,7 +48,7 @@ class SuspensionSweep:
 
     @property
     def alive(self) -> bool:
-        """Whether the loop runs."""
+        """True if the loop runs."""
         return self._worker.alive
 
     async def start(self) -> None:

@@ -12,10 +12,12 @@ from mail_proxy.errors import Malformed, NotFound
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.operations.operation import Context, operation
 from mail_proxy.operations.parts import Parts
+from mail_proxy.operations.places import private_allowed
 from mail_proxy.sql import Connection
 from mail_proxy.sql.chunks import ChunkedWork
 from mail_proxy.sql.table import Damaged, Row
 from mail_proxy.wire.accounts import (
+    PLACE,
     AccountAnswer,
     AccountIn,
     AccountOut,
@@ -25,6 +27,7 @@ from mail_proxy.wire.accounts import (
     AccountTestOut,
     AccountTestStep,
 )
+from mail_proxy.wire.bound_secrets import refuse_other_places
 from mail_proxy.wire.secrets import MASK
 from mail_proxy.wire.tenants import Done
 
@@ -81,7 +84,10 @@ def _wanted(context: Context, request: AccountIn, old: Row | None) -> Row:
     # An explicit null of a field that cannot be empty means its default.
     given.update({k: v for k, v in _DEFAULTS.items() if k in given and given[k] is None})
     given["options"] = request.options(old["options"] if old else None)
-    _check({**_DEFAULTS, **(old or {}), **given})
+    wanted = {**_DEFAULTS, **(old or {}), **given}
+    _check(wanted)
+    refuse_other_places(request, old or {}, wanted)
+    given["private_allowed"] = private_allowed(context.caller, request, old or {}, wanted, PLACE)
     if given.get("is_default"):
         _unset_default(context, request.id)
     return given
@@ -110,7 +116,10 @@ def get(context: Context, request: AccountRef) -> AccountAnswer:
 
 
 async def _give_up_the_rest(parts: Parts, order: _Removal | None) -> Done:
-    """Give up the messages that still wait; if this is interrupted, retention goes on with it."""
+    """Give up the messages that still wait.
+
+    If this is interrupted, retention goes on with it.
+    """
     if order is not None:
         now, given_up = parts.clock.now(), parts.tables.given_up
 

@@ -1,4 +1,7 @@
-"""Rows of the audit log: each call with its request, without secrets and contents of mails."""
+"""Rows of the audit log: each call with its request.
+
+Secrets and contents of mails are redacted.
+"""
 
 from __future__ import annotations
 

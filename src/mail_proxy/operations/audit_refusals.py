@@ -1,4 +1,4 @@
-"""Audit entries of calls that were refused: failed log-ins, and calls out of scope."""
+"""Audit entries of refused calls: failed log-ins, and calls out of scope."""
 
 from __future__ import annotations
 

@@ -88,12 +88,12 @@ class InactiveTenant(Forbidden):
 
 
 class Authenticator:
-    """Turns a token into a caller, and limits failed attempts per address.
+    """Authentication of callers by their token, with a limit on failures per address.
 
-    A valid token is always accepted, whatever others at its address did. After 20 failures in a
-    minute an address gets TooManyRequests in place of Unauthorized, until the first of them is a
-    minute old. Tokens have 256 random bits: the limit saves work and log lines, it is not what
-    keeps them from being guessed.
+    A valid token is always accepted, even if other callers at its address have failed. After 20
+    failures in a minute an address gets TooManyRequests in place of Unauthorized, until the first
+    of them is a minute old. Tokens have 256 random bits, so they cannot be guessed. The limit
+    saves work and log lines.
     """
 
     def __init__(self, admin_token: str | None, directory: Directory, clock: Clock) -> None:
@@ -144,7 +144,7 @@ class Authenticator:
 
 
 def _network(address: str) -> str:
-    """Return the key of the failure count: an IPv4 address, or an IPv6 network of 64 bits."""
+    """Return the key of the failure count: an IPv4 address or an IPv6 /64 network."""
     found = find_address(address)
     if found is None:
         return address

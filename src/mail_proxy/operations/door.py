@@ -1,4 +1,4 @@
-"""The single door: scope, transaction and audit row, then facts and work after the commit."""
+"""The single door: scope, transaction, audit row, and work after the commit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mail_proxy.sql import Connection
 
 
 class Door:
-    """Runs operations for REST, the command line, the client library and ``handle_command``."""
+    """Single door through which REST, CLI and ``handle_command`` run operations."""
 
     def __init__(
         self, operations: Sequence[Operation[Any, Any]], parts: Parts, refusals: AuditedRefusals
@@ -42,7 +42,7 @@ class Door:
         request: Request,
         tenant_id: str | None = None,
     ) -> Answer:
-        """Run an operation for a caller; ``tenant_id`` names the tenant that the call is about.
+        """Run an operation for a caller; ``tenant_id`` is the tenant of the call.
 
         Raises Forbidden out of scope, NotFound for a tenant that does not exist, and the
         operation's own errors; then its transaction has changed nothing. A forbidden call is

@@ -10,7 +10,7 @@ from mail_proxy.errors import RequestError
 from mail_proxy.operations.callers import Caller
 from mail_proxy.operations.door import Door
 from mail_proxy.operations.operation import Operation, Scope
-from mail_proxy.wire.fields import field_name
+from mail_proxy.wire.fields import detail_of, field_name, mistake
 from mail_proxy.wire.messages import explain
 from mail_proxy.wire.tenants import Nothing, OfTenant, TenantRef
 
@@ -20,7 +20,7 @@ _CALLER = Caller(None)
 
 
 class Commands:
-    """Runs operations by their command names, with the API's fields and answers."""
+    """Operations by their command names, with the API's fields and answers."""
 
     def __init__(self, door: Door) -> None:
         self._door = door
@@ -35,10 +35,8 @@ class Commands:
             tenant_id, request = self._read(operation, payload)
             answer = await self._door.call(operation, _CALLER, request, tenant_id)
         except ValidationError as error:
-            detail = [
-                {"field": field_name(e["loc"]), "message": e["msg"], "value": None}
-                for e in error.errors(include_url=False, include_context=False, include_input=False)
-            ]
+            wrong = error.errors(include_url=False, include_context=False, include_input=False)
+            detail = detail_of(wrong, lambda e: mistake(field_name(e["loc"]), e["msg"]))
             return {"ok": False, "error": explain(error), "detail": detail}
         except RequestError as error:
             return {"ok": False, "error": error.message, "detail": error.detail}

@@ -1,4 +1,4 @@
-"""Operations on the instance: its name, and the settings that may change at run time."""
+"""Operations on the instance: its name, and its settings at run time."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Rotated:
 
 
 def find_key(config: ProxyConfig, db: SqlDb) -> bytes:
-    """Return the key that fits the database; an empty database without a key gets a new one.
+    """Return the encryption key; make one if database and key do not exist yet.
 
     A database that has been written to never gets another key: its secrets would be lost.
     Raises EncryptionError that names the cause if there is no key, or only a wrong one.
@@ -76,7 +76,7 @@ def find_key(config: ProxyConfig, db: SqlDb) -> bytes:
 
 
 class Rotation:
-    """Replaces the encryption key: call ``prepare``, ``commit`` and ``finish`` once each.
+    """Rotation of the encryption key: ``prepare``, ``commit``, ``finish``, once each.
 
     If it is interrupted between two steps, the instance still starts. No process of this instance
     may run on this host. Processes on other hosts notice the change, and write no secret until
@@ -101,7 +101,7 @@ class Rotation:
         self._keeps_new = new_key is None or self._outside is None
 
     def prepare(self) -> None:
-        """Verify the old key and write the new one to the disk; the database is not changed.
+        """Verify the old key and write the new one to the disk, not to the database.
 
         Raises EncryptionError, Conflict or Malformed that names the cause.
         """

@@ -64,6 +64,7 @@ class Monitoring:
             async with asyncio.timeout(_LONGEST_CHECK_SECONDS):
                 await self._parts.db.read(self._parts.tables.instance.prove_key)
                 await self._parts.db.check()
+                await self._parts.disk.check()
         except DatabaseUnavailable as error:
             return error.summary
         except TimeoutError:

@@ -8,6 +8,7 @@ from typing import Protocol
 from mail_proxy.config import ProxyConfig
 from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock
+from mail_proxy.kit.free_disk import FreeDisk
 from mail_proxy.operations.cached_counts import PendingCounts
 from mail_proxy.smtp.sender import SmtpSender
 from mail_proxy.sql import SqlDb
@@ -25,7 +26,7 @@ class Alive(Protocol):
 
 @dataclass(frozen=True)
 class Parts:
-    """What an operation may use outside its transaction.
+    """Parts of the service that an operation may use outside its transaction.
 
     ``dispatcher`` is None if it is switched off. ``started_at`` is monotonic.
     """
@@ -39,4 +40,5 @@ class Parts:
     sender: SmtpSender
     dispatcher: Alive | None
     pending: PendingCounts
+    disk: FreeDisk
     started_at: float

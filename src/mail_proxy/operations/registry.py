@@ -1,4 +1,7 @@
-"""Every operation of the core. Door, ``handle_command``, replay and tests read this list."""
+"""Registry of all operations of the core.
+
+Door, ``handle_command``, replay and tests read this list.
+"""
 
 from __future__ import annotations
 

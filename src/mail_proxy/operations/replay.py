@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from mail_proxy.domain.tenant import DEFAULT_TENANT
 from mail_proxy.errors import Conflict, Malformed, RequestError
 from mail_proxy.operations.audit import write_audit
+from mail_proxy.operations.callers import Caller
 from mail_proxy.operations.operation import Context, Operation, Scope, operation
 from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.wire.command_log import LoggedCommand, ReplayedOut
@@ -101,15 +102,19 @@ def _repeat(context: Context, command: LoggedCommand) -> None:
     tenant_id = command.tenant_id or DEFAULT_TENANT
     if not is_admins:
         context.tables.tenants.get(context.connection, id=tenant_id)
+    is_tenants = command.actor == f"tenant:{tenant_id}"
     inner = replace(
         context,
+        # A place that a tenant key saved is not the administrator's now.
+        caller=Caller(tenant_id) if is_tenants else context.caller,
         tenant_id="" if is_admins else tenant_id,
         # What is created gets the time at which it was created first.
         now=command.command_ts,
         about=None,
     )
     repeated.run(inner, request)
-    write_audit(replace(inner, now=context.now), repeated, request)
+    audited = replace(inner, caller=context.caller, now=context.now)
+    write_audit(audited, repeated, request)
 
 
 ALL = (replay,)

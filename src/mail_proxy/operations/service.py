@@ -23,7 +23,7 @@ async def _state(parts: Parts, tenant_id: str | None) -> Status:
 
 @operation("service.status", scope=Scope.TENANT_OR_ALL, then=_state)
 def status(context: Context, request: None) -> str | None:
-    """Return the tenant whose unfinished messages are counted; None: the whole instance."""
+    """Return the tenant whose unfinished messages are counted; None for all tenants."""
     return context.tenant_id or None
 
 

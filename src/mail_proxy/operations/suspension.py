@@ -11,7 +11,10 @@ from mail_proxy.wire.suspension import BatchRef, SuspensionOut
 
 
 async def _count_affected(parts: Parts, answer: SuspensionOut) -> SuspensionOut:
-    """Count the affected messages outside the transaction: it takes long, and others write."""
+    """Count the affected messages outside the transaction.
+
+    Counting takes long, and other transactions wait to write.
+    """
     affected = await parts.db.read(
         parts.tables.messages.count_waiting, answer.tenant_id, answer.batch_code
     )

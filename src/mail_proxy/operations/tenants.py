@@ -12,13 +12,16 @@ from mail_proxy.encryption import hash_token, new_token
 from mail_proxy.errors import Conflict, Forbidden, Malformed, NotFound
 from mail_proxy.operations.operation import Context, Scope, operation
 from mail_proxy.operations.parts import Parts
+from mail_proxy.operations.places import private_allowed
 from mail_proxy.sql import Connection
 from mail_proxy.sql.chunks import ChunkedWork
 from mail_proxy.sql.table import EVERY_TENANT, Damaged, Row
 from mail_proxy.sql.tables import Tables
+from mail_proxy.wire.bound_secrets import refuse_other_places
 from mail_proxy.wire.secrets import MASK, kept_secrets, masked_config
 from mail_proxy.wire.tenants import (
     ADMIN_FIELDS,
+    PLACE,
     ApiKeyOut,
     Done,
     NewApiKey,
@@ -42,7 +45,7 @@ _OF_CALLS = frozenset({"client_base_url", "client_sync_path", "client_auth", "si
 
 @dataclass(frozen=True)
 class _Removal:
-    """A tenant to remove; ``is_done`` is False if it has many messages, which go first."""
+    """Tenant to remove; ``is_done`` is False if many messages must be removed first."""
 
     tenant_id: str
     is_done: bool
@@ -112,7 +115,10 @@ def _remove_for_good(connection: Connection, tables: Tables, tenant_id: str) -> 
 
 
 async def _remove_the_rest(parts: Parts, order: _Removal) -> Done:
-    """Remove the messages, then the tenant. If this is interrupted, the tenant stays inactive."""
+    """Remove the messages, then the tenant.
+
+    If this is interrupted, the tenant stays inactive.
+    """
     if not order.is_done:
         messages, chunks, after = parts.tables.messages, ChunkedWork(parts.db), None
         while found := await parts.db.read(messages.places, order.tenant_id, after, chunks.size):
@@ -132,7 +138,10 @@ async def _remove_the_rest(parts: Parts, order: _Removal) -> Done:
     then=_remove_the_rest,
 )
 def delete(context: Context, request: TenantRef) -> _Removal:
-    """Remove a tenant with all its data. With many messages, it is made inactive first."""
+    """Remove a tenant with all its data.
+
+    A tenant with many messages is made inactive first.
+    """
     context.about = request.id
     if request.id == DEFAULT_TENANT:
         raise Conflict("the tenant default cannot be removed")
@@ -193,6 +202,9 @@ def _columns(context: Context, request: TenantFields, old: Mapping[str, Any]) ->
     if given.get("client_auth"):
         auth = _kept(given["client_auth"], old.get("client_auth")).items()
         given["client_auth"] = {k: v for k, v in auth if v is not None}
+    new = {**old, **given}
+    refuse_other_places(request, old, new)
+    given["private_allowed"] = private_allowed(context.caller, request, old, new, PLACE)
     secret = given.get("signing_secret")
     if secret == MASK:
         del given["signing_secret"]

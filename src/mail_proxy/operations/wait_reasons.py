@@ -1,4 +1,4 @@
-"""Why due messages are not being sent: a rate limit or a paused account, and until when."""
+"""Reasons why due messages wait: a rate limit or a paused account, with its end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ RATE_LIMIT = "rate_limit"
 
 @dataclass(frozen=True)
 class WaitReason:
-    """Why an account sends nothing: ``rate_limit`` or its last error; until when, Unix seconds."""
+    """Reason why an account sends nothing: ``rate_limit`` or its last error.
+
+    ``until`` is the end of the wait (Unix seconds).
+    """
 
     until: float
     reason: str

@@ -78,7 +78,7 @@ class ClientReporter:
 
     @property
     def alive(self) -> bool:
-        """Whether the loop runs that looks for due tenants."""
+        """True if the loop that looks for due tenants runs."""
         return self._worker.alive
 
     def follow(self, bus: Bus) -> None:
@@ -158,7 +158,8 @@ class ClientReporter:
     def _new_channel(self) -> ReportChannel:
         if self._callable is not None:
             return CallableChannel(self._callable, self._settings.call_seconds)
-        return SyncClient(self._settings.fallback, self._settings.call_seconds)
+        settings = self._settings
+        return SyncClient(settings.fallback, settings.call_seconds, settings.guard)
 
     def _wake(self) -> None:
         if self._soon is not None:

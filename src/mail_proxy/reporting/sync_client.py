@@ -16,9 +16,11 @@ import orjson
 from mail_proxy.config import ClientSyncConfig
 from mail_proxy.domain.tenant import ClientAuth, Tenant
 from mail_proxy.kit.worker import as_value
+from mail_proxy.network.guard import NetworkGuard
+from mail_proxy.network.http_transport import GuardedTransport
 from mail_proxy.reporting.signing import signature_headers
 from mail_proxy.telemetry.log import Action, log
-from mail_proxy.wire.reports import SyncAnswer, read_answer
+from mail_proxy.wire.reports import OWN_CALL_HEADER, SyncAnswer, read_answer
 from mail_proxy.wire.sync_log import CallOutcome
 
 _CONNECT_SECONDS = 10.0
@@ -66,7 +68,7 @@ class ReportChannel(Protocol):
 
     @property
     def everyone(self) -> bool:
-        """Whether the channel also reaches tenants without a URL of their own."""
+        """True if the channel also reaches tenants without a URL of their own."""
         ...
 
     def reaches(self, tenant: Tenant) -> bool:
@@ -85,22 +87,21 @@ class ReportChannel(Protocol):
 class SyncClient:
     """Channel that sends reports by HTTP to the tenant's or the instance's URL."""
 
-    def __init__(self, fallback: ClientSyncConfig, call_seconds: float) -> None:
-        """Limit each call to ``call_seconds``, from connecting to the answer's end."""
+    def __init__(
+        self, fallback: ClientSyncConfig, call_seconds: float, guard: NetworkGuard
+    ) -> None:
+        """Limit each call to ``call_seconds``, from connecting to the answer's end.
+
+        ``guard`` decides which addresses the URLs of tenants may lead to.
+        """
         self._fallback_url = fallback.url
         self._fallback_auth = _auth_of(fallback)
         self._call_seconds = call_seconds
-        # No limit on connections here: with one, tenants that hang would use up the pool.
-        # The reporter bounds the calls, and each tenant has one at most.
-        self._http = httpx.AsyncClient(
-            follow_redirects=False,
-            # The certificate authorities of this machine, as for SMTP, not the ones of httpx.
-            verify=ssl.create_default_context(),
-            timeout=httpx.Timeout(call_seconds, connect=min(_CONNECT_SECONDS, call_seconds)),
-            limits=httpx.Limits(max_connections=None, keepalive_expiry=_KEEP_ALIVE_SECONDS),
-            # Cookies of one tenant must not reach another one on the same host.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        )
+        # The certificate authorities of this machine, as for SMTP, not the ones of httpx.
+        self._context = ssl.create_default_context()
+        #: Two pools: a connection that the administrator's URL may have is no tenant's.
+        self._guarded = self._client(guard, private_allowed=False)
+        self._unguarded = self._client(guard, private_allowed=True)
 
     @property
     def everyone(self) -> bool:
@@ -127,17 +128,40 @@ class SyncClient:
             signature = signature_headers(secrets, report.id, report.at, body)
         except ValueError as error:
             return Call(CallFailed(CallOutcome.SETTINGS, f"signing_secret {error}"))
+        is_tenants = tenant.sync_url is not None and not tenant.private_allowed
+        http = self._guarded if is_tenants else self._unguarded
         try:
             async with asyncio.timeout(self._call_seconds):
-                return await self._post(url, {**request_headers(auth), **signature}, body)
+                return await self._post(http, url, {**request_headers(auth), **signature}, body)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
             return Call(_failure(error, self._call_seconds), bytes_sent=len(body))
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._guarded.aclose()
+        await self._unguarded.aclose()
 
-    async def _post(self, url: str, headers: dict[bytes, bytes], body: bytes) -> Call:
-        async with self._http.stream("POST", url, headers=headers, content=body) as response:
+    def _client(self, guard: NetworkGuard, *, private_allowed: bool) -> httpx.AsyncClient:
+        # No limit on connections: with one, tenants that hang would use up the pool. The reporter
+        # bounds the calls, and each tenant has one at most.
+        return httpx.AsyncClient(
+            transport=GuardedTransport(
+                guard,
+                self._context,
+                private_allowed=private_allowed,
+                keep_alive_seconds=_KEEP_ALIVE_SECONDS,
+            ),
+            follow_redirects=False,
+            timeout=httpx.Timeout(
+                self._call_seconds, connect=min(_CONNECT_SECONDS, self._call_seconds)
+            ),
+            # Cookies of one tenant must not reach another one on the same host.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        )
+
+    async def _post(
+        self, http: httpx.AsyncClient, url: str, headers: dict[bytes, bytes], body: bytes
+    ) -> Call:
+        async with http.stream("POST", url, headers=headers, content=body) as response:
             status = response.status_code
             if not response.is_success:
                 followed = ": redirects are not followed" if response.is_redirect else ""
@@ -187,6 +211,7 @@ def request_headers(auth: ClientAuth) -> dict[bytes, bytes]:
     """Return the HTTP headers of a report call, except its signature."""
     headers = {
         b"User-Agent": b"genro-mail-proxy",
+        OWN_CALL_HEADER.encode(): b"report",
         b"Content-Type": b"application/json",
         b"Accept": b"application/json",
         b"Accept-Encoding": b"identity",

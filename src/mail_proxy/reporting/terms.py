@@ -9,6 +9,7 @@ from typing import Self
 
 from mail_proxy.config import ClientSyncConfig, ProxyConfig
 from mail_proxy.kit.liveness import process_mark, process_space
+from mail_proxy.network.guard import NetworkGuard
 
 _CALL_SECONDS = 30.0
 _POLL_SECONDS = 1.0
@@ -41,7 +42,8 @@ class Terms:
 class ReporterSettings:
     """Settings of a ``ClientReporter``: terms with each tenant, and its own limits.
 
-    ``fallback`` names the application of tenants without a URL. ``delay_seconds`` collects the
+    ``fallback`` names the application of tenants without a URL. ``guard`` limits the addresses of
+    those that tenants chose. ``delay_seconds`` collects the
     events of several commits before a call. ``poll_seconds`` is the time between two looks for
     due tenants and for events of other processes; None: no looks, calls on request only.
     ``call_seconds`` is the time limit of one call, ``most_calls`` the number of calls at once.
@@ -49,6 +51,7 @@ class ReporterSettings:
 
     terms: Terms
     fallback: ClientSyncConfig
+    guard: NetworkGuard
     delay_seconds: float
     poll_seconds: float | None
     call_seconds: float
@@ -77,6 +80,7 @@ class ReporterSettings:
                 logs_messages=config.log_delivery_activity,
             ),
             fallback=config.client_sync,
+            guard=NetworkGuard.of(config),
             delay_seconds=config.timing.report_delay,
             poll_seconds=None if config.test_mode else poll_seconds,
             call_seconds=call_seconds,

@@ -24,7 +24,7 @@ _UNKNOWN_COMMAND_CODES = (500, 502, 504, OUT_OF_ORDER_CODE)
 
 
 class BdatTransaction(Transaction):
-    """Mail transaction with BDAT (RFC 3030): the message is sent before the first reply.
+    """BDAT transaction (RFC 3030): the message is sent before the first reply.
 
     The server may accept the message after any earlier replies. So all replies are read before the
     outcome is decided. Without the last reply the outcome is uncertain, unless an earlier one rules

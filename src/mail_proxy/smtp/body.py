@@ -1,4 +1,4 @@
-"""A message as it travels after DATA: dot-stuffed (RFC 5321 section 4.5.2), in parts."""
+"""Dot-stuffed message after DATA (RFC 5321 section 4.5.2), in parts."""
 
 from __future__ import annotations
 

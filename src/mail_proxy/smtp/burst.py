@@ -82,11 +82,11 @@ class BurstRun:
 
     @property
     def is_sending(self) -> bool:
-        """Whether a large message waits for ``send_more``."""
+        """True if a large message waits for ``send_more``."""
         return self._current is not None and self._current.is_sending
 
     def start(self, returned: Sequence[Envelope] = ()) -> None:
-        """Begin; ``returned`` are mails of another session, and then the only ones to send."""
+        """Begin the burst. If ``returned`` has mails of another session, send only these."""
         self._is_ending = bool(returned)
         transaction = None
         for envelope in returned:
@@ -283,7 +283,10 @@ class BurstRun:
         return None
 
     def _settles(self, transaction: Transaction, outcome: Outcome) -> bool:
-        """Whether recipients are left for another transaction, after one that got somewhere."""
+        """Settle the recipients of a transaction; return whether others are left.
+
+        False if it had all of them, or if the message was deferred; then nothing is settled.
+        """
         envelope = transaction.envelope
         if len(transaction.recipients) == len(envelope.pending) and not transaction.left:
             return False

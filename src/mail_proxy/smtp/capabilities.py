@@ -25,7 +25,9 @@ _LIMIT = re.compile(r"(?:^| )([A-Z0-9-]+)=([0-9]{1,9})(?= |$)")
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """SMTP extensions of one server. ``pipelining`` is RFC 2920, ``chunking`` RFC 3030.
+    """SMTP extensions that one server offers.
+
+    ``pipelining`` is RFC 2920, ``chunking`` RFC 3030.
 
     ``size``: most octets of a message, None without a limit; ``declares_size``: MAIL may say how
     large the message is (RFC 1870). ``burst``: the server has not failed yet when the next

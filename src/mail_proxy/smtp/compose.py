@@ -8,6 +8,7 @@ body that is not empty ends with one.
 from __future__ import annotations
 
 import binascii
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -26,6 +27,8 @@ from mail_proxy.smtp.headers import (
 #: RFC 5322 section 2.1.1 allows 998 octets; some servers count the line end or a stuffed dot.
 _MAX_BODY_LINE = 990
 _BASE64_LINE = 76
+#: Least octets of whole lines that are encoded in one go.
+_PIECE = 64_000
 #: Octets that quoted-printable writes as they are (RFC 2045 section 6.7).
 _QUOTED_PRINTABLE_PLAIN = bytes([*range(32, 61), *range(62, 127), 9, 10])
 
@@ -77,12 +80,22 @@ def compose(mail: Mail, *, tracking_id: str, date: float) -> ComposedMail:
     )
 
 
+def header_length(mail: Mail) -> int:
+    """Return the number of characters of the header before any encoding."""
+    addresses = (mail.sender, *mail.to, *mail.cc, *mail.reply_to)
+    return (
+        sum(len(a.name) + len(a.email) for a in addresses)
+        + sum(len(name) + len(value) for name, value in mail.headers)
+        + len(mail.subject)
+    )
+
+
 def _is_envelope_ascii(mail: Mail) -> bool:
     """Return whether the addresses outside the headers (sender, Bcc) are ASCII."""
     return mail.envelope_sender.isascii() and all(a.email.isascii() for a in mail.bcc)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=256)  # a queue holds messages of many seconds
 def _date_header(seconds: int) -> str:
     return f"Date: {format_datetime(datetime.fromtimestamp(seconds, UTC))}"
 
@@ -131,10 +144,19 @@ def _encode_body(text: str) -> tuple[bytes, bytes]:
     escaped = len(octets.translate(None, _QUOTED_PRINTABLE_PLAIN))
     # Quoted-printable adds two octets for each that it escapes, base64 one for every three.
     if escaped * 6 <= len(octets):
-        return b"quoted-printable", binascii.b2a_qp(octets).replace(b"\n", b"\r\n")
+        return b"quoted-printable", b"".join(_quoted_printable(octets))
     encoded = binascii.b2a_base64(octets.replace(b"\n", b"\r\n"), newline=False)
     lines = [encoded[i : i + _BASE64_LINE] for i in range(0, len(encoded), _BASE64_LINE)]
     return b"base64", b"\r\n".join(lines) + b"\r\n"
+
+
+def _quoted_printable(octets: bytes) -> Iterator[bytes]:
+    """Encode piece by piece, because other threads wait while ``b2a_qp`` runs."""
+    begin = 0
+    while begin < len(octets):
+        end = octets.find(b"\n", begin + _PIECE) + 1 or len(octets)
+        yield binascii.b2a_qp(octets[begin:end]).replace(b"\n", b"\r\n")
+        begin = end
 
 
 def _longest_line(text: str) -> int:

@@ -9,6 +9,7 @@ from time import perf_counter
 
 from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.outcome import AccountTrouble
+from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.smtp.burst import BurstRun, Timeouts
 from mail_proxy.smtp.envelope import Burst, Envelope
 from mail_proxy.smtp.extension_backoff import ExtensionBackoff
@@ -67,12 +68,12 @@ class PooledConnection:
 
     @property
     def transactions(self) -> int:
-        """How many transactions the session has carried or begun."""
+        """Number of transactions that the session has carried or begun."""
         return self._protocol.session.transactions
 
     @property
     def most_transactions(self) -> int:
-        """How many transactions the account and the server allow a session."""
+        """Number of transactions that the account and the server allow a session."""
         known = self._protocol.session.capabilities.most_transactions
         most = self.login.batch_size
         return most if known is None else min(most, known)
@@ -133,13 +134,14 @@ class Connector:
     ``local_hostname`` is what EHLO says; None stands for the host's full name, else the literal
     of the connection's own address. ``tls_context`` replaces the system's for accounts with
     ``verify_cert``, for servers with certificates of a private CA. ``observe`` is called with
-    how long each exchange took.
+    how long each exchange took. ``guard`` decides which addresses may be connected to.
     """
 
     timeouts: Timeouts = field(default_factory=Timeouts)
     local_hostname: str | None = None
     tls_context: ssl.SSLContext | None = None
     observe: Observe = observe_nothing
+    guard: NetworkGuard = field(default_factory=NetworkGuard)
 
     def dial(self, login: SmtpLogin) -> Handshake:
         context = self.tls_context if login.verify_cert else None
@@ -148,6 +150,7 @@ class Connector:
             local_hostname=self.local_hostname,
             tls_context=context or default_tls_context(login.verify_cert),
             timeout=self.timeouts.open,
+            guard=self.guard,
         )
 
     async def open(self, login: SmtpLogin) -> PooledConnection | AccountTrouble:

@@ -1,4 +1,4 @@
-"""One mail on its way to a server: envelope, message, and the answers it has got so far."""
+"""One mail on its way to a server: envelope, message, and answers so far."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mail_proxy.smtp.transcript import Entry
 
 @dataclass(slots=True, eq=False)
 class Envelope:
-    """A mail for some recipients. It may take several transactions, on several sessions.
+    """Envelope of a mail, which may take several transactions and sessions.
 
     ``pending`` are the recipients that still need an answer, ``results`` the answers of
     transactions that are over, ``taken`` the reply to the last message that was accepted.
@@ -41,7 +41,7 @@ class Envelope:
         self.pending = self.recipients
 
     def settle(self, results: Sequence[RecipientResult], taken: Reply | None) -> None:
-        """Add the answers of a transaction; those of its recipients are not pending any more."""
+        """Add the answers of a transaction. Its recipients are not pending any more."""
         self.results += results
         self.taken = taken or self.taken
         answered = {result.address for result in results}
@@ -100,17 +100,20 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """The server was asked nothing about the mail, because it was not to be sent any more."""
+    """Result of a mail that was withdrawn before the server was asked about it."""
 
 
 class Burst(Protocol):
-    """The mails that one session carries, one after the other. All methods return at once."""
+    """Mails that one SMTP session carries, one after the other.
+
+    All methods return at once.
+    """
 
     def next(self) -> Envelope | None:
         """Return the next mail, which may begin now, or None to end the burst."""
 
     def may_begin(self, envelope: Envelope) -> bool:
-        """Whether a mail that comes back from a session which ended may begin on another."""
+        """Return whether a mail of a session that ended may begin on another session."""
 
     def done(self, envelope: Envelope, outcome: Outcome | Withdrawn) -> None:
         """Take the outcome of a mail, each exactly once."""

@@ -1,4 +1,4 @@
-"""Remembers servers that fail when an extension is used, and avoids it for an hour."""
+"""Memory of servers that fail when an SMTP extension is used: an hour without it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ _DISTRUST_SECONDS = 3600.0
 
 
 class ExtensionBackoff:
-    """The extensions that sessions with a server (host and port) broke over in the last hour.
+    """SMTP extensions that broke sessions with a server in the last hour.
+
+    A server is a host and a port.
 
     Extensions only save round trips, so being wrong about a server costs little.
     """

@@ -1,4 +1,4 @@
-"""Header lines that the client has named, each written by its own grammar (``header_fields``).
+"""Header lines that the client names, each by its grammar (``header_fields``).
 
 Only words in a field are encoded (RFC 2047 section 5): never an address, a message id, a URI or a
 token. Every function raises ``ValueError`` with the header's name for a value that the grammar

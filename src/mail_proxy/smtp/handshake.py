@@ -12,6 +12,7 @@ from functools import cache
 
 from mail_proxy.domain.account import SmtpLogin, TlsMode
 from mail_proxy.domain.outcome import AccountTrouble
+from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.smtp import opening
 from mail_proxy.smtp.capabilities import Capabilities
 from mail_proxy.smtp.opening import Dialogue, NoMechanismError, RefusedError, Result
@@ -48,7 +49,7 @@ def full_host_name() -> str | None:
 
 
 def address_literal(address: str) -> str:
-    """Return an IP address as EHLO takes it in place of a name (RFC 5321 section 4.1.3)."""
+    """Return an IP address as the address literal of EHLO (RFC 5321 section 4.1.3)."""
     address = address.partition("%")[0]
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
@@ -64,7 +65,7 @@ def default_tls_context(verify_cert: bool) -> ssl.SSLContext:
 
 
 def may_log_in_unencrypted(mode: TlsMode, peer: str) -> bool:
-    """Whether the password may go in the clear to the address ``peer``.
+    """Return whether the password may go unencrypted to the address ``peer``.
 
     It may if TLS was switched off on purpose, but not if an attacker on the way has removed the
     offer of STARTTLS.
@@ -73,9 +74,9 @@ def may_log_in_unencrypted(mode: TlsMode, peer: str) -> bool:
 
 
 class Handshake:
-    """The steps from nothing to a session that is logged in, each used once, in this order:
-    ``connect``, ``secure``, ``log_in``, ``hand_over``.
+    """Opening of an SMTP session in steps: connection, TLS, log-in.
 
+    Each step is used once, in this order: ``connect``, ``secure``, ``log_in``, ``hand_over``.
     A step returns a line about what it did, or the ``AccountTrouble`` that it met. After trouble,
     or when it is cancelled, the connection is closed. ``used_network``: the last step asked the
     server for something. ``dialogue`` is what both sides said, without secrets.
@@ -88,6 +89,7 @@ class Handshake:
         local_hostname: str | None,
         tls_context: ssl.SSLContext,
         timeout: float,
+        guard: NetworkGuard,
     ) -> None:
         """``timeout`` bounds the connection, each reply and TLS, in seconds."""
         self.used_network = False
@@ -96,6 +98,7 @@ class Handshake:
         self._local_hostname = local_hostname
         self._tls_context = tls_context
         self._timeout = timeout
+        self._guard = guard
         self._redact = redaction_of(login)
         self._stage = Stage.GREETING
         self._protocol: SmtpProtocol | None = None
@@ -135,16 +138,9 @@ class Handshake:
 
     async def _connect(self) -> str:
         self.used_network = True
-        login = self._login
         try:
             async with asyncio.timeout(self._timeout):
-                _, self._protocol = await asyncio.get_running_loop().create_connection(
-                    lambda: SmtpProtocol(self._redact),
-                    login.host,
-                    login.port,
-                    ssl=self._tls_context if self._implicit_tls else None,
-                    server_hostname=login.host if self._implicit_tls else None,
-                )
+                self._protocol = await self._dial()
         except TimeoutError:
             raise TimeoutError(f"no answer within {self._timeout:g} seconds") from None
         greeting = await self._protocol.greeting(self._timeout)
@@ -153,6 +149,23 @@ class Handshake:
             raise RefusedError(Stage.GREETING, greeting)
         await self._say_hello()
         return greeting.text
+
+    async def _dial(self) -> SmtpProtocol:
+        login = self._login
+        connected = await self._guard.connect(
+            login.host, login.port, private_allowed=login.private_allowed
+        )
+        try:
+            _, protocol = await asyncio.get_running_loop().create_connection(
+                lambda: SmtpProtocol(self._redact),
+                sock=connected,
+                ssl=self._tls_context if self._implicit_tls else None,
+                server_hostname=login.host if self._implicit_tls else None,
+            )
+        except BaseException:
+            connected.close()
+            raise
+        return protocol
 
     async def _say_hello(self) -> None:
         self._stage = Stage.EHLO

@@ -8,8 +8,10 @@ NUL) or that UTF-8 cannot encode (lone surrogates).
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from email import base64mime, quoprimime
+from itertools import accumulate
 
 from mail_proxy.domain.mail import Address
 
@@ -18,6 +20,9 @@ MAX_LINE = 998
 #: RFC 2047 section 2: an encoded word has at most 75 characters, its line at most 76.
 _MAX_ENCODED_WORD = 75
 _ENCODED_WORD_FRAME = len("=?utf-8?q??=")
+
+#: Octets that each octet becomes in a Q word: itself or an underscore, or three.
+_Q_COSTS = bytes(quoprimime.header_length(bytes([octet])) for octet in range(256))
 
 _PRINTABLE = re.compile(r"[!-~]+(?: +[!-~]+)*")
 _ONE_TOKEN = re.compile(r"[!-~]+")
@@ -122,35 +127,36 @@ def encoded_words(header: str, value: str) -> str:
     except UnicodeEncodeError as error:
         raise ValueError(f"header {header}: {error.reason}") from error
     encode: Callable[[bytes, str], str] = quoprimime.header_encode
-    length: Callable[[bytes], int] = quoprimime.header_length
-    if base64mime.header_length(octets) < length(octets):
-        encode, length = base64mime.header_encode, base64mime.header_length
+    costs = octets.translate(_Q_COSTS)
+    length = sum(costs)
+    if base64mime.header_length(octets) < length:
+        encode, length = base64mime.header_encode, base64mime.header_length(octets)
+        costs = bytes([1]) * len(octets)
     # Every encoded word must fit on the first line, after the header's name.
     widest = min(_MAX_ENCODED_WORD, max(40, 76 - len(header) - len(": ")))
     room = widest - _ENCODED_WORD_FRAME
-    if length(octets) <= room:
+    if length <= room:
         return encode(octets, "utf-8")
     if encode is base64mime.header_encode:
-        length, room = len, room // 4 * 3
-    return " ".join([encode(chunk, "utf-8") for chunk in _chunks(value, length, room)])
+        room = room // 4 * 3
+    return " ".join([encode(chunk, "utf-8") for chunk in _chunks(octets, costs, room)])
 
 
-def _chunks(value: str, length: Callable[[bytes], int], room: int) -> Iterator[bytes]:
-    """Split ``value`` into chunks of at most ``room``, between characters.
+def _chunks(octets: bytes, costs: bytes, room: int) -> Iterator[bytes]:
+    """Split UTF-8 into chunks that cost at most ``room``, between characters.
 
-    RFC 2047 section 5 forbids splitting inside one.
-    The length of a chunk is the sum of its characters' lengths.
+    RFC 2047 section 5 forbids splitting inside one. ``costs`` has the cost of each octet.
     """
-    chunk, used = b"", 0
-    for character in value:
-        octets = character.encode()
-        needed = length(octets)
-        if used + needed > room:
-            yield chunk
-            chunk, used = b"", 0
-        chunk += octets
-        used += needed
-    yield chunk
+    begin = 0
+    while begin < len(octets):
+        window = costs[begin : begin + room]
+        end = begin + len(window)
+        if sum(window) > room:
+            end = begin + bisect_right(list(accumulate(window)), room)
+        while end < len(octets) and octets[end] & 0xC0 == 0x80:
+            end -= 1
+        yield octets[begin:end]
+        begin = end
 
 
 def refuse_injection(header: str, value: str) -> None:

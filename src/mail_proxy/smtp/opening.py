@@ -1,4 +1,4 @@
-"""Opening of an SMTP session: EHLO or HELO, and AUTH, as a state machine without I/O.
+"""EHLO or HELO, and AUTH, of an SMTP session: a state machine without I/O.
 
 Each dialogue is a generator. It yields a command and is sent the reply; it returns what came of
 it, or raises ``RefusedError``. If the connection breaks, ``BrokenConnectionError`` is thrown in.
@@ -52,7 +52,7 @@ def say_hello(name: str) -> Dialogue[Capabilities]:
 
 
 def log_in(user: str, password: str, offered: tuple[str, ...]) -> Dialogue[None]:
-    """Try the mechanisms that the server offers, strongest first, until one is accepted.
+    """Try the AUTH mechanisms of the server, strongest first, until one is accepted.
 
     Servers advertise mechanisms that they do not support, and take some in one form only, so a
     refusal is followed by the next form or mechanism. Of many refusals, the one that says most
@@ -106,7 +106,7 @@ def _plain_secret(user: str, password: str) -> bytes:
 
 
 def _login(user: str, password: str) -> Dialogue[tuple[bool, Reply]]:
-    """AUTH LOGIN as its draft has it: the server asks for the name, then for the password."""
+    """Log in with AUTH LOGIN: the server asks for the name, then for the password."""
     reply = yield b"AUTH LOGIN\r\n"
     is_form_refused = reply.code // 100 == 5
     return is_form_refused, (yield from _answer_login(reply, user, password, is_named=False))
@@ -142,7 +142,10 @@ def _cram_md5(user: str, password: str) -> Dialogue[tuple[bool, Reply]]:
 
 
 def _answer_all(reply: Reply, answer: Callable[[str, int], bytes]) -> Dialogue[Reply]:
-    """Answer questions (334); ``answer`` gets each in plain lower case, with its number."""
+    """Answer the questions of AUTH (334); ``answer`` gets the text and its number.
+
+    The text is decoded and in lower case.
+    """
     for number in range(_MOST_QUESTIONS):
         if reply.code != 334:
             return reply

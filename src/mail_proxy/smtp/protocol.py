@@ -20,11 +20,11 @@ _TIMED_OUT = "timed out waiting for the server"
 
 
 class BrokenConnectionError(ConnectionError):
-    """The connection is of no more use: lost, silent for too long, or speaking nonsense."""
+    """Broken connection: lost, silent for too long, or with replies that are not SMTP."""
 
 
 class SmtpProtocol(asyncio.Protocol):
-    """Moves bytes between a transport and an ``SmtpSession``, with one timer for all waits.
+    """Adapter from a transport to an ``SmtpSession``, with one timer for all waits.
 
     At most one caller at a time waits in ``ask`` or ``carry``.
     """

@@ -126,7 +126,9 @@ def _means_too_many_recipients(reply: Reply) -> bool:
 
 
 def is_recipient_limit(reply: Reply) -> bool:
-    """Return whether a refusal of RCPT after accepted ones means "in another transaction".
+    """Return whether a refusal of RCPT after accepted ones is a recipient limit.
+
+    The recipient is then for another transaction.
 
     A 452 counts unless its enhanced code is about an address or a mailbox (X.1.X, X.2.X). The
     next transaction shows whether it was meant otherwise.
@@ -137,7 +139,7 @@ def is_recipient_limit(reply: Reply) -> bool:
 
 
 def ends_session(reply: Reply) -> bool:
-    """Return whether a refusal of MAIL, on a session used before, is about the session.
+    """Return whether a refusal of MAIL on a used session is about the session.
 
     421 ends it, 451 is what some servers say before they close an idle one, 503 waits for RSET,
     and 452 with X.5.3 means too many messages. A new session shows whether it was meant so.

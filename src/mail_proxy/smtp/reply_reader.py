@@ -13,7 +13,7 @@ _MOST_COMMON_LINES = 64
 
 
 class ReplyReader:
-    """Splits bytes into replies, whatever pieces they arrive in, and bounds every reply.
+    """Parser that splits bytes, in pieces of any size, into bounded SMTP replies.
 
     ``fault`` says why the bytes are no SMTP replies; nothing can be read after that.
     """
@@ -31,7 +31,7 @@ class ReplyReader:
 
     @property
     def is_between_replies(self) -> bool:
-        """Whether no part of a reply has arrived yet."""
+        """True if no part of a reply has arrived yet."""
         return not self._rest and not self._lines
 
     def feed(self, data: bytes) -> list[Reply]:
@@ -61,7 +61,8 @@ class ReplyReader:
         ):
             return self._remember(line, Reply(int(code), one_line(self._text(line[4:]))))
         if not (_is_code(code) and separator in b" -\r"):
-            self.fault = one_line(f"not an SMTP reply: {self._text(line)}")
+            # Not quoted: it may be the banner of another service inside the network.
+            self.fault = "not an SMTP reply"
             return None
         self._octets += len(line) + 1
         if self._octets > _MAX_REPLY_OCTETS:

@@ -24,11 +24,14 @@ class ReplyHandler(Protocol):
         """Set the session's deadline: all replies that are there have been taken."""
 
     def lose(self, reason: str, *, is_written: bool) -> None:
-        """The session is broken. ``is_written``: all output had been handed to the transport."""
+        """Take note that the session is broken.
+
+        ``is_written``: all output had been handed to the transport.
+        """
 
 
 class SmtpSession:
-    """Matches replies to commands on one connection, and bounds what the server may say.
+    """SMTP session that matches replies to commands, and bounds the server's output.
 
     Any number of commands may be written ahead of their replies, which arrive in order (RFC
     2920). A reply that nothing asked for breaks the session: RFC 5321 section 3.8 has a server
@@ -50,14 +53,14 @@ class SmtpSession:
         self.most_recipients: int | None = None
         self._reader = ReplyReader(redact)
         self._output: list[bytes] = []
-        #: Replies owed to what was written, and to what still waits in ``_output``.
+        #: Replies owed to written commands, and to those that still wait in ``_output``.
         self._owed = 0
         self._owed_soon = 0
         self._on_reply: Callable[[Reply], None] | None = None
 
     @property
     def is_between_replies(self) -> bool:
-        """Whether the server has said nothing that was not asked, not even in part."""
+        """True if no unexpected reply, nor a part of one, has arrived."""
         return self._reader.is_between_replies
 
     def take_output(self) -> bytes:

@@ -1,4 +1,4 @@
-"""One mail transaction as a state machine: MAIL, RCPT, DATA, the message, the answer."""
+"""Mail transaction as a state machine: MAIL, RCPT, DATA, the message, the answer."""
 
 from __future__ import annotations
 
@@ -42,21 +42,24 @@ def observe_nothing(phase: SmtpPhase, seconds: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """The session ended, or asks for RSET, before the server knew of the mail: no attempt."""
+    """Result of a session that ended before the server knew of the mail: no attempt.
+
+    The session may also ask for RSET instead of ending.
+    """
 
     reason: str
     may_reset: bool = False
 
 
 class Transaction:
-    """The dialogue about one mail. Replies go in, bytes to write come out; it does no I/O.
+    """SMTP dialogue about one mail, without I/O: replies go in, bytes come out.
 
     ``outcome`` is there once it is certain, ``is_done`` once no reply is owed any more. Then
     ``is_over`` says that the session cannot be used again, ``needs_reset`` that it takes a RSET,
     and ``broke_over`` which extension the server may have failed with. ``left`` are recipients
     that the server wants in another transaction. ``is_settled``: the outcome is each recipient's
-    own, not one of the message or the session. ``owed`` counts the replies to what was written
-    since the caller last set it to 0. ``deadline`` is the caller's.
+    own, not one of the message or the session. ``owed`` counts the replies to the commands
+    and messages written since the caller last set it to 0. ``deadline`` is the caller's.
     """
 
     stage = Stage.MAIL
@@ -111,12 +114,12 @@ class Transaction:
 
     @property
     def is_sending(self) -> bool:
-        """Whether more of the message is to be written, with ``more``."""
+        """True if more of the message is to be written, with ``more``."""
         return self._body is not None and not self.is_done
 
     @property
     def is_unanswered(self) -> bool:
-        """Whether the whole message was written and no answer has come: it may be taken."""
+        """True if the message is written and unanswered, so that it may be accepted."""
         return self.stage is Stage.END_OF_DATA and self.outcome is None
 
     def receive(self, reply: Reply) -> bytes:
@@ -252,7 +255,10 @@ class Transaction:
         return part
 
     def _answered_early(self, reply: Reply) -> bytes:
-        """The server refused in the middle of the message, which therefore has no end."""
+        """End a transaction that the server refused in the middle of the message.
+
+        The message therefore has no end.
+        """
         self.is_over = True
         if verdict(Stage.END_OF_DATA, reply) is Verdict.ACCEPTED:
             self.lose(f"the server answered before the end of data: {reply}")
@@ -284,7 +290,10 @@ class Transaction:
         return message_refused(stage, reply, self._results)
 
     def _end(self, outcome: Outcome | Stale, *, unread: int) -> bytes:
-        """``unread`` replies follow to commands that were sent ahead, the last one to DATA."""
+        """End the transaction; ``unread`` replies to commands sent ahead follow.
+
+        The last of these replies is to DATA.
+        """
         self.outcome = outcome
         self._phase_ends()
         self.needs_reset = not self.is_over

@@ -1,4 +1,7 @@
-"""The dialogue of a mail as text, with the content cut out, for people who look into a failure."""
+"""Transcript of the SMTP dialogue about a mail, without the mail's content.
+
+It is for people who look into a failure.
+"""
 
 from __future__ import annotations
 

@@ -39,6 +39,8 @@ class Adapter(Protocol):
     has_notify: bool
     writers: int
     readers: int
+    #: Where the data is, if it is on a disk of this machine's.
+    folder: Path | None
 
     def engines(self) -> tuple[Engine, Engine]:
         """Return an engine for writing and one for reading."""
@@ -119,8 +121,8 @@ class SqliteAdapter:
         self._path = address.database or ""
         if not self._path or self._path == ":memory:":
             raise ConfigError(f"db_path = {url!r}: a file is needed; memory is not durable")
-        parent = Path(self._path).absolute().parent
-        if not parent.is_dir():
+        self.folder: Path | None = Path(self._path).absolute().parent
+        if not self.folder.is_dir():
             raise ConfigError(f"db_path = {self._path!r}: its folder does not exist")
         if not Path(self._path).exists():
             # SQLite would create it readable for all users. Its -wal and -shm files get its mode.
@@ -232,6 +234,7 @@ class PostgresAdapter:
     """Adapter of PostgreSQL 13 or newer, with psycopg 3; several hosts may share it."""
 
     name = "postgresql"
+    folder: Path | None = None
     has_notify = True
     writers = 4
     readers = 4

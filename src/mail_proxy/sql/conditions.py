@@ -1,4 +1,4 @@
-"""Conditions on rows of messages and events, stated once for indexes and statements.
+"""Conditions on rows of messages and events, for indexes and statements alike.
 
 SQLite uses a partial index only if a statement repeats its condition word for word.
 """

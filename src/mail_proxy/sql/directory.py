@@ -160,6 +160,7 @@ class Directory:
             batch_size=row["batch_size"] or self._limits.batch_size,
             max_connections=min(row["max_connections"] or most, most),
             damage=damage,
+            private_allowed=row["private_allowed"],
         )
         return Account(
             pk=row["pk"],
@@ -193,6 +194,7 @@ def _tenant(row: Row) -> Tenant:
         signing_secret=None if signing_damage else secret,
         previous_signing_secret=None if isinstance(previous, Damaged) else previous,
         signing_secret_changed_at=row["signing_secret_changed_at"],
+        private_allowed=row["private_allowed"],
         damage=damage,
         signing_damage=signing_damage,
     )

@@ -31,7 +31,7 @@ class HostSignals:
 
     @property
     def alive(self) -> bool:
-        """Whether both loops run; always True on SQLite, where there is no other host."""
+        """True if both loops run; always True on SQLite, which has no other host."""
         return all(worker.alive for worker in self._workers) or not self._db.adapter.has_notify
 
     async def start(self) -> None:

@@ -92,6 +92,7 @@ tenant = Table(
     Column("client_sync_path", Text),
     Column("client_attachment_path", Text),
     Column("client_auth", Sealed),
+    Column("private_allowed", Boolean, nullable=False, server_default=text("false")),
     Column("active", Boolean, nullable=False, server_default=text("true")),
     Column("rate_limits", Json),
     Column("large_file_config", Sealed),
@@ -152,6 +153,8 @@ account = Table(
     Column("id", Text, nullable=False),
     Column("host", Text, nullable=False),
     Column("port", Integer, nullable=False),
+    #: Here and in ``tenant``: the administrator saved the host, which may be at any address.
+    Column("private_allowed", Boolean, nullable=False, server_default=text("false")),
     Column("smtp_user", Text),
     Column("password", Sealed),
     Column("tls", Text, nullable=False),

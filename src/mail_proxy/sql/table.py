@@ -62,7 +62,7 @@ class RecordUpdater(Row):
 
     @property
     def changes(self) -> Row:
-        """The columns that differ from what was read."""
+        """The columns that differ from the row that was read."""
         return {k: v for k, v in self.items() if k not in self.before or self.before[k] != v}
 
 
@@ -108,7 +108,7 @@ class Table:
     def update(self, connection: Connection, identity: Row, values: Row) -> None:
         """Write ``values`` to the row with the primary key ``identity``.
 
-        Raises NotFound if there is no such row.
+        Raises NotFound if the row does not exist.
         """
         values = self._seal(connection, self.before_write(connection, values), identity)
         statement = self.schema.update().where(self._where(identity)).values(values)
@@ -158,7 +158,7 @@ class Table:
     def record(self, connection: Connection, **identity: Any) -> Iterator[RecordUpdater]:
         """Lock and read a row; write the changes that the block makes to it.
 
-        Raises NotFound if there is no such row. If the block raises, nothing is written.
+        Raises NotFound if the row does not exist. If the block raises, nothing is written.
         """
         statement = select(self.schema).where(self._where(identity)).with_for_update()
         row = connection.execute(statement).first()

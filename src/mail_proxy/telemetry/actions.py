@@ -53,6 +53,18 @@ class Action(Enum):
         "The database works again",
         "seconds",
     )
+    DISK_SHORT = (
+        "disk.short",
+        ERROR,
+        "No new messages are taken: the database's disk has less than min_free_disk_mb free",
+        "megabytes",
+    )
+    DISK_ENOUGH = (
+        "disk.enough",
+        WARNING,
+        "New messages are taken again: the database's disk has enough free space",
+        "megabytes",
+    )
     KEY_OUTDATED = (
         "key.outdated",
         WARNING,
@@ -332,6 +344,7 @@ class Fields(TypedDict, total=False):
     ]
     stage: Annotated[str, "`dns`, `connect`, `tls`, `greeting`, `ehlo`, `auth` or `MAIL`"]
     seconds: Annotated[float, "Duration: of the pause, the delay, the jump of the clock"]
+    megabytes: Annotated[float, "Free space, MB (10^6 bytes)"]
     milliseconds: Annotated[float, "Duration of the request"]
     status: Annotated[int | str, "HTTP status; with `outcome.fault`, the status of the message"]
     method: Annotated[str, "HTTP method"]

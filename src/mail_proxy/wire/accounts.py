@@ -7,11 +7,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from mail_proxy.domain.account import TlsMode
+from mail_proxy.wire.bound_secrets import SentTo, Usual, usual_host
 from mail_proxy.wire.fields import Answer, Count, Identifier, Name, NotBool, Request, Secret
 from mail_proxy.wire.secrets import MASK
 
 Port = Annotated[int, NotBool, Field(ge=1, le=65535)]
 Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^\s/@\x00-\x1f]+$")]
+#: The fields that say where an account leads, the host first.
+PLACE: dict[str, Usual] = {"host": usual_host, "port": int}
+SmtpPassword = Annotated[Secret, SentTo("tls", "verify_cert", "allow_insecure_auth", **PLACE)]
 _IMPLICIT_TLS_PORT = 465
 #: Fields that features read. They are stored together, and a new one needs no column.
 _OPTIONS = {"dkim"}
@@ -27,7 +31,11 @@ class AccountIn(Request):
     host: Host | None = Field(None, description="SMTP server; required for a new account.")
     port: Port | None = Field(None, description="TCP port; default 587.")
     user: Name | None = Field(None, description="User name; without one the proxy does not log in.")
-    password: Secret | None = Field(None, description="Write-only; ******** keeps the stored one.")
+    password: SmtpPassword | None = Field(
+        None,
+        description="Write-only; ******** keeps the stored one. It is asked for again if host, "
+        "port, tls, verify_cert or allow_insecure_auth changes.",
+    )
     tls: TlsMode | None = Field(None, description="auto, starttls, ssl or none; default auto.")
     use_tls: bool | None = Field(None, description="Older form of `tls`; not together with it.")
     use_ssl: bool | None = Field(None, description="Older form of `tls`; not together with it.")
@@ -65,7 +73,7 @@ class AccountIn(Request):
         return value
 
     def columns(self, port: int) -> dict[str, Any]:
-        """Return the given fields by column name; ``port`` is the port of the saved account."""
+        """Return the given fields by column name; ``port`` is the saved account's."""
         given = self.model_dump(
             exclude_unset=True, exclude={"tenant_id", "use_tls", "use_ssl", "tls", *_OPTIONS}
         )

@@ -28,6 +28,11 @@ _NAMED = re.compile(
 _PHRASE_PART = re.compile(r'"((?:[^"\\]|\\.)*)"|\((?:[^()\\]|\\.)*\)|([^"(]+|.)', re.DOTALL)
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _FORBIDDEN = re.compile(r"[\r\n\0]")
+# Possessive, so that it takes linear time; a quote or an angle bracket may stay open to the end.
+_QUOTED = r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
+_PART = re.compile(
+    rf'[\s,]*+((?:[^",<]++|{_QUOTED}|<(?:[^">]++|{_QUOTED})*+(?:>|\Z))++|\Z)', re.DOTALL
+)
 _MAX_LOCAL = 64
 _MAX_ADDRESS = 254
 
@@ -44,7 +49,7 @@ def parse_mailbox(text: str) -> Address:
 
 
 def display_name(text: str) -> str:
-    """Return the words of a phrase (RFC 5322 section 3.2.5), without quotes and comments.
+    """Return the words of a phrase (RFC 5322 section 3.2.5), unquoted.
 
     A text with half of a pair of quotes or brackets is no phrase, and returned as it is.
     """
@@ -92,31 +97,15 @@ def parse_mailboxes(value: list[str] | str | None) -> tuple[Address, ...]:
     if value is None:
         return ()
     if isinstance(value, str):
-        value = list(_split(value))
+        value = list(split_mailboxes(value))
     return tuple(parse_mailbox(text) for text in value)
 
 
-def _split(text: str) -> Iterator[str]:
+def split_mailboxes(text: str) -> Iterator[str]:
     """Split at commas that are neither quoted nor inside angle brackets."""
-    part: list[str] = []
-    quoted = escaped = angled = False
-    for character in text:
-        if escaped:
-            escaped = False
-        elif character == "\\" and quoted:
-            escaped = True
-        elif character == '"':
-            quoted = not quoted
-        elif not quoted and character in "<>":
-            angled = character == "<"
-        elif character == "," and not quoted and not angled:
-            if "".join(part).strip():
-                yield "".join(part).strip()
-            part = []
-            continue
-        part.append(character)
-    if "".join(part).strip():
-        yield "".join(part).strip()
+    for part in _PART.finditer(text):
+        if part[1]:
+            yield part[1].strip()
 
 
 def _shown(text: str) -> str:

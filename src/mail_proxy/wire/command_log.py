@@ -48,7 +48,7 @@ class PurgeLog(Request):
 
 
 class PurgedOut(Answer):
-    """How many entries were removed."""
+    """Number of audit entries that were removed."""
 
     removed: int = Field(description="Number of entries.")
 
@@ -61,6 +61,7 @@ class LoggedCommand(BaseModel):
     operation: str | None = None
     command_ts: float = Field(ge=0, le=253_402_300_799, allow_inf_nan=False)
     tenant_id: str | None = None
+    actor: str | None = None
     status: int
     payload: Any = None
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from mail_proxy.config import PRIORITY_NAMES
 
 _BRANCH = re.compile(r"(?:list|function-after)\[|constrained-str$")
+Item = TypeVar("Item")
+#: Entries of an error's ``detail``: more of them do not help a client, and millions cost seconds.
+MOST_MISTAKES = 20
+_LONGEST_NAME = 100
 NO_OBJECT = "must be a JSON object"
-_FORBIDDEN = re.compile(r"[\r\n\0]")
+#: CR, LF, NUL and every other control character of ASCII and Latin-1, except the tab.
+_FORBIDDEN = re.compile(r"[\0-\x08\x0a-\x1f\x7f-\x9f]")
 
 
 def _one_line(value: str) -> str:
-    if _FORBIDDEN.search(value):
-        raise ValueError("must not contain CR, LF or NUL")
+    found = _FORBIDDEN.search(value)
+    if found:
+        raise ValueError(f"must not contain control characters (U+{ord(found[0]):04X})")
     return value
 
 
@@ -89,8 +95,9 @@ def unknown_field(name: str) -> str:
 
 
 def field_name(location: Sequence[str | int]) -> str:
-    """Return the dotted name of a field, without pydantic's names for branches of a union."""
-    return ".".join(str(part) for part in location if not _BRANCH.match(str(part)))
+    """Return the dotted name of a field, without pydantic's names for union branches."""
+    parts = (str(part) for part in location)
+    return shortened(".".join(part for part in parts if not _BRANCH.match(part)))
 
 
 def without_surrogates(text: str) -> str:
@@ -98,9 +105,29 @@ def without_surrogates(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def body_error(message: str) -> dict[str, Any]:
-    """Return the ``detail`` of an error about the whole body, which is never shown itself."""
-    return {"field": "body", "message": message, "value": None}
+def mistake(field: str, message: str, value: Any = None) -> dict[str, Any]:
+    """Return one entry of an error's ``detail``; ``value`` is short and no secret."""
+    return {"field": shortened(field), "message": message, "value": value}
+
+
+def detail_of(
+    wrong: Sequence[Item], describe: Callable[[Item], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the ``detail`` of an error: at most 20 mistakes.
+
+    If there are more, the last entry says how many.
+    """
+    if len(wrong) <= MOST_MISTAKES:
+        return [describe(item) for item in wrong]
+    listed = [describe(item) for item in wrong[: MOST_MISTAKES - 1]]
+    more = f"{len(wrong) - len(listed)} more of {len(wrong)} mistakes are not listed"
+    return [*listed, mistake("", more)]
+
+
+def shortened(text: str) -> str:
+    """Return a name from a request shortened for an error, without lone surrogates."""
+    cut = text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 3]}..."
+    return without_surrogates(cut)
 
 
 class Request(BaseModel):

@@ -10,7 +10,7 @@ from mail_proxy.wire.fields import Answer, Name, NotBool, Priority, Request, Sec
 
 
 class RuntimeSettings(Request):
-    """Settings that may change while the service runs; they hold for all its processes.
+    """Settings that may change while the service runs, for all its processes.
 
     Null restores the value that the service was started with.
     """

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
 from pydantic import (
@@ -17,7 +18,7 @@ from pydantic import (
 )
 
 from mail_proxy.domain.header_fields import HEADER_FIELDS, reserved
-from mail_proxy.domain.mail import Address, Mail
+from mail_proxy.domain.mail import Mail
 from mail_proxy.domain.message import EventType, MessageState
 from mail_proxy.errors import Malformed, TooLarge
 from mail_proxy.wire.addresses import parse_mailbox, parse_mailboxes
@@ -32,15 +33,22 @@ from mail_proxy.wire.fields import (
     Request,
     Seconds,
     Timestamp,
-    body_error,
+    detail_of,
     field_name,
+    mistake,
     unknown_field,
 )
+from mail_proxy.wire.json_bounds import refuse_too_many_values
+from mail_proxy.wire.message_bounds import MOST_RECIPIENTS, beyond_bounds
 
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
 _MESSAGE_ID = re.compile(r"<[^<>\s@]+@[^<>\s@]+>")
-_MOST_RECIPIENTS = 1000
+Parsed = TypeVar("Parsed")
 Recipients = list[OneLine] | OneLine
+#: In one call: parsing more would take longer than 50 ms.
+_MOST_VALUES = 250_000
+#: An id that is too long is shown in the rejection, unless it is longer than this.
+_LONGEST_SHOWN_ID = 1000
 PageSize = Annotated[int, Field(ge=1, le=1000)]
 SearchText = Annotated[OneLine, Field(max_length=255)]
 Cursor = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
@@ -58,22 +66,22 @@ class MessageIn(Request):
     )
     sender: OneLine = Field(alias="from", description="Sender: a@b or Name <a@b>.")
     to: Recipients = Field(
-        default_factory=list, description="Recipients: a list, or one text with commas."
+        default_factory=list, description="A list, or one text with commas; 1000 with cc and bcc."
     )
     cc: Recipients = Field(default_factory=list, description="Copies; form as `to`.")
     bcc: Recipients = Field(
         default_factory=list, description="Blind copies; form as `to`. They are in no header."
     )
-    reply_to: Recipients = Field(default_factory=list, description="Reply-To; form as `to`.")
+    reply_to: Recipients = Field(default_factory=list, description="Reply-To; at most 1000.")
     return_path: OneLine | None = Field(None, description="Envelope sender; default: `from`.")
     message_id: OneLine | None = Field(None, description="Message-ID; generated if absent.")
-    subject: OneLine = Field(description="Subject; required, but may be empty.")
+    subject: OneLine = Field(description="Subject; may be empty; at most 4000 octets.")
     body: Content = Field("", description="Text of the mail.")
     content_type: Literal["plain", "html"] = Field("plain", description="Format of `body`.")
     body_html: Content | None = Field(
         None, description="HTML alternative to a plain `body` (multipart/alternative)."
     )
-    headers: dict[str, OneLine] = Field(default_factory=dict, description="Extra headers.")
+    headers: dict[str, OneLine] = Field(default_factory=dict, description="At most 100.")
     priority: Priority | None = Field(None, description="0-3 or immediate, high, medium, low.")
     deferred_ts: Timestamp | None = Field(None, description="Do not send before this time.")
     expires_ts: Timestamp | None = Field(None, description="Do not send after this time.")
@@ -135,11 +143,12 @@ class MessageIn(Request):
 
         Raises ValueError that names the field with the wrong address.
         """
-        to, cc, bcc = (_mailboxes(name, getattr(self, name)) for name in ("to", "cc", "bcc"))
+        fields = (("to", self.to), ("cc", self.cc), ("bcc", self.bcc))
+        to, cc, bcc = (_parsed(name, parse_mailboxes, value) for name, value in fields)
         total = len(to) + len(cc) + len(bcc)
-        if not 1 <= total <= _MOST_RECIPIENTS:
-            raise ValueError(f"to, cc, bcc: {total} recipients; allowed: 1-{_MOST_RECIPIENTS}")
-        sender = _mailbox("from", self.sender)
+        if not 1 <= total <= MOST_RECIPIENTS:
+            raise ValueError(f"to, cc, bcc: {total} recipients; allowed: 1-{MOST_RECIPIENTS}")
+        sender = _parsed("from", parse_mailbox, self.sender)
         return Mail(
             sender=sender,
             to=to,
@@ -150,11 +159,12 @@ class MessageIn(Request):
             content_type=self.content_type,
             message_id=self.message_id or f"<{unique}@{sender.email.rpartition('@')[2]}>",
             body_html=self.body_html,
-            reply_to=_mailboxes("reply_to", self.reply_to),
-            return_path=_mailbox("return_path", self.return_path).email
+            reply_to=_parsed("reply_to", parse_mailboxes, self.reply_to),
+            return_path=_parsed("return_path", parse_mailbox, self.return_path).email
             if self.return_path
             else None,
             headers=tuple(self.headers.items()),
+            not_before=self.deferred_ts,
         )
 
 
@@ -187,20 +197,18 @@ def parse_batch(body: bytes | dict[str, Any], most: int) -> ParsedBatch:
     """Read an add-messages body; a wrong message does not affect the others.
 
     Raises Malformed when the body as a whole cannot be understood, TooLarge for more than
-    ``most`` messages.
+    ``most`` messages, or 250 000 values in all.
     """
+    if isinstance(body, bytes):
+        refuse_too_many_values(body, _MOST_VALUES)
     record = read_object(body)
-    unknown = [
-        {"field": name, "message": "unknown field", "value": None}
-        for name in record
-        if name not in ("messages", "default_priority")
-    ]
+    unknown = [name for name in record if name not in ("messages", "default_priority")]
     if unknown:
-        raise Malformed(f"unknown field: {unknown[0]['field']}", unknown)
+        detail = detail_of(unknown, lambda name: mistake(name, "unknown field"))
+        raise Malformed(f"unknown field: {detail[0]['field']}", detail)
     messages = record.get("messages")
     if not isinstance(messages, list):
-        detail = [{"field": "messages", "message": "must be a list", "value": None}]
-        raise Malformed("messages: must be a list", detail)
+        raise Malformed("messages: must be a list", [mistake("messages", "must be a list")])
     if len(messages) > most:
         raise TooLarge(f"{len(messages)} messages in one call; allowed: {most}")
     rest = AddMessages.model_validate({**record, "messages": []})
@@ -216,29 +224,31 @@ def read_object(body: bytes | dict[str, Any]) -> dict[str, Any]:
         record = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         message = f"is not JSON: {error.msg} at character {error.pos}"
-        raise Malformed(f"body: {message}", [body_error(message)]) from None
+        raise Malformed(f"body: {message}", [mistake("body", message)]) from None
     if not isinstance(record, dict):
-        raise Malformed(f"body: {NO_OBJECT}", [body_error(NO_OBJECT)])
+        raise Malformed(f"body: {NO_OBJECT}", [mistake("body", NO_OBJECT)])
     return record
 
 
 def _parse(place: int, record: Any) -> MessageIn | Rejection:
-    try:
-        return MessageIn.model_validate(record)
-    except ValidationError as error:
-        id_ = record.get("id") if isinstance(record, dict) else None
-        if isinstance(id_, str):
-            return Rejection(id_, explain(error))
-        return Rejection(None, explain(error, "messages", place))
+    reason = beyond_bounds(record)
+    if reason is None:
+        try:
+            return MessageIn.model_validate(record)
+        except ValidationError as error:
+            reason = explain(error)
+    if not isinstance(record, dict):
+        return Rejection(None, f"messages.{place}: {reason}")
+    id_ = record.get("id")
+    if isinstance(id_, str) and len(id_) <= _LONGEST_SHOWN_ID:
+        return Rejection(id_, reason)
+    return Rejection(None, f"messages.{place}.{reason}")
 
 
-def explain(error: ValidationError, *inside: str | int) -> str:
-    """Describe the first error in one line that names the field and shows no value.
-
-    ``inside`` is the path that leads to the object.
-    """
+def explain(error: ValidationError) -> str:
+    """Describe the first error in one line that names the field and shows no value."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    field = field_name((*inside, *first["loc"]))
+    field = field_name(first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = unknown_field(field.rpartition(".")[2])
@@ -247,16 +257,9 @@ def explain(error: ValidationError, *inside: str | int) -> str:
     return f"{field}: {message}" if field else message
 
 
-def _mailbox(field: str, text: str) -> Address:
+def _parsed(field: str, parse: Callable[[Any], Parsed], value: list[str] | str) -> Parsed:
     try:
-        return parse_mailbox(text)
-    except ValueError as error:
-        raise ValueError(f"{field}: {error}") from None
-
-
-def _mailboxes(field: str, value: list[str] | str) -> tuple[Address, ...]:
-    try:
-        return parse_mailboxes(value)
+        return parse(value)
     except ValueError as error:
         raise ValueError(f"{field}: {error}") from None
 
@@ -268,10 +271,27 @@ class RejectedOut(BaseModel):
     reason: str = Field(description="The field, and what is wrong with it.")
 
 
+class DuplicateOut(BaseModel):
+    """A message that was there already. Nothing has changed: the call was repeated."""
+
+    id: str = Field(description="Id of the message.")
+    status: str = Field(description="Its status: pending, deferred, sending, sent or error.")
+
+
 class AddMessagesOut(Answer):
-    """Result of a batch. Queued messages are on disk when this arrives."""
+    """Result of a batch. Queued messages are on disk when this arrives.
+
+    A call may be repeated: messages that are there already come back in `duplicates`, which is
+    success.
+    """
 
     queued: int = Field(description="Number of messages that were stored.")
+    replaced: int = Field(
+        description="How many of `queued` took the place of a waiting message with other content."
+    )
+    duplicates: list[DuplicateOut] = Field(
+        description="Messages that wait with the same content, are being sent, or are finished."
+    )
     rejected: list[RejectedOut] = Field(description="Messages that were not stored.")
 
 

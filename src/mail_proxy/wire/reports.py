@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from mail_proxy.domain.events import is_number, kind_of, plain_shape, whole_number
 
 Json = dict[str, Any]
+#: Header of every report call. Without an admin token, the API trusts callers on loopback, and a
+#: tenant's URL may lead there: a call with this header is the proxy's own, not its user's.
+OWN_CALL_HEADER = "X-Mail-Proxy-Call"
 
 
 def report_payload(entries: Sequence[Json]) -> Json:

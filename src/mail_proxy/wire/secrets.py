@@ -1,4 +1,4 @@
-"""Secrets are redacted by the type of their field; in free-form settings, by their name."""
+"""Redaction of secrets by the type of a field; in free-form settings, by its name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WORDS = re.compile(
 
 
 def redacted(value: Any) -> Any:
-    """Return a JSON-ready copy in which ``********`` stands for secrets and contents of mails.
+    """Return a JSON-ready copy with ``********`` for secrets and contents of mails.
 
     A field of a model or a dataclass is redacted if its type is marked (``Secret``, ``Content``).
     Of a model only the fields that were given are copied. A plain mapping has no types: there
@@ -53,7 +53,7 @@ def _has_types(value: Any) -> bool:
 
 @cache
 def redacted_fields(model: type[Any]) -> frozenset[str]:
-    """Return the names of the fields whose type says that their values are never shown."""
+    """Return the names of the fields whose type says that they are redacted."""
     hints = get_type_hints(model, include_extras=True)
     return frozenset(name for name, hint in hints.items() if _is_redacted(hint))
 
@@ -66,7 +66,10 @@ def _is_redacted(hint: Any) -> bool:
 
 
 def masked_config(value: Any, name: str = "") -> Any:
-    """Return a copy with ``********`` for secrets, found by a field's name or place in a URL."""
+    """Return a copy with ``********`` for secrets in free-form settings.
+
+    A secret is found by the name of its field or its place in a URL.
+    """
     if value is not None and _WORDS.search(name):
         return MASK
     if isinstance(value, Mapping):
@@ -77,7 +80,7 @@ def masked_config(value: Any, name: str = "") -> Any:
 
 
 def kept_secrets(new: Mapping[str, Any], old: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return ``new`` with each masked value replaced by the one that is stored in ``old``.
+    """Return ``new`` with each masked value replaced by the stored one of ``old``.
 
     A masked value that has no stored one is left out.
     """

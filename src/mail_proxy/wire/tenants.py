@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from mail_proxy.domain.tenant import signing_key
 from mail_proxy.domain.web_url import check_web_url
+from mail_proxy.wire.bound_secrets import SentTo, Usual, usual_path, usual_url
 from mail_proxy.wire.fields import (
     Answer,
     Count,
@@ -31,7 +32,7 @@ ADMIN_FIELDS = frozenset({"active", "rate_limits", "retention_seconds"})
 
 
 class ClientAuthIn(Request):
-    """How the proxy authenticates itself to the tenant's application."""
+    """Authentication of the proxy to the tenant's application."""
 
     method: Literal["none", "bearer", "basic"] = Field(description="none, bearer or basic.")
     token: Secret | None = Field(None, description="Token for `bearer`.")
@@ -45,6 +46,12 @@ class ClientAuthIn(Request):
         if self.method == "basic" and (not self.user or self.password is None):
             raise ValueError("method basic needs user and password")
         return self
+
+
+#: The fields that say where report calls go, the host first.
+PLACE: dict[str, Usual] = {"client_base_url": usual_url, "client_sync_path": usual_path}
+#: The signing secret has no place: it makes signatures, and is never sent itself.
+BoundClientAuth = Annotated[ClientAuthIn, SentTo(**PLACE)]
 
 
 class RateLimits(Request):
@@ -64,9 +71,10 @@ class TenantFields(Request):
     client_sync_path: Path | None = Field(
         None, description="Path that takes reports; default /mail-proxy/sync."
     )
-    client_auth: ClientAuthIn | None = Field(
+    client_auth: BoundClientAuth | None = Field(
         None,
-        description="Secrets are shown as ********, which keeps the stored ones when sent back.",
+        description="Secrets are shown as ********, which keeps the stored ones when sent back. "
+        "They are asked for again if client_base_url or client_sync_path changes.",
     )
     active: bool | None = Field(
         None, description="An inactive tenant sends nothing, and its key gets 403."

@@ -57,7 +57,7 @@ class WorkerProcesses:
 
     @property
     def alive(self) -> bool:
-        """Whether at least one worker process runs and may send."""
+        """True if at least one worker process runs and may send."""
         return any(process.delivers for process in self._processes)
 
     async def start(self) -> None:

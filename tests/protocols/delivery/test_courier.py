@@ -63,7 +63,7 @@ class Given:
         settlement, bus = Settlement(RetryStrategy()), Bus()
         outcome_log = OutcomeLog(directory, enabled=False)
         self.recorder = OutcomeRecorder(db, tables.queue, limiter, outcome_log, bus)
-        steps = preparing_steps(clock, {"signing": [self._step]})
+        steps = preparing_steps({"signing": [self._step]})
         pipeline = Pipeline(steps, FairSemaphore(5), SmtpSender(SMTPPool()))
         permit = SendPermit(self.lease, directory, clock)
         metrics = OutcomeMetrics(MailMetrics(), directory)

@@ -126,7 +126,7 @@ async def test_a_message_that_somebody_has_cannot_be_replaced_while_the_rest_is_
         await post.add(mail(to="ok@x.example, busy@x.example"), mail("other"))
         await post.reports.sent("m1")
         answer = await post.add(mail(to="ok@x.example"), mail("third"))
-        assert [(r.id, r.reason) for r in answer.rejected] == [("m1", "in progress")]
+        assert [(d.id, d.status) for d in answer.duplicates] == [("m1", "deferred")]
         await post.reports.sent("third")
     assert given_to(server, "ok@x.example") == 1
 

@@ -27,7 +27,7 @@ MESSAGE_CELLS: list[tuple[Stage, Script, str, str, int | None]] = [
     ("RCPT", "450 4.2.0 greylisted", "deferred", "bob@example.net: 450 4.2.0 greylisted", 450),
     ("RCPT", "550 5.7.1 relaying denied", "error", "550 5.7.1 relaying denied", 550),
     ("RCPT", "554 5.7.1 relay access denied", "error", "554 5.7.1 relay access denied", 554),
-    ("RCPT", "no reply at all", "deferred", "not an SMTP reply: no reply at all (at RCPT)", None),
+    ("RCPT", "no reply at all", "deferred", "not an SMTP reply (at RCPT)", None),
     ("RCPT", ("421 4.3.2 closing", Act.DROP), "deferred", "421 4.3.2 closing", 421),
     ("RCPT", Act.DROP, "deferred", "the server closed the connection (at RCPT)", None),
     ("RCPT", Act.SILENCE, "deferred", "timed out waiting for the server (at RCPT)", None),

@@ -58,6 +58,17 @@ async def test_a_call_without_one_usable_message_is_400_with_all_reasons(idle: C
     assert (await idle.ok("GET", "/messages"))["messages"] == []
 
 
+def added(queued: int, replaced: int = 0, **duplicates: str) -> dict[str, Any]:
+    """The answer to a call without rejected messages; ``duplicates`` are states by id."""
+    return {
+        "ok": True,
+        "queued": queued,
+        "replaced": replaced,
+        "duplicates": [{"id": id_, "status": status} for id_, status in duplicates.items()],
+        "rejected": [],
+    }
+
+
 @ONE_DATABASE
 @pytest.mark.parametrize(
     ("record", "field"),
@@ -177,7 +188,7 @@ async def test_a_header_that_cannot_be_written_is_refused_at_intake(
 )
 async def test_what_is_unusual_but_right_is_taken(idle: Client, fields: dict[str, Any]) -> None:
     answer = await idle.ok("POST", PATH, {"messages": [mail(**fields)]})
-    assert answer == {"ok": True, "queued": 1, "rejected": []}
+    assert answer == added(1)
 
 
 @ONE_DATABASE
@@ -197,7 +208,7 @@ async def test_the_same_id_replaces_what_waits(idle: Client) -> None:
     await idle.ok("POST", PATH, {"messages": [mail("other")]})
     first = await idle.message("m1")
     answer = await idle.ok("POST", PATH, {"messages": [mail(subject="new", deferred_ts=4e9)]})
-    assert answer == {"ok": True, "queued": 1, "rejected": []}
+    assert answer == added(1, replaced=1)
     second = await idle.message("m1")
     assert (second["subject"], second["deferred_ts"]) == ("new", 4_000_000_000)
     assert (second["batch_code"], second["priority"]) == (None, 2)
@@ -206,13 +217,60 @@ async def test_the_same_id_replaces_what_waits(idle: Client) -> None:
 
 
 async def test_an_id_twice_in_one_call_counts_twice_and_the_later_one_stays(idle: Client) -> None:
-    records = [mail(subject="first"), mail("other"), mail(subject="second")]
-    assert (await idle.ok("POST", PATH, {"messages": records}))["queued"] == 3
+    records = [mail(subject="first"), mail("other"), mail(subject="second"), mail("other")]
+    answer = await idle.ok("POST", PATH, {"messages": records})
+    assert answer == added(3, replaced=1, other="pending")
     assert (await idle.message("m1"))["subject"] == "second"
     assert len(await idle.events("m1")) == 1
 
 
-async def test_the_same_id_is_refused_while_it_is_sent_and_afterwards(
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"message_id": "mine@example.org"},
+        {"to": ["bob@example.net", "c@example.net"], "headers": {"Sender": "a@b.example"}},
+        {"deferred_ts": 4e9, "expires_ts": 4.1e9, "batch_code": "b", "priority": 3},
+        {"deferred_ts": 1},
+    ],
+)
+async def test_the_same_content_again_changes_nothing(idle: Client, fields: dict[str, Any]) -> None:
+    await idle.ok("POST", PATH, {"messages": [mail(**fields)]})
+    first = await idle.message("m1")
+    answer = await idle.ok("POST", PATH, {"messages": [mail(**fields), mail("new")]})
+    assert answer == added(1, m1="pending")
+    assert await idle.ok("POST", PATH, {"messages": [mail(**fields)]}) == added(0, m1="pending")
+    assert await idle.message("m1") == first
+    assert len(await idle.events("m1")) == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"subject": "other"},
+        {"priority": 0},
+        {"deferred_ts": 4e9},
+        {"expires_ts": 4e9},
+        {"batch_code": "b"},
+        {"headers": {"X-A": "b"}},
+        {"message_id": "other@example.org"},
+    ],
+)
+async def test_other_content_replaces_what_waits_and_keeps_the_message_id(
+    idle: Client, fields: dict[str, Any]
+) -> None:
+    await idle.ok("POST", PATH, {"messages": [mail()]})
+    first = await idle.message("m1")
+    for _ in range(2):
+        assert await idle.ok("POST", PATH, {"messages": [mail(**fields)]}) == added(1, replaced=1)
+        again = {"messages": [mail(**fields)]}
+        assert await idle.ok("POST", PATH, again) == added(0, m1="pending")
+        assert await idle.ok("POST", PATH, {"messages": [mail()]}) == added(1, replaced=1)
+    last = await idle.message("m1")
+    assert (last["pk"], last["message_id"]) == (first["pk"], first["message_id"])
+
+
+async def test_the_same_id_changes_nothing_while_it_is_sent_and_afterwards(
     client: Client, smtp: ScriptedSmtpServer
 ) -> None:
     await client.account(smtp)
@@ -227,15 +285,9 @@ async def test_the_same_id_is_refused_while_it_is_sent_and_afterwards(
 
     records = [mail("busy"), mail("sent"), mail("failed"), mail("new")]
     answer = await client.ok("POST", PATH, {"messages": records})
-    assert answer["queued"] == 1
-    assert {r["id"]: r["reason"] for r in answer["rejected"]} == {
-        "busy": "in progress",
-        "sent": "already sent",
-        "failed": "already failed",
-    }
-    response = await client("POST", PATH, {"messages": [mail("sent")]})
-    assert response.status_code == 400
-    assert response.json()["detail"]["rejected"] == [{"id": "sent", "reason": "already sent"}]
+    assert answer == added(1, busy="sending", sent="sent", failed="error")
+    changed = {"messages": [mail("sent", subject="other")]}
+    assert await client.ok("POST", PATH, changed) == added(0, sent="sent")
     await smtp.drop_connections()
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 
+import httpx
 import pytest
 from tests.harness.patience import with_growing_patience
 from tests.protocols.rest.client import ONE_DATABASE, Client, calling, serving
 
 from mail_proxy.config import ProxyConfig
+from mail_proxy.domain.tenant import ClientAuth
+from mail_proxy.reporting.sync_client import request_headers
 
 #: Every route, with whether a tenant key reaches it (T) or the administrator alone (A).
 ROUTES = [
@@ -147,6 +150,18 @@ async def test_an_instance_without_a_token_serves_loopback_alone(config: ProxyCo
             assert (await stranger.http.get("/tenants")).status_code == 401
         async with calling(client.app, "::1") as neighbour:
             assert (await neighbour.http.get("/tenants")).status_code == 200
+
+
+@ONE_DATABASE
+async def test_a_report_call_that_leads_to_the_proxy_itself_is_not_its_user(
+    config: ProxyConfig,
+) -> None:
+    """A tenant chooses the URL, and the call comes from loopback."""
+    async with serving(config.model_copy(update={"api_token": None})) as client:
+        headers = httpx.Headers(list(request_headers(ClientAuth()).items()))
+        call = await client.http.post("/tenant", headers=headers, json={"id": "mine"})
+        assert call.status_code == 401
+        assert (await client.http.get("/tenant/mine")).status_code == 404
 
 
 async def test_no_answer_and_no_listing_shows_a_token_or_its_hash(idle: Client) -> None:

@@ -160,3 +160,18 @@ def test_a_reason_of_any_length_is_stored_short() -> None:
     change = SETTLEMENT.settle(message(), Failed("x" * 100_000), NOW)
     assert change.error is not None
     assert len(change.error) <= 1000
+
+
+def test_an_attempt_that_the_loss_of_the_lease_ended_counts_and_is_due_at_once() -> None:
+    begun = message(retries=0)
+    change = SETTLEMENT.broken_off(begun, NOW)
+    assert (change.state, change.retries, change.due_at) == ("deferred", 1, begun.due_at)
+
+
+def test_no_message_comes_round_more_often_than_it_may_be_retried() -> None:
+    change = SETTLEMENT.broken_off(message(retries=2), NOW)
+    assert change.state == "error"
+    assert change.error is not None
+    assert change.error.startswith("Max retries (2) exceeded: broken off")
+    assert not SETTLEMENT.is_exhausted(message(retries=2))
+    assert SETTLEMENT.is_exhausted(message(retries=3))

@@ -28,7 +28,6 @@ from mail_proxy.wire.messages import (
     RetriedOut,
     RetryMessages,
     SearchText,
-    parse_batch,
 )
 
 router = APIRouter(tags=["messages"], route_class=Route)
@@ -44,10 +43,13 @@ EXTRA_MODELS = (AddMessages,)
 
 @router.post("/commands/add-messages", openapi_extra=_ADD_BODY)
 async def add(call: Call, request: Request) -> AddMessagesOut:
-    """Queue a batch. Each message is checked alone; queued messages are on disk at the answer."""
+    """Queue a batch of messages, each of which is checked alone.
+
+    Queued messages are on disk before the answer is sent.
+    """
     # Straight from bytes: a model of the whole body would refuse good messages together with
     # bad ones, and take twice the time.
-    batch = parse_batch(await request.body(), call.most_messages)
+    batch = await intake.read_batch(await request.body(), call.most_messages)
     return await call(intake.add, batch)
 
 

@@ -24,7 +24,7 @@ async def health() -> Done:
 
 @router.get("/ready", response_model=Done)
 async def ready(watch: Watch) -> Any:
-    """Answer 200 if the database answers and the dispatcher runs, else 503 with the reason."""
+    """Answer 200 if database and dispatcher work, else 503 with the reason."""
     reason = await watch.not_ready_reason()
     return Done() if reason is None else answer(503, reason, retry_after=5)
 
@@ -41,7 +41,9 @@ async def metrics(watch: Watch) -> Response:
 
 @router.get("/status")
 async def status(call: Call) -> Status:
-    """Return the state of the instance; with a tenant key, `pending_messages` is the tenant's.
+    """Return the state of the instance.
+
+    With a tenant key, `pending_messages` counts the messages of the tenant.
 
     The count of a long queue is up to 10 s old.
     """

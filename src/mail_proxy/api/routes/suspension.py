@@ -24,7 +24,10 @@ async def suspend(
     tenant_id: TenantQuery = None,
     batch_code: BatchQuery = None,
 ) -> SuspensionOut:
-    """Stop sending for the tenant, or for one batch. Repeating the call changes nothing."""
+    """Suspend sending for the tenant, or for one batch.
+
+    Repeating the call changes nothing.
+    """
     request = BatchRef(batch_code=batch_code)
     return await call(operations.suspend, request, tenant_id)
 
@@ -35,6 +38,6 @@ async def activate(
     tenant_id: TenantQuery = None,
     batch_code: BatchQuery = None,
 ) -> SuspensionOut:
-    """Resume sending of one batch or, without `batch_code`, of everything of the tenant."""
+    """Resume sending for one batch; without `batch_code`, for the whole tenant."""
     request = BatchRef(batch_code=batch_code)
     return await call(operations.activate, request, tenant_id)

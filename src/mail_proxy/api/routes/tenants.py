@@ -29,7 +29,7 @@ router = APIRouter(tags=["tenants"], route_class=Route)
 
 @router.post("/tenant")
 async def save(call: AdminCall, body: TenantIn) -> TenantSaved:
-    """Create or change a tenant; for a new tenant the answer shows its `api_key`, once."""
+    """Create or change a tenant. A new tenant's answer shows its `api_key`, once."""
     return await call(operations.save, body)
 
 

@@ -19,7 +19,7 @@ import httpx
 
 from mail_proxy.cli import control
 from mail_proxy.cli.instance import Instance
-from mail_proxy.cli.output import print_json, talk
+from mail_proxy.cli.output import print_json, print_line, talk
 from mail_proxy.encryption import KEY_VARIABLE
 from mail_proxy.errors import MailProxyError
 
@@ -207,8 +207,7 @@ async def _in_time(complaint: str) -> AsyncIterator[None]:
 
 def _print_headers(data: bytes) -> None:
     for name, value in message_from_bytes(data, policy=policy.default).items():
-        sys.stdout.write(f"{name}: {value}\n")
-    sys.stdout.flush()
+        print_line(f"{name}: {value}")
 
 
 def _ms(seconds: float) -> str:

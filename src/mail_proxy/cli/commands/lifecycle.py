@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from mail_proxy.cli import control
+from mail_proxy.cli.background import holds_secret, replace_process
 from mail_proxy.cli.instance import Instance, home_folder
 from mail_proxy.cli.output import talk, waiting
 from mail_proxy.cli.process import Running
@@ -53,7 +54,8 @@ def start(
     database_url: Annotated[
         str | None,
         typer.Option(
-            help="postgresql:// URL, or path of a SQLite file.",
+            help="postgresql:// URL, or path of a SQLite file. Other users of this machine can see "
+            "it in the list of processes; put a URL with a password into GMP_DATABASE_URL.",
             show_default="a SQLite file in the instance's folder",
         ),
     ] = None,
@@ -132,9 +134,14 @@ def restart(
 
 def _start_in_background(instance: Instance, command_line: Mapping[str, Any], reload: bool) -> None:
     delivers = instance.load_config(command_line, os.environ).config.scheduler_active
-    running = control.launch(
-        instance, lambda: _serve(instance, command_line, reload, lambda _: None), delivers
-    )
+    instance.create(os.environ)  # also checks the files before the log is written
+
+    def serve_here() -> None:
+        if holds_secret(command_line):
+            replace_process(instance, command_line, reload)
+        serve(instance, command_line, reload, lambda _: None)
+
+    running = control.launch(instance, serve_here, delivers)
     _announce(instance, running)
     if not delivers:
         talk("[yellow]the dispatcher is switched off (scheduler_active): nothing is sent[/]")
@@ -146,16 +153,17 @@ def _serve_here(instance: Instance, command_line: Mapping[str, Any], reload: boo
         _announce(instance, running)
         talk("  stop    Ctrl-C")
 
-    _serve(instance, command_line, reload, on_started)
+    serve(instance, command_line, reload, on_started)
     talk(f"{instance.name} has stopped")
 
 
-def _serve(
+def serve(
     instance: Instance,
     command_line: Mapping[str, Any],
     reload: bool,
     on_started: Callable[[Running], None],
 ) -> None:
+    """Serve the instance in this process until a signal ends it."""
     # Imported only when the server runs, so that the other commands start fast.
     from mail_proxy.cli.serving import Serving
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ import typer
 
 from mail_proxy.cli.connection import Connection, connected
 from mail_proxy.cli.instance import Instance
-from mail_proxy.cli.output import talk
+from mail_proxy.cli.output import print_line, talk
 from mail_proxy.errors import MailProxyError, Malformed
 
 _POLL_SECONDS = 1.0
@@ -99,8 +98,7 @@ async def _after(
 
 
 def _print(entry: dict[str, Any], as_json: bool) -> None:
-    sys.stdout.write(f"{json.dumps(entry) if as_json else _words(entry)}\n")
-    sys.stdout.flush()
+    print_line(json.dumps(entry) if as_json else _words(entry))
 
 
 def _words(entry: dict[str, Any]) -> str:

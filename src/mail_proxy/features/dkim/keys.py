@@ -1,4 +1,4 @@
-"""DKIM keys: made here or imported, and the DNS record that publishes the public half."""
+"""DKIM keys, made here or imported, and the DNS record of their public half."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def record_name(domain: str, selector: str) -> str:
 
 
 def record_value(pem: str) -> str:
-    """Return the text of the TXT record that publishes the public half of a private key.
+    """Return the text of the DKIM TXT record that publishes the public half of a key.
 
     A TXT record consists of strings of at most 255 octets, which readers join. An RSA key is
     longer: ``split_record`` cuts it as zone files want it.
@@ -84,7 +84,10 @@ def record_value(pem: str) -> str:
 
 
 def split_record(value: str) -> list[str]:
-    """Cut the text of a TXT record into strings of at most 255 octets (RFC 1035 section 3.3)."""
+    """Cut the text of a TXT record into strings of at most 255 octets.
+
+    RFC 1035 section 3.3 sets this limit.
+    """
     return [value[i : i + _TXT_STRING] for i in range(0, len(value), _TXT_STRING)]
 
 

@@ -1,4 +1,4 @@
-"""Reads TXT records from the DNS, to compare published DKIM keys with those in the database."""
+"""DNS look-ups of TXT records, to compare published DKIM keys with stored ones."""
 
 from __future__ import annotations
 

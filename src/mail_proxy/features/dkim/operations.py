@@ -61,7 +61,7 @@ def _private_key(request: DkimKeyIn) -> str:
 
 @operation("dkim.create", mutates=True, before=_with_private_key)
 def create(context: Context, request: DkimKeyIn) -> DkimKeySaved:
-    """Add a key to a domain; from now on, mails from the domain are signed with it, too.
+    """Add a DKIM key to a domain, whose mails are then signed with it, too.
 
     Raises Conflict if the selector is used already, or if there are too many keys.
     """
@@ -137,7 +137,9 @@ async def _compare(parts: Parts, published: _Published) -> DkimCheckOut:
 
 @operation("dkim.check", mutates=True, then=_compare)
 def check(context: Context, request: DkimKeyRef) -> _Published:
-    """Compare a key with the DNS. Returns the name to look up and the text that should be there.
+    """Compare a DKIM key with its TXT record in the DNS.
+
+    Returns the name to look up and the text that should be there.
 
     It changes nothing, but asks other hosts: so it is audited.
     """

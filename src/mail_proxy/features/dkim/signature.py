@@ -1,4 +1,4 @@
-"""DKIM-Signature header fields: which fields they cover, how they are written and signed.
+"""DKIM-Signature header fields: the fields they cover, their text and signature.
 
 A signature covers all octets of the body (no ``l=``) and each occurrence of the fields below.
 ``From`` is named once more than it occurs, so that a second one cannot be added (RFC 6376
@@ -36,7 +36,7 @@ _BASE64_LINE = 72
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A private key with the domain and the selector under which the DNS has its public half."""
+    """Private DKIM key, with the domain and selector of its public half in the DNS."""
 
     domain: str
     selector: str

@@ -23,7 +23,10 @@ _MOST_KEYS_ON_LOOP = 2
 
 
 def signing_step(directory: Directory, clock: Clock) -> Step:
-    """Return the step. A mail whose domain has no keys costs two look-ups in dictionaries."""
+    """Return the delivery step that adds DKIM signatures.
+
+    A mail whose domain has no keys costs two look-ups in dictionaries.
+    """
 
     def sign(outgoing: Outgoing) -> Outcome | Awaitable[None] | None:
         all_keys: AllKeys = directory.snapshot.features.get(NAME, {})

@@ -1,4 +1,4 @@
-"""The table of DKIM keys, and the copy of it that every delivering process keeps in memory."""
+"""Table of DKIM keys, and the copy that each delivering process has in memory."""
 
 from __future__ import annotations
 

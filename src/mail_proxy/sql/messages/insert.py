@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select, text, tuple_
 
-from mail_proxy.domain.message import EventType, MessageState
+from mail_proxy.domain.message import WAITING, EventType, MessageState
+from mail_proxy.errors import ConstraintViolated
 from mail_proxy.sql import conditions, schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
@@ -44,7 +45,9 @@ _IDENTITY: Shape = (("tenant_id", "text"), ("id", "text"))
 class NewMessage:
     """A validated message, ready to be stored.
 
-    ``content`` is the JSON text of the mail, ``recipients`` its addresses joined by spaces.
+    ``content`` is the JSON text of the mail: everything that the client gave for it, so that equal
+    contents mean the same request; a Message-ID that the proxy makes holds the ``pk``.
+    ``recipients`` are its addresses joined by spaces.
     ``size`` is the length of ``content`` in bytes: what a claimed message takes in memory, which
     delivery bounds. It is not the size of the composed mail. Instants are Unix seconds.
     """
@@ -66,19 +69,17 @@ class NewMessage:
 
 
 class Stored(StrEnum):
-    """Result of adding a message; the text is the reason that clients see."""
+    """A message that was stored: under a new id, or in the place of a waiting one."""
 
     QUEUED = "queued"
-    IN_PROGRESS = "in progress"
-    ALREADY_SENT = "already sent"
-    ALREADY_FAILED = "already failed"
+    REPLACED = "replaced"
 
 
-_REFUSED = {
-    MessageState.SENDING: Stored.IN_PROGRESS,
-    MessageState.SENT: Stored.ALREADY_SENT,
-    MessageState.ERROR: Stored.ALREADY_FAILED,
-}
+#: What became of a message; a state: its id was there already in this state, and stays as it is.
+Added = Stored | MessageState
+_Identity = tuple[str, str]
+#: Another process may remove a message between the two looks at its id, but not for ever.
+_ATTEMPTS = 3
 
 
 #: By tenant, because that is how the index begins; SQLite takes a CROSS JOIN in the order given.
@@ -106,22 +107,39 @@ class MessagesTable(Table):
         self._db = db
         self._held = SuspendedMessages(db)
 
-    def add(self, connection: Connection, messages: Sequence[NewMessage]) -> list[Stored]:
+    def add(self, connection: Connection, messages: Sequence[NewMessage]) -> list[Added]:
         """Store many messages with a handful of statements; one result each, in order.
 
-        A message replaces a waiting one with the same (tenant, id), and is refused if that one is
-        being sent or finished. If one call has the same id twice, the later message counts.
+        A message with the (tenant, id) of a waiting one replaces it if anything differs. A
+        message that is being sent, partly sent or finished stays as it is. If one call has the
+        same id twice, the later message counts. Raises ConstraintViolated if other processes
+        keep removing the same messages.
         """
         last = {(m.tenant_id, m.id): m for m in messages}
-        fresh = self._insert_new(connection, list(last.values()))
-        rest = [m for m in last.values() if m.pk not in fresh]
-        results = dict.fromkeys(last, Stored.QUEUED)
-        if rest:
-            results.update(self._replace_waiting(connection, rest))
+        results = self._add_each(connection, last)
         self._held.join(
             connection, [(m.tenant_id, m.id, m.batch_code) for m in last.values() if m.batch_code]
         )
-        return [results[m.tenant_id, m.id] for m in messages]
+        if len(last) < len(messages):
+            return _in_turn(messages, results)
+        return list(results.values())
+
+    def _add_each(
+        self, connection: Connection, messages: dict[_Identity, NewMessage]
+    ) -> dict[_Identity, Added]:
+        results: dict[_Identity, Added] = dict.fromkeys(messages, Stored.QUEUED)
+        rest = messages
+        for _ in range(_ATTEMPTS):
+            fresh = self._insert_new(connection, list(rest.values()))
+            if len(fresh) == len(rest):
+                return results
+            there = {i: m for i, m in rest.items() if m.pk not in fresh}
+            known = self._replace_waiting(connection, there)
+            results.update(known)
+            rest = {i: m for i, m in there.items() if i not in known}
+        if rest:
+            raise ConstraintViolated("messages with the same id were removed at the same time")
+        return results
 
     def _insert_new(self, connection: Connection, messages: list[NewMessage]) -> set[str]:
         names = ", ".join(name for name, _ in _MESSAGE)
@@ -160,9 +178,44 @@ class MessagesTable(Table):
         )
 
     def _replace_waiting(
-        self, connection: Connection, messages: list[NewMessage]
-    ) -> dict[tuple[str, str], Stored]:
-        identities = [(m.tenant_id, m.id) for m in messages]
+        self, connection: Connection, messages: dict[_Identity, NewMessage]
+    ) -> dict[_Identity, Added]:
+        """Replace the waiting messages that differ; return what became of each known id."""
+        known = self._known(connection, list(messages))
+        results: dict[_Identity, Added] = {i: MessageState(row.state) for i, row in known.items()}
+        others = [
+            messages[i]
+            for i, row in known.items()
+            if row.state in WAITING and not _is_same(messages[i], row)
+        ]
+        if not others:
+            return results
+        replaced = self._replace(connection, others)
+        results.update(dict.fromkeys(replaced, Stored.REPLACED))
+        left = [i for m in others if (i := (m.tenant_id, m.id)) not in replaced]
+        states = self.states(connection, left)  # claimed, partly sent or removed meanwhile
+        for identity in left:
+            del results[identity]
+        return {**results, **states}
+
+    def _known(
+        self, connection: Connection, identities: Sequence[_Identity]
+    ) -> dict[_Identity, Any]:
+        found = self._db.execute_rows(
+            connection,
+            "SELECT message.tenant_id, message.id, message.pk, message.state, message.account_pk, "
+            "message.priority, message.batch_code, message.expires_at, message_payload.content "
+            "FROM rows JOIN message ON message.tenant_id = rows.tenant_id AND message.id = rows.id "
+            "JOIN message_payload ON message_payload.pk = message.pk",
+            _IDENTITY,
+            identities,
+        )
+        return {(row[0], row[1]): _Known(*row[2:]) for row in found}
+
+    def _replace(
+        self, connection: Connection, messages: Sequence[NewMessage]
+    ) -> dict[_Identity, str]:
+        """Replace messages that still wait; return their pks by tenant and id."""
         replaced = self._db.execute_rows(
             connection,
             "UPDATE message SET account_pk = rows.account_pk, priority = rows.priority, "
@@ -183,12 +236,10 @@ class MessagesTable(Table):
             "UPDATE message_payload SET recipients = rows.recipients, subject = rows.subject, "
             "content = rows.content FROM rows WHERE message_payload.pk = rows.pk",
             _PAYLOAD,
-            [(pk, m.recipients, m.subject, m.content) for pk, m in renewed],
+            [(pk, m.recipients, m.subject, _content_as(m, pk)) for pk, m in renewed],
         )
         self._log_queued(connection, renewed)
-        states = self.states(connection, [i for i in identities if i not in pks])
-        refused = {i: _REFUSED.get(s, Stored.IN_PROGRESS) for i, s in states.items()}
-        return {i: refused.get(i, Stored.QUEUED) for i in identities}
+        return pks
 
     def states(
         self, connection: Connection, identities: Sequence[tuple[str, str]]
@@ -280,6 +331,48 @@ class MessagesTable(Table):
     def remove_of_tenant(self, connection: Connection, tenant_id: str) -> None:
         """Remove every message of a tenant in one statement, however long it takes."""
         connection.execute(delete(self.schema).where(self.schema.c.tenant_id == tenant_id))
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Stored message that has the id of a new message."""
+
+    pk: str
+    state: str
+    account_pk: str
+    priority: int
+    batch_code: str | None
+    expires_at: float | None
+    content: str
+
+
+def _content_as(message: NewMessage, pk: str) -> str:
+    """Return the content with the Message-ID that the proxy makes for ``pk``."""
+    return message.content.replace(message.pk, pk)
+
+
+def _is_same(message: NewMessage, known: NewMessage | _Known) -> bool:
+    return (
+        message.account_pk == known.account_pk
+        and message.priority == known.priority
+        and message.batch_code == known.batch_code
+        and message.expires_at == known.expires_at
+        and _content_as(message, known.pk) == known.content
+    )
+
+
+def _in_turn(messages: Sequence[NewMessage], results: dict[_Identity, Added]) -> list[Added]:
+    """Return the results as if the messages had been stored one after the other."""
+    before: dict[_Identity, NewMessage] = {}
+    added: list[Added] = []
+    for message in messages:
+        identity = message.tenant_id, message.id
+        earlier, result = before.get(identity), results[identity]
+        if earlier is not None and isinstance(result, Stored):
+            result = MessageState.PENDING if _is_same(message, earlier) else Stored.REPLACED
+        added.append(result)
+        before[identity] = message
+    return added
 
 
 def _message_row(m: NewMessage) -> tuple[Any, ...]:

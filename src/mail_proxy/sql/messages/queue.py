@@ -234,6 +234,12 @@ class MessageQueue:
         )
         return [(row.account_pk, row.tenant_id) for row in result]
 
+    def begin(self, connection: Connection, message: ClaimedMessage) -> None:
+        """Count an attempt at a claimed message; ``message`` keeps the count before it."""
+        m = schema.message.c
+        held = (m.pk == message.pk) & (m.claimed_by == message.claimed_by)
+        connection.execute(update(schema.message).where(held).values(retries=message.retries + 1))
+
     def release(self, connection: Connection, messages: Sequence[ClaimedMessage]) -> None:
         """Return messages that were claimed and not begun to the queue, as they were.
 
@@ -245,11 +251,11 @@ class MessageQueue:
         connection.execute(named.order_by(m.pk).with_for_update())
         self._db.execute_rows(
             connection,
-            "UPDATE message SET claimed_by = NULL, "
-            "state = CASE WHEN message.retries > 0 THEN 'deferred' ELSE 'pending' END "
+            "UPDATE message SET claimed_by = NULL, retries = rows.retries, "
+            "state = CASE WHEN rows.retries > 0 THEN 'deferred' ELSE 'pending' END "
             "FROM rows WHERE message.pk = rows.pk AND message.claimed_by = rows.claimed_by",
-            (("pk", "uuid"), ("claimed_by", "uuid")),
-            [(m.pk, m.claimed_by) for m in messages],
+            (("pk", "uuid"), ("claimed_by", "uuid"), ("retries", "integer")),
+            [(m.pk, m.claimed_by, m.retries) for m in messages],
         )
 
     def unregister(self, connection: Connection, dispatcher_id: str) -> None:

@@ -15,23 +15,25 @@ _FOLDER = Path(__file__).parent
 def upgrade(
     db: SqlDb, revision: str = "head", *, key: bytes | None = None
 ) -> tuple[str | None, str]:
-    """Bring the schema to ``revision``; returns where it was (None: empty) and where it is.
+    """Migrate the schema to ``revision``; returns the revisions before and after.
 
-    ``key`` is the instance's encryption key; without it a step that has to seal what older
-    programs left in the clear raises EncryptionKeyNotConfigured.
+    The revision before is None for an empty database.
+
+    ``key`` is the instance's encryption key. Without it, a step that encrypts secrets of older
+    programs raises EncryptionKeyNotConfigured.
     Safe to call from several processes at once. Raises SchemaTooNew, and changes nothing,
-    where a newer program has been at work.
+    if a newer program has migrated the database.
     """
     return db.write_now(_upgrade, db, revision, key)
 
 
 def current(db: SqlDb) -> str | None:
-    """The revision that the database is at; None for an empty one."""
+    """Return the revision of the database; None for an empty one."""
     return db.read_now(_current)
 
 
 def head() -> str:
-    """The revision that this program needs."""
+    """Return the revision that this program needs."""
     return _revisions()[-1]
 
 
@@ -43,7 +45,7 @@ def _current(connection: Connection) -> str | None:
 
 
 def _revisions() -> list[str]:
-    """In their order: each module's name begins with its revision."""
+    """Return the revisions in order: each module's name begins with its revision."""
     return sorted(module.name[:4] for module in _FOLDER.glob("versions/[0-9]*.py"))
 
 

@@ -1,4 +1,7 @@
-"""Indexes for queues of millions, and versions that let the directory reload what has changed."""
+"""Indexes for queues of millions, and row versions for the directory.
+
+By the versions, the directory reloads only the rows that have changed.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,65 @@
+"""Free space of the disk that a folder is on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mail_proxy.errors import DiskShort
+from mail_proxy.telemetry.log import Action, log
+
+#: Free space is asked for at most once in this time, however many calls come.
+_KEPT_SECONDS = 1.0
+#: Space that must be free before new work is taken again, so that it does not come and go.
+_ENOUGH = 1.1
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how many bytes a process without special rights may still write."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+class FreeDisk:
+    """Check of free disk space: refuse new work below ``least_bytes``, log the change."""
+
+    def __init__(
+        self,
+        folder: Path | None,
+        least_bytes: int,
+        free: Callable[[Path], int] = free_bytes,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Set the ``folder`` to check; None if the database is on another machine.
+
+        Without a folder there is always enough space.
+        """
+        self._folder = folder if least_bytes else None
+        self._least_bytes = least_bytes
+        self._free = free
+        self._monotonic = monotonic
+        self._asked = float("-inf")
+        self._is_short = False
+
+    async def check(self) -> None:
+        """Raise DiskShort if too little is free."""
+        if self._folder is None:
+            return
+        now = self._monotonic()
+        if now - self._asked >= _KEPT_SECONDS:
+            self._asked = now
+            # On a thread: a network file system may take its time.
+            self._note(await asyncio.to_thread(self._free, self._folder))
+        if self._is_short:
+            raise DiskShort(DiskShort.summary)
+
+    def _note(self, free: int) -> None:
+        was_short = self._is_short
+        self._is_short = free < self._least_bytes * (_ENOUGH if was_short else 1)
+        if self._is_short and not was_short:
+            log(Action.DISK_SHORT, megabytes=free / 1e6)
+        elif was_short and not self._is_short:
+            log(Action.DISK_ENOUGH, megabytes=free / 1e6)

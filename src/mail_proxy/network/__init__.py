@@ -1,0 +1,1 @@
+"""Connections to places that a tenant chose: which addresses they may have."""
