@@ -84,7 +84,10 @@ _TRANSLATED = ((parsed(("64:ff9b::/96",)), 0), (parsed(("2002::/16",)), 80))
 
 
 def without_translation(address: Address) -> Address:
-    """Return the IPv4 address that NAT64 (RFC 6052) or 6to4 (RFC 3056) leads to, if one does."""
+    """Return the IPv4 address inside an address of NAT64 or 6to4, or the address.
+
+    RFC 6052 and RFC 3056 define them.
+    """
     for networks, shift in _TRANSLATED:
         if is_in(address, networks):
             return ipaddress.IPv4Address(int(address) >> shift & 0xFFFFFFFF)

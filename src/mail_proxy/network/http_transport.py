@@ -1,4 +1,4 @@
-"""HTTP calls to hosts that a tenant chose: an httpx transport behind the network guard."""
+"""Transport of httpx for calls to hosts that a tenant chose."""
 
 from __future__ import annotations
 
