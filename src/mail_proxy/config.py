@@ -178,6 +178,20 @@ class ConcurrencyConfig(_Group):
     )
 
 
+class QuotaConfig(_Group):
+    """Limits of each tenant. No honest tenant should meet them."""
+
+    max_queued_messages: Annotated[int, Field(ge=1)] = Field(
+        10_000_000, description="Unfinished messages of one tenant; more are refused with 429."
+    )
+    max_accounts: Annotated[int, Field(ge=1)] = Field(1000, description="Accounts of one tenant.")
+    max_calls_per_second: Annotated[float, Field(gt=0)] = Field(
+        1000.0,
+        description="Calls with one tenant's key, per process; after a pause five seconds' worth "
+        "at once. More are refused with 429.",
+    )
+
+
 class RetryConfig(_Group):
     """Schedule of retries after temporary failures."""
 
@@ -255,6 +269,7 @@ class ProxyConfig(_Group):
     timing: TimingConfig = Field(default_factory=TimingConfig)
     queue: QueueConfig = Field(default_factory=QueueConfig)
     concurrency: ConcurrencyConfig = Field(default_factory=ConcurrencyConfig)
+    quotas: QuotaConfig = Field(default_factory=QuotaConfig)
     retry: RetryConfig = Field(default_factory=RetryConfig)
     client_sync: ClientSyncConfig = Field(default_factory=ClientSyncConfig)
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, event
 from tests.harness.rows import add_event, add_messages, add_tenant
 
 from mail_proxy.sql import SqlDb
+from mail_proxy.sql.messages.events import NewEvent, is_cut
 from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.tenant_sync import HANDED_OVER
@@ -149,3 +150,20 @@ async def test_what_was_put_off_does_not_slow_the_search_for_what_is_new(
         assert "ix_message_event_put_off (tenant_id=? AND report_after>? AND report_after<?" in plan
         assert "SCAN e\n" not in plan
         assert "SCAN message" not in plan
+
+
+async def test_one_look_takes_no_more_events_than_fit_into_a_call(
+    db: SqlDb, tables: Tables
+) -> None:
+    account = await make_tenant(db, tables, "t")
+    pks = await add_messages(db, tables, "t", account, [f"m{n}" for n in range(10)])
+    large = [NewEvent(pk, "t", "sent", NOW, {"response": "x" * 1_000_000}) for pk in pks]
+    await db.write(tables.events.append, large)
+    found = await db.read(tables.events.unreported, "t", NOW, 1000)
+    assert len(found) == 4
+    assert is_cut(found)
+    await db.write(tables.events.acknowledge, [event.seq for event in found], NOW)
+    rest = await db.read(tables.events.unreported, "t", NOW, 2)
+    assert not {event.seq for event in rest} & {event.seq for event in found}
+    assert len(rest) == 2
+    assert not is_cut(rest)

@@ -167,6 +167,8 @@ async def _identify(request: Request, endpoint: str, is_admins: bool) -> Caller:
         await proxy.refusals.record(Caller(error.tenant_id, *origin), error)
         raise
     caller = caller.at(*origin)
+    if caller.tenant_id is not None:
+        proxy.call_rates.take(caller.tenant_id)
     if is_admins and not caller.is_admin:
         refusal = Forbidden("this needs the admin token")
         await proxy.refusals.record(caller, refusal, tenant_id=caller.tenant_id)

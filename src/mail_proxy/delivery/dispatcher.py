@@ -128,7 +128,7 @@ class Dispatcher:
             await self._lanes.finish()
         rescued = await self._lease.keep(reacquire=is_lost)
         if (rescued or is_lost) and not self._test_mode:
-            self.wake()  # what was broken off is due again
+            self.wake()  # the aborted messages are due again
 
     async def _watch_lease(self) -> None:
         """Break off when the lease ends, even if ``_keep_lease`` waits for the database."""
@@ -138,7 +138,7 @@ class Dispatcher:
 
     async def _step(self) -> None:
         if await self._bell.wait(self._idle) or not self._test_mode:
-            # In test mode the rounds that follow a call see only what was due when it came.
+            # In test mode the rounds that follow a call see only the messages due at its time.
             self._looked_at = self._clock.now()
         self._idle = 0.0  # also if the round fails
         if not await self._round(self._looked_at):

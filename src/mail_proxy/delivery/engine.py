@@ -48,7 +48,10 @@ _REAP_SECONDS = 10.0
 
 
 class DeliveryEngine:
-    """Service that delivers in this process: dispatcher, lanes, courier, recorder, SMTP pool."""
+    """Delivery service of this process.
+
+    It consists of dispatcher, lanes, courier, recorder and SMTP pool.
+    """
 
     name = "delivery"
 
@@ -101,7 +104,7 @@ class DeliveryEngine:
 
     @property
     def alive(self) -> bool:
-        """Whether the dispatcher runs and may send."""
+        """True if the dispatcher runs and may send."""
         return self._dispatcher.alive
 
     async def start(self) -> None:
@@ -116,7 +119,7 @@ class DeliveryEngine:
         await self._pool.close_all()
 
     def _wake_on_facts(self, bus: Bus, *, test_mode: bool) -> None:
-        """In test mode messages wait until ``RunNow``."""
+        """Wake the dispatcher on facts of the bus; in test mode only on ``RunNow``."""
         dispatcher = self._dispatcher
         bus.subscribe(ClockSetBack, lambda _: dispatcher.clock_set_back())
         waking: list[type[Fact]] = [AccountUsable, RunNow]

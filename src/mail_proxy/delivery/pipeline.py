@@ -30,7 +30,7 @@ _BESIDE = SideThread("compose")
 
 @dataclass(slots=True)
 class Outgoing:
-    """One attempt to deliver a message: what the steps read and fill in.
+    """Attempt to deliver a message, with the fields that the steps read and fill in.
 
     ``load`` sets ``mail``, ``compose`` sets ``composed``. Steps of features may replace both.
     """
@@ -43,7 +43,7 @@ class Outgoing:
 
     @property
     def is_large(self) -> bool:
-        """Whether preparing the mail takes too long for the event loop."""
+        """True if preparing the mail takes too long for the event loop."""
         return len(self.message.content) > _LARGE
 
     @property

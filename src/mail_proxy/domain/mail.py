@@ -45,7 +45,7 @@ class Mail:
     not_before: float | None = None
 
     def dated(self, taken_in: float) -> float:
-        """Return the Date of every copy: when the mail was taken in, or later when scheduled."""
+        """Return the Date of every copy: the time of intake, or the later scheduled time."""
         return taken_in if self.not_before is None else max(taken_in, self.not_before)
 
     @property

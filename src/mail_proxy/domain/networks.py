@@ -84,9 +84,9 @@ _TRANSLATED = ((parsed(("64:ff9b::/96",)), 0), (parsed(("2002::/16",)), 80))
 
 
 def without_translation(address: Address) -> Address:
-    """Return the IPv4 address inside an address of NAT64 or 6to4, or the address.
+    """Return the IPv4 address behind a NAT64 or 6to4 address; others as they are.
 
-    RFC 6052 and RFC 3056 define them.
+    NAT64 is RFC 6052, 6to4 is RFC 3056.
     """
     for networks, shift in _TRANSLATED:
         if is_in(address, networks):

@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 class SideThread:
-    """Runs functions one after the other on one thread, while the event loop goes on.
+    """Thread that runs functions one after the other, while the event loop goes on.
 
     One thread, not several: with each running thread the event loop waits longer for its turn.
     The thread starts with the first call and ends with the process.

@@ -92,7 +92,7 @@ class NetworkGuard:
         return await first_connected(addresses, _open, _close)
 
     def refuse_written(self, host: str) -> None:
-        """Raise RefusedAddressError for the address of an inner host, or localhost.
+        """Raise RefusedAddressError if a host is written as an address or as localhost.
 
         It is for calls through an outgoing proxy, which resolves names itself.
         """

@@ -1,4 +1,4 @@
-"""Transport of httpx for calls to hosts that a tenant chose."""
+"""httpx transport behind the network guard, for hosts that a tenant chose."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 from mail_proxy.domain.account import TlsMode
 from mail_proxy.domain.facts import DirectoryChanged, EventsAdded
 from mail_proxy.domain.networks import is_loopback
-from mail_proxy.errors import Malformed, NotFound
+from mail_proxy.errors import Conflict, Malformed, NotFound
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.operations.operation import Context, operation
 from mail_proxy.operations.parts import Parts
@@ -62,6 +62,7 @@ def save(context: Context, request: AccountIn) -> AccountSaved:
     accounts, connection = context.tables.accounts, context.connection
     old = accounts.find_living(connection, context.tenant_id, request.id)
     if old is None:
+        _check_quota(context)
         pk = uuid7()
         values = _wanted(context, request, None)
         stamps = {"created_at": context.now, "updated_at": context.now}
@@ -76,6 +77,16 @@ def save(context: Context, request: AccountIn) -> AccountSaved:
         context.tables.health.heal(connection, pk)
     context.publish(DirectoryChanged())
     return AccountSaved(id=request.id, pk=pk)
+
+
+def _check_quota(context: Context) -> None:
+    """Raise Conflict if the tenant has as many accounts as it may have."""
+    owned = context.tables.accounts.count(
+        context.connection, tenant_id=context.tenant_id, deleted_at=None
+    )
+    most = context.config.quotas.max_accounts
+    if owned >= most:
+        raise Conflict(f"the tenant has {owned} accounts; allowed: {most} (max_accounts)")
 
 
 def _wanted(context: Context, request: AccountIn, old: Row | None) -> Row:

@@ -14,6 +14,7 @@ from mail_proxy.operations.audit_refusals import AuditedRefusals
 from mail_proxy.operations.callers import Caller
 from mail_proxy.operations.operation import Answer, Batch, Context, Operation, Request, Scope
 from mail_proxy.operations.parts import Parts
+from mail_proxy.operations.read_shares import ReadShares
 from mail_proxy.sql import Connection
 
 
@@ -26,6 +27,7 @@ class Door:
         self.operations = {operation.name: operation for operation in operations}
         self._parts = parts
         self._refusals = refusals
+        self._shares = ReadShares()
         self._batches: dict[str, Batch[Any, Any]] = {
             operation.name: operation.batch(parts) for operation in operations if operation.batch
         }
@@ -80,7 +82,8 @@ class Door:
             request = await operation.before(self._parts, request)
         work = partial(self._transact, operation, caller, request, about)
         if not operation.mutates:
-            return await self._parts.db.read(work)
+            async with self._shares.turn(about):
+                return await self._parts.db.read(work)
         try:
             return await self._parts.db.write(work)
         except ConstraintViolated:

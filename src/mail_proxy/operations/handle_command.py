@@ -20,7 +20,7 @@ _CALLER = Caller(None)
 
 
 class Commands:
-    """Runs operations by their command names, with the API's fields and answers."""
+    """Operations by their command names, with the API's fields and answers."""
 
     def __init__(self, door: Door) -> None:
         self._door = door

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from mail_proxy.operations.audit import audit_row
 from mail_proxy.operations.callers import Caller
 from mail_proxy.operations.operation import Operation, Scope
 from mail_proxy.operations.parts import Parts
+from mail_proxy.operations.quotas import QueueQuota
 from mail_proxy.smtp.extra_headers import check_extra_headers
 from mail_proxy.sql import Connection
 from mail_proxy.sql.directory import Snapshot
@@ -75,6 +77,7 @@ class Intake:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._quota = QueueQuota(parts.pending, parts.config.quotas.max_queued_messages)
         self._batcher: Batcher[_Call, AddMessagesOut] = Batcher(
             "intake", self._flush, _MOST_CALLS_A_COMMIT
         )
@@ -95,6 +98,7 @@ class Intake:
             call = await _BESIDE.run(_check, caller, request, snapshot)
         if not call.drafts:
             raise _nothing_usable(call.rejected)
+        await self._quota.take(Counter(draft.tenant_id for draft in call.drafts))
         answer = await self._batcher.submit(call)
         if answer.queued == 0 and not answer.duplicates:
             raise _nothing_usable(answer.rejected)

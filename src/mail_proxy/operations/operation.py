@@ -74,7 +74,7 @@ class Batch(Protocol[BatchRequest, BatchAnswer]):
 
 @dataclass(frozen=True)
 class Operation(Generic[Request, Answer]):
-    """One thing that a caller can ask for.
+    """Operation that a caller can ask for, with its scope, request and answer.
 
     ``before`` completes the request before the transaction, with work that takes long. ``run``
     works inside the transaction and cannot await; without ``then`` it returns the answer.

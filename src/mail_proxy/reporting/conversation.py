@@ -13,7 +13,7 @@ from mail_proxy.reporting.signing import call_id
 from mail_proxy.reporting.sync_client import Call, CallFailed, Report, ReportChannel
 from mail_proxy.reporting.terms import Terms
 from mail_proxy.sql import Connection, SqlDb
-from mail_proxy.sql.messages.events import PendingEvent
+from mail_proxy.sql.messages.events import PendingEvent, is_cut
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.telemetry.log import Action, log
@@ -129,7 +129,7 @@ class Conversation:
                 if row["claimed_by"] != self._terms.owner:
                     return None
                 row.update(self._changes(row, claimed, answer, now))
-                full = len(events) == self._terms.batch_size
+                full = len(events) == self._terms.batch_size or is_cut(events)
                 goes_on = isinstance(answer, SyncAnswer) and (full or row["next_due_at"] <= now)
                 row["claimed_by"] = self._terms.owner if goes_on else None
                 row["claimed_until"] = self._lease(now) if goes_on else None

@@ -25,6 +25,8 @@ from mail_proxy.wire.sync_log import CallOutcome
 
 _CONNECT_SECONDS = 10.0
 _LARGEST_ANSWER_BYTES = 1_000_000
+#: Each takes 50 us, however small it is.
+_MOST_CHUNKS = 5_000
 _LONGEST_REASON = 200
 #: Shorter than the idle time after which the usual application servers close (2 to 75 s). A
 #: connection that closes just when it is used again would count as a failed call.
@@ -167,10 +169,14 @@ class SyncClient:
                 followed = ": redirects are not followed" if response.is_redirect else ""
                 failed = CallFailed(CallOutcome.STATUS, f"HTTP {status}{followed}")
                 return Call(failed, status, len(body))
-            answer = bytearray()
+            answer, chunks = bytearray(), 0
             # Raw: a compressed answer must not grow past the limit while it is read.
             async for chunk in response.aiter_raw():
                 answer += chunk
+                chunks += 1
+                if chunks > _MOST_CHUNKS:
+                    failed = CallFailed(CallOutcome.BAD_ANSWER, "the answer has too many chunks")
+                    return Call(failed, status, len(body), len(answer))
                 if len(answer) > _LARGEST_ANSWER_BYTES:
                     failed = CallFailed(CallOutcome.BAD_ANSWER, "the answer is larger than 1 MB")
                     return Call(failed, status, len(body), len(answer))

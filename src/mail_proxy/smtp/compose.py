@@ -81,7 +81,7 @@ def compose(mail: Mail, *, tracking_id: str, date: float) -> ComposedMail:
 
 
 def header_length(mail: Mail) -> int:
-    """Return the number of characters from which the header is written, before any encoding."""
+    """Return the number of characters of the header before any encoding."""
     addresses = (mail.sender, *mail.to, *mail.cc, *mail.reply_to)
     return (
         sum(len(a.name) + len(a.email) for a in addresses)

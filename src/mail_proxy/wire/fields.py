@@ -12,7 +12,7 @@ from mail_proxy.config import PRIORITY_NAMES
 
 _BRANCH = re.compile(r"(?:list|function-after)\[|constrained-str$")
 Item = TypeVar("Item")
-#: Entries of an error's ``detail``: more of them help nobody, and millions cost seconds.
+#: Entries of an error's ``detail``: more of them do not help a client, and millions cost seconds.
 MOST_MISTAKES = 20
 _LONGEST_NAME = 100
 NO_OBJECT = "must be a JSON object"

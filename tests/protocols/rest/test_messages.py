@@ -8,6 +8,8 @@ from urllib.parse import quote, urlencode
 import pytest
 from tests.protocols.rest.client import Client
 
+from mail_proxy.sql import SqlDb
+from mail_proxy.sql.tables import Tables
 from mail_proxy.testing.smtp_server import Act, ScriptedSmtpServer
 
 MAIL = {"from": "Ann <ann@example.org>", "to": ["bob@example.net"], "subject": "s", "body": "b"}
@@ -227,3 +229,14 @@ async def test_a_deleted_id_can_be_used_again(idle: Client) -> None:
 )
 async def test_a_malformed_deletion_is_422(idle: Client, body: Any) -> None:
     assert (await idle("POST", DELETE, body)).status_code == 422
+
+
+async def test_a_listing_reads_no_large_body_out_of_the_database(
+    idle: Client, db: SqlDb, tables: Tables
+) -> None:
+    await add(idle, {"id": "m1", "body": "ü" * 50_000, "body_html": "h", "subject": "Grüße"})
+    row = await db.read(tables.messages.detail, "default", "m1")
+    assert row is not None
+    assert len(row["content"]) < 1000
+    shown = await idle.message("m1")
+    assert (shown["subject"], shown["to"]) == ("Grüße", ["bob@example.net"])

@@ -14,6 +14,9 @@ from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.table import Row, Table
 
+#: Of the data of the events of one report call.
+MOST_BYTES = 4_000_000
+_STREAMED = {"stream_results": True, "max_row_buffer": 50}
 _SEQ: Shape = (("seq", "bigint"),)
 #: Conditions on one event ``e``. They name the partial indexes' own conditions literally:
 #: SQLite uses such an index only then.
@@ -64,6 +67,7 @@ class PendingEvent:
     event_at: float
     data: dict[str, Any]
     report_attempts: int
+    size: int = 0
 
 
 class MessageEventTable(Table):
@@ -107,14 +111,22 @@ class MessageEventTable(Table):
     def unreported(
         self, connection: Connection, tenant_id: str, now: float, limit: int
     ) -> list[PendingEvent]:
-        """Return events to report now, oldest first.
+        """Return events to report now, oldest first, up to the one that exceeds ``MOST_BYTES``.
 
         An event waits if an older event of its message was put off, so that the events of each
         message are reported in order.
         """
         values = {"tenant_id": tenant_id, "now": now, "limit": limit}
-        rows = connection.execute(_UNREPORTED_EVENTS, values)
-        return [_pending(*row) for row in rows]
+        found: list[PendingEvent] = []
+        size = 0
+        # Streamed, because events with many recipients may take a megabyte each.
+        with connection.execute(_UNREPORTED_EVENTS, values, execution_options=_STREAMED) as rows:
+            for row in rows:
+                found.append(_pending(*row))
+                size += found[-1].size
+                if size > MOST_BYTES:
+                    break
+        return found
 
     def acknowledge(self, connection: Connection, seqs: Sequence[int], now: float) -> None:
         """Mark events as reported: the tenant has acknowledged them."""
@@ -138,6 +150,11 @@ class MessageEventTable(Table):
         )
 
 
+def is_cut(events: Sequence[PendingEvent]) -> bool:
+    """Return whether ``unreported`` left events out because these are large."""
+    return sum(event.size for event in events) > MOST_BYTES
+
+
 def _pending(
     seq: int,
     message_pk: str,
@@ -150,5 +167,13 @@ def _pending(
 ) -> PendingEvent:
     loaded = orjson.loads(data) if data else {}
     return PendingEvent(
-        seq, message_pk, message_id, account_id, event_type, event_at, loaded, attempts
+        seq,
+        message_pk,
+        message_id,
+        account_id,
+        event_type,
+        event_at,
+        loaded,
+        attempts,
+        len(data or ""),
     )

@@ -335,7 +335,7 @@ class MessagesTable(Table):
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is stored under an id that a new message has."""
+    """Stored message that has the id of a new message."""
 
     pk: str
     state: str
@@ -347,7 +347,7 @@ class _Known:
 
 
 def _content_as(message: NewMessage, pk: str) -> str:
-    """Return the content with the Message-ID that the proxy makes for the message ``pk``."""
+    """Return the content with the Message-ID that the proxy makes for ``pk``."""
     return message.content.replace(message.pk, pk)
 
 

@@ -13,8 +13,9 @@ def dump_mail(mail: Mail) -> str:
 
 
 def load_mail(text: str) -> Mail:
-    """Return the mail of a JSON text that ``dump_mail`` wrote."""
+    """Return the mail of a JSON text that ``dump_mail`` wrote; its bodies may be missing."""
     record = orjson.loads(text)
+    record.setdefault("body", "")
     for name in ("to", "cc", "bcc", "reply_to"):
         record[name] = tuple(_address(a) for a in record[name])
     record["sender"] = _address(record["sender"])

@@ -28,7 +28,7 @@ def upgrade() -> None:
 
 
 def _seal_configs() -> None:
-    """The column is text before and after."""
+    """Encrypt ``large_file_config``; the column is text before and after."""
     tenant = sa.table("tenant", sa.column("id"), sa.column("large_file_config"))
     clear = sa.select(tenant).where(tenant.c.large_file_config.is_not(None))
     rows = op.get_bind().execute(clear).all()
