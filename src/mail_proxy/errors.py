@@ -12,6 +12,7 @@ MailProxyError                     internal         500  exit 1
 |   +-- Conflict                   conflict         409  exit 1
 |   |   +-- ConstraintViolated     constraint       409  exit 1
 |   +-- TooLarge                   too_large        413  exit 1
+|   +-- UnsupportedMedia           unsupported      415  exit 1
 |   +-- Malformed                  malformed        422  exit 2
 |   +-- TooManyRequests            too_many         429  exit 1
 +-- DatabaseUnavailable            unavailable      503  exit 1
@@ -131,6 +132,13 @@ class Malformed(RequestError):
     code = "malformed"
     http_status = 422
     exit_code = 2
+
+
+class UnsupportedMedia(RequestError):
+    """The Content-Encoding or Content-Type of the request is not understood."""
+
+    code = "unsupported"
+    http_status = 415
 
 
 class TooManyRequests(RequestError):

@@ -16,7 +16,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BeforeValidator
 
 from mail_proxy.domain.networks import is_loopback
-from mail_proxy.errors import Forbidden, Malformed, TooLarge, Unauthorized
+from mail_proxy.errors import Forbidden, Malformed, TooLarge, Unauthorized, UnsupportedMedia
 from mail_proxy.operations.callers import Caller, InactiveTenant, Stranger
 from mail_proxy.operations.door import Door
 from mail_proxy.operations.monitoring import Monitoring
@@ -34,6 +34,11 @@ _token_header = APIKeyHeader(
 _FORWARDING = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 #: The address of a client on a Unix socket.
 _UNIX_SOCKET = "local"
+#: The last ones are what programs send that do not say what they send.
+_JSON_TYPES = (
+    *("application/json", "text/json", ""),
+    *("text/plain", "application/octet-stream", "application/x-www-form-urlencoded"),
+)
 _NO_BODY = "this call takes no body"
 _NO_PARAMETER = "unknown query parameter"
 #: Of a body that is one JSON object; the largest names 10 000 messages.
@@ -132,6 +137,7 @@ class Route(APIRoute):
             request.state.caller = await _identify(request, endpoint, is_admins)
         if request.scope["query_string"]:
             _refuse_unknown(request, self._known)
+        _refuse_encoded(request)
 
     @cached_property
     def _takes_body(self) -> bool:
@@ -197,6 +203,25 @@ def _comes_from_elsewhere(request: Request) -> bool:
         return True
     name = request.url.hostname or ""
     return not is_loopback(name)
+
+
+def _refuse_encoded(request: Request) -> None:
+    """Refuse a body that is not JSON in UTF-8 as it is, such as a compressed one."""
+    for name, value in request.scope["headers"]:
+        if name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+            given = value[:40].decode("latin-1")
+            raise UnsupportedMedia(f"Content-Encoding {given}: send the body as it is")
+        if name == b"content-type" and value != b"application/json":
+            _refuse_type(value[:200].decode("latin-1").lower())
+
+
+def _refuse_type(value: str) -> None:
+    kind, _, parameters = value.partition(";")
+    charset = parameters.partition("charset=")[2].partition(";")[0].strip('" ')
+    if charset not in ("", "utf-8", "utf8", "us-ascii"):
+        raise UnsupportedMedia(f"Content-Type with charset {charset[:40]}: JSON is UTF-8")
+    if not (kind.strip() in _JSON_TYPES or kind.strip().endswith("+json")):
+        raise UnsupportedMedia(f"Content-Type {kind.strip()[:40]}: send application/json")
 
 
 def _refuse_unknown(request: Request, known: set[str]) -> None:

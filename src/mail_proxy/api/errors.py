@@ -69,6 +69,8 @@ async def known(request: Request, error: Exception) -> Response:
     response = answer(error.http_status, error.message, error.detail)
     if error.http_status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 11.6.1
+    if error.http_status == 415:
+        response.headers["Accept-Encoding"] = "identity"  # RFC 9110, 15.5.16
     return response
 
 

@@ -26,6 +26,7 @@ _STATUSES = {
     408: "The body did not arrive in time.",
     409: "The resource's current state does not allow this.",
     413: "The body or the batch is too large.",
+    415: "A Content-Encoding or charset that is not understood.",
     422: "Malformed: `detail` lists field, message and value.",
     429: "Too many failed log-ins from this address.",
     431: "The headers are too large.",
@@ -158,4 +159,4 @@ def _possible(operation: Json, route: Route, path: str, method: str) -> Iterator
     if method != "get":
         yield from (404, 409)
     if "requestBody" in operation:
-        yield from (408, 413)
+        yield from (408, 413, 415)

@@ -142,7 +142,7 @@ class Conversation:
         if isinstance(answer, SyncAnswer):
             changes = after_answer(row, answer, now, interval, chance)
         else:
-            changes = after_failure(row, answer.reason, now, interval, chance)
+            changes = after_failure(row, answer.reason, now, interval, chance, answer.retry_after)
         if row["next_due_at"] != claimed["next_due_at"]:
             # Another call was requested while this one was in flight.
             changes["next_due_at"] = min(row["next_due_at"], changes["next_due_at"])

@@ -13,6 +13,7 @@ from mail_proxy.wire.reports import SyncAnswer
 _FIRST_FAILURE_SECONDS = 5.0
 _FIRST_IDLE_SECONDS = 1.0
 _FIRST_PUT_OFF_SECONDS = 60.0
+_LONGEST_RETRY_AFTER = 3600.0
 _LONGEST_QUIET_SECONDS = 365 * 86_400.0
 #: Delays are shortened by up to this part. So tenants that failed or started together are not
 #: called together, and no delay exceeds the documented one.
@@ -49,10 +50,13 @@ def after_answer(sync: Row, answer: SyncAnswer, now: float, interval: float, cha
     return changes
 
 
-def after_failure(sync: Row, reason: str, now: float, interval: float, chance: float) -> Row:
+def after_failure(
+    sync: Row, reason: str, now: float, interval: float, chance: float, retry_after: float = 0
+) -> Row:
     """Return the changes of the row after a failed call, with the next back-off."""
     failures = sync["failures"] + 1
     delay = _growing(_FIRST_FAILURE_SECONDS, failures, interval) * (1 - _SPREAD * chance)
+    delay = max(delay, min(retry_after, _LONGEST_RETRY_AFTER))
     return {"last_error": reason, "failures": failures, "next_due_at": now + delay}
 
 

@@ -7,6 +7,8 @@ import base64
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Protocol
 
@@ -53,6 +55,8 @@ class CallFailed:
 
     outcome: CallOutcome
     reason: str
+    #: Seconds that the application asked to wait (``Retry-After`` of 429 and 503).
+    retry_after: float = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +171,9 @@ class SyncClient:
             status = response.status_code
             if not response.is_success:
                 followed = ": redirects are not followed" if response.is_redirect else ""
-                failed = CallFailed(CallOutcome.STATUS, f"HTTP {status}{followed}")
+                failed = CallFailed(
+                    CallOutcome.STATUS, f"HTTP {status}{followed}", _retry_after(response)
+                )
                 return Call(failed, status, len(body))
             answer, chunks = bytearray(), 0
             # Raw: a compressed answer must not grow past the limit while it is read.
@@ -228,6 +234,19 @@ def request_headers(auth: ClientAuth) -> dict[bytes, bytes]:
         pair = f"{auth.user or ''}:{auth.password or ''}".encode()
         headers[b"Authorization"] = b"Basic " + base64.b64encode(pair)
     return headers
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """Return the seconds of ``Retry-After`` (RFC 9110 section 10.2.3), 0 for none."""
+    text = response.headers.get("Retry-After", "").strip()
+    if response.status_code not in (429, 503) or not text:
+        return 0.0
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
 
 
 def check_answer(answer: SyncAnswer | None) -> SyncAnswer | CallFailed:

@@ -20,7 +20,17 @@ NO_OBJECT = "must be a JSON object"
 _FORBIDDEN = re.compile(r"[\0-\x08\x0a-\x1f\x7f-\x9f]")
 
 
+def _refuse_surrogates(value: str) -> None:
+    if value.isascii():
+        return
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("has a lone surrogate, or octets that are not UTF-8") from None
+
+
 def _one_line(value: str) -> str:
+    _refuse_surrogates(value)
     found = _FORBIDDEN.search(value)
     if found:
         raise ValueError(f"must not contain control characters (U+{ord(found[0]):04X})")
@@ -28,6 +38,7 @@ def _one_line(value: str) -> str:
 
 
 def _no_nul(value: str) -> str:
+    _refuse_surrogates(value)
     if "\0" in value:
         raise ValueError("must not contain NUL")
     return value

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
@@ -37,6 +39,7 @@ from mail_proxy.wire.fields import (
     field_name,
     mistake,
     unknown_field,
+    without_surrogates,
 )
 from mail_proxy.wire.json_bounds import refuse_too_many_values
 from mail_proxy.wire.message_bounds import MOST_RECIPIENTS, beyond_bounds
@@ -73,13 +76,16 @@ class MessageIn(Request):
         default_factory=list, description="Blind copies; form as `to`. They are in no header."
     )
     reply_to: Recipients = Field(default_factory=list, description="Reply-To; at most 1000.")
-    return_path: OneLine | None = Field(None, description="Envelope sender; default: `from`.")
+    return_path: OneLine | None = Field(
+        None, description="Envelope sender; default: `from`; empty or <>: none."
+    )
     message_id: OneLine | None = Field(None, description="Message-ID; generated if absent.")
     subject: OneLine = Field(description="Subject; may be empty; at most 4000 octets.")
     body: Content = Field("", description="Text of the mail.")
     content_type: Literal["plain", "html"] = Field("plain", description="Format of `body`.")
     body_html: Content | None = Field(
-        None, description="HTML alternative to a plain `body` (multipart/alternative)."
+        None,
+        description="HTML alternative to a plain `body`; without one, an HTML mail. Empty: none.",
     )
     headers: dict[str, OneLine] = Field(default_factory=dict, description="At most 100.")
     priority: Priority | None = Field(None, description="0-3 or immediate, high, medium, low.")
@@ -130,6 +136,15 @@ class MessageIn(Request):
             raise ValueError("must look like <left@right>, at most 250 characters")
         return angled
 
+    @field_validator("body_html")
+    @classmethod
+    def _no_blank_part(cls, value: str | None) -> str | None:
+        """Return None for a blank HTML part, which would hide the text.
+
+        Readers show the last part that they know.
+        """
+        return None if value is None or not value or value.isspace() else value
+
     @model_validator(mode="after")
     def _consistent(self) -> MessageIn:
         if self.body_html is not None and self.content_type == "html":
@@ -149,20 +164,19 @@ class MessageIn(Request):
         if not 1 <= total <= MOST_RECIPIENTS:
             raise ValueError(f"to, cc, bcc: {total} recipients; allowed: 1-{MOST_RECIPIENTS}")
         sender = _parsed("from", parse_mailbox, self.sender)
+        is_html_only = self.body_html is not None and (not self.body or self.body.isspace())
         return Mail(
             sender=sender,
             to=to,
             cc=cc,
             bcc=bcc,
             subject=self.subject,
-            body=self.body,
-            content_type=self.content_type,
+            body=self.body_html or "" if is_html_only else self.body,
+            content_type="html" if is_html_only else self.content_type,
             message_id=self.message_id or f"<{unique}@{sender.email.rpartition('@')[2]}>",
-            body_html=self.body_html,
+            body_html=None if is_html_only else self.body_html,
             reply_to=_parsed("reply_to", parse_mailboxes, self.reply_to),
-            return_path=_parsed("return_path", parse_mailbox, self.return_path).email
-            if self.return_path
-            else None,
+            return_path=_return_path(self.return_path),
             headers=tuple(self.headers.items()),
             not_before=self.deferred_ts,
         )
@@ -221,13 +235,26 @@ def read_object(body: bytes | dict[str, Any]) -> dict[str, Any]:
     if isinstance(body, dict):
         return body
     try:
-        record = orjson.loads(body)
+        record = orjson.loads(body.removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError as error:
-        message = f"is not JSON: {error.msg} at character {error.pos}"
-        raise Malformed(f"body: {message}", [mistake("body", message)]) from None
+        record = _with_surrogates(body) if "surrogate" in error.msg else None
+        if record is None:
+            message = f"is not JSON: {error.msg} at character {error.pos}"
+            raise Malformed(f"body: {message}", [mistake("body", message)]) from None
     if not isinstance(record, dict):
         raise Malformed(f"body: {NO_OBJECT}", [mistake("body", NO_OBJECT)])
     return record
+
+
+def _with_surrogates(body: bytes) -> Any:
+    """Read JSON that has lone surrogates or non-UTF-8 octets; None if it is no JSON.
+
+    They stay in the one text that has them, which its own validation refuses.
+    """
+    try:
+        return json.loads(body.removeprefix(BOM_UTF8).decode(errors="surrogateescape"))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _parse(place: int, record: Any) -> MessageIn | Rejection:
@@ -240,7 +267,7 @@ def _parse(place: int, record: Any) -> MessageIn | Rejection:
     if not isinstance(record, dict):
         return Rejection(None, f"messages.{place}: {reason}")
     id_ = record.get("id")
-    if isinstance(id_, str) and len(id_) <= _LONGEST_SHOWN_ID:
+    if isinstance(id_, str) and len(id_) <= _LONGEST_SHOWN_ID and id_ == without_surrogates(id_):
         return Rejection(id_, reason)
     return Rejection(None, f"messages.{place}.{reason}")
 
@@ -255,6 +282,18 @@ def explain(error: ValidationError) -> str:
     if first["type"] == "model_type":
         message = NO_OBJECT
     return f"{field}: {message}" if field else message
+
+
+def _return_path(text: str | None) -> str | None:
+    """Return the reverse-path; empty or ``<>`` is the null one.
+
+    RFC 5321 section 4.5.5 describes the null reverse-path.
+    """
+    if text is None:
+        return None
+    if text.strip() in ("", "<>"):
+        return ""
+    return _parsed("return_path", parse_mailbox, text).email
 
 
 def _parsed(field: str, parse: Callable[[Any], Parsed], value: list[str] | str) -> Parsed:
@@ -320,7 +359,7 @@ class RetryMessages(Request):
 
 
 class RetriedOut(Answer):
-    """How many messages were put back into the queue."""
+    """Number of messages that were put back into the queue."""
 
     requeued: int = Field(description="Number of messages.")
 
@@ -334,7 +373,7 @@ class CleanupMessages(Request):
 
 
 class CleanedOut(Answer):
-    """How many messages were removed."""
+    """Number of messages that were removed."""
 
     removed: int = Field(description="Number of messages.")
 

@@ -6,6 +6,7 @@ import email
 import email.policy
 from email.message import EmailMessage
 
+import pytest
 from tests.harness.running import mail, running
 from tests.protocols.delivery.conftest import Settings
 
@@ -27,6 +28,25 @@ async def deliver(
         await post.reports.sent(str(record["id"]))
     (accepted,) = server.accepted
     return accepted
+
+
+@pytest.mark.parametrize("blank", ["", " \r\n", None])
+async def test_a_blank_body_is_no_part(
+    config: Settings, server: ScriptedSmtpServer, blank: str | None
+) -> None:
+    text = parsed(await deliver(config, server, mail("text", body="real\n", body_html=blank)))
+    assert (text.get_content_type(), text.get_content()) == ("text/plain", "real\r\n")
+    server.accepted.clear()
+    html = parsed(await deliver(config, server, mail("html", body=blank, body_html="<p>only\n")))
+    assert (html.get_content_type(), html.get_content()) == ("text/html", "<p>only\r\n")
+
+
+@pytest.mark.parametrize("return_path", ["", "<>"])
+async def test_an_empty_return_path_is_the_null_one(
+    config: Settings, server: ScriptedSmtpServer, return_path: str
+) -> None:
+    accepted = await deliver(config, server, mail(return_path=return_path))
+    assert accepted.mail_from == ""
 
 
 async def test_a_plain_mail_arrives_with_every_header_that_is_promised(

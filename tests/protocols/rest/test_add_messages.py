@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import time
 from typing import Any
 
@@ -332,6 +333,41 @@ async def test_a_body_that_is_no_json_object_is_422(idle: Client, body: bytes) -
     response = await idle.http.post(PATH, content=body, headers=headers)
     assert response.status_code == 422
     assert response.json()["ok"] is False
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize(
+    ("headers", "word"),
+    [
+        ({"Content-Encoding": "gzip"}, "Content-Encoding gzip"),
+        ({"Content-Type": "application/json; charset=iso-8859-1"}, "charset iso-8859-1"),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, "send application/json"),
+    ],
+)
+async def test_a_body_that_is_not_plain_json_is_415(
+    idle: Client, headers: dict[str, str], word: str
+) -> None:
+    token = {"X-API-Token": "admin-token"}
+    for path in (PATH, "/account"):
+        response = await idle.http.post(path, content=b"x", headers={**token, **headers})
+        assert response.status_code == 415
+        assert word in response.json()["error"]
+        assert response.headers["Accept-Encoding"] == "identity"
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize("broken", [rb"cut \ud83d", "Größe".encode("latin-1"), rb"\udc00\ud800"])
+async def test_a_broken_text_rejects_its_own_message_alone(idle: Client, broken: bytes) -> None:
+    text = json.dumps({"messages": [mail("good"), mail("cut", subject="BROKEN")]})
+    headers = {"X-API-Token": "admin-token", "Content-Type": "application/json; charset=utf-8"}
+    body = b"\xef\xbb\xbf" + text.encode().replace(b"BROKEN", broken)
+    response = await idle.http.post(PATH, content=body, headers=headers)
+    assert response.status_code == 200
+    answer = response.json()
+    assert answer["queued"] == 1
+    (rejected,) = answer["rejected"]
+    assert rejected["id"] == "cut"
+    assert rejected["reason"].startswith("subject: ")
 
 
 async def test_a_thousand_messages_go_in_one_call_and_one_more_is_413(idle: Client) -> None:

@@ -83,6 +83,10 @@ def test_failures_double_the_delay_up_to_the_interval() -> None:
     assert delays == [5, 10, 20, 160, 300, 300]
     spread = after_failure(row(), "HTTP 500", NOW, INTERVAL, 1)
     assert spread == {"last_error": "HTTP 500", "failures": 1, "next_due_at": NOW + 4.5}
+    for asked, waited in ((1, 5), (400, 400), (1e9, 3600)):
+        assert (
+            after_failure(row(), "HTTP 429", NOW, INTERVAL, 0, asked)["next_due_at"] == NOW + waited
+        )
     assert after_failure(row(), "x", NOW, 2.0, 0)["next_due_at"] == NOW + 2
 
 
