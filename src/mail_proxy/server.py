@@ -8,8 +8,9 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from mail_proxy.api.app import build_app
-from mail_proxy.config import ProxyConfig, load_config
+from mail_proxy.config import ProxyConfig
 from mail_proxy.kit.runtime import prepare_process
+from mail_proxy.settings import load_config
 from mail_proxy.telemetry.logging import configure_logging
 
 

@@ -9,7 +9,7 @@ import pytest
 from sphinx.errors import ExtensionError
 from tests.docs.pages import ROOT
 
-from mail_proxy.config import settings
+from mail_proxy.settings import settings
 from mail_proxy.telemetry.actions import Action, Fields
 from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.telemetry.series import ALL

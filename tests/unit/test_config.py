@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from mail_proxy.config import ClientSyncConfig, ProxyConfig, load_config, settings
+from mail_proxy.config import ClientSyncConfig, ProxyConfig
 from mail_proxy.errors import ConfigError
+from mail_proxy.settings import load_config, settings
 
 
 def test_each_source_is_stronger_than_the_one_before(tmp_path: Path) -> None:

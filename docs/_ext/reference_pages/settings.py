@@ -1,10 +1,11 @@
-"""The settings, from ``mail_proxy.config``."""
+"""The settings, from ``mail_proxy.settings``."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from mail_proxy import config
+from mail_proxy.config import ProxyConfig
+from mail_proxy.settings import Setting, settings
 from reference_pages.markdown import code, table
 
 
@@ -16,9 +17,9 @@ def render() -> str:
     return "\n".join(parts)
 
 
-def _by_group() -> dict[str, list[config.Setting]]:
-    groups: dict[str, list[config.Setting]] = {}
-    for setting in config.settings():
+def _by_group() -> dict[str, list[Setting]]:
+    groups: dict[str, list[Setting]] = {}
+    for setting in settings():
         groups.setdefault(setting.dotted.rpartition(".")[0], []).append(setting)
     return groups
 
@@ -26,12 +27,12 @@ def _by_group() -> dict[str, list[config.Setting]]:
 def _heading(group: str) -> str:
     if not group:
         return "## Instance"
-    model = config.ProxyConfig.model_fields[group].annotation
+    model = ProxyConfig.model_fields[group].annotation
     assert model is not None
     return f"## {code(f'[{group}]')}\n\n{(model.__doc__ or '').strip()}"
 
 
-def _row(setting: config.Setting) -> tuple[str, str, str]:
+def _row(setting: Setting) -> tuple[str, str, str]:
     name = setting.dotted.rpartition(".")[2]
     variables = "<br>".join(code(variable) for variable in setting.variables)
     return f"{code(name)}<br>{variables}", _default(setting.default), setting.description

@@ -17,9 +17,9 @@ from mail_proxy.cli.commands import RESERVED_NAMES
 from mail_proxy.cli.output import talk
 from mail_proxy.cli.private_files import make_folder, open_private, refuse_links
 from mail_proxy.cli.process import PidFile, Running
-from mail_proxy.config import LoadedConfig, load_config, settings
 from mail_proxy.encryption import key_from_outside, make_key_file, new_token
 from mail_proxy.errors import Conflict, Malformed, NotFound
+from mail_proxy.settings import LoadedConfig, load_config, settings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _HEADING = """\

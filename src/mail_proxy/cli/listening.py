@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import socket
 
-from mail_proxy.config import LoadedConfig
 from mail_proxy.domain.networks import is_loopback
 from mail_proxy.errors import ConfigError, MailProxyError
+from mail_proxy.settings import LoadedConfig
 
 _PORTS_TRIED = 100
 _BACKLOG = 2048

@@ -23,11 +23,12 @@ from mail_proxy.cli.instance import Instance
 from mail_proxy.cli.listening import local_url, open_socket, refuse_open_doors
 from mail_proxy.cli.output import without_password
 from mail_proxy.cli.process import Running
-from mail_proxy.config import LoadedConfig, ProxyConfig
+from mail_proxy.config import ProxyConfig
 from mail_proxy.errors import MailProxyError
 from mail_proxy.http.limits import HttpLimits
 from mail_proxy.http.uvicorn_server import BoundedHttp
 from mail_proxy.server import create_app
+from mail_proxy.settings import LoadedConfig
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from mail_proxy.delivery import outcome_log
 from mail_proxy.delivery.health import AccountHealth
 from mail_proxy.delivery.lane import Lane
@@ -39,19 +37,20 @@ class Courier:
         self._clock = clock
 
     async def carry(self, lane: Lane, message: ClaimedMessage) -> None:
-        """Attempt ``message``, and others of the lane behind it. Raises nothing.
+        """Attempt ``message``, and others of the lane behind it.
 
-        Cancelled, because the lease was lost or the process stops, it returns at once. Every
-        claim goes back to the queue then; a mail that may have been taken is recorded.
+        It is cancelled if the lease was lost or the process stops. Every claim goes back to the
+        queue then; a mail that may have been taken is recorded.
         """
         burst = self._burst(lane)
         burst.admit(message)
         following: LaneBurst | None = burst
         try:
             while following is not None:
-                following = await self._carry(lane, following)
-        except asyncio.CancelledError:
-            return
+                burst = following
+                following = await self._carry(lane, burst)
+        finally:
+            burst.release()
 
     def _burst(self, lane: Lane) -> LaneBurst:
         return LaneBurst(
@@ -61,12 +60,8 @@ class Courier:
     async def _carry(self, lane: Lane, burst: LaneBurst) -> LaneBurst | None:
         """Send a burst; return the next one if a message of the lane waits to be prepared."""
         account = lane.account
-        fault: Exception | None = None
-        try:
-            if burst.is_ready:
-                fault = await as_value(self._pipeline.send(account, burst))
-        finally:
-            burst.close(fault)
+        if burst.is_ready:
+            burst.close(await as_value(self._pipeline.send(account, burst)))
         for message, ending in burst.endings:
             fault = await as_value(self._end(lane, account, message, ending))
             if fault is not None:
@@ -82,7 +77,7 @@ class Courier:
     async def _following(self, lane: Lane, burst: LaneBurst) -> LaneBurst | None:
         if burst.preparing is None:
             return None
-        outgoing, preparation = burst.preparing
+        (outgoing, preparation), burst.preparing = burst.preparing, None
         is_prepared = False
         try:
             result = await as_value(preparation)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
+from typing import Any
 
 from mail_proxy.delivery import outcome_log
 from mail_proxy.delivery.lane import Lane
@@ -19,6 +20,7 @@ from mail_proxy.sql.messages.queue import ClaimedMessage
 
 #: A burst ends after so many seconds: its slot and its session are for others too.
 _LONGEST_SECONDS = 0.5
+_FAULT = Deferred("internal error")
 #: Characters of a stored message from which its attempt is counted before it begins. If it takes so
 #: much memory or time that the process dies, it must not come round for ever. Smaller ones cannot.
 _COUNTED_AHEAD = 1_000_000
@@ -43,7 +45,7 @@ class LaneBurst:
         recorder: OutcomeRecorder,
         clock: Clock,
     ) -> None:
-        self.preparing: tuple[Outgoing, Awaitable[Outcome | None]] | None = None
+        self.preparing: tuple[Outgoing, Coroutine[Any, Any, Outcome | None]] | None = None
         self.endings: list[tuple[ClaimedMessage, Ending]] = []
         self.written: asyncio.Future[bool] | None = None
         self.healed_by: ClaimedMessage | None = None
@@ -115,16 +117,31 @@ class LaneBurst:
             self._is_open = False
             self.healed_by = message
 
-    def close(self, fault: Exception | None = None) -> None:
-        """Release the messages without outcome: sending was cancelled or has failed."""
-        for envelope, message in self._in_hand.items():
-            if envelope is self._first and fault is None:
+    def close(self, fault: Exception | None) -> None:
+        """Defer the messages without outcome when sending ended or failed (``fault``)."""
+        while self._in_hand:
+            envelope, message = self._in_hand.popitem()
+            outcome: Outcome = _FAULT
+            if envelope.results:
+                # Recipients who have the mail must not get it again.
+                outcome = envelope.concluded(outcome)
+            self.fail(message, fault or RuntimeError("sent without an outcome"), outcome)
+
+    def release(self) -> None:
+        """Release the messages without outcome after a cancellation.
+
+        The lease returns their claims.
+        """
+        while self._in_hand:
+            envelope, message = self._in_hand.popitem()
+            if envelope is self._first:
                 self._lane.done(message)  # never begun
-            elif fault is None:
-                self.break_off(message)
             else:
-                self.fail(message, fault)
-        self._in_hand.clear()
+                self.break_off(message)
+        if self.preparing is not None:
+            (outgoing, preparation), self.preparing = self.preparing, None
+            preparation.close()
+            self._lane.done(outgoing.message)
 
     def break_off(self, message: ClaimedMessage) -> None:
         """Release a message that was begun; count its attempt if the lease was lost."""
@@ -133,19 +150,19 @@ class LaneBurst:
             change = self._settlement.broken_off(message, self._clock.now())
             self.written = self._recorder.submit(message, change)
 
-    def fail(self, message: ClaimedMessage, fault: Exception) -> None:
+    def fail(self, message: ClaimedMessage, fault: Exception, outcome: Outcome = _FAULT) -> None:
         """Defer a message after an error in the proxy itself."""
         self._is_open = False
         self._lane.done(message)
-        self.defer(message, fault)
+        self.defer(message, fault, outcome)
 
-    def defer(self, message: ClaimedMessage, fault: Exception) -> None:
+    def defer(self, message: ClaimedMessage, fault: Exception, outcome: Outcome = _FAULT) -> None:
         """Record an error in the proxy itself as the outcome of a message.
 
         The message must neither be lost nor stay claimed for ever.
         """
         outcome_log.log_fault(self._lane.account.id, message, fault)
-        self._record(message, Deferred("internal error"))
+        self._record(message, outcome)
 
     def _is_wanted_elsewhere(self) -> bool:
         return (

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from mail_proxy.delivery.fair_semaphore import FairSemaphore
 from mail_proxy.domain.account import Account
@@ -121,8 +121,8 @@ def _compose(outgoing: Outgoing) -> Outcome | None:
 
 def prepare(
     steps: Sequence[Step], outgoing: Outgoing
-) -> Outcome | Awaitable[Outcome | None] | None:
-    """Run ``steps`` up to the first outcome; an awaitable if a step has to wait.
+) -> Outcome | Coroutine[Any, Any, Outcome | None] | None:
+    """Run ``steps`` up to the first outcome; a coroutine if a step has to wait.
 
     Not a coroutine function, so that mails whose steps are all plain functions can be prepared
     where nothing may wait, as between two mails of one SMTP session.
@@ -159,7 +159,7 @@ class Pipeline:
         self._steps = steps
         self._sender = sender
 
-    def prepare(self, outgoing: Outgoing) -> Outcome | Awaitable[Outcome | None] | None:
+    def prepare(self, outgoing: Outgoing) -> Outcome | Coroutine[Any, Any, Outcome | None] | None:
         """Run the steps as ``prepare`` does."""
         return prepare(self._steps, outgoing)
 

@@ -1,4 +1,4 @@
-"""Operation ``messages.add``: messages are checked one by one, and stored in groups."""
+"""Operation ``messages.add``: check messages one by one, store them in groups."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class _Stale(Exception):
 
 
 class Intake:
-    """Runs calls of ``messages.add``; calls that arrive during a commit share the next one."""
+    """Intake of messages: calls that arrive during a commit share the next commit."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -163,7 +163,10 @@ async def read_batch(body: bytes, most: int) -> ParsedBatch:
 
 
 def _count(messages: Sequence[MessageIn | Rejection]) -> int:
-    """Return the number of messages and addresses, or more, because texts count by their commas."""
+    """Return the number of messages and addresses, or more.
+
+    A text counts by its commas.
+    """
     return sum(
         1 + sum(_addresses(field) for field in (m.to, m.cc, m.bcc, m.reply_to))
         for m in messages

@@ -14,7 +14,10 @@ _FULL_RETRY_SECONDS = 10
 
 
 class CallRates:
-    """Limits the calls that each tenant's key makes; the administrator's are not counted."""
+    """Rate limit on the calls of each tenant's key.
+
+    The calls of administrators are not counted.
+    """
 
     def __init__(self, most_per_second: float, clock: Clock) -> None:
         self._most = most_per_second

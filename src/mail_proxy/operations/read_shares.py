@@ -1,4 +1,7 @@
-"""A share of the reading connections for each tenant, so that none of them slows the others."""
+"""Share of the reading connections for each tenant.
+
+It keeps one tenant from slowing the reads of the others.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ _AT_ONCE = 2
 
 
 class ReadShares:
-    """Lets each tenant make at most two reads at once; the rest of its reads wait in order."""
+    """Semaphores that let each tenant make at most two reads at once, in order."""
 
     def __init__(self) -> None:
         #: By tenant: its semaphore, and how many reads have it or wait for it.

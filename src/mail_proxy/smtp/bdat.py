@@ -31,10 +31,11 @@ class BdatTransaction(Transaction):
     the message out.
     """
 
+    _replies: tuple[Reply, ...] = ()
+
     def start(self) -> bytes:
         self._phase = "data"
         self._phase_began = perf_counter()
-        self._replies: list[Reply] = []
         data = self.envelope.message.data
         if not data.endswith(b"\r\n"):
             data += b"\r\n"
@@ -48,7 +49,7 @@ class BdatTransaction(Transaction):
     def receive(self, reply: Reply) -> bytes:
         self.envelope.dialogue.append(reply)
         if len(self._replies) <= len(self.recipients):
-            self._replies.append(reply)
+            self._replies += (reply,)
             return b""
         ruled_out = self._ruled_out(is_lost=False)
         if self.is_done:

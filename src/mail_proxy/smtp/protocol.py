@@ -68,6 +68,8 @@ class SmtpProtocol(asyncio.Protocol):
         if not self.session.is_between_replies:
             # Octets that an attacker sends in clear text must not pass for encrypted ones.
             self._lose("the server spoke on after its answer to STARTTLS")
+        if self.session.broken is not None:
+            # A handshake on a closed transport would never end.
             raise BrokenConnectionError(self.session.broken)
         transport = await self._loop.start_tls(
             self.transport,

@@ -139,7 +139,10 @@ class MessageIn(Request):
     @field_validator("body_html")
     @classmethod
     def _no_blank_part(cls, value: str | None) -> str | None:
-        """A blank HTML part would hide the text: readers show the last part that they know."""
+        """Return None for a blank HTML part, which would hide the text.
+
+        Readers show the last part that they know.
+        """
         return None if value is None or not value or value.isspace() else value
 
     @model_validator(mode="after")
@@ -244,7 +247,7 @@ def read_object(body: bytes | dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_surrogates(body: bytes) -> Any:
-    """Read JSON with lone surrogates or octets that are not UTF-8; None if it is no JSON.
+    """Read JSON that has lone surrogates or non-UTF-8 octets; None if it is no JSON.
 
     They stay in the one text that has them, which its own validation refuses.
     """
@@ -282,7 +285,10 @@ def explain(error: ValidationError) -> str:
 
 
 def _return_path(text: str | None) -> str | None:
-    """Return the reverse-path; empty, or ``<>``, is the null one of RFC 5321 section 4.5.5."""
+    """Return the reverse-path; empty or ``<>`` is the null one.
+
+    RFC 5321 section 4.5.5 describes the null reverse-path.
+    """
     if text is None:
         return None
     if text.strip() in ("", "<>"):
@@ -353,7 +359,7 @@ class RetryMessages(Request):
 
 
 class RetriedOut(Answer):
-    """How many messages were put back into the queue."""
+    """Number of messages that were put back into the queue."""
 
     requeued: int = Field(description="Number of messages.")
 
@@ -367,7 +373,7 @@ class CleanupMessages(Request):
 
 
 class CleanedOut(Answer):
-    """How many messages were removed."""
+    """Number of messages that were removed."""
 
     removed: int = Field(description="Number of messages.")
 

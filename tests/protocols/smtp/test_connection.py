@@ -99,6 +99,8 @@ async def test_no_tls_where_it_is_switched_off(login: Logins, server_tls: ssl.SS
         ("EHLO", Act.SILENCE, "ehlo", None),
         ("STARTTLS", "454 4.7.0 not now", "tls", 454),
         ("STARTTLS", Act.DROP, "tls", None),
+        ("STARTTLS", b"220 go ahead\r\n250 sent in clear text", "tls", None),
+        ("STARTTLS", b"220 go ahead\r\n250 sent in clear text\r\n", "tls", None),
         ("AUTH", "454 4.7.0 not now", "auth", 454),
         ("AUTH", "535 5.7.8 wrong", "auth", 535),
         ("AUTH", ("421 4.7.0 bye", Act.DROP), "auth", 421),

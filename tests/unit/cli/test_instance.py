@@ -12,9 +12,9 @@ from typer.main import get_command
 from mail_proxy.cli.commands import RESERVED_NAMES
 from mail_proxy.cli.instance import Instance, is_name
 from mail_proxy.cli.main import app
-from mail_proxy.config import settings
 from mail_proxy.encryption import KEY_VARIABLE, generate_key
 from mail_proxy.errors import ConfigError, Conflict, Malformed, NotFound
+from mail_proxy.settings import settings
 
 
 @pytest.mark.parametrize("name", ["dev", "a", "7", "mail-1.prod_eu", "x" * 64, "LIST"])

@@ -6,8 +6,8 @@ import pytest
 
 from mail_proxy.cli.listening import is_loopback, local_url, refuse_open_doors
 from mail_proxy.cli.output import without_password
-from mail_proxy.config import load_config
 from mail_proxy.errors import ConfigError
+from mail_proxy.settings import load_config
 
 EVERYWHERE = "0.0.0.0"
 

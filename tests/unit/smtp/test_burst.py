@@ -43,6 +43,18 @@ def test_every_mail_of_a_burst_is_sent_once(capabilities: Capabilities) -> None:
     assert line.session.broken is None
 
 
+@pytest.mark.parametrize("capabilities", WAYS)
+def test_a_session_that_ends_right_after_the_log_in_defers_the_first_mail(
+    capabilities: Capabilities,
+) -> None:
+    line = Line(capabilities=capabilities)
+    line.session.lose("the server closed the connection")
+    burst = mails("a", "b")
+    run = line.run(burst)
+    assert run.is_done
+    assert burst.outcomes == {"a": Deferred("the server closed the connection (at MAIL)")}
+
+
 def test_a_message_and_the_next_envelope_go_out_together() -> None:
     line = Line()
     line.run(mails("a", "b"))

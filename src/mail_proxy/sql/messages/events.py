@@ -111,7 +111,7 @@ class MessageEventTable(Table):
     def unreported(
         self, connection: Connection, tenant_id: str, now: float, limit: int
     ) -> list[PendingEvent]:
-        """Return events to report now, oldest first, up to the one that exceeds ``MOST_BYTES``.
+        """Return events to report now, oldest first, until they exceed ``MOST_BYTES``.
 
         An event waits if an older event of its message was put off, so that the events of each
         message are reported in order.

@@ -78,7 +78,10 @@ def page(connection: Connection, wanted: MessageFilter, limit: int, before_pk: s
 
 
 class _WithoutBodies(ColumnElement[str]):
-    """The content of a mail without its bodies, which may be large; the database removes them."""
+    """Content of a mail without its bodies, which the database removes.
+
+    Bodies may be large.
+    """
 
     inherit_cache = True
 

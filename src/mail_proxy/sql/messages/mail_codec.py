@@ -13,7 +13,7 @@ def dump_mail(mail: Mail) -> str:
 
 
 def load_mail(text: str) -> Mail:
-    """Return the mail of a JSON text that ``dump_mail`` wrote; its bodies may be missing."""
+    """Return the mail of a JSON text of ``dump_mail``; its bodies may be missing."""
     record = orjson.loads(text)
     record.setdefault("body", "")
     for name in ("to", "cc", "bcc", "reply_to"):
