@@ -115,14 +115,6 @@ def _parallel_searches(tenant: HostileTenant) -> None:
     )
 
 
-def _large_listings(tenant: HostileTenant) -> None:
-    tenant.make_account()
-    for number in range(5):
-        large = tenant.mail(number, body="x\n" * 1_500_000, deferred_ts=4_000_000_000)
-        tenant.hand_in(large)
-    tenant.at_once(8, lambda n: tenant.call("GET", "/messages?limit=1000"))
-
-
 def _wrong_types(tenant: HostileTenant) -> None:
     wrong: list[Any] = [None, True, -1, 1e300, 2**63, "\x00", [], [[]], {}, {"a": {}}, "x" * 10_000]
     tenant.make_account()
@@ -221,7 +213,6 @@ HTTP_ATTACKS: dict[str, Callable[[HostileTenant], object]] = {
     ),
     "20 000 messages in calls at once": _floods,
     "12 parallel searches in 5000 messages": _parallel_searches,
-    "listings of 5 mails of 3 MB": _large_listings,
     "wrong types in every field": _wrong_types,
     "deep JSON": _raw_mails(b'{"messages":' * 200_000),
     "deep lists": _raw_mails(b'{"messages":' + b"[" * 5_000_000),
