@@ -21,6 +21,7 @@ from tests.harness.processes import free_port
 
 _TOKEN = "admin-token"
 _IMPATIENT = {"GMP_REQUEST_TIMEOUT": "1", "GMP_API_TOKEN": _TOKEN}
+_UVICORN = (sys.executable, "-m", "uvicorn", "mail_proxy.server:app")
 _MOST_GROWTH_BYTES = 150_000_000
 _LONGEST_SECONDS = 1.0
 
@@ -53,14 +54,14 @@ def under_mail_proxy(folder: Path, **environ: str) -> Iterator[Service]:
 
 
 @contextmanager
-def under_uvicorn(folder: Path, **environ: str) -> Iterator[Service]:
+def under_uvicorn(folder: Path, host: str = "127.0.0.1", **environ: str) -> Iterator[Service]:
     """``uvicorn mail_proxy.server:app``, as its documentation starts it"""
     log_file = folder / "log"
     settings = {**_IMPATIENT, "GMP_DB_PATH": str(folder / "mail.db"), **environ}
     port = free_port()
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "mail_proxy.server:app", "--port", str(port)],
+            [*_UVICORN, "--host", host, "--port", str(port)],
             env={k: v for k, v in os.environ.items() if not k.startswith("GMP_")} | settings,
             stderr=log,
             stdout=log,
@@ -288,3 +289,21 @@ def test_only_addresses_are_believed_to_be_clients(running: Service) -> None:
     wait_for(lambda: "address=127.0.0.1" in running.log() or None)
     assert "address=192.0.2.77" in running.log()
     assert "nobody-at-all" not in running.log()
+
+
+@pytest.mark.parametrize(("host", "is_refused"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_uvicorns_own_host_decides_whether_loopback_is_an_inner_network(
+    tmp_path: Path, host: str, is_refused: bool
+) -> None:
+    def call(running: Service, path: str, token: str, body: Any = None) -> Any:
+        data = json.dumps(body).encode() if body else b""
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nX-API-Token: {token}\r\n"
+        head += "Content-Type: application/json\r\n"
+        head += f"Connection: close\r\nContent-Length: {len(data)}\r\n\r\n"
+        return talk(running, head.encode() + data)[1]
+
+    with under_uvicorn(tmp_path, host) as running:
+        key = call(running, "/tenant", _TOKEN, {"id": "acme"})["api_key"]
+        call(running, "/account", key, {"id": "a", "host": "127.0.0.1", "port": free_port()})
+        found = call(running, "/account/a/test", key)
+    assert ("GMP_ALLOW_PRIVATE_NETWORKS" in str(found)) is is_refused

@@ -41,7 +41,10 @@ def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        proxy = await MailProxy.create(load())
+        config = load()
+        if host := getattr(app.state, "host", None):
+            config = config.model_copy(update={"host": host})
+        proxy = await MailProxy.create(config)
         app.state.proxy = proxy
         try:
             yield

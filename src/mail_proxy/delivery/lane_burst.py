@@ -126,7 +126,7 @@ class LaneBurst:
             self.is_healed = is_answer
 
     def close(self, fault: Exception | None) -> None:
-        """Defer messages that have no outcome when sending has ended, or failed with ``fault``."""
+        """Defer the messages without outcome when sending ended or failed (``fault``)."""
         while self._in_hand:
             envelope, message = self._in_hand.popitem()
             outcome: Outcome = _FAULT
@@ -136,7 +136,10 @@ class LaneBurst:
             self.fail(message, fault or RuntimeError("sent without an outcome"), outcome)
 
     def release(self) -> None:
-        """Release messages without outcome after a cancellation: the lease returns the claims."""
+        """Release the messages without outcome after a cancellation.
+
+        The lease returns their claims.
+        """
         while self._in_hand:
             envelope, message = self._in_hand.popitem()
             if envelope is self._first:

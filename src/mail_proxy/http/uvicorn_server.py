@@ -126,13 +126,15 @@ class Application(FastAPI):
     So ``uvicorn mail_proxy.server:app`` has the bounds of ``mail-proxy start``. uvicorn has no
     interface for an application that chooses its protocol; its configuration is reached through
     the ``receive`` of the lifespan, before the first connection is accepted. Another server keeps
-    its own protocol, which is logged. ``state.proxy`` holds the running proxy.
+    its own protocol, which is logged. ``state.proxy`` holds the running proxy, ``state.host``
+    uvicorn's own host, which decides whether the service listens on loopback only.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             await super().__call__(scope, receive, send)
             return
+        self.state.host = _host_of(receive)
         watch = ProcessWatch()
 
         async def bring(message: Message) -> None:
@@ -154,6 +156,15 @@ def _bring(receive: Receive, settings: ProxyConfig) -> None:
         log(Action.SERVER_UNKNOWN)
     elif not isinstance(protocol, BoundedHttp):
         config.http_protocol_class = BoundedHttp(HttpLimits.of(settings))
+
+
+def _host_of(receive: Receive) -> str | None:
+    """Return the host that a uvicorn listens on that was started without this program."""
+    config = getattr(getattr(receive, "__self__", None), "config", None)
+    if config is None or isinstance(config.http_protocol_class, BoundedHttp):
+        return None
+    host: str | None = None if config.uds or config.fd is not None else config.host
+    return host
 
 
 def _without_proxy_headers(app: Any) -> ASGIApp:
