@@ -27,7 +27,7 @@ from mail_proxy.sql.messages.mail_codec import dump_mail
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables.instance import directory_version
 from mail_proxy.telemetry.log import Action, log
-from mail_proxy.wire.messages import (
+from mail_proxy.wire.new_messages import (
     AddMessagesOut,
     DuplicateOut,
     MessageIn,
