@@ -12,7 +12,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize(
     ("fuzzer", "length"),
-    [("rest", "--calls=300"), ("messages", "--calls=200"), ("http", "--seconds=10")],
+    [
+        ("rest", "--calls=300"),
+        ("messages", "--calls=200"),
+        ("http", "--seconds=10"),
+        ("smtp", "--seconds=5"),
+    ],
 )
 def test_a_short_run_finds_nothing(fuzzer: str, length: str) -> None:
     command = [sys.executable, "-m", f"tests.fuzz.{fuzzer}", length]
