@@ -28,7 +28,7 @@ class Target:
 
     def errors(self) -> str:
         """What the service said of faults of its own."""
-        return _errors(self.log)
+        return errors_in(self.log)
 
     def call(self, method: str, path: str, body: object = None) -> httpx.Response:
         """As the administrator."""
@@ -52,7 +52,7 @@ def serving(database: Literal["sqlite", "postgresql"]) -> Iterator[Target]:
                     f"http://127.0.0.1:{proxy.port}", database_url, proxy.pid, proxy.log
                 )
             finally:
-                print(_errors(proxy.log), end="", flush=True)
+                print(errors_in(proxy.log), end="", flush=True)
 
 
 def _prepared(url: str, database_url: str, pid: int, log: Path) -> Target:
@@ -64,7 +64,8 @@ def _prepared(url: str, database_url: str, pid: int, log: Path) -> Target:
     return Target(url, database_url, _TOKEN, key, pid, log)
 
 
-def _errors(log: Path) -> str:
+def errors_in(log: Path) -> str:
+    """Return the first lines of a log from its first error on."""
     lines = [x for x in log.read_text().splitlines(True) if "action=call.refused" not in x]
     start = next((n for n, x in enumerate(lines) if "ERROR" in x or "Traceback" in x), None)
     return "" if start is None else "".join(lines[start : start + 60])

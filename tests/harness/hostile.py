@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
 import threading
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.harness.command_line import wait_for
+from tests.harness.processes import process_tree
 
 _GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 _POST = b"POST /account HTTP/1.1\r\nHost: localhost\r\n"
@@ -19,23 +21,55 @@ _MEGABYTES = 20
 _PAUSE_SECONDS = 0.02
 #: After an attack, with its connections still open.
 _ASKED_AT_LEAST = 10
+_LONGEST_SECONDS = 1.0
+_MOST_GROWTH_BYTES = 150_000_000
 
 
 @dataclass
 class Watch:
-    """Asks for ``/health`` over new connections, and reads the memory of the process."""
+    """Longest answers of a service, and memory of its processes, during an attack.
+
+    It asks for ``/health`` over new connections. ``work`` is a call of another client, made again
+    and again meanwhile; it returns whether it succeeded.
+    """
 
     port: int
     pid: int
+    work: Callable[[], bool] | None = None
+    longest_work_seconds: float = 0.0
+    worked: int = 0
+    refused: int = 0
     before_bytes: int = 0
     most_bytes: int = 0
     quiet_seconds: float = 0.0
     longest_seconds: float = 0.0
     asked: int = 0
 
+    def __post_init__(self) -> None:
+        self._pids = process_tree(self.pid)
+
     def resident_bytes(self) -> int:
-        pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
-        return int(pages) * resource.getpagesize()
+        """Resident memory of the processes that the service had at the beginning."""
+        pages = (Path(f"/proc/{pid}/statm").read_text().split()[1] for pid in self._pids)
+        return sum(map(int, pages)) * resource.getpagesize()
+
+    @property
+    def allowed_seconds(self) -> float:
+        """Longest answer that is within bounds: 1 s, more on a slow or busy machine."""
+        # What else runs on the machine takes its share of the processors.
+        share = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+        return max(_LONGEST_SECONDS, 20 * self.quiet_seconds) * share
+
+    @property
+    def has_grown(self) -> bool:
+        """Whether the service took too much memory."""
+        return self.most_bytes - self.before_bytes > _MOST_GROWTH_BYTES
+
+    @property
+    def is_within_bounds(self) -> bool:
+        """Whether the attack has hindered no other client and taken little memory."""
+        longest = max(self.longest_seconds, self.longest_work_seconds)
+        return longest < self.allowed_seconds and not (self.has_grown or self.refused)
 
     def ask(self) -> float:
         """Seconds until another client has its answer."""
@@ -49,23 +83,45 @@ class Watch:
     def during(self) -> Iterator[None]:
         """Measure while the block runs."""
         self.quiet_seconds = max(self.ask() for _ in range(20))
+        if self.work is not None:
+            self.quiet_seconds = max(self.quiet_seconds, *(self._do_work() for _ in range(5)))
         self.before_bytes = self.most_bytes = self.resident_bytes()
         ended = threading.Event()
-        thread = threading.Thread(target=self._watch, args=(ended,))
-        thread.start()
+        watches = (
+            [self._watch_health] if self.work is None else [self._watch_health, self._watch_work]
+        )
+        threads = [threading.Thread(target=each, args=(ended,)) for each in watches]
+        for thread in threads:
+            thread.start()
         try:
             yield
-            wanted = self.asked + _ASKED_AT_LEAST
-            wait_for(lambda: self.asked >= wanted or None)
+            self.wait_for_answers(_ASKED_AT_LEAST)
         finally:
             ended.set()
-            thread.join()
+            for thread in threads:
+                thread.join()
 
-    def _watch(self, ended: threading.Event) -> None:
+    def wait_for_answers(self, count: int) -> None:
+        """Wait until other clients have had so many more answers."""
+        asked, worked = self.asked + count, self.worked + count * (self.work is not None)
+        wait_for(lambda: (self.asked >= asked and self.worked >= worked) or None)
+
+    def _watch_health(self, ended: threading.Event) -> None:
         while not ended.wait(_PAUSE_SECONDS):
             self.longest_seconds = max(self.longest_seconds, self.ask())
             self.most_bytes = max(self.most_bytes, self.resident_bytes())
             self.asked += 1
+
+    def _watch_work(self, ended: threading.Event) -> None:
+        while not ended.wait(_PAUSE_SECONDS):
+            self.longest_work_seconds = max(self.longest_work_seconds, self._do_work())
+            self.worked += 1
+
+    def _do_work(self) -> float:
+        assert self.work is not None
+        begun = time.perf_counter()
+        self.refused += not self.work()
+        return time.perf_counter() - begun
 
 
 @dataclass

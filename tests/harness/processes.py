@@ -95,7 +95,7 @@ class Children:
 
     def kill(self, process: Process) -> None:
         """SIGKILL at once for all that it started, also for what left its process group."""
-        descendants = _tree(process.pid) if process.poll() is None else []
+        descendants = process_tree(process.pid) if process.poll() is None else []
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         for pid in descendants:
@@ -125,7 +125,7 @@ class Usage:
 
 def usage(root: int) -> Usage:
     cpu = peak = resident = count = 0
-    for pid in _tree(root):
+    for pid in process_tree(root):
         try:
             ticks = _stat(pid)[11:15]
             memory = _memory(pid)
@@ -138,7 +138,8 @@ def usage(root: int) -> Usage:
     return Usage(cpu / _TICKS_PER_SECOND, peak, resident, count)
 
 
-def _tree(root: int) -> list[int]:
+def process_tree(root: int) -> list[int]:
+    """Return the pid of a process and of all its descendants."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):

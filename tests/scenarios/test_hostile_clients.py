@@ -22,8 +22,6 @@ from tests.harness.processes import free_port
 _TOKEN = "admin-token"
 _IMPATIENT = {"GMP_REQUEST_TIMEOUT": "1", "GMP_API_TOKEN": _TOKEN}
 _UVICORN = (sys.executable, "-m", "uvicorn", "mail_proxy.server:app")
-_MOST_GROWTH_BYTES = 150_000_000
-_LONGEST_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -168,10 +166,7 @@ def test_attacks_hinder_no_other_client(running: Service) -> None:
         watch, attacker = Watch(running.port, running.pid), Attacker(running.port)
         with closing(attacker), watch.during():
             attack(attacker)
-        assert watch.most_bytes < watch.before_bytes + _MOST_GROWTH_BYTES, name
-        # What else runs on the machine takes its share of the processors.
-        share = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-        assert watch.longest_seconds < _LONGEST_SECONDS * share, name
+        assert watch.is_within_bounds, (name, watch)
 
 
 @pytest.mark.parametrize(

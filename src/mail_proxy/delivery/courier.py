@@ -66,10 +66,16 @@ class Courier:
             fault = await as_value(self._end(lane, account, message, ending))
             if fault is not None:
                 burst.defer(message, fault)
-        if burst.healed_by is not None:
-            fault = await as_value(self._health.heal(account))
+        if burst.probed_by is not None:
+            health = self._health
+            end = (
+                health.heal(account)
+                if burst.is_healed
+                else health.probe_again(account, self._clock.now())
+            )
+            fault = await as_value(end)
             if fault is not None:
-                outcome_log.log_fault(account.id, burst.healed_by, fault)
+                outcome_log.log_fault(account.id, burst.probed_by, fault)
         if burst.written is not None and self._recorder.is_full:
             await burst.written
         return await self._following(lane, burst)

@@ -46,6 +46,12 @@ class AccountHealth:
         finally:
             self._bus.publish(AccountUsable(account.pk))
 
+    async def probe_again(self, account: Account, now: float) -> None:
+        """Have another message probe the account: no server was asked about the last one."""
+        begin_probe = self._tables.health.begin_probe
+        await self._recorder.write_until_done(begin_probe, account.pk, now)
+        self._bus.publish(AccountUsable(account.pk))
+
     async def pause(
         self,
         lane: Lane,

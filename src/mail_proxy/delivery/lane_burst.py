@@ -48,7 +48,8 @@ class LaneBurst:
         self.preparing: tuple[Outgoing, Coroutine[Any, Any, Outcome | None]] | None = None
         self.endings: list[tuple[ClaimedMessage, Ending]] = []
         self.written: asyncio.Future[bool] | None = None
-        self.healed_by: ClaimedMessage | None = None
+        self.probed_by: ClaimedMessage | None = None
+        self.is_healed = False
         self._lane = lane
         self._pipeline = pipeline
         self._permit = permit
@@ -76,7 +77,7 @@ class LaneBurst:
         elif isinstance(result, Exception):
             self.fail(outgoing.message, result)
         else:
-            self.settle(outgoing.message, result)
+            self.settle(outgoing.message, result, is_answer=False)
 
     def next(self) -> Envelope | None:
         """Return the next message to send, prepared."""
@@ -102,20 +103,27 @@ class LaneBurst:
         """Take the outcome of a message."""
         self.settle(self._in_hand.pop(envelope), outcome)
 
-    def settle(self, message: ClaimedMessage, outcome: Outcome | Withdrawn) -> None:
-        """Have the outcome of a message recorded, or keep it for the courier to act on."""
+    def settle(
+        self, message: ClaimedMessage, outcome: Outcome | Withdrawn, *, is_answer: bool = True
+    ) -> None:
+        """Have the outcome of a message recorded, or keep it for the courier to act on.
+
+        ``is_answer``: a server was asked, so the outcome says that the account works.
+        """
         self._lane.done(message)
         if isinstance(outcome, AccountTrouble | Withdrawn):
             self._is_open = False
             self.endings.append((message, outcome))
             return
-        self._lane.answered()
+        if is_answer:
+            self._lane.answered()
         fault = value_of(self._record, message, outcome)
         if fault is not None:
             self.defer(message, fault)
         if self._lane.end_probe():
             self._is_open = False
-            self.healed_by = message
+            self.probed_by = message
+            self.is_healed = is_answer
 
     def close(self, fault: Exception | None) -> None:
         """Defer the messages without outcome when sending ended or failed (``fault``)."""
@@ -178,7 +186,7 @@ class LaneBurst:
             return None
         if self._settlement.is_exhausted(message):
             reason = self._settlement.exhausted("the service ended during the attempt")
-            self.settle(message, Failed(reason))
+            self.settle(message, Failed(reason), is_answer=False)
             return None
         outgoing = Outgoing(self._lane.account, tenant, message)
         ended = value_of(self._pipeline.prepare, outgoing)
@@ -188,7 +196,7 @@ class LaneBurst:
         if isinstance(ended, Exception):
             self.fail(message, ended)
         elif isinstance(ended, Outcome):
-            self.settle(message, ended)
+            self.settle(message, ended, is_answer=False)
         else:
             is_risky = len(message.content) > _COUNTED_AHEAD
             self.preparing = outgoing, self._counted(message, ended) if is_risky else ended

@@ -11,7 +11,7 @@ from mail_proxy.operations.callers import Caller
 from mail_proxy.operations.door import Door
 from mail_proxy.operations.operation import Operation, Scope
 from mail_proxy.wire.fields import detail_of, field_name, mistake
-from mail_proxy.wire.messages import explain
+from mail_proxy.wire.new_messages import explain
 from mail_proxy.wire.tenants import Nothing, OfTenant, TenantRef
 
 Json = dict[str, Any]

@@ -27,7 +27,7 @@ from mail_proxy.sql.messages.mail_codec import dump_mail
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables.instance import directory_version
 from mail_proxy.telemetry.log import Action, log
-from mail_proxy.wire.messages import (
+from mail_proxy.wire.new_messages import (
     AddMessagesOut,
     DuplicateOut,
     MessageIn,
@@ -69,7 +69,7 @@ class _Call:
 
 
 class _Stale(Exception):
-    """Tenants or accounts changed after the rows were prepared."""
+    """An account of the messages was removed after the rows were prepared."""
 
 
 class Intake:
@@ -124,7 +124,7 @@ class Intake:
                 _answer(call, of_call, results)
                 for call, of_call, results in zip(calls, rows, stored, strict=True)
             ]
-        raise Conflict("tenants and accounts keep changing; try again")
+        raise Conflict("tenants and accounts keep being removed; try again")
 
     def _rows(self, call: _Call, snapshot: Snapshot, now: float) -> list[NewMessage | str]:
         """Return for each draft the row to store, or the reason why it is rejected."""
@@ -139,9 +139,12 @@ class Intake:
         version: int,
         now: float,
     ) -> list[list[Added]]:
-        if directory_version(connection) != version:
-            raise _Stale
         messages = [row for of_call in rows for row in of_call if isinstance(row, NewMessage)]
+        if directory_version(connection) != version:
+            # Changes of other accounts do not count: they must not refuse this call.
+            used = {message.account_pk for message in messages}
+            if not self._parts.tables.accounts.are_living(connection, used):
+                raise _Stale
         results = iter(self._parts.tables.messages.add(connection, messages) if messages else [])
         stored, audit = [], []
         for call, of_call in zip(calls, rows, strict=True):

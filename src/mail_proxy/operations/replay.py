@@ -16,7 +16,7 @@ from mail_proxy.operations.callers import Caller
 from mail_proxy.operations.operation import Context, Operation, Scope, operation
 from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.wire.command_log import LoggedCommand, ReplayedOut
-from mail_proxy.wire.messages import explain
+from mail_proxy.wire.new_messages import explain
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,8 @@ class BurstRun:
         self._was_reset = False
         self._current: Transaction | None = None
         self._following: Transaction | None = None
+        #: The transaction that was sent with the message before it, when its turn has come.
+        self._sent_ahead: Transaction | None = None
         #: The mail that RSET makes room for.
         self._after_reset: Envelope | None = None
 
@@ -144,9 +146,13 @@ class BurstRun:
         transaction, self._current = self._current, None
         self._is_ending = True
         if transaction is not None:
-            if self._following is not None:
-                self.broke_over = "burst"
+            is_unheard = transaction is self._sent_ahead and transaction.outcome is None
             transaction.lose(reason, is_written=is_written)
+            if self._following is not None or (
+                is_unheard and isinstance(transaction.outcome, Stale)
+            ):
+                # It may also have dropped what followed a message, and wait for it.
+                self.broke_over = "burst"
             self.broke_over = transaction.broke_over or self.broke_over
             if isinstance(transaction.outcome, Stale) and not transaction.is_reused:
                 transaction.outcome = Deferred(f"{reason} (at {transaction.stage})")
@@ -235,7 +241,7 @@ class BurstRun:
             self._session.lose("closed")
         elif self._following is not None:
             following, self._following = self._following, None
-            self._current = following
+            self._current = self._sent_ahead = following
             following.restart_clock(self._session.time() + self._timeouts.send)
         elif transaction.needs_reset:
             self._after_reset = rest

@@ -70,10 +70,7 @@ class Adapter(Protocol):
         ...
 
     def trouble(self, error: exc.DBAPIError) -> DatabaseUnavailable | None:
-        """Return the error for trouble of the database: lost connection, disk, lock.
-
-        None if the statement itself is at fault.
-        """
+        """Return an error if connection, disk or a lock is the cause, not the statement."""
         ...
 
     def prove_writable(self, connection: Connection) -> None:

@@ -24,7 +24,7 @@ from mail_proxy.delivery.pipeline import Outgoing, Pipeline, preparing_steps
 from mail_proxy.delivery.recorder import OutcomeRecorder
 from mail_proxy.delivery.settlement import Settlement
 from mail_proxy.domain.mail import Address, Mail
-from mail_proxy.domain.outcome import Outcome, RecipientResult, RecipientStatus
+from mail_proxy.domain.outcome import Failed, Outcome, RecipientResult, RecipientStatus
 from mail_proxy.domain.retry import RetryStrategy
 from mail_proxy.kit.bus import Bus
 from mail_proxy.smtp.pool import SMTPPool
@@ -45,7 +45,8 @@ class Given:
     """A courier with one connection, and its claimed messages ``m`` and ``n``."""
 
     async def open(self, db: SqlDb, tables: Tables, server: ScriptedSmtpServer) -> None:
-        self.db, self.tables, clock = db, tables, FakeClock()
+        self.db, self.tables, self.clock = db, tables, FakeClock()
+        clock = self.clock
         await db.write(tables.instance.ensure, "test", clock.now())
         account_pk = await make_account(db, tables)
         recipients = (Address("", ANN), Address("", BOB))
@@ -53,7 +54,7 @@ class Given:
         rows = [new(account_pk, id_, content=dump_mail(mail)) for id_ in "mn"]
         await db.write(tables.messages.add, rows)
         self.reached = asyncio.Event()
-        self.result: Awaitable[Outcome | None] | None = None
+        self.result: asyncio.Future[Outcome | None] | None = None
         directory = Directory(db, tables, ConcurrencyConfig())
         snapshot = await directory.current()
         limiter = RateLimiter(tables.rate_use, directory)
@@ -74,6 +75,11 @@ class Given:
         account = replace(account, login=login)
         self.lane = Lane(account, courier.carry, lambda: None, clock)
         self.burst = LaneBurst(self.lane, pipeline, permit, settlement, self.recorder, clock)
+
+    async def trouble(self, account_pk: str) -> None:
+        now = self.clock.now()
+        trouble = self.tables.health.trouble
+        await self.db.write(lambda c: trouble(c, account_pk, "no route", now, probe=False))
 
     def _step(self, outgoing: Outgoing) -> Awaitable[Outcome | None] | None:
         if outgoing.message.id != "n":
@@ -132,3 +138,16 @@ async def test_recipients_who_have_a_mail_do_not_get_it_again_after_an_error_of_
     waiting = await given.db.write(due, [message.account_pk], message.priority, 2e9, 10)
     left = {each.id: each.recipients_left for each in waiting}
     assert left == {"m": [BOB], "n": None}
+
+
+async def test_a_probe_that_asked_no_server_is_followed_by_another_at_once(given: Given) -> None:
+    given.result = asyncio.get_running_loop().create_future()
+    given.result.set_result(Failed("cannot be prepared"))
+    message = given.messages[1]
+    await given.trouble(message.account_pk)
+    given.lane.note_probe(is_probe=True)
+    given.lane.add(message)
+    await given.lane.finish()
+    await given.recorder.drained()
+    troubled = await given.db.read(given.tables.health.troubled)
+    assert troubled[message.account_pk]["retry_at"] == given.clock.now()

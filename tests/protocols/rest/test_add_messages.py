@@ -395,3 +395,22 @@ async def test_a_big_call_does_not_hold_up_the_others(idle: Client) -> None:
     assert (await call).status_code == 200
     longest = max(after - before for before, after in itertools.pairwise(steps))
     assert longest < (steps[-1] - steps[0]) / 3
+
+
+async def test_a_tenant_that_creates_accounts_refuses_no_call_of_another(idle: Client) -> None:
+    await idle.ok("POST", "/tenant", {"id": "busy"})
+    is_over = asyncio.Event()
+
+    async def create_accounts(worker: int) -> None:
+        for number in itertools.count():
+            if is_over.is_set():
+                return
+            account = {"id": f"a{worker}-{number}", "tenant_id": "busy", "host": "127.0.0.1"}
+            await idle.ok("POST", "/account", account)
+
+    async with asyncio.TaskGroup() as group:
+        for worker in range(4):
+            group.create_task(create_accounts(worker))
+        for number in range(20):
+            await idle.ok("POST", PATH, {"messages": [mail(f"m{number}", tenant_id="default")]})
+        is_over.set()

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from mail_proxy.wire.accounts import AccountIn
 from mail_proxy.wire.fields import Redacted, Request, Secret
-from mail_proxy.wire.messages import MessageIn
+from mail_proxy.wire.new_messages import MessageIn
 from mail_proxy.wire.secrets import redacted
 from mail_proxy.wire.tenants import NewApiKey, TenantIn
 

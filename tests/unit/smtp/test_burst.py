@@ -82,6 +82,22 @@ def test_only_the_mail_whose_end_is_out_is_uncertain(script: Script) -> None:
     assert run.broke_over == "burst"
 
 
+class Forgetful(MemoryServer):
+    """A server that drops what was sent behind a message."""
+
+    def _end_of_data(self, body: bytes) -> None:
+        super()._end_of_data(body)
+        self._input = b""
+
+
+def test_a_server_that_drops_the_envelope_behind_a_message_is_remembered() -> None:
+    line, burst = Line(Forgetful()), mails("a", "b", "c")
+    run = line.run(burst)
+    assert list(burst.outcomes) == ["a"]
+    assert [name_of(each) for each in run.returned] == ["b"]
+    assert run.broke_over == "burst"
+
+
 def test_421_to_a_message_leaves_the_next_one_untouched() -> None:
     line = Line(scripted("end of data", ("421 4.3.2 bye", Act.DROP)))
     burst = mails("a", "b", "c")

@@ -12,8 +12,6 @@ from mail_proxy.operations import intake
 from mail_proxy.operations import messages as operations
 from mail_proxy.wire.fields import Identifier
 from mail_proxy.wire.messages import (
-    AddMessages,
-    AddMessagesOut,
     CleanedOut,
     CleanupMessages,
     Cursor,
@@ -29,6 +27,7 @@ from mail_proxy.wire.messages import (
     RetryMessages,
     SearchText,
 )
+from mail_proxy.wire.new_messages import AddMessages, AddMessagesOut
 
 router = APIRouter(tags=["messages"], route_class=Route)
 _ADD_BODY = {
