@@ -135,12 +135,14 @@ class HttpProtocol(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Close after the answer in progress, or at once if there is none (uvicorn)."""
-        self._reader.stop()
+        self._waiting.clear()
+        if self._current is not None:
+            self._current.keep_alive = False
+        if self._current is None or self._current.is_received:
+            # Otherwise its body is still read, and the reader stops at its end.
+            self._reader.stop()
         if self._current is None:
             self._close()
-        else:
-            self._waiting.clear()
-            self._current.keep_alive = False
 
     def ended(self, exchange: Exchange, *, failed: bool) -> None:
         """Answer for an application that ended without an answer.
@@ -272,8 +274,13 @@ class HttpProtocol(asyncio.Protocol):
             else:
                 self._wait()
                 break
-        if not (self._waiting or self._reader.rest or self._is_ending):
-            self._resume_reading()
+        if self._waiting or self._is_ending:
+            return
+        self._resume_reading()
+        # The rest may hold the body of the request that has begun just now.
+        self._reader.resume()
+        if self._waiting:
+            self._pause_reading()
 
     def _wait(self) -> None:
         if self._reader.stopped:
