@@ -166,6 +166,9 @@ class RequestReader:
         if parser.should_upgrade() and exchange.body_left != 0:
             exchange.keep_alive = False
             self._body_head = b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing
+        if len(self._headers) > MOST_HEADERS:
+            # A header that was left out may say where the body ends, so nothing is read behind it.
+            exchange.keep_alive = False
         self.incoming = exchange
         self._connection.requested(exchange)
 
@@ -214,5 +217,7 @@ def _read_framing(exchange: Exchange) -> bytes:
             exchange.body_left = None
             line = b"transfer-encoding: " + value
         elif name == b"expect":
-            exchange.expects_continue = value.lower() == b"100-continue"
+            # RFC 9110, 10.1.1: an older client's expectation is ignored.
+            is_asked = value.lower() == b"100-continue"
+            exchange.expects_continue = is_asked and exchange.version != "1.0"
     return line

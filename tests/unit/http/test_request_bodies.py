@@ -73,3 +73,25 @@ async def test_a_body_that_still_arrives_is_read_during_a_stop() -> None:
         # The request after it is not answered: the connection ends.
         assert (await reader.read()).endswith(b"[10]")
         writer.close()
+
+
+async def test_a_body_whose_length_is_not_seen_is_no_second_request() -> None:
+    many = b"".join(b"X-%d: 1\r\n" % number for number in range(110))
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: h2c\r\n" + many
+    hidden = b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with _serving(_Counting()) as (_, port), asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head + b"Content-Length: %d\r\n\r\n" % len(hidden) + hidden)
+        assert (await reader.read()).count(b"HTTP/1.1 200") <= 1
+        writer.close()
+
+
+async def test_a_client_of_http_1_0_is_not_told_to_continue() -> None:
+    async with _serving(_Counting()) as (_, port), asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        head = b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+        writer.write(head + b"ab")
+        answer = await reader.read()
+        assert b"100 Continue" not in answer
+        assert answer.endswith(b"[2]")
+        writer.close()
