@@ -28,7 +28,10 @@ class AccountsTable(DirectoryTable):
         return self.find(connection, tenant_id=tenant_id, id=account_id, deleted_at=None)
 
     def are_living(self, connection: Connection, pks: Collection[str]) -> bool:
-        """Return whether none of the accounts is removed; False also for too many to ask about."""
+        """Return whether no account is removed.
+
+        False also for more accounts than one statement may ask about.
+        """
         if len(pks) > _MOST_ASKED:
             return False
         c = self.schema.c
