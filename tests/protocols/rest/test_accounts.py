@@ -63,11 +63,13 @@ async def test_a_small_account_has_the_documented_defaults(idle: Client) -> None
 
 async def test_saving_again_changes_the_given_fields_only(idle: Client) -> None:
     first = await idle.ok("POST", "/account", FULL)
-    again = await idle.ok("POST", "/account", {"id": "full", "host": "new.example.com"})
+    moved = {"id": "full", "host": "new.example.com", "password": "given again"}
+    again = await idle.ok("POST", "/account", moved)
     assert again["pk"] == first["pk"]
     shown = await account(idle, "full")
     assert (shown["host"], shown["port"], shown["user"]) == ("new.example.com", 465, "ann")
-    await idle.ok("POST", "/account", {"id": "full", "port": None, "batch_size": None})
+    back = {"id": "full", "port": None, "batch_size": None, "password": "given again"}
+    await idle.ok("POST", "/account", back)
     shown = await account(idle, "full")
     assert (shown["port"], shown["batch_size"]) == (587, None)
 
