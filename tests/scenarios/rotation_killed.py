@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import mail_proxy.features.registry  # noqa: F401  # declares the tables of features
 from mail_proxy.cli.instance import Instance
 from mail_proxy.operations.keys import Rotation
 from mail_proxy.sql import SqlDb

@@ -41,6 +41,13 @@ CALLS: dict[str, tuple[str, str, Any]] = {
     "messages.retry": ("POST", "/commands/retry-messages?tenant_id=acme", {"batch_code": "b"}),
     "messages.cleanup": ("POST", "/commands/cleanup-messages?tenant_id=acme", None),
     "messages.delete": ("POST", "/commands/delete-messages?tenant_id=acme", {"ids": ["m"]}),
+    "dkim.create": (
+        "POST",
+        "/dkim?tenant_id=acme",
+        {"domain": "example.org", "algorithm": "ed25519-sha256"},
+    ),
+    "dkim.check": ("POST", "/dkim/example.org/gmp1/check?tenant_id=acme", None),
+    "dkim.delete": ("DELETE", "/dkim/example.org/gmp1?tenant_id=acme", None),
     "command_log.replay": ("POST", "/command-log/replay", None),
     "accounts.delete": ("DELETE", "/account/a?tenant_id=acme", None),
     "tenants.delete": ("DELETE", "/tenant/acme", None),
