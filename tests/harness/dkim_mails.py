@@ -80,9 +80,15 @@ _BODIES = st.lists(st.tuples(_TEXT, _LINE_ENDS), max_size=12).map(
 )
 _ADDRESSES = st.builds(Address, _TEXT, st.sampled_from([f"a@{DOMAIN}", f"first.last@{DOMAIN}"]))
 _LISTS = st.lists(_ADDRESSES, max_size=6).map(tuple)
-_NAMES = st.sampled_from(
-    ["List-Unsubscribe", "List-Unsubscribe-Post", "List-Id", "LIST-Help", "X-Other", "list-x;y"]
-)
+#: Fields with a grammar of their own have a value that fits it.
+_HEADERS = st.sampled_from(
+    [
+        ("List-Unsubscribe", f"<https://{DOMAIN}/u?a=b>, <mailto:leave@{DOMAIN}>"),
+        ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
+        ("List-Id", f"Übungen <list.{DOMAIN}>"),
+        ("LIST-Help", f"<mailto:help@{DOMAIN}>"),
+    ]
+) | st.tuples(st.sampled_from(["X-Other", "list-x;y"]), _TEXT)
 _MAILS = st.builds(
     Mail,
     sender=_ADDRESSES,
@@ -95,7 +101,7 @@ _MAILS = st.builds(
     content_type=st.sampled_from(["plain", "html"]),
     message_id=st.just(f"<1@{DOMAIN}>"),
     body_html=st.none() | _BODIES,
-    headers=st.lists(st.tuples(_NAMES, _TEXT), max_size=5).map(tuple),
+    headers=st.lists(_HEADERS, max_size=5).map(tuple),
 )
 #: As this program writes them.
 composed = _MAILS.map(lambda mail: compose(mail, tracking_id="t", date=SIGNED_AT).data)
