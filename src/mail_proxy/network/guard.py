@@ -35,7 +35,7 @@ SocketAddress = tuple[int, tuple[str, int] | tuple[str, int, int, int] | tuple[i
 class RefusedAddressError(OSError):
     """All addresses of a host are outside of the permitted networks.
 
-    The text names the setting, and no address: addresses of internal names are nobody's business.
+    The text names the setting, and no address: addresses of internal names stay secret.
     """
 
     def __init__(self, host: str) -> None:
