@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -149,13 +150,12 @@ async def first_connected(
 async def _open(place: SocketAddress) -> socket.socket:
     family, address = place
     opened = socket.socket(family, socket.SOCK_STREAM)
-    try:
+    with ExitStack() as unless_connected:
+        unless_connected.callback(opened.close)
         opened.setblocking(False)
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         await asyncio.get_running_loop().sock_connect(opened, address)
-    except BaseException:
-        opened.close()
-        raise
+        unless_connected.pop_all()
     return opened
 
 

@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from functools import cache
 
 from mail_proxy.domain.account import SmtpLogin, TlsMode
@@ -155,16 +156,15 @@ class Handshake:
         connected = await self._guard.connect(
             login.host, login.port, private_allowed=login.private_allowed
         )
-        try:
+        with ExitStack() as unless_taken_over:
+            unless_taken_over.callback(connected.close)
             _, protocol = await asyncio.get_running_loop().create_connection(
                 lambda: SmtpProtocol(self._redact),
                 sock=connected,
                 ssl=self._tls_context if self._implicit_tls else None,
                 server_hostname=login.host if self._implicit_tls else None,
             )
-        except BaseException:
-            connected.close()
-            raise
+            unless_taken_over.pop_all()
         return protocol
 
     async def _say_hello(self) -> None:
