@@ -56,6 +56,18 @@ class Adapter(Protocol):
         """
         ...
 
+    def insert_rows(
+        self, connection: Connection, table: str, shape: Shape, rows: Sequence[Sequence[Any]]
+    ) -> None:
+        """Insert rows into a table."""
+        ...
+
+    def change_rows(
+        self, connection: Connection, statement: str, shape: Shape, rows: Sequence[Sequence[Any]]
+    ) -> set[Any]:
+        """Run an INSERT or UPDATE for many rows, as ``SqlDb.change_rows`` describes."""
+        ...
+
     def first_of_each(
         self, table: str, where: str, order_by: str, limit: int, *, waits: bool = False
     ) -> str:

@@ -166,6 +166,15 @@ class SqlDb:
         self, connection: Connection, table: str, shape: Shape, rows: Sequence[Sequence[Any]]
     ) -> None:
         """Insert many rows into ``table``."""
-        columns = ", ".join(name for name, _ in shape)
-        statement = f"INSERT INTO {table} ({columns}) SELECT {columns} FROM rows"
-        self.execute_rows(connection, statement, shape, rows)
+        self.adapter.insert_rows(connection, table, shape, rows)
+
+    def change_rows(
+        self, connection: Connection, statement: str, shape: Shape, rows: Sequence[Sequence[Any]]
+    ) -> set[Any]:
+        """Run an INSERT or UPDATE for many rows; return the first column of those it changed.
+
+        INSERT has the form ``INSERT INTO table (columns) SELECT rows.column, ... FROM rows WHERE
+        ...``. UPDATE reads ``FROM rows`` and matches at most one row of the table for each of
+        ``rows``. Neither has RETURNING, and both name the columns as ``rows.column``.
+        """
+        return self.adapter.change_rows(connection, statement, shape, rows)

@@ -60,6 +60,9 @@ class PostgresAdapter:
     #: serialization_failure, deadlock_detected.
     _RETRYABLE = ("40001", "40P01")
 
+    #: INSERT cannot return the columns of ``rows``; its table has one of the same name.
+    _KEY_OF: ClassVar[dict[str, str]] = {"INSERT": "", "UPDATE": "rows."}
+
     def __init__(self, url: str, lock_seconds: float = LOCK_SECONDS) -> None:
         try:
             import psycopg  # noqa: F401
@@ -114,6 +117,24 @@ class PostgresAdapter:
         columns = [list(column) for column in zip(*rows, strict=True)]
         if columns:
             yield f"rows({names}) AS (SELECT * FROM unnest({arrays}))", columns
+
+    def insert_rows(
+        self, connection: Connection, table: str, shape: Shape, rows: Sequence[Sequence[Any]]
+    ) -> None:
+        names = ", ".join(name for name, _ in shape)
+        for expression, columns in self.rows(shape, rows):
+            statement = f"WITH {expression} INSERT INTO {table} ({names}) SELECT {names} FROM rows"
+            connection.exec_driver_sql(statement, tuple(columns))
+
+    def change_rows(
+        self, connection: Connection, statement: str, shape: Shape, rows: Sequence[Sequence[Any]]
+    ) -> set[Any]:
+        key = shape[0][0]
+        found: set[Any] = set()
+        for expression, columns in self.rows(shape, rows):
+            text = f"WITH {expression} {statement} RETURNING {self._KEY_OF[statement[:6]]}{key}"
+            found |= {row[0] for row in connection.exec_driver_sql(text, tuple(columns))}
+        return found
 
     def first_of_each(
         self, table: str, where: str, order_by: str, limit: int, *, waits: bool = False

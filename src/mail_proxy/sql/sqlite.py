@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from mail_proxy.sql.adapter import LOCK_SECONDS, Shape, first_line, parsed_url
 from mail_proxy.sql.sqlite_driver import KeptTransactions
 from mail_proxy.sql.transactions import Transactions
 from mail_proxy.sql.writing_turn import WritingTurn
+
+_COLUMN_OF_ROWS = re.compile(r"\brows\.(\w+)")
 
 
 class SqliteAdapter:
@@ -114,6 +118,21 @@ class SqliteAdapter:
             yield f"rows({names}) AS (VALUES {values})", flat
             start += size
 
+    def insert_rows(
+        self, connection: Connection, table: str, shape: Shape, rows: Sequence[Sequence[Any]]
+    ) -> None:
+        names = ", ".join(name for name, _ in shape)
+        places = ",".join("?" * len(shape))
+        statement = f"INSERT INTO {table} ({names}) VALUES ({places})"
+        sqlite_driver.execute_each(connection, statement, rows)
+
+    def change_rows(
+        self, connection: Connection, statement: str, shape: Shape, rows: Sequence[Sequence[Any]]
+    ) -> set[Any]:
+        # A short statement for each row costs less than one that joins all rows.
+        for_one = _for_one_row(statement, tuple(name for name, _ in shape))
+        return sqlite_driver.change_each(connection, for_one, rows)
+
     def first_of_each(
         self, table: str, where: str, order_by: str, limit: int, *, waits: bool = False
     ) -> str:
@@ -157,3 +176,11 @@ class SqliteAdapter:
 
     def lock_schema(self, connection: Connection) -> None:
         """Do nothing: BEGIN IMMEDIATE already holds the one write lock."""
+
+
+@lru_cache(maxsize=256)
+def _for_one_row(statement: str, names: tuple[str, ...]) -> str:
+    """Replace the columns of ``rows`` in a statement by numbered parameters."""
+    numbers = {name: number for number, name in enumerate(names, start=1)}
+    without = statement.replace(" FROM rows ", " ")
+    return _COLUMN_OF_ROWS.sub(lambda found: f"?{numbers[found[1]]}", without)

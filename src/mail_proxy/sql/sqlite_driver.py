@@ -23,10 +23,19 @@ def execute(connection: Connection, statement: str, parameters: Sequence[Any] = 
         raise _wrapped(error, statement) from error
 
 
-def execute_each(connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> int:
-    """Run a statement without result for each of ``rows``; return how many rows it changed."""
+def execute_each(connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Run a statement without result for each of ``rows``."""
     try:
-        return _driver(connection).executemany(statement, rows).rowcount
+        _driver(connection).executemany(statement, rows)
+    except sqlite3.Error as error:
+        raise _wrapped(error, statement) from error
+
+
+def change_each(connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> set[Any]:
+    """Run a statement for each of ``rows``; return the first value of those that changed a row."""
+    try:
+        cursor = _driver(connection).cursor()
+        return {row[0] for row in rows if cursor.execute(statement, row).rowcount > 0}
     except sqlite3.Error as error:
         raise _wrapped(error, statement) from error
 
