@@ -40,6 +40,9 @@ class SqliteAdapter:
     #: SQLITE_MAX_VARIABLE_NUMBER is 32 766 since 3.32.
     _MOST_VARIABLES = 32_000
     _LARGEST_SLICE = 512
+    #: A short statement for each row costs SQLite less than one that joins them. But each gives up
+    #: the interpreter lock, and gets it back late if there are many.
+    _MOST_ONE_BY_ONE = 32
 
     def __init__(self, url: str, lock_seconds: float = LOCK_SECONDS) -> None:
         address = parsed_url(url)
@@ -122,6 +125,11 @@ class SqliteAdapter:
         self, connection: Connection, table: str, shape: Shape, rows: Sequence[Sequence[Any]]
     ) -> None:
         names = ", ".join(name for name, _ in shape)
+        if len(rows) > self._MOST_ONE_BY_ONE:
+            for expression, values in self.rows(shape, rows):
+                statement = f"INSERT INTO {table} ({names}) SELECT {names} FROM rows"
+                sqlite_driver.execute(connection, f"WITH {expression} {statement}", values)
+            return
         places = ",".join("?" * len(shape))
         statement = f"INSERT INTO {table} ({names}) VALUES ({places})"
         sqlite_driver.execute_each(connection, statement, rows)
@@ -129,9 +137,14 @@ class SqliteAdapter:
     def change_rows(
         self, connection: Connection, statement: str, shape: Shape, rows: Sequence[Sequence[Any]]
     ) -> set[Any]:
-        # A short statement for each row costs less than one that joins all rows.
-        for_one = _for_one_row(statement, tuple(name for name, _ in shape))
-        return sqlite_driver.change_each(connection, for_one, rows)
+        names = tuple(name for name, _ in shape)
+        if len(rows) <= self._MOST_ONE_BY_ONE:
+            return sqlite_driver.change_each(connection, _for_one_row(statement, names), rows)
+        found: set[Any] = set()
+        for expression, values in self.rows(shape, rows):
+            text = f"WITH {expression} {statement} RETURNING {names[0]}"
+            found |= {row[0] for row in sqlite_driver.execute(connection, text, values)}
+        return found
 
     def first_of_each(
         self, table: str, where: str, order_by: str, limit: int, *, waits: bool = False
