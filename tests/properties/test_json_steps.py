@@ -50,7 +50,7 @@ def test_a_broken_text_is_refused_where_orjson_refuses_it(
         expected = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         if "surrogate" not in error.msg:
-            with pytest.raises(NotJson, match="is not JSON: .* at character"):
+            with pytest.raises(NotJson, match=r"is not JSON: .* at character"):
                 load_in_steps(text)
     else:
         assert load_in_steps(text) == expected

@@ -18,8 +18,8 @@ import orjson
 
 #: Parsed at once: about a millisecond.
 STEP_BYTES = 262_144
-#: Characters. A longer string is cut somewhere behind it: no field may have so many, and joining the
-#: pieces would take too long.
+#: Characters. A longer string is cut somewhere behind it: no field may have so many, and joining
+#: the pieces would take too long.
 LONGEST_STRING = 25_000_000
 #: Of objects and lists that are larger than a step. A message is at the third level.
 _DEEPEST_LARGE = 16
@@ -105,8 +105,8 @@ class _Parser:
         if self._octet(at) == b"}":
             return members, at + 1
         while self._octet(at) == b'"':
-            short, at = self._scalars(at, b"{%b}")
-            members.update(short)
+            scalars, at = self._scalars(at, b"{}")
+            members.update(scalars)
             name, at = self._value(at, level)
             at = self._behind_space(at)
             if self._octet(at) != b":":
@@ -125,9 +125,13 @@ class _Parser:
         at = self._behind_space(at)
         if self._octet(at) == b"]":
             return items, at + 1
+        objects_from = at
         while True:
-            short, at = self._scalars(at, b"[%b]")
-            items.extend(short)
+            if at >= objects_from:
+                objects, at, objects_from = self._objects(at)
+                items.extend(objects)
+            scalars, at = self._scalars(at, b"[]")
+            items.extend(scalars)
             item, at = self._value(at, level)
             items.append(item)
             at = self._behind_space(at)
@@ -137,20 +141,34 @@ class _Parser:
                 raise NotJson("expected ',' or ']'", at)
             at = self._behind_space(at + 1)
 
+    def _objects(self, at: int) -> tuple[list[Any], int, int]:
+        """Return items up to the last end of an object in a step, and where to try again.
+
+        What looks like the end may be inside of a string or of another object. Then there are no
+        items, and those of this step are better read one by one.
+        """
+        end = self._text.rfind(b"},", at, at + STEP_BYTES) + 1
+        if end and self._octet(at) == b"{":
+            with suppress(orjson.JSONDecodeError):
+                items = orjson.loads(self._wrapped(b"[]", at, end))
+                following = self._behind_space(end + 1)
+                return items, following, following
+        return [], at, max(at + 1, end)
+
     def _scalars(self, at: int, brackets: bytes) -> tuple[Any, int]:
         """Return the members that are neither objects nor lists, up to the last one in a step."""
         found = _SCALARS.match(self._text, at, at + STEP_BYTES)
         if found is None:
             return (), at
-        inside = self._view[at : found.end() - 1]
-        return _load(brackets % inside, at - 1), self._behind_space(found.end())
+        inside = self._wrapped(brackets, at, found.end() - 1)
+        return _load(inside, at - 1), self._behind_space(found.end())
 
     def _string(self, at: int) -> tuple[str, int]:
         """Return a long string, and the position behind its closing quote."""
         pieces, length = [], 0
         while self._octet(at) != b'"':
             end = self._end_of_piece(at)
-            piece = _load(b'"%b"' % self._view[at:end], at - 1)
+            piece = _load(self._wrapped(b'""', at, end), at - 1)
             if length <= LONGEST_STRING:
                 pieces.append(piece)
             length += len(piece)
@@ -219,6 +237,9 @@ class _Parser:
             if end < at + STEP_BYTES:
                 return end
             at = end
+
+    def _wrapped(self, ends: bytes, at: int, end: int) -> bytes:
+        return b"".join((ends[:1], self._view[at:end], ends[1:]))
 
     def _octet(self, at: int) -> bytes | bytearray:
         """Return the octet at a position, empty at the end of the text."""

@@ -109,7 +109,9 @@ def _text(value: Any) -> str | None:
         return None
     # A text that is longer still may have been cut when it was parsed.
     size = len(value) if value.isascii() else len(value.encode(errors="replace"))
-    return f"more than {LONGEST_TEXT} octets; allowed: {LONGEST_TEXT}" if size > LONGEST_TEXT else None
+    if size <= LONGEST_TEXT:
+        return None
+    return f"more than {LONGEST_TEXT} octets; allowed: {LONGEST_TEXT}"
 
 
 _mailbox = _octets(LONGEST_MAILBOX)

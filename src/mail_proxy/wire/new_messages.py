@@ -51,7 +51,7 @@ _MOST_VALUES = 250_000
 #: A larger body, and one with more values, is parsed in steps: otherwise the event loop would stand
 #: still for more than 20 ms. Most bodies are smaller, and faster to parse at once.
 _MOST_BYTES_AT_ONCE = 4_000_000
-_MOST_VALUES_AT_ONCE = 60_000
+_MOST_VALUES_AT_ONCE = 100_000
 #: An id that is too long is shown in the rejection, unless it is longer than this.
 _LONGEST_SHOWN_ID = 1000
 

@@ -8,7 +8,6 @@ import orjson
 
 from mail_proxy.domain.mail import Address, Mail
 
-
 #: Characters that are written at once. ``orjson`` holds the interpreter lock while it writes.
 _PIECE = 262_144
 
