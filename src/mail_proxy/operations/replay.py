@@ -37,7 +37,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Export:
-    """The lines of an export that can be run again, in order, and the number of the others."""
+    """Lines of an export that can be run again, in order; the others are counted."""
 
     lines: Sequence[Line]
     skipped: int
@@ -53,7 +53,8 @@ async def read_export(body: bytes, replayable: Collection[str]) -> Export:
 
 
 def _export(body: bytes, replayable: Collection[str]) -> Export:
-    lines, skipped = [], 0
+    lines: list[Line] = []
+    skipped = 0
     for line in _lines(body):
         if line.command.status != 200 or line.command.operation not in replayable:
             skipped += 1

@@ -32,7 +32,7 @@ def refuse_too_many_values(body: bytes | bytearray, most: int) -> None:
 
 
 def has_more_separators(body: bytes | bytearray, most: int) -> bool:
-    """Return whether a text has more separators than ``most``, also counting inside strings."""
+    """Return whether a text has over ``most`` separators, including those in strings."""
     if len(body) <= UNCOUNTED_BYTES:
         return False
     starts = range(0, len(body), _STEP_BYTES)
@@ -49,7 +49,7 @@ def _separators(text: bytes | bytearray, start: int, end: int) -> int:
 
 
 def _counts(body: bytes | bytearray) -> Iterator[int]:
-    """Yield for each step through the text how many separators are outside its strings.
+    """Yield the number of separators outside of strings, step by step.
 
     A string counts as well, by a quarter: valid JSON has at most three for two separators.
     """

@@ -1,4 +1,4 @@
-"""Parser for large JSON texts that works in short steps, so that other threads get their turn.
+"""Parser for large JSON texts in short steps, so that other threads get their turn.
 
 ``orjson`` holds the interpreter lock until it has parsed everything: about 100 ms for a text of
 20 MB, during which the event loop stands still. Here a value of up to ``STEP_BYTES`` is parsed by
@@ -64,7 +64,10 @@ def _load(text: bytes | memoryview, position: int) -> Any:
 
 
 class _Parser:
-    """Parser of one text. Methods take the position of a value; most return the one behind it."""
+    """Parser of one JSON text.
+
+    Methods take the position of a value; most return the one behind it.
+    """
 
     def __init__(self, text: bytes | bytearray) -> None:
         self._text = text
@@ -142,7 +145,7 @@ class _Parser:
             at = self._behind_space(at + 1)
 
     def _objects(self, at: int) -> tuple[list[Any], int, int]:
-        """Return items up to the last end of an object in a step, and where to try again.
+        """Return the objects of a list within a step, and where to try again.
 
         What looks like the end may be inside of a string or of another object. Then there are no
         items, and those of this step are better read one by one.
@@ -156,7 +159,7 @@ class _Parser:
         return [], at, max(at + 1, end)
 
     def _scalars(self, at: int, brackets: bytes) -> tuple[Any, int]:
-        """Return the members that are neither objects nor lists, up to the last one in a step."""
+        """Return the members within a step, up to the first object or list."""
         found = _SCALARS.match(self._text, at, at + STEP_BYTES)
         if found is None:
             return (), at
@@ -189,7 +192,7 @@ class _Parser:
         return end if text[end : end + 1] == b'"' else self._between_characters(at, end)
 
     def _between_characters(self, at: int, end: int) -> int:
-        """Return a position near ``end`` that divides no escape, pair of surrogates or octets."""
+        """Return a position near ``end`` that divides no escape and no character."""
         text = self._text
         escape = text.rfind(b"\\", max(at, end - _LONGEST_ESCAPE), end)
         if escape > at and not self._is_escaped(at, escape):
@@ -208,7 +211,7 @@ class _Parser:
         return (len(before) - len(before.rstrip(b"\\"))) % 2 == 1
 
     def _end_within_step(self, at: int) -> int | None:
-        """Return where a value ends, or None if it is longer than a step or not complete."""
+        """Return where a value ends, or None if it is incomplete or longer than a step."""
         text, limit = self._text, min(at + STEP_BYTES, len(self._text))
         kind = self._octet(at)
         if kind == b'"':
