@@ -20,6 +20,7 @@ from mail_proxy.kit.service import Closing, Service
 from mail_proxy.maintenance.clock import ClockWatch
 from mail_proxy.maintenance.retention import Retention
 from mail_proxy.maintenance.suspension import SuspensionSweep
+from mail_proxy.network.tls import system_tls_context
 from mail_proxy.operations.audit_refusals import AuditedRefusals
 from mail_proxy.operations.cached_counts import PendingCounts
 from mail_proxy.operations.callers import Authenticator
@@ -228,6 +229,8 @@ class MailProxy:
 
 
 def _prepare(db: SqlDb, tables: Tables, config: ProxyConfig, key: bytes, now: float) -> None:
+    system_tls_context("smtp")
+    system_tls_context("http")
     before, after = upgrade(db, key=key)
     if before != after:
         log(Action.SCHEMA_UPGRADED, before=before, after=after)
