@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import orjson
 
 from mail_proxy.domain.mail import Address, Mail
 
+#: Characters that are written at once. ``orjson`` holds the interpreter lock while it writes.
+_PIECE = 262_144
+
 
 def dump_mail(mail: Mail) -> str:
     """Return the JSON text of a mail, for ``load_mail``."""
-    return orjson.dumps(mail).decode()
+    if len(mail.body) <= _PIECE and len(mail.body_html or "") <= _PIECE:
+        return orjson.dumps(mail).decode()
+    record = {each.name: getattr(mail, each.name) for each in fields(mail)}
+    for name in ("body", "body_html"):
+        if record[name] is not None:
+            record[name] = orjson.Fragment(_in_pieces(record[name]))
+    return orjson.dumps(record).decode()
+
+
+def _in_pieces(text: str) -> bytes:
+    """Return the JSON text of a long string."""
+    starts = range(0, len(text), _PIECE)
+    pieces = (orjson.dumps(text[start : start + _PIECE])[1:-1] for start in starts)
+    return b'"%b"' % b"".join(pieces)
 
 
 def load_mail(text: str) -> Mail:
