@@ -168,7 +168,7 @@ def test_messages_that_some_recipients_have_are_found_among_old_rows(empty: SqlD
 
 
 def test_large_messages_get_their_heads(empty: SqlDb) -> None:
-    upgrade(empty, "0009")
+    upgrade(empty, "0010")
     empty.write_now(_old_messages, {"small": None, "large": None})
     content = '{"subject":"s","body":"x","body_html":null}'
     empty.write_now(_old_content, content, "large")
