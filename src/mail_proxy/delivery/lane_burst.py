@@ -209,9 +209,9 @@ class LaneBurst:
         return await preparation
 
     def _envelope(self, outgoing: Outgoing) -> Envelope:
-        mail, composed = outgoing.mail, outgoing.composed
-        assert mail is not None and composed is not None, "the steps set both"
-        envelope = Envelope(mail.envelope_sender, outgoing.recipients, composed)
+        composed = outgoing.composed
+        assert composed is not None, "a step sets it"
+        envelope = Envelope(outgoing.envelope_sender, outgoing.recipients, composed)
         self._in_hand[envelope] = outgoing.message
         return envelope
 

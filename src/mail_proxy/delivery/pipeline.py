@@ -8,15 +8,15 @@ from typing import Any, Literal
 
 from mail_proxy.delivery.fair_semaphore import FairSemaphore
 from mail_proxy.domain.account import Account
-from mail_proxy.domain.mail import Mail
+from mail_proxy.domain.mail import Mail, dated
 from mail_proxy.domain.outcome import Failed, Outcome
 from mail_proxy.domain.tenant import Tenant
 from mail_proxy.kit.side_thread import SideThread
-from mail_proxy.smtp.compose import ComposedMail, header_length
+from mail_proxy.smtp.compose import ComposedMail, date_line, header_length
 from mail_proxy.smtp.compose import compose as compose_mail
 from mail_proxy.smtp.envelope import Burst
 from mail_proxy.smtp.sender import SmtpSender
-from mail_proxy.sql.messages.mail_codec import load_mail
+from mail_proxy.sql.messages.mail_codec import StoredMail
 from mail_proxy.sql.messages.queue import ClaimedMessage
 
 #: Characters of a stored message from which it is read and composed beside the event loop. Up to
@@ -32,14 +32,28 @@ _BESIDE = SideThread("compose")
 class Outgoing:
     """Attempt to deliver a message, with the fields that the steps read and fill in.
 
-    ``load`` sets ``mail``, ``compose`` sets ``composed``. Steps of features may replace both.
+    ``load`` sets ``stored``, ``compose`` sets ``composed``. Steps of features may set ``mail``
+    before ``compose``, and replace ``composed`` behind it.
     """
 
     account: Account
     tenant: Tenant
     message: ClaimedMessage
-    mail: Mail | None = None
+    stored: StoredMail | None = None
     composed: ComposedMail | None = None
+    _mail: Mail | None = None
+
+    @property
+    def mail(self) -> Mail:
+        """The mail, read when it is needed first."""
+        if self._mail is None:
+            self._mail = self._loaded.mail()
+        return self._mail
+
+    @mail.setter
+    def mail(self, mail: Mail) -> None:
+        self._mail = mail
+        self._loaded.composed = None
 
     @property
     def is_large(self) -> bool:
@@ -47,12 +61,21 @@ class Outgoing:
         return len(self.message.content) > _LARGE
 
     @property
+    def envelope_sender(self) -> str:
+        """The reverse-path of the envelope."""
+        return self._loaded.envelope_sender if self._mail is None else self._mail.envelope_sender
+
+    @property
     def recipients(self) -> Sequence[str]:
         """The envelope recipients of this attempt: those that earlier attempts left over."""
         if self.message.recipients_left:
             return self.message.recipients_left
-        assert self.mail is not None, "the step `load` comes first"
-        return self.mail.recipients
+        return self._loaded.recipients if self._mail is None else self._mail.recipients
+
+    @property
+    def _loaded(self) -> StoredMail:
+        assert self.stored is not None, "the step `load` comes first"
+        return self.stored
 
 
 #: A step returns None to go on, or the outcome that ends the delivery. A step that waits for
@@ -88,7 +111,7 @@ def load(outgoing: Outgoing) -> Awaitable[None] | None:
 
 
 def _load(outgoing: Outgoing) -> None:
-    outgoing.mail = load_mail(outgoing.message.content)
+    outgoing.stored = StoredMail(outgoing.message.content)
 
 
 def compose(outgoing: Outgoing) -> Outcome | Awaitable[Outcome | None] | None:
@@ -100,7 +123,6 @@ def compose(outgoing: Outgoing) -> Outcome | Awaitable[Outcome | None] | None:
 
 def _compose_large(outgoing: Outgoing) -> Outcome | None:
     """Compose a mail unless its header is longer than any that the service takes in."""
-    assert outgoing.mail is not None, "the step `load` comes first"
     size = header_length(outgoing.mail)
     if size > _LONGEST_HEADER:
         return Failed(f"the header has {size} characters; allowed: {_LONGEST_HEADER}")
@@ -108,8 +130,14 @@ def _compose_large(outgoing: Outgoing) -> Outcome | None:
 
 
 def _compose(outgoing: Outgoing) -> Outcome | None:
-    mail, message = outgoing.mail, outgoing.message
-    assert mail is not None, "the step `load` comes first"
+    stored, message = outgoing.stored, outgoing.message
+    assert stored is not None, "the step `load` comes first"
+    if stored.composed is not None:
+        before, after = stored.composed
+        date = dated(stored.not_before, message.created_at)
+        outgoing.composed = ComposedMail(b"".join((before, date_line(date), after)), False, False)
+        return None
+    mail = outgoing.mail
     try:
         outgoing.composed = compose_mail(
             mail, tracking_id=message.id, date=mail.dated(message.created_at)

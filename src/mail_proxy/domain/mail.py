@@ -46,7 +46,7 @@ class Mail:
 
     def dated(self, taken_in: float) -> float:
         """Return the Date of every copy: the time of intake, or the later scheduled time."""
-        return taken_in if self.not_before is None else max(taken_in, self.not_before)
+        return dated(self.not_before, taken_in)
 
     @property
     def envelope_sender(self) -> str:
@@ -57,3 +57,8 @@ class Mail:
     def recipients(self) -> tuple[str, ...]:
         """Envelope recipients in order To, Cc, Bcc, each address once."""
         return tuple(dict.fromkeys(a.email for a in (*self.to, *self.cc, *self.bcc)))
+
+
+def dated(not_before: float | None, taken_in: float) -> float:
+    """Return the Date of a mail: the time of intake, or the later scheduled time."""
+    return taken_in if not_before is None else max(taken_in, not_before)

@@ -47,12 +47,37 @@ class ComposedMail:
     is_8bit: bool
 
 
+@dataclass(frozen=True, slots=True)
+class UndatedMail:
+    """Composed message without its Date, in the parts before and behind it.
+
+    ``head`` is the rest of the header; ``content`` begins with the fields about the content. The
+    other attributes are those of ``ComposedMail``.
+    """
+
+    before: bytes
+    head: bytes
+    content: bytes
+    needs_smtputf8: bool
+    is_8bit: bool
+
+    def dated(self, date: float) -> ComposedMail:
+        """Return the message with a Date (Unix seconds)."""
+        data = b"".join((self.before, date_line(date), self.head, self.content))
+        return ComposedMail(data, self.needs_smtputf8, self.is_8bit)
+
+
 def compose(mail: Mail, *, tracking_id: str, date: float) -> ComposedMail:
     """Compose ``mail``, with a Date (``date`` in Unix seconds) and a tracking header.
 
     The same arguments give the same octets. Raises ``ValueError`` with the header's name for text
     that no header may contain, and for lone surrogates.
     """
+    return compose_undated(mail, tracking_id).dated(date)
+
+
+def compose_undated(mail: Mail, tracking_id: str) -> UndatedMail:
+    """Compose ``mail`` as ``compose`` does, except for the Date."""
     lines = [address_header("From", (mail.sender,))]
     if mail.to:
         lines.append(address_header("To", mail.to))
@@ -62,19 +87,18 @@ def compose(mail: Mail, *, tracking_id: str, date: float) -> ComposedMail:
         lines.append(address_header("Cc", mail.cc))
     if mail.reply_to:
         lines.append(address_header("Reply-To", mail.reply_to))
-    lines += (
-        text_header("Subject", mail.subject),
-        _date_header(int(date)),
-        raw_header("Message-ID", mail.message_id),
-        token_header(TRACKING_HEADER, tracking_id),
-    )
+    lines += (text_header("Subject", mail.subject), "")
+    before = "\r\n".join(lines)
+    lines = [raw_header("Message-ID", mail.message_id), token_header(TRACKING_HEADER, tracking_id)]
     if mail.headers:
         lines += [extra_header(name, value) for name, value in mail.headers]
     lines.append("MIME-Version: 1.0\r\n")
     head = "\r\n".join(lines)
-    is_8bit = not head.isascii()
-    return ComposedMail(
-        data=head.encode() + _content(mail),
+    is_8bit = not (before.isascii() and head.isascii())
+    return UndatedMail(
+        before=before.encode(),
+        head=head.encode(),
+        content=_content(mail),
         needs_smtputf8=is_8bit or not _is_envelope_ascii(mail),
         is_8bit=is_8bit,
     )
@@ -95,9 +119,14 @@ def _is_envelope_ascii(mail: Mail) -> bool:
     return mail.envelope_sender.isascii() and all(a.email.isascii() for a in mail.bcc)
 
 
+def date_line(date: float) -> bytes:
+    """Return the Date field of a time (Unix seconds), with its line end."""
+    return _date_line(int(date))
+
+
 @lru_cache(maxsize=256)  # a queue holds messages of many seconds
-def _date_header(seconds: int) -> str:
-    return f"Date: {format_datetime(datetime.fromtimestamp(seconds, UTC))}"
+def _date_line(seconds: int) -> bytes:
+    return f"Date: {format_datetime(datetime.fromtimestamp(seconds, UTC))}\r\n".encode()
 
 
 def _content(mail: Mail) -> bytes:

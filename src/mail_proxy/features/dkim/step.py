@@ -33,7 +33,6 @@ def signing_step(directory: Directory, clock: Clock) -> Step:
         if not all_keys:
             return None
         mail, account = outgoing.mail, outgoing.account
-        assert mail is not None, "the step `load` comes first"
         domain = mail.sender.email.rpartition("@")[2]
         of_domain = all_keys.get((account.tenant_id, domain))
         if of_domain is None or account.options.get(NAME) is False:

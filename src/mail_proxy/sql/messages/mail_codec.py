@@ -1,8 +1,14 @@
-"""Stored form of a mail: JSON text, written at intake and read at each attempt."""
+"""Stored form of a mail, written at intake and read at each attempt.
+
+It is the JSON text of the mail, which each attempt composes. Or, for a small mail in ASCII, the
+message as intake has composed it, without its Date. Then ``=`` and the JSON text of the mail
+without its body are in a line of their own before it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 import orjson
 
@@ -12,6 +18,9 @@ from mail_proxy.domain.mail import Address, Mail
 _PIECE = 262_144
 #: Content up to this length is listed as it is: a row of its own for the head would cost more.
 _SMALL = 10_000
+_WITHOUT_BODIES = tuple(f.name for f in fields(Mail) if f.name not in ("body", "body_html"))
+#: The composer writes it right behind the Date. No field before it can contain a line end.
+_BEHIND_DATE = "\r\nMessage-ID: "
 
 
 def dump_mail(mail: Mail) -> str:
@@ -42,15 +51,61 @@ def dump_head(mail: Mail, content: str) -> str | None:
     return dump_mail(replace(mail, body="", body_html=None))
 
 
+def dump_composed(mail: Mail, before: bytes, after: bytes) -> str:
+    """Return the stored form of a message that is composed, except for its Date.
+
+    ``before`` and ``after`` are the octets around the Date, in ASCII; ``after`` begins with the
+    Message-ID.
+    """
+    record = {name: getattr(mail, name) for name in _WITHOUT_BODIES}
+    return b"".join((b"=", orjson.dumps(record), b"\n", before, after)).decode("ascii")
+
+
 def load_mail(text: str) -> Mail:
-    """Return the mail of a JSON text of ``dump_mail``; its bodies may be missing."""
-    record = orjson.loads(text)
-    record.setdefault("body", "")
-    for name in ("to", "cc", "bcc", "reply_to"):
-        record[name] = tuple(_address(a) for a in record[name])
-    record["sender"] = _address(record["sender"])
-    record["headers"] = tuple((name, value) for name, value in record["headers"])
-    return Mail(**record)
+    """Return the stored mail; without its bodies if they were not stored as such."""
+    return StoredMail(text).mail()
+
+
+class StoredMail:
+    """Mail of a stored text, read as far as it is needed.
+
+    ``composed`` has the octets before and behind the Date if intake has composed the message.
+    """
+
+    __slots__ = ("_record", "composed")
+
+    def __init__(self, text: str) -> None:
+        self.composed: tuple[bytes, bytes] | None = None
+        if text.startswith("="):
+            end = text.index("\n")
+            at = text.index(_BEHIND_DATE, end) + 2
+            self.composed = text[end + 1 : at].encode(), text[at:].encode()
+            text = text[1:end]
+        self._record: dict[str, Any] = orjson.loads(text)
+
+    @property
+    def not_before(self) -> float | None:
+        return self._record["not_before"]  # type: ignore[no-any-return]
+
+    @property
+    def envelope_sender(self) -> str:
+        record = self._record
+        path: str | None = record["return_path"]
+        return record["sender"]["email"] if path is None else path
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        record = self._record
+        every = (*record["to"], *record["cc"], *record["bcc"])
+        return tuple(dict.fromkeys([each["email"] for each in every]))
+
+    def mail(self) -> Mail:
+        record = {"body": "", **self._record}
+        for name in ("to", "cc", "bcc", "reply_to"):
+            record[name] = tuple(_address(a) for a in record[name])
+        record["sender"] = _address(record["sender"])
+        record["headers"] = tuple((name, value) for name, value in record["headers"])
+        return Mail(**record)
 
 
 def _address(record: dict[str, str]) -> Address:
