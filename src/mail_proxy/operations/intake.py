@@ -16,15 +16,15 @@ from mail_proxy.kit.ids import uuid7
 from mail_proxy.kit.side_thread import SideThread
 from mail_proxy.operations.audit import audit_row
 from mail_proxy.operations.callers import Caller
+from mail_proxy.operations.composing import stored_form
 from mail_proxy.operations.operation import Operation, Scope
 from mail_proxy.operations.parts import Parts
 from mail_proxy.operations.quotas import Load, QueueQuota, quotas_in
-from mail_proxy.smtp.compose import compose_undated
 from mail_proxy.smtp.extra_headers import check_extra_headers
 from mail_proxy.sql import Connection
 from mail_proxy.sql.directory import Snapshot
 from mail_proxy.sql.messages.insert import Added, NewMessage, Stored
-from mail_proxy.sql.messages.mail_codec import dump_composed, dump_head, dump_mail
+from mail_proxy.sql.messages.mail_codec import dump_head
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables.instance import directory_version
 from mail_proxy.telemetry.log import Action, log
@@ -45,8 +45,6 @@ _READ_AT_ONCE_BYTES = 64_000
 _CHECKED_AT_ONCE = 50
 _BESIDE = SideThread("intake")
 _ATTEMPTS = 4
-#: A longer body is composed by each attempt, because that must not be done on the event loop.
-_COMPOSED_CHARACTERS = 16_000
 _NO_LOAD = Load()
 
 
@@ -220,26 +218,10 @@ def _draft(message: MessageIn, tenant_id: str, usual_priority: int) -> _Draft:
     if mail.headers:
         _check_headers(mail)
     priority = usual_priority if message.priority is None else message.priority
-    content = _composed(mail, message.id) or dump_mail(mail)
+    content = stored_form(mail, message.id)
     head = dump_head(mail, content)
     size = len(content) if content.isascii() else len(content.encode())
     return _Draft(message, tenant_id, pk, mail, content, head, size, priority)
-
-
-def _composed(mail: Mail, tracking_id: str) -> str | None:
-    """Return the stored form of a small message in ASCII, composed now; None for others.
-
-    The boundary of a multipart mail depends on its Message-ID, which a replacement changes.
-    """
-    if len(mail.body) > _COMPOSED_CHARACTERS or mail.body_html is not None:
-        return None
-    try:
-        undated = compose_undated(mail, tracking_id)
-    except ValueError:
-        return None  # the attempt to send it reports the reason
-    if undated.is_8bit or undated.needs_smtputf8:
-        return None
-    return dump_composed(mail, undated.before, undated.head + undated.content)
 
 
 def _loads(drafts: Sequence[_Draft]) -> dict[str, Load]:

@@ -118,7 +118,7 @@ async def test_a_large_mail_is_prepared_beside_the_event_loop() -> None:
     waiting = prepare(preparing_steps({}), large := outgoing(subject="x" * 100_000))
     assert waiting is not None
     assert not isinstance(waiting, Outcome)
-    assert large.mail is None
+    assert large.stored is None
     assert await waiting is None
     assert large.composed is not None
 

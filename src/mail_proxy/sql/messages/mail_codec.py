@@ -58,7 +58,7 @@ def dump_composed(mail: Mail, before: bytes, after: bytes) -> str:
     Message-ID.
     """
     record = {name: getattr(mail, name) for name in _WITHOUT_BODIES}
-    return b"".join((b"=", orjson.dumps(record), b"\n", before, after)).decode("ascii")
+    return b"".join((b"=", orjson.dumps(record), b"\n", before, after)).decode()
 
 
 def load_mail(text: str) -> Mail:
