@@ -29,7 +29,7 @@ from mail_proxy.operations.handle_command import Commands
 from mail_proxy.operations.keys import find_key
 from mail_proxy.operations.monitoring import Monitoring
 from mail_proxy.operations.parts import Parts
-from mail_proxy.operations.quotas import CallRates
+from mail_proxy.operations.quotas import CallRates, quotas_in
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
 from mail_proxy.reporting.terms import ReporterSettings
@@ -71,7 +71,7 @@ class MailProxy:
         )
         token = config.api_token.get_secret_value() if config.api_token else None
         self.authenticator = Authenticator(token, self._directory, clock)
-        self.call_rates = CallRates(config.quotas.max_calls_per_second, clock)
+        self.call_rates = CallRates(quotas_in(self._directory, config.quotas), clock)
         bus = Bus()
         self.refusals = AuditedRefusals(db, tables, clock)
         pool = connection_pool(config, clock)

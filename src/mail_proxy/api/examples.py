@@ -51,6 +51,10 @@ _TENANT_FIELDS: dict[str, Any] = {
     "active": True,
     "rate_limits": _RATES,
     "retention_seconds": 604_800,
+    "max_queued_messages": 100_000,
+    "max_queued_mb": 2000.0,
+    "max_accounts": None,
+    "max_calls_per_second": 50.0,
 }
 _TENANT: dict[str, Any] = {
     "id": "acme",

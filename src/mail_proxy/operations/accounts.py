@@ -62,12 +62,13 @@ def save(context: Context, request: AccountIn) -> AccountSaved:
     accounts, connection = context.tables.accounts, context.connection
     old = accounts.find_living(connection, context.tenant_id, request.id)
     if old is None:
-        _check_quota(context)
         pk = uuid7()
         values = _wanted(context, request, None)
         stamps = {"created_at": context.now, "updated_at": context.now}
         identity = {"pk": pk, "tenant_id": context.tenant_id, "id": request.id}
         accounts.insert(connection, {**_DEFAULTS, **values, **identity, **stamps})
+        # After the insert, which locks: so calls at the same time cannot exceed the quota.
+        _check_quota(context)
     else:
         pk = old["pk"]
         # The lock gives each of two simultaneous saves a version of its own.
@@ -80,13 +81,14 @@ def save(context: Context, request: AccountIn) -> AccountSaved:
 
 
 def _check_quota(context: Context) -> None:
-    """Raise Conflict if the tenant has as many accounts as it may have."""
+    """Raise Conflict if the tenant has more accounts than it may have."""
     owned = context.tables.accounts.count(
         context.connection, tenant_id=context.tenant_id, deleted_at=None
     )
-    most = context.config.quotas.max_accounts
-    if owned >= most:
-        raise Conflict(f"the tenant has {owned} accounts; allowed: {most} (max_accounts)")
+    own = context.tables.tenants.get(context.connection, id=context.tenant_id)["max_accounts"]
+    most = context.config.quotas.max_accounts if own is None else own
+    if owned > most:
+        raise Conflict(f"the tenant has {owned - 1} accounts; allowed: {most} (max_accounts)")
 
 
 def _wanted(context: Context, request: AccountIn, old: Row | None) -> Row:

@@ -15,6 +15,7 @@ Item = TypeVar("Item")
 #: Entries of an error's ``detail``: more of them do not help a client, and millions cost seconds.
 MOST_MISTAKES = 20
 _LONGEST_NAME = 100
+_PIECE = 1_000_000
 NO_OBJECT = "must be a JSON object"
 #: CR, LF, NUL and every other control character of ASCII and Latin-1, except the tab.
 _FORBIDDEN = re.compile(r"[\0-\x08\x0a-\x1f\x7f-\x9f]")
@@ -24,7 +25,9 @@ def _refuse_surrogates(value: str) -> None:
     if value.isascii():
         return
     try:
-        value.encode()
+        # In pieces, so that a large text does not keep the interpreter lock.
+        for start in range(0, len(value), _PIECE):
+            value[start : start + _PIECE].encode()
     except UnicodeEncodeError:
         raise ValueError("has a lone surrogate, or octets that are not UTF-8") from None
 
