@@ -1,4 +1,4 @@
-"""The database that an instance remembers: the line ``db_path`` of its config.toml.
+"""Remember the database of an instance in the line ``db_path`` of its config.toml.
 
 Without it, a start that misses a variable of the environment would come up on an empty SQLite
 file, while the queue waits in another database.
@@ -21,14 +21,14 @@ _LINE = re.compile(r"^[ \t]*(?:#[ \t]*)?db_path[ \t]*=.*$", re.MULTILINE)
 
 
 class RememberedDatabase:
-    """Database of an instance: what its config.toml names, else the SQLite file in its folder."""
+    """Database that config.toml names, else the SQLite file in the instance's folder."""
 
     def __init__(self, config_file: Path, own_file: Path) -> None:
         self._config_file = config_file
         self._own_file = own_file
 
     def db_path(self) -> str | None:
-        """Return the path or URL of the database; None if the instance has not had one yet."""
+        """Return the path or URL of the database, or None before the first start."""
         named = self._named()
         if named is not None:
             return named
@@ -79,7 +79,7 @@ class RememberedDatabase:
 
 
 def _identity(db_path: str) -> tuple[object, ...]:
-    """Return what distinguishes a database from others: its server and name, or its file."""
+    """Return the server and name of a database, or its file, without the password."""
     scheme, found, rest = db_path.partition("://")
     if not found:
         return ("sqlite", Path(db_path).absolute())

@@ -43,9 +43,9 @@ _RETRY_FILTERS = ("ids", "account_id", "batch_code", "from_ts", "to_ts", "error_
 
 @dataclass(frozen=True)
 class _Retry:
-    """A retry that is allowed: of the messages ``pks``, or with None of all that pass the filter.
+    """A retry that is allowed.
 
-    ``named`` is the answer about the ids of the request.
+    It puts the messages ``pks`` back or, with None, all that pass the filter. ``named`` is the answer about the ids of the request.
     """
 
     wanted: RetryFilter

@@ -1,4 +1,4 @@
-"""Put messages that ended in error back into the queue, and make deferred ones due."""
+"""Put failed messages back into the queue, and make deferred ones due."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class RetryFilter:
 
 @dataclass(frozen=True, slots=True)
 class NamedMessage:
-    """A message that a retry names by its id, with whether it is failed and passes the filter."""
+    """A message that a retry names by its id: is it failed, and does the filter fit?"""
 
     id: str
     pk: str

@@ -1,4 +1,4 @@
-"""A table with the heads of large messages: their content without bodies, for listings."""
+"""Heads of large messages: their content without bodies, for listings."""
 
 from __future__ import annotations
 
