@@ -45,7 +45,8 @@ _RETRY_FILTERS = ("ids", "account_id", "batch_code", "from_ts", "to_ts", "error_
 class _Retry:
     """A retry that is allowed.
 
-    It puts the messages ``pks`` back or, with None, all that pass the filter. ``named`` is the answer about the ids of the request.
+    It puts the messages ``pks`` back or, with None, all that pass the filter. ``named`` is the
+    answer about the ids of the request.
     """
 
     wanted: RetryFilter
