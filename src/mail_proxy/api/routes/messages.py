@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 
 from mail_proxy.api.deps import Call, PathId, Route, TenantQuery
 from mail_proxy.domain.message import MessageState
+from mail_proxy.domain.waiting import WaitReason
 from mail_proxy.operations import intake
 from mail_proxy.operations import messages as operations
 from mail_proxy.wire.fields import Identifier
@@ -93,6 +94,9 @@ async def list_messages(
         Identifier | None, Query(description="Only messages of this batch.")
     ] = None,
     id: Annotated[Identifier | None, Query(description="Only the message with this id.")] = None,
+    waiting: Annotated[
+        WaitReason | None, Query(description="Only unfinished messages that wait for this reason.")
+    ] = None,
     q: Annotated[
         SearchText | None,
         Query(description="Part of a recipient's address or of the subject."),
@@ -104,7 +108,7 @@ async def list_messages(
 ) -> MessagesOut:
     """List messages, newest first.
 
-    A call looks into 20000 messages at most. With `q`, or with several filters, a page may
+    A call looks into 20000 messages at most. With `q`, `waiting` or several filters, a page may
     therefore be short or empty before the last one. Follow `next_cursor` until it is null: every
     match comes once.
     """
@@ -114,6 +118,7 @@ async def list_messages(
         account_id=account_id,
         batch_code=batch_code,
         id=id,
+        waiting=waiting,
         q=q,
         limit=limit,
         cursor=cursor,
