@@ -226,8 +226,8 @@ EXAMPLES: dict[str, Any] = {
     "RateLimits": _RATES,
     "RejectedOut": _REJECTED,
     "ReplayedOut": {**_ANSWER, "replayed": 12, "skipped": 340},
-    "RetriedOut": {**_ANSWER, "requeued": 2},
-    "RetryMessages": {"ids": ["order-1"], "batch_code": None},
+    "RetriedOut": {**_ANSWER, "requeued": 2, "not_found": [], "not_failed": []},
+    "RetryMessages": {"account_id": "provider", "error_like": "authentication", "dry_run": True},
     "RuntimeSettings": _SETTINGS,
     "Status": {
         **_ANSWER,
