@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
+from mail_proxy.api.bodies import read_body
 from mail_proxy.api.deps import Call, PathId, Route, TenantQuery
 from mail_proxy.domain.message import MessageState
 from mail_proxy.domain.waiting import WaitReason
@@ -49,7 +50,7 @@ async def add(call: Call, request: Request) -> AddMessagesOut:
     """
     # Straight from bytes: a model of the whole body would refuse good messages together with
     # bad ones, and take twice the time.
-    batch = await intake.read_batch(await request.body(), call.most_messages)
+    batch = await intake.read_batch(await read_body(request), call.most_messages)
     return await call(intake.add, batch)
 
 
