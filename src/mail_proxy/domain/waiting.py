@@ -1,4 +1,4 @@
-"""Reasons why an unfinished message waits, from the state of its tenant and account."""
+"""Reasons why an unfinished message waits, by the state of tenant and account."""
 
 from __future__ import annotations
 

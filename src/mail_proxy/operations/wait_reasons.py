@@ -1,4 +1,4 @@
-"""Find why messages wait: an account in trouble, a rate limit, a suspension, their own time."""
+"""Find why messages wait: account in trouble, rate limit, suspension, own time."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def wait_reasons(context: Context, rows: Iterable[Row]) -> dict[str, Wait]:
 def surroundings(
     context: Context, tenant_id: str, account_pks: Iterable[str]
 ) -> dict[str, Surroundings]:
-    """Return what decides whether messages of these accounts of a tenant are sent, by pk."""
+    """Return the state that decides on sending for accounts of a tenant, by pk."""
     connection, tables = context.connection, context.tables
     pks = sorted(set(account_pks))
     tenant = tables.tenants.get(connection, id=tenant_id)
