@@ -1,4 +1,4 @@
-"""Statements and transactions on the connection of SQLite's driver, without SQLAlchemy.
+"""Statements and transactions on the connection of SQLite's own driver.
 
 SQLAlchemy takes more time for a small statement, and for a small transaction, than SQLite does.
 Errors are SQLAlchemy's all the same.
@@ -32,7 +32,7 @@ def execute_each(connection: Connection, statement: str, rows: Sequence[Sequence
 
 
 def change_each(connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> set[Any]:
-    """Run a statement for each of ``rows``; return the first value of those that changed a row."""
+    """Run a statement for each row; return the first value of those that changed one."""
     try:
         cursor = _driver(connection).cursor()
         return {row[0] for row in rows if cursor.execute(statement, row).rowcount > 0}
