@@ -15,7 +15,7 @@ from email.utils import format_datetime
 from functools import lru_cache
 from hashlib import blake2b
 
-from mail_proxy.domain.mail import TRACKING_HEADER, Mail
+from mail_proxy.domain.mail import TRACKING_HEADER, Address, Mail
 from mail_proxy.smtp.extra_headers import extra_header
 from mail_proxy.smtp.headers import (
     address_header,
@@ -78,7 +78,7 @@ def compose(mail: Mail, *, tracking_id: str, date: float) -> ComposedMail:
 
 def compose_undated(mail: Mail, tracking_id: str) -> UndatedMail:
     """Compose ``mail`` as ``compose`` does, except for the Date."""
-    lines = [address_header("From", (mail.sender,))]
+    lines = [_from_header(mail.sender)]
     if mail.to:
         lines.append(address_header("To", mail.to))
     elif not mail.cc:
@@ -102,6 +102,11 @@ def compose_undated(mail: Mail, tracking_id: str) -> UndatedMail:
         needs_smtputf8=is_8bit or not _is_envelope_ascii(mail),
         is_8bit=is_8bit,
     )
+
+
+@lru_cache(maxsize=1024)  # the same in most messages of an application
+def _from_header(sender: Address) -> str:
+    return address_header("From", (sender,))
 
 
 def header_length(mail: Mail) -> int:
@@ -191,7 +196,7 @@ def _quoted_printable(octets: bytes) -> Iterator[bytes]:
 def _longest_line(text: str) -> int:
     if len(text) <= _MAX_BODY_LINE:
         return len(text)
-    return max(map(len, text.split("\n")))
+    return len(max(text.split("\n"), key=len))
 
 
 def _boundary(message_id: str, parts: tuple[bytes, ...]) -> bytes:

@@ -181,8 +181,9 @@ class SqlDb:
     ) -> set[Any]:
         """Run an INSERT or UPDATE for many rows; return the keys of those it changed.
 
-        The key is the first column. INSERT has the form ``INSERT INTO table (columns) SELECT rows.column, ... FROM rows WHERE
-        ...``. UPDATE reads ``FROM rows`` and matches at most one row of the table for each of
-        ``rows``. Neither has RETURNING, and both name the columns as ``rows.column``.
+        The key is the first column of a row. INSERT has the form ``INSERT INTO table (columns)
+        SELECT rows.column, ... FROM rows WHERE ...``. UPDATE reads ``FROM rows`` and matches at
+        most one row of the table for each of ``rows``. Neither has RETURNING, and both name the
+        columns as ``rows.column``.
         """
         return self.adapter.change_rows(connection, statement, shape, rows)

@@ -21,7 +21,15 @@ _PIECE = 262_144
 _MARK = "\0"
 #: Content up to this length is listed as it is: a row of its own for the head would cost more.
 _SMALL = 10_000
-_WITHOUT_BODIES = tuple(f.name for f in fields(Mail) if f.name not in ("body", "body_html"))
+#: Fields that a composed mail leaves out if they are empty.
+_RARE: dict[str, Any] = {
+    "cc": (),
+    "bcc": (),
+    "reply_to": (),
+    "return_path": None,
+    "headers": (),
+    "not_before": None,
+}
 #: The composer writes it right behind the Date. No field before it can contain a line end.
 _BEHIND_DATE = "\r\nMessage-ID: "
 
@@ -61,7 +69,17 @@ def dump_composed(mail: Mail, before: bytes, after: bytes) -> str:
     ``before`` and ``after`` are the octets around the Date, in ASCII; ``after`` begins with the
     Message-ID.
     """
-    record = {name: getattr(mail, name) for name in _WITHOUT_BODIES}
+    record: dict[str, Any] = {
+        "sender": mail.sender,
+        "to": mail.to,
+        "subject": mail.subject,
+        "message_id": mail.message_id,
+        "content_type": mail.content_type,
+    }
+    for name, empty in _RARE.items():
+        value = getattr(mail, name)
+        if value != empty:
+            record[name] = value
     return b"".join((b"=", orjson.dumps(record), b"\n", before, after)).decode()
 
 
@@ -89,22 +107,24 @@ class StoredMail:
 
     @property
     def not_before(self) -> float | None:
-        return self._record["not_before"]  # type: ignore[no-any-return]
+        found: float | None = self._record.get("not_before")
+        return found
 
     @property
     def envelope_sender(self) -> str:
         record = self._record
-        path: str | None = record["return_path"]
+        path: str | None = record.get("return_path")
         return record["sender"]["email"] if path is None else path
 
     @property
     def recipients(self) -> tuple[str, ...]:
         record = self._record
-        every = (*record["to"], *record["cc"], *record["bcc"])
+        every = [*record["to"], *record.get("cc", ()), *record.get("bcc", ())]
         return tuple(dict.fromkeys([each["email"] for each in every]))
 
     def mail(self) -> Mail:
-        record = {"body": "", **self._record}
+        """Return the mail; with an empty body if it was composed at intake."""
+        record = {"body": "", **_RARE, **self._record}
         for name in ("to", "cc", "bcc", "reply_to"):
             record[name] = tuple(_address(a) for a in record[name])
         record["sender"] = _address(record["sender"])
