@@ -26,6 +26,7 @@ _CONNECTION: dict[str, Any] = {
     "batch_size": 50,
     "max_connections": 5,
     "is_default": True,
+    "helo_name": "mail.acme.example",
     "dkim": True,
 }
 _ACCOUNT: dict[str, Any] = {
@@ -163,7 +164,11 @@ _CALL: dict[str, Any] = {
     "bytes_received": 0,
 }
 _STEP = {"step": "connect", "ok": True, "detail": "220 ready", "ms": 12.5}
-_REJECTED = {"id": "order-2", "reason": "to, cc, bcc: 0 recipients; allowed: 1-1000"}
+_REJECTED = {
+    "id": "order-2",
+    "reason": "to, cc, bcc: 0 recipients; allowed: 1-1000",
+    "code": "malformed",
+}
 _DUPLICATE = {"id": "order-0", "status": "sent"}
 
 #: By the name of the object in the document.
@@ -182,7 +187,7 @@ EXAMPLES: dict[str, Any] = {
     "AccountTestOut": {**_ANSWER, "steps": [_STEP]},
     "AccountTestStep": _STEP,
     "AccountsOut": {**_ANSWER, "accounts": [_ACCOUNT]},
-    "AddMessages": {"messages": [_NEW_MAIL], "default_priority": "low"},
+    "AddMessages": {"messages": [_NEW_MAIL], "tenant_id": "acme", "default_priority": "low"},
     "AddMessagesOut": {
         **_ANSWER,
         "queued": 1,
@@ -194,7 +199,7 @@ EXAMPLES: dict[str, Any] = {
     "ApiKeyOut": {**_ANSWER, "api_key": "w1Gb0e1C1cC9M3b0m7Zf7o9qT7r4Zk0s8y2n5x6u3aA"},
     "DuplicateOut": _DUPLICATE,
     "CleanedOut": {**_ANSWER, "removed": 120},
-    "CleanupMessages": {"older_than_seconds": 86_400},
+    "CleanupMessages": {"tenant_id": "acme", "older_than_seconds": 86_400},
     "ClientAuthIn": _AUTH,
     "CommandAnswer": {**_ANSWER, "command": _COMMAND},
     "CommandOut": _COMMAND,
@@ -209,7 +214,7 @@ EXAMPLES: dict[str, Any] = {
     "Done": _ANSWER,
     "EventOut": _EVENT,
     "EventsOut": {**_ANSWER, "events": [_EVENT]},
-    "Ids": {"ids": ["order-1", "order-3"]},
+    "Ids": {"tenant_id": "acme", "ids": ["order-1", "order-3"]},
     "InstanceAnswer": {**_ANSWER, "instance": _INSTANCE},
     "InstanceIn": {"name": "post", "settings": {"default_priority": "high"}},
     "InstanceOut": _INSTANCE,
@@ -223,7 +228,7 @@ EXAMPLES: dict[str, Any] = {
     "RejectedOut": _REJECTED,
     "ReplayedOut": {**_ANSWER, "replayed": 12, "skipped": 340},
     "RetriedOut": {**_ANSWER, "requeued": 2},
-    "RetryMessages": {"ids": ["order-1"], "batch_code": None},
+    "RetryMessages": {"tenant_id": "acme", "ids": ["order-1"], "batch_code": None},
     "RuntimeSettings": _SETTINGS,
     "Status": {
         **_ANSWER,
@@ -269,7 +274,7 @@ PARAMETERS: dict[str, Any] = {
     "offset": 0,
     "q": "ann@example.org",
     "since_ts": _NOW,
-    "status": "error",
+    "status": ["error", "deferred"],
     "tenant_id": "acme",
     "until_ts": _NOW + 3600,
 }

@@ -26,8 +26,8 @@ _STATUSES = {
     408: "The body did not arrive in time.",
     409: "The resource's current state does not allow this.",
     413: "The body or the batch is too large.",
-    415: "A Content-Encoding or charset that is not understood.",
-    422: "Malformed: `detail` lists field, message and value.",
+    415: "A Content-Encoding or Content-Type that is not understood.",
+    422: "Malformed: `detail` lists field, message and value of every mistake.",
     429: "Too many failed log-ins from this address.",
     431: "The headers are too large.",
     503: "The service is starting, or the database is unavailable.",
@@ -37,16 +37,18 @@ _ERROR: Json = {
     "title": "Error",
     "description": "The form of every error answer.",
     "type": "object",
-    "required": ["ok", "error", "detail"],
+    "required": ["ok", "error", "code", "detail"],
     "properties": {
         "ok": {"const": False, "type": "boolean", "description": "Always false."},
         "error": {"type": "string", "description": "The reason, in words."},
+        "code": {"type": "string", "description": "Stable name of the error, for programs."},
         "detail": {"description": "Details; for 422 a list of field, message and value."},
     },
     "examples": [
         {
             "ok": False,
             "error": "host: required",
+            "code": "malformed",
             "detail": [{"field": "host", "message": "required", "value": None}],
         }
     ],

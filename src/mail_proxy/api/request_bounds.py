@@ -19,6 +19,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mail_proxy.api.deps import Route
 from mail_proxy.domain.networks import Network
+from mail_proxy.errors import (
+    HeadersTooLarge,
+    MailProxyError,
+    NotRunning,
+    RequestError,
+    TooLarge,
+    TooSlow,
+)
 from mail_proxy.http.forwarded import forwarded
 from mail_proxy.http.limits import MOST_HEADER_BYTES, MOST_HEADERS
 from mail_proxy.telemetry.log import Action, begin_request, log
@@ -51,9 +59,10 @@ class Bounds:
 class _Refused(HTTPException):
     """A refusal. FastAPI turns other exceptions of ``receive`` into a 400."""
 
-    def __init__(self, status: int, error: str) -> None:
+    def __init__(self, kind: type[MailProxyError], error: str, status: int | None = None) -> None:
         # The rest of the request is not read, so nothing can follow on this connection.
-        super().__init__(status, error, {"Connection": "close"})
+        super().__init__(status or kind.http_status, error, {"Connection": "close"})
+        self.kind = kind
 
 
 class RequestBounds:
@@ -105,12 +114,12 @@ class RequestBounds:
         headers = scope["headers"]
         if bounds is None:
             if scope["path"] != scope.get("root_path", "") + _ALIVE:
-                raise _Refused(503, "the proxy is not running")
+                raise _Refused(NotRunning, "the proxy is not running")
             return receive
         size = sum(len(name) + len(value) for name, value in headers)
         if size > MOST_HEADER_BYTES or len(headers) > MOST_HEADERS:
             raise _Refused(
-                431,
+                HeadersTooLarge,
                 f"{len(headers)} headers of {size} bytes; allowed: {MOST_HEADERS}, and "
                 f"{MOST_HEADER_BYTES} bytes",
             )
@@ -158,9 +167,9 @@ def _bounded(receive: Receive, bounds: Bounds) -> Receive:
                 message = await receive()
         except TimeoutError:
             error = f"the body did not arrive within {bounds.body_seconds:g} s"
-            raise _Refused(408, error) from None
+            raise _Refused(TooSlow, error) from None
         if message["type"] == "http.disconnect":
-            raise _Refused(499, "the connection ended before the body was complete")
+            raise _Refused(RequestError, "the connection ended before the body was complete", 499)
         complete = not message.get("more_body", False)
         seen += len(message.get("body", b""))
         if seen > bounds.body_bytes:
@@ -171,7 +180,7 @@ def _bounded(receive: Receive, bounds: Bounds) -> Receive:
 
 
 def _body_too_large(bounds: Bounds) -> _Refused:
-    return _Refused(413, f"the body is larger than {bounds.body_bytes} bytes")
+    return _Refused(TooLarge, f"the body is larger than {bounds.body_bytes} bytes")
 
 
 def _log_answer(scope: Scope, method: str, status: int, seconds: float) -> None:
@@ -189,7 +198,8 @@ def _log_answer(scope: Scope, method: str, status: int, seconds: float) -> None:
 
 
 async def _refuse(send: Send, error: _Refused) -> None:
-    body = orjson.dumps({"ok": False, "error": error.detail, "detail": None})
+    record = {"ok": False, "error": error.detail, "code": error.kind.code, "detail": None}
+    body = orjson.dumps(record)
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
     headers.append((b"content-length", str(len(body)).encode()))
     if error.status_code == 503:

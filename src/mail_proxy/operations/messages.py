@@ -9,8 +9,8 @@ from typing import Any
 from mail_proxy.domain.facts import MessagesDue
 from mail_proxy.domain.mail import Address
 from mail_proxy.domain.message import WAITING, MessageState
-from mail_proxy.errors import Malformed, NotFound
-from mail_proxy.operations.operation import Context, operation
+from mail_proxy.errors import NotFound
+from mail_proxy.operations.operation import Context, Scope, operation
 from mail_proxy.operations.parts import Parts
 from mail_proxy.operations.wait_reasons import WaitReason, wait_reasons
 from mail_proxy.sql.chunks import ChunkedWork
@@ -34,6 +34,7 @@ from mail_proxy.wire.messages import (
     RetriedOut,
     RetryMessages,
 )
+from mail_proxy.wire.mistakes import malformed, mistake
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,13 @@ class _Cleanup:
     before: float
 
 
-@operation("messages.list", command="listMessages")
+@operation("messages.list", scope=Scope.TENANT_OR_ALL, command="listMessages")
 def list_messages(context: Context, request: MessageQuery) -> MessagesOut:
     """Return a page of messages, newest first."""
     wanted = MessageFilter(
-        tenant_id=context.tenant_id,
+        tenant_id=context.tenant_id or None,
         active_only=request.active_only,
-        state=request.status,
+        wanted_states=request.status,
         account_id=request.account_id,
         batch_code=request.batch_code,
         id=request.id,
@@ -148,13 +149,11 @@ def retry(context: Context, request: RetryMessages) -> _Retry:
 
     Raises Malformed unless exactly one of ``ids`` and ``batch_code`` is given.
     """
-    given = [name for name in ("ids", "batch_code") if getattr(request, name) is not None]
+    fields = ("ids", "batch_code")
+    given = [name for name in fields if getattr(request, name) is not None]
     if len(given) != 1:
         message = "only one of the two may be given" if given else "one of the two is required"
-        detail = [
-            {"field": name, "message": message, "value": None} for name in ("ids", "batch_code")
-        ]
-        raise Malformed(f"ids, batch_code: exactly one is needed, {len(given)} given", detail)
+        raise malformed(*(mistake(name, message) for name in fields))
     pks = context.tables.retried.named(context.connection, context.tenant_id, request.ids or [])
     return _Retry(context.tenant_id, request.batch_code, pks, context.now)
 

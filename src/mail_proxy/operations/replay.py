@@ -16,7 +16,7 @@ from mail_proxy.operations.callers import Caller
 from mail_proxy.operations.operation import Context, Operation, Scope, operation
 from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.wire.command_log import LoggedCommand, ReplayedOut
-from mail_proxy.wire.new_messages import explain
+from mail_proxy.wire.mistakes import of_validation, sentence
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _lines(body: bytes) -> Iterator[Line]:
         except orjson.JSONDecodeError:
             raise Malformed(f"line {number}: not JSON") from None
         except ValidationError as error:
-            raise Malformed(f"line {number}: {explain(error)}") from None
+            raise Malformed(f"line {number}: {sentence(of_validation(error))}") from None
 
 
 @operation("command_log.replay", scope=Scope.ADMIN, mutates=True)
@@ -72,7 +72,7 @@ def replay(context: Context, request: Export) -> ReplayedOut:
         try:
             _repeat(context, line.command)
         except ValidationError as error:
-            raise Malformed(f"line {line.number}: {explain(error)}") from None
+            raise Malformed(f"line {line.number}: {sentence(of_validation(error))}") from None
         except RequestError as error:
             place = f"line {line.number}: {line.command.operation}"
             raise Conflict(f"{place}: {error.message}") from None

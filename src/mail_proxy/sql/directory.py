@@ -161,6 +161,7 @@ class Directory:
             max_connections=min(row["max_connections"] or most, most),
             damage=damage,
             private_allowed=row["private_allowed"],
+            helo_name=(row["options"] or {}).get("helo_name"),
         )
         return Account(
             pk=row["pk"],

@@ -13,6 +13,8 @@ from mail_proxy.domain.message import EventType, MessageState
 from mail_proxy.wire.fields import (
     Answer,
     Identifier,
+    Matching,
+    OfTenant,
     OneLine,
     Request,
     Seconds,
@@ -20,10 +22,13 @@ from mail_proxy.wire.fields import (
 
 PageSize = Annotated[int, Field(ge=1, le=1000)]
 SearchText = Annotated[OneLine, Field(max_length=255)]
-Cursor = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+Cursor = Annotated[
+    str,
+    Matching(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "must be a next_cursor of this listing"),
+]
 
 
-class Ids(Request):
+class Ids(OfTenant):
     """Client identifiers of messages."""
 
     ids: list[Identifier] = Field(description="The client's identifiers.", max_length=10_000)
@@ -40,7 +45,7 @@ class DeletedOut(Answer):
     in_progress: list[str] = Field(description="Messages that are being sent; they stay.")
 
 
-class RetryMessages(Request):
+class RetryMessages(OfTenant):
     """Messages in error to put back into the queue: exactly one of the two fields."""
 
     ids: list[Identifier] | None = Field(None, max_length=10_000, description="Single messages.")
@@ -53,7 +58,7 @@ class RetriedOut(Answer):
     requeued: int = Field(description="Number of messages.")
 
 
-class CleanupMessages(Request):
+class CleanupMessages(OfTenant):
     """Which finished messages to remove."""
 
     older_than_seconds: Seconds | None = Field(
@@ -77,7 +82,7 @@ class MessageQuery(Request):
     """The filters of ``GET /messages``, and the page that is wanted."""
 
     active_only: bool = False
-    status: MessageState | None = None
+    status: list[MessageState] | None = None
     account_id: Identifier | None = None
     batch_code: Identifier | None = None
     id: Identifier | None = None

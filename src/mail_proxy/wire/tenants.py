@@ -13,19 +13,30 @@ from mail_proxy.wire.fields import (
     Answer,
     Count,
     Identifier,
+    Matching,
     Name,
     Redacted,
     Request,
     Seconds,
     Secret,
-    Timestamp,
 )
+from mail_proxy.wire.instants import Timestamp
+from mail_proxy.wire.mistakes import WrongField
 from mail_proxy.wire.secrets import MASK
 
 TenantId = Annotated[
-    str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    str,
+    Field(min_length=1, max_length=64),
+    Matching(
+        r"[A-Za-z0-9][A-Za-z0-9._-]*",
+        "allowed: ASCII letters and digits, then also dots, dashes and underscores",
+    ),
 ]
-Path = Annotated[str, Field(max_length=1000, pattern=r"^/[^\s\x00-\x1f]*$")]
+Path = Annotated[
+    str,
+    Field(max_length=1000),
+    Matching(r"/[^\s\x00-\x1f]*", "must begin with / and have no blanks"),
+]
 SigningSecret = Annotated[str, Field(max_length=100), Redacted()]
 #: Fields that a tenant key cannot change, not even of its own tenant.
 ADMIN_FIELDS = frozenset({"active", "rate_limits", "retention_seconds"})
@@ -42,9 +53,11 @@ class ClientAuthIn(Request):
     @model_validator(mode="after")
     def _complete(self) -> ClientAuthIn:
         if self.method == "bearer" and not self.token:
-            raise ValueError("method bearer needs token")
-        if self.method == "basic" and (not self.user or self.password is None):
-            raise ValueError("method basic needs user and password")
+            raise WrongField("token", "required for the method bearer")
+        if self.method == "basic" and not self.user:
+            raise WrongField("user", "required for the method basic")
+        if self.method == "basic" and self.password is None:
+            raise WrongField("password", "required for the method basic")
         return self
 
 
@@ -120,12 +133,6 @@ class TenantRef(Request):
     """A tenant, by its id."""
 
     id: Identifier = Field(description="The tenant's id.")
-
-
-class OfTenant(Request):
-    """The tenant that a call is about, if it names one."""
-
-    tenant_id: Identifier | None = None
 
 
 class Nothing(Request):

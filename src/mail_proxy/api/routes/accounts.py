@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from mail_proxy.api.deps import Call, PathId, Route, TenantQuery
+from mail_proxy.api.deps import Call, PathId, Route, TenantQuery, tenant_of
 from mail_proxy.operations import accounts as operations
 from mail_proxy.wire.accounts import (
     AccountAnswer,
@@ -20,9 +20,9 @@ router = APIRouter(tags=["accounts"], route_class=Route)
 
 
 @router.post("/account")
-async def save(call: Call, body: AccountIn) -> AccountSaved:
+async def save(call: Call, body: AccountIn, tenant_id: TenantQuery = None) -> AccountSaved:
     """Create an account, or change the given fields of an existing one."""
-    return await call(operations.save, body, body.tenant_id)
+    return await call(operations.save, body, tenant_of(tenant_id, body.tenant_id))
 
 
 @router.get("/accounts")

@@ -16,6 +16,8 @@ from mail_proxy.sql.table import Row
 #: Messages that one page examines if no index leads to the wanted ones alone: for a text search,
 #: and for several filters at once.
 MOST_LOOKED_AT = 20_000
+#: Tenants up to which a listing of all reads the index of each.
+_MOST_TENANTS = 20
 #: If a look finds too few messages, the next one is this many times as long.
 _GROWTH = 8
 #: Octets up to which a mail is read with its bodies: removing them would cost more.
@@ -28,11 +30,11 @@ _m, _payload, _account = schema.message.c, schema.message_payload.c, schema.acco
 
 @dataclass(frozen=True, slots=True)
 class MessageFilter:
-    """Filters of a listing of one tenant's messages; None means any."""
+    """Filters of a listing; None means any. Without ``tenant_id`` it is of all tenants."""
 
-    tenant_id: str
+    tenant_id: str | None
     active_only: bool = False
-    state: str | None = None
+    wanted_states: Sequence[str] | None = None
     account_id: str | None = None
     batch_code: str | None = None
     id: str | None = None
@@ -42,7 +44,7 @@ class MessageFilter:
     def states(self) -> Sequence[str]:
         """The states that the filter lets through."""
         wanted = [*WAITING, MessageState.SENDING] if self.active_only else list(MessageState)
-        return [s for s in wanted if self.state in (None, s)]
+        return [s for s in wanted if self.wanted_states is None or s in self.wanted_states]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,21 +152,40 @@ def _pieces(connection: Connection, wanted: MessageFilter) -> list[Select[Any]]:
     if accounts is not None:
         conditions.append(_m.account_pk.in_(accounts))
     looked_through = select(_m.pk, and_(true(), *conditions).label("fits"))
-    of_tenant = looked_through.where(_m.tenant_id == wanted.tenant_id)
-    if wanted.id is not None:
-        return [of_tenant.where(_m.id == wanted.id)]
-    if wanted.batch_code is not None:
-        return [of_tenant.where(_m.batch_code == wanted.batch_code)]
-    if accounts is not None:
+    if wanted.id is None and wanted.batch_code is None and accounts is not None:
         return [looked_through.where(_m.account_pk == pk) for pk in accounts]
-    return [of_tenant.where(_m.state == state) for state in wanted.states]
+    tenants = _tenants(connection, wanted)
+    scopes = [_m.tenant_id == tenant_id for tenant_id in tenants]
+    if len(tenants) > _MOST_TENANTS:
+        scopes = [_m.tenant_id.in_(select(schema.tenant.c.id))]
+    if wanted.id is not None:
+        return [looked_through.where(scope, _m.id == wanted.id) for scope in scopes]
+    if wanted.batch_code is not None:
+        batch_code = wanted.batch_code
+        return [looked_through.where(scope, _m.batch_code == batch_code) for scope in scopes]
+    if len(tenants) > _MOST_TENANTS:
+        # In the order of the primary key; the states are among the conditions.
+        return [looked_through]
+    return [
+        looked_through.where(scope, _m.state == state)
+        for scope in scopes
+        for state in wanted.states
+    ]
+
+
+def _tenants(connection: Connection, wanted: MessageFilter) -> list[str]:
+    """Return the tenants of the listing; of very many only the first."""
+    if wanted.tenant_id is not None:
+        return [wanted.tenant_id]
+    some = select(schema.tenant.c.id).limit(_MOST_TENANTS + 1)
+    return list(connection.execute(some).scalars())
 
 
 def _accounts(connection: Connection, wanted: MessageFilter) -> list[str]:
     """Return the accounts with this id, also removed ones that had it before."""
-    owned = select(_account.pk).where(
-        _account.tenant_id == wanted.tenant_id, _account.id == wanted.account_id
-    )
+    owned = select(_account.pk).where(_account.id == wanted.account_id)
+    if wanted.tenant_id is not None:
+        owned = owned.where(_account.tenant_id == wanted.tenant_id)
     return list(connection.execute(owned).scalars())
 
 
