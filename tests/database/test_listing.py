@@ -32,7 +32,7 @@ async def stored(db: SqlDb, tables: Tables, monkeypatch: pytest.MonkeyPatch) -> 
     await db.write(tables.messages.add, messages)
     for message in messages[::9]:
         row = {"pk": message.pk, "tenant_id": "t"}
-        await db.write(tables.messages.update, row, {"wanted_states": ["error"]})
+        await db.write(tables.messages.update, row, {"state": "error"})
     return [message.id for message in messages]
 
 

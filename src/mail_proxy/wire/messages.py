@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    Field,
-)
+from pydantic import BaseModel, BeforeValidator, Field
 
 from mail_proxy.domain.message import EventType, MessageState
 from mail_proxy.wire.fields import (
@@ -26,6 +23,13 @@ Cursor = Annotated[
     str,
     Matching(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "must be a next_cursor of this listing"),
 ]
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+States = Annotated[list[MessageState], BeforeValidator(_one_or_many), Field(max_length=20)]
 
 
 class Ids(OfTenant):
@@ -82,7 +86,7 @@ class MessageQuery(Request):
     """The filters of ``GET /messages``, and the page that is wanted."""
 
     active_only: bool = False
-    status: list[MessageState] | None = None
+    status: States | None = None
     account_id: Identifier | None = None
     batch_code: Identifier | None = None
     id: Identifier | None = None
