@@ -7,8 +7,8 @@ from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
 from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic_core import from_json
 
 from mail_proxy.domain.events import is_number, kind_of, plain_shape, whole_number
 from mail_proxy.wire.mistakes import without_surrogates
@@ -118,10 +118,9 @@ def _parsed(text: bytes) -> Any:
     """
     text = text.removeprefix(BOM_UTF8)
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        if "surrogate" not in error.msg:
-            return None
+        return from_json(text)
+    except ValueError:
+        pass
     try:
         return json.loads(text.decode(errors="surrogateescape"))
     except (ValueError, RecursionError):
