@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -158,17 +159,31 @@ class ConcurrencyConfig(Group):
 
 
 class QuotaConfig(Group):
-    """Limits of each tenant. No honest tenant should meet them."""
+    """Limits of each tenant that has none of its own.
+
+    No honest tenant should meet them.
+    """
 
     max_queued_messages: Annotated[int, Field(ge=1)] = Field(
         10_000_000, description="Unfinished messages of one tenant; more are refused with 429."
     )
-    max_accounts: Annotated[int, Field(ge=1)] = Field(1000, description="Accounts of one tenant.")
-    max_calls_per_second: Annotated[float, Field(gt=0)] = Field(
+    max_queued_mb: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        10_000.0,
+        description="Content of the unfinished messages of one tenant, MB (10^6 bytes); more is "
+        "refused with 429.",
+    )
+    max_accounts: Annotated[int, Field(ge=1)] = Field(
+        1000, description="Accounts of one tenant; more are refused with 409."
+    )
+    max_calls_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         1000.0,
         description="Calls with one tenant's key, per process; after a pause five seconds' worth "
         "at once. More are refused with 429.",
     )
+
+    def of(self, own: Mapping[str, float]) -> QuotaConfig:
+        """Return the quotas of a tenant that has some of its ``own``, by name."""
+        return self.model_copy(update=own) if own else self
 
 
 class RetryConfig(Group):

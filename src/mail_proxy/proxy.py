@@ -20,6 +20,7 @@ from mail_proxy.kit.service import Closing, Service
 from mail_proxy.maintenance.clock import ClockWatch
 from mail_proxy.maintenance.retention import Retention
 from mail_proxy.maintenance.suspension import SuspensionSweep
+from mail_proxy.network.tls import system_tls_context
 from mail_proxy.operations.audit_refusals import AuditedRefusals
 from mail_proxy.operations.cached_counts import PendingCounts
 from mail_proxy.operations.callers import Authenticator
@@ -28,7 +29,7 @@ from mail_proxy.operations.handle_command import Commands
 from mail_proxy.operations.keys import find_key
 from mail_proxy.operations.monitoring import Monitoring
 from mail_proxy.operations.parts import Parts
-from mail_proxy.operations.quotas import CallRates
+from mail_proxy.operations.quotas import CallRates, quotas_in
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
 from mail_proxy.reporting.terms import ReporterSettings
@@ -70,7 +71,7 @@ class MailProxy:
         )
         token = config.api_token.get_secret_value() if config.api_token else None
         self.authenticator = Authenticator(token, self._directory, clock)
-        self.call_rates = CallRates(config.quotas.max_calls_per_second, clock)
+        self.call_rates = CallRates(quotas_in(self._directory, config.quotas), clock)
         bus = Bus()
         self.refusals = AuditedRefusals(db, tables, clock)
         pool = connection_pool(config, clock)
@@ -228,6 +229,8 @@ class MailProxy:
 
 
 def _prepare(db: SqlDb, tables: Tables, config: ProxyConfig, key: bytes, now: float) -> None:
+    system_tls_context("smtp")
+    system_tls_context("http")
     before, after = upgrade(db, key=key)
     if before != after:
         log(Action.SCHEMA_UPGRADED, before=before, after=after)

@@ -103,13 +103,23 @@ def test_tutorial(home: Path) -> None:
 
 def test_the_program_that_takes_reports_itself(tmp_path: Path) -> None:
     _, program = blocks(ROOT / "docs" / "reference" / "reports.md", "python")
+    assert output_of(program, tmp_path) == "[]\n"
+
+
+def test_the_test_of_an_application(tmp_path: Path) -> None:
+    (program,) = blocks(ROOT / "docs" / "howto" / "testing.md", "python")
+    assert output_of(program, tmp_path) == ""
+
+
+def output_of(program: str, folder: Path) -> str:
+    """Run a Python program of a page, with warnings as errors, and return its output."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program],
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "[]\n"
+    return done.stdout

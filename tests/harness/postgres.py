@@ -26,7 +26,14 @@ from tests.harness.processes import (
 )
 
 _START_SECONDS = 60
-_UNSAFE = ["max_connections=200", "fsync=off", "synchronous_commit=off", "full_page_writes=off"]
+_UNSAFE = [
+    "max_connections=200",
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    # Each test has a database of its own: vacuum would go round hundreds of them.
+    "autovacuum=off",
+]
 
 
 class Postgres:

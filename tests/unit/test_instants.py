@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Column, Double
 
 import mail_proxy
+from mail_proxy.domain.tenant import QUOTAS
 from mail_proxy.sql import schema
 from mail_proxy.sql.types import AFTER_CLOCK_SET_BACK, BY_STATEMENT, AtMost, Instant
 
@@ -25,6 +26,6 @@ def test_an_instant_declares_its_repair_or_that_it_is_only_a_record(column: Colu
         assert column.name in repair
 
 
-def test_numbers_that_are_no_instants_are_durations() -> None:
+def test_numbers_that_are_no_instants_are_durations_or_quotas() -> None:
     numbers = [c for c in COLUMNS if isinstance(c.type, Double) and c not in INSTANTS]
-    assert {column.name for column in numbers} <= {"retention_seconds", "seconds"}
+    assert {column.name for column in numbers} <= {"retention_seconds", "seconds", *QUOTAS}

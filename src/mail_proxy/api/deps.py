@@ -67,6 +67,12 @@ class Calling:
         """Number of messages that one call may add at most."""
         return self._door.queue.max_enqueue_batch
 
+    @property
+    def replayable(self) -> frozenset[str]:
+        """Names of the operations that can be run again from an export of the audit log."""
+        found = self._door.operations.items()
+        return frozenset(name for name, operation in found if operation.replayable)
+
 
 def running(request: Request) -> MailProxy:
     """Return the running proxy; ``RequestBounds`` refuses all requests without one."""

@@ -52,6 +52,10 @@ _TENANT_FIELDS: dict[str, Any] = {
     "active": True,
     "rate_limits": _RATES,
     "retention_seconds": 604_800,
+    "max_queued_messages": 100_000,
+    "max_queued_mb": 2000.0,
+    "max_accounts": None,
+    "max_calls_per_second": 50.0,
 }
 _TENANT: dict[str, Any] = {
     "id": "acme",
@@ -227,8 +231,13 @@ EXAMPLES: dict[str, Any] = {
     "RateLimits": _RATES,
     "RejectedOut": _REJECTED,
     "ReplayedOut": {**_ANSWER, "replayed": 12, "skipped": 340},
-    "RetriedOut": {**_ANSWER, "requeued": 2},
-    "RetryMessages": {"tenant_id": "acme", "ids": ["order-1"], "batch_code": None},
+    "RetriedOut": {**_ANSWER, "requeued": 2, "not_found": [], "not_failed": []},
+    "RetryMessages": {
+        "tenant_id": "acme",
+        "account_id": "provider",
+        "error_like": "authentication",
+        "dry_run": True,
+    },
     "RuntimeSettings": _SETTINGS,
     "Status": {
         **_ANSWER,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,8 @@ DEFAULT_TENANT = "default"
 #: Batch code that suspends all batches of a tenant, and messages without one.
 EVERYTHING = "*"
 DEFAULT_SYNC_PATH = "/mail-proxy/sync"
+#: Quotas that the administrator may set for one tenant, in place of the settings of these names.
+QUOTAS = ("max_queued_messages", "max_queued_mb", "max_accounts", "max_calls_per_second")
 _PREFIX = "whsec_"
 #: How long the previous secret signs too, so that applications can change to the new one.
 SIGNS_ALONG_SECONDS = 86_400.0
@@ -53,6 +56,7 @@ class Tenant:
 
     ``sync_url`` is None if the tenant has no URL of its own. Instants are Unix seconds.
     ``private_allowed``: the administrator saved the URL, which may lead to any address.
+    ``quotas`` are those of the tenant itself, by the name of the setting that they replace.
     ``damage`` and ``signing_damage`` say why ``client_auth`` and the signing secret cannot be
     read; the application is not called then.
     """
@@ -65,6 +69,7 @@ class Tenant:
     api_key_expires_at: float | None
     suspended_batches: frozenset[str]
     limits: tuple[RateLimit, ...] = ()
+    quotas: Mapping[str, float] = field(default_factory=dict)
     signing_secret: str | None = field(default=None, repr=False)
     previous_signing_secret: str | None = field(default=None, repr=False)
     signing_secret_changed_at: float | None = None

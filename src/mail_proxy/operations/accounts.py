@@ -64,7 +64,7 @@ def save(context: Context, request: AccountIn) -> AccountSaved:
     accounts, connection = context.tables.accounts, context.connection
     old = accounts.find_living(connection, context.tenant_id, request.id)
     if old is None:
-        owned = _checked_count(context)
+        owned = _count(context)
         pk = uuid7()
         values = _wanted(context, request, None)
         if owned == 0 and request.is_default is not False:
@@ -72,6 +72,8 @@ def save(context: Context, request: AccountIn) -> AccountSaved:
         stamps = {"created_at": context.now, "updated_at": context.now}
         identity = {"pk": pk, "tenant_id": context.tenant_id, "id": request.id}
         accounts.insert(connection, {**_DEFAULTS, **values, **identity, **stamps})
+        # After the insert, which locks: so calls at the same time cannot exceed the quota.
+        _check_quota(context)
     else:
         pk = old["pk"]
         # The lock gives each of two simultaneous saves a version of its own.
@@ -83,15 +85,20 @@ def save(context: Context, request: AccountIn) -> AccountSaved:
     return AccountSaved(id=request.id, pk=pk)
 
 
-def _checked_count(context: Context) -> int:
-    """Return how many accounts the tenant has; raises Conflict if it may have no more."""
-    owned = context.tables.accounts.count(
+def _count(context: Context) -> int:
+    """Return how many accounts the tenant has."""
+    return context.tables.accounts.count(
         context.connection, tenant_id=context.tenant_id, deleted_at=None
     )
-    most = context.config.quotas.max_accounts
-    if owned >= most:
-        raise Conflict(f"the tenant has {owned} accounts; allowed: {most} (max_accounts)")
-    return owned
+
+
+def _check_quota(context: Context) -> None:
+    """Raise Conflict if the tenant has more accounts than it may have."""
+    owned = _count(context)
+    own = context.tables.tenants.get(context.connection, id=context.tenant_id)["max_accounts"]
+    most = context.config.quotas.max_accounts if own is None else own
+    if owned > most:
+        raise Conflict(f"the tenant has {owned - 1} accounts; allowed: {most} (max_accounts)")
 
 
 def _wanted(context: Context, request: AccountIn, old: Row | None) -> Row:

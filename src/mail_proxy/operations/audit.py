@@ -33,6 +33,5 @@ def audit_row(
 def write_audit(context: Context, operation: Operation[Any, Any], request: Any) -> None:
     """Write the audit row of an operation in the operation's own transaction."""
     about = context.about or context.tenant_id or None
-    shown = operation.shown(request if context.audited is None else context.audited)
-    row = audit_row(context.caller, operation.name, context.now, about, shown)
+    row = audit_row(context.caller, operation.name, context.now, about, operation.shown(request))
     context.tables.command_log.insert(context.connection, row)

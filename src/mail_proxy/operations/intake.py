@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from mail_proxy.config import QueueConfig
@@ -20,12 +20,12 @@ from mail_proxy.operations.callers import Caller
 from mail_proxy.operations.message_places import Refused, place_of, tenant_of, wrong_place
 from mail_proxy.operations.operation import Operation, Scope
 from mail_proxy.operations.parts import Parts
-from mail_proxy.operations.quotas import QueueQuota
+from mail_proxy.operations.quotas import Load, QueueQuota, quotas_in
 from mail_proxy.smtp.extra_headers import check_extra_headers
 from mail_proxy.sql import Connection
 from mail_proxy.sql.directory import Snapshot
 from mail_proxy.sql.messages.insert import Added, NewMessage, Stored
-from mail_proxy.sql.messages.mail_codec import dump_mail
+from mail_proxy.sql.messages.mail_codec import dump_head, dump_mail
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables.instance import directory_version
 from mail_proxy.telemetry.log import Action, log
@@ -48,6 +48,7 @@ _READ_AT_ONCE_BYTES = 64_000
 _CHECKED_AT_ONCE = 50
 _BESIDE = SideThread("intake")
 _ATTEMPTS = 3
+_NO_LOAD = Load()
 
 
 @dataclass(slots=True)
@@ -59,6 +60,8 @@ class _Draft:
     pk: str
     mail: Mail
     content: str
+    head: str | None
+    size: int
     priority: int
 
 
@@ -87,7 +90,10 @@ class Intake:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._quota = QueueQuota(parts.pending, parts.config.quotas.max_queued_messages)
+        self._quota = QueueQuota(
+            partial(parts.db.read, parts.tables.messages.load),
+            quotas_in(parts.directory, parts.config.quotas),
+        )
         self._batcher: Batcher[_Call, AddMessagesOut] = Batcher(
             "intake", self._flush, _MOST_CALLS_A_COMMIT
         )
@@ -108,8 +114,8 @@ class Intake:
             call = await _BESIDE.run(_check, caller, request, snapshot)
         if not call.drafts:
             raise _nothing_usable(call.rejected)
-        await self._quota.take(Counter(draft.tenant_id for draft in call.drafts))
-        answer = await self._batcher.submit(call)
+        async with self._quota.room(_loads(call.drafts)):
+            answer = await self._batcher.submit(call)
         if answer.queued == 0 and not answer.duplicates:
             raise _nothing_usable(answer.rejected)
         return answer
@@ -261,7 +267,19 @@ def _draft(message: MessageIn, tenant_id: str, usual_priority: int) -> _Draft:
     if mail.headers:
         _check_headers(mail)
     priority = usual_priority if message.priority is None else message.priority
-    return _Draft(message, tenant_id, pk, mail, dump_mail(mail), priority)
+    content = dump_mail(mail)
+    head = dump_head(mail, content)
+    size = len(content) if content.isascii() else len(content.encode())
+    return _Draft(message, tenant_id, pk, mail, content, head, size, priority)
+
+
+def _loads(drafts: Sequence[_Draft]) -> dict[str, Load]:
+    """Return the number and size of the drafts of each tenant."""
+    loads: dict[str, Load] = {}
+    for draft in drafts:
+        count, size = loads.get(draft.tenant_id, _NO_LOAD)
+        loads[draft.tenant_id] = Load(count + 1, size + draft.size)
+    return loads
 
 
 def _check_headers(mail: Mail) -> None:
@@ -321,7 +339,8 @@ def _row(draft: _Draft, snapshot: Snapshot, now: float) -> _Prepared:
         recipients=" ".join(draft.mail.recipients),
         subject=request.subject,
         content=draft.content,
-        size=len(draft.content),
+        size=draft.size,
+        head=draft.head,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from mail_proxy.sql.messages import listing
 from mail_proxy.sql.messages.listing import MessageFilter
 from mail_proxy.sql.messages.mail_codec import load_mail
 from mail_proxy.sql.messages.purge import MessagePurge
+from mail_proxy.sql.messages.retry import RetryFilter
 from mail_proxy.sql.table import Row
 from mail_proxy.wire.messages import (
     CleanedOut,
@@ -36,14 +38,21 @@ from mail_proxy.wire.messages import (
 )
 from mail_proxy.wire.mistakes import malformed, mistake
 
+_RETRY_FILTERS = ("ids", "account_id", "batch_code", "from_ts", "to_ts", "error_like")
+
 
 @dataclass(frozen=True)
 class _Retry:
-    """A retry that is allowed: of a batch, or of single messages (``pks``)."""
+    """A retry that is allowed.
 
-    tenant_id: str
-    batch_code: str | None
-    pks: list[str]
+    It puts the messages ``pks`` back or, with None, all that pass the filter. ``named`` is the
+    answer about the ids of the request.
+    """
+
+    wanted: RetryFilter
+    pks: list[str] | None
+    named: RetriedOut
+    dry_run: bool
     now: float
 
 
@@ -126,36 +135,58 @@ def delete(context: Context, request: Ids) -> DeletedOut:
 async def _retry(parts: Parts, order: _Retry) -> RetriedOut:
     """Put the messages back in chunks. After an error the call may be repeated."""
     retried, chunks = parts.tables.retried, ChunkedWork(parts.db)
-    requeued, after = 0, None
-    while pks := await _next_to_retry(parts, order, after, chunks.size):
-        requeued += await chunks.one(retried.retry, pks, order.now)
-        parts.bus.publish(MessagesDue())
-        after = pks[-1]
-    return RetriedOut(requeued=requeued)
+    requeued = 0
+    async for pks in _pages_to_retry(parts, order):
+        if order.dry_run:
+            requeued += len(pks)
+            continue
+        while pks:
+            these, pks = pks[: chunks.size], pks[chunks.size :]
+            requeued += await chunks.one(retried.retry, these, order.now)
+            if order.wanted.deferred:
+                requeued += await chunks.one(retried.make_due, these, order.now)
+            parts.bus.publish(MessagesDue())
+    return order.named.model_copy(update={"requeued": requeued})
 
 
-async def _next_to_retry(
-    parts: Parts, order: _Retry, after: str | None, limit: int
-) -> Sequence[str]:
-    if order.batch_code is None:
-        return [pk for pk in order.pks if after is None or pk > after][:limit]
-    batch = (order.tenant_id, order.batch_code)
-    return await parts.db.read(parts.tables.retried.of_batch, *batch, after, limit)
+async def _pages_to_retry(parts: Parts, order: _Retry) -> AsyncIterator[list[str]]:
+    if order.pks is not None:
+        yield order.pks
+        return
+    page, place = await parts.db.read(parts.tables.retried.page, order.wanted, None)
+    yield page
+    while place is not None:
+        page, place = await parts.db.read(parts.tables.retried.page, order.wanted, place)
+        yield page
 
 
 @operation("messages.retry", mutates=True, then=_retry)
 def retry(context: Context, request: RetryMessages) -> _Retry:
     """Put messages in error back into the queue, except those of removed accounts.
 
-    Raises Malformed unless exactly one of ``ids`` and ``batch_code`` is given.
+    Raises Malformed unless at least one filter is given.
     """
-    fields = ("ids", "batch_code")
-    given = [name for name in fields if getattr(request, name) is not None]
-    if len(given) != 1:
-        message = "only one of the two may be given" if given else "one of the two is required"
-        raise malformed(*(mistake(name, message) for name in fields))
-    pks = context.tables.retried.named(context.connection, context.tenant_id, request.ids or [])
-    return _Retry(context.tenant_id, request.batch_code, pks, context.now)
+    if all(getattr(request, name) is None for name in _RETRY_FILTERS):
+        message = "one of these filters is required"
+        raise malformed(*(mistake(name, message) for name in _RETRY_FILTERS))
+    wanted = RetryFilter(
+        context.tenant_id,
+        account_id=request.account_id,
+        batch_code=request.batch_code,
+        created_from=request.from_ts,
+        created_before=None if request.to_ts is None else math.floor(request.to_ts) + 1,
+        error_like=request.error_like,
+        deferred=request.now,
+    )
+    pks, named = None, RetriedOut(requeued=0, not_found=[], not_failed=[])
+    if request.ids is not None:
+        ids = list(dict.fromkeys(request.ids))
+        found = context.tables.retried.named(context.connection, wanted, ids)
+        pks = [message.pk for message in found if message.failed and message.fits]
+        there = {message.id for message in found}
+        named.not_found = [i for i in ids if i not in there]
+        named.not_failed = [message.id for message in found if not message.failed]
+    return _Retry(wanted, pks, named, request.dry_run, context.now)
 
 
 async def _cleanup(parts: Parts, order: _Cleanup) -> CleanedOut:

@@ -38,8 +38,7 @@ class Context:
 
     Every query must name ``tenant_id``. It is empty when the call is about the whole instance; an
     administrator's operation on one tenant names it in ``about``, for the audit log. ``queue``
-    holds the settings that may change at run time. ``audited`` replaces the request in the audit
-    row.
+    holds the settings that may change at run time.
     """
 
     connection: Connection
@@ -51,7 +50,6 @@ class Context:
     queue: QueueConfig
     operations: Mapping[str, Operation[Any, Any]]
     about: str | None = None
-    audited: Any = None
     facts: list[Fact] = field(default_factory=list)
 
     def publish(self, *facts: Fact) -> None:

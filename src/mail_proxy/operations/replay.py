@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import orjson
 from pydantic import ValidationError
 
 from mail_proxy.domain.tenant import DEFAULT_TENANT
-from mail_proxy.errors import Conflict, Malformed, RequestError
+from mail_proxy.errors import Conflict, Malformed, RequestError, TooLarge
+from mail_proxy.kit.side_thread import SideThread
 from mail_proxy.operations.audit import write_audit
 from mail_proxy.operations.callers import Caller
-from mail_proxy.operations.operation import Context, Operation, Scope, operation
+from mail_proxy.operations.operation import Context, Scope, operation
 from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.wire.command_log import LoggedCommand, ReplayedOut
+from mail_proxy.wire.json_bounds import refuse_too_many_values
 from mail_proxy.wire.mistakes import of_validation, sentence
+
+#: Of an export. Lines about queued messages are the largest, and are not run again.
+_MOST_LINES = 100_000
+#: Of a line. No call that is logged is larger.
+_MOST_LINE_BYTES = 4_000_000
+_MOST_LINE_VALUES = 12_000
+_BESIDE = SideThread("replay")
 
 
 @dataclass(frozen=True)
@@ -29,34 +37,56 @@ class Line:
 
 @dataclass(frozen=True)
 class Export:
-    """All lines of an export, in order."""
-
-    lines: Sequence[Line]
-
-
-@dataclass(frozen=True)
-class Replayed:
-    """The lines that were run again, for the audit log, and the number of the others."""
+    """Lines of an export that can be run again, in order; the others are counted."""
 
     lines: Sequence[Line]
     skipped: int
 
 
-def parse_export(body: bytes) -> Export:
-    """Read JSON lines; raises Malformed that names the line that cannot be understood."""
-    return Export(list(_lines(body)))
+async def read_export(body: bytes, replayable: Collection[str]) -> Export:
+    """Read JSON lines next to the event loop; ``replayable`` are names of operations.
+
+    Raises Malformed that names the line that cannot be understood, and TooLarge for a line of more
+    than 4 MB or 12 000 values, and for more than 100 000 lines that can be run again.
+    """
+    return await _BESIDE.run(_export, body, replayable)
+
+
+def _export(body: bytes, replayable: Collection[str]) -> Export:
+    lines: list[Line] = []
+    skipped = 0
+    for line in _lines(body):
+        if line.command.status != 200 or line.command.operation not in replayable:
+            skipped += 1
+        elif len(lines) == _MOST_LINES:
+            raise TooLarge(f"more than {_MOST_LINES} lines to run again; allowed: {_MOST_LINES}")
+        else:
+            lines.append(line)
+    return Export(lines, skipped)
 
 
 def _lines(body: bytes) -> Iterator[Line]:
-    for number, text in enumerate(body.splitlines(), 1):
-        if not text.strip():
-            continue
-        try:
-            yield Line(number, LoggedCommand.model_validate(orjson.loads(text)))
-        except orjson.JSONDecodeError:
-            raise Malformed(f"line {number}: not JSON") from None
-        except ValidationError as error:
-            raise Malformed(f"line {number}: {sentence(of_validation(error))}") from None
+    number = start = 0
+    while start < len(body):
+        number += 1
+        found = body.find(b"\n", start)
+        end = len(body) if found < 0 else found
+        if end - start > _MOST_LINE_BYTES:
+            raise TooLarge(f"line {number}: {end - start} bytes; allowed: {_MOST_LINE_BYTES}")
+        text = body[start:end]
+        start = end + 1
+        if text and not text.isspace():
+            yield _line(number, text)
+
+
+def _line(number: int, text: bytes) -> Line:
+    refuse_too_many_values(text, _MOST_LINE_VALUES)
+    try:
+        return Line(number, LoggedCommand.model_validate(orjson.loads(text)))
+    except orjson.JSONDecodeError:
+        raise Malformed(f"line {number}: not JSON") from None
+    except ValidationError as error:
+        raise Malformed(f"line {number}: {sentence(of_validation(error))}") from None
 
 
 @operation("command_log.replay", scope=Scope.ADMIN, mutates=True)
@@ -67,8 +97,7 @@ def replay(context: Context, request: Export) -> ReplayedOut:
     Raises Conflict unless the instance is empty.
     """
     _refuse_unless_empty(context)
-    lines = [line for line in request.lines if _is_replayable(line.command, context.operations)]
-    for line in lines:
+    for line in request.lines:
         try:
             _repeat(context, line.command)
         except ValidationError as error:
@@ -76,14 +105,7 @@ def replay(context: Context, request: Export) -> ReplayedOut:
         except RequestError as error:
             place = f"line {line.number}: {line.command.operation}"
             raise Conflict(f"{place}: {error.message}") from None
-    skipped = len(request.lines) - len(lines)
-    context.audited = Replayed(lines, skipped)
-    return ReplayedOut(replayed=len(lines), skipped=skipped)
-
-
-def _is_replayable(command: LoggedCommand, operations: Mapping[str, Operation[Any, Any]]) -> bool:
-    found = operations.get(command.operation or "")
-    return command.status == 200 and found is not None and found.replayable
+    return ReplayedOut(replayed=len(request.lines), skipped=request.skipped)
 
 
 def _refuse_unless_empty(context: Context) -> None:

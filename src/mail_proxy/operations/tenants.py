@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mail_proxy.domain.facts import DirectoryChanged, EventsAdded
-from mail_proxy.domain.tenant import DEFAULT_SYNC_PATH, DEFAULT_TENANT
+from mail_proxy.domain.tenant import DEFAULT_SYNC_PATH, DEFAULT_TENANT, QUOTAS
 from mail_proxy.encryption import hash_token, new_token
 from mail_proxy.errors import Conflict, Forbidden, NotFound
 from mail_proxy.operations.operation import Context, Scope, operation
@@ -255,6 +255,7 @@ _COPIED = (
     "active",
     "rate_limits",
     "retention_seconds",
+    *QUOTAS,
 )
 
 

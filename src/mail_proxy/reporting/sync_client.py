@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import ssl
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from mail_proxy.domain.tenant import ClientAuth, Tenant
 from mail_proxy.kit.worker import as_value
 from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.network.http_transport import GuardedTransport
+from mail_proxy.network.tls import system_tls_context
 from mail_proxy.reporting.signing import signature_headers
 from mail_proxy.telemetry.log import Action, log
 from mail_proxy.wire.reports import OWN_CALL_HEADER, SyncAnswer, read_answer
@@ -114,7 +114,7 @@ class SyncClient:
         self._fallback_auth = _auth_of(fallback)
         self._call_seconds = call_seconds
         # The certificate authorities of this machine, as for SMTP, not the ones of httpx.
-        self._context = ssl.create_default_context()
+        self._context = system_tls_context("http")
         #: Two pools: a connection that the administrator's URL may have is no tenant's.
         self._guarded = self._client(guard, private_allowed=False)
         self._unguarded = self._client(guard, private_allowed=True)

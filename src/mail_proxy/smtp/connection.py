@@ -10,10 +10,11 @@ from time import perf_counter
 from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.outcome import AccountTrouble
 from mail_proxy.network.guard import NetworkGuard
+from mail_proxy.network.tls import system_tls_context
 from mail_proxy.smtp.burst import BurstRun, Timeouts
 from mail_proxy.smtp.envelope import Burst, Envelope
 from mail_proxy.smtp.extension_backoff import ExtensionBackoff
-from mail_proxy.smtp.handshake import Handshake, Step, default_tls_context
+from mail_proxy.smtp.handshake import Handshake, Step
 from mail_proxy.smtp.protocol import SmtpProtocol
 from mail_proxy.smtp.transaction import Observe, observe_nothing
 from mail_proxy.telemetry.series import SmtpPhase
@@ -149,7 +150,7 @@ class Connector:
         return Handshake(
             login,
             local_hostname=self.local_hostname,
-            tls_context=context or default_tls_context(login.verify_cert),
+            tls_context=context or system_tls_context("smtp", verify_cert=login.verify_cert),
             timeout=self.timeouts.open,
             guard=self.guard,
         )

@@ -55,16 +55,6 @@ def address_literal(address: str) -> str:
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
 
-@cache
-def default_tls_context(verify_cert: bool) -> ssl.SSLContext:
-    """Return the system's TLS settings. Loading its certificates takes milliseconds."""
-    context = ssl.create_default_context()
-    if not verify_cert:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
 def may_log_in_unencrypted(mode: TlsMode, peer: str) -> bool:
     """Return whether the password may go unencrypted to the address ``peer``.
 

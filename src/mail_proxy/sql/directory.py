@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from mail_proxy.config import ConcurrencyConfig, QueueConfig
 from mail_proxy.domain.account import Account, SmtpLogin, TlsMode
 from mail_proxy.domain.limits import limits
-from mail_proxy.domain.tenant import DEFAULT_SYNC_PATH, ClientAuth, Tenant
+from mail_proxy.domain.tenant import DEFAULT_SYNC_PATH, QUOTAS, ClientAuth, Tenant
 from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.table import EVERY_TENANT, Damaged, Row
 from mail_proxy.sql.tables import Tables
@@ -192,6 +192,7 @@ def _tenant(row: Row) -> Tenant:
         api_key_expires_at=row["api_key_expires_at"],
         suspended_batches=frozenset(),
         limits=limits(hour=rates.get("hourly"), day=rates.get("daily")),
+        quotas={name: row[name] for name in QUOTAS if row[name] is not None},
         signing_secret=None if signing_damage else secret,
         previous_signing_secret=None if isinstance(previous, Damaged) else previous,
         signing_secret_changed_at=row["signing_secret_changed_at"],

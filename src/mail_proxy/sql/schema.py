@@ -97,6 +97,11 @@ tenant = Table(
     Column("rate_limits", Json),
     Column("large_file_config", Sealed),
     Column("retention_seconds", Double),
+    #: The tenant's own quotas. Without one, the setting of this name holds.
+    Column("max_queued_messages", BigInteger),
+    Column("max_queued_mb", Double),
+    Column("max_accounts", Integer),
+    Column("max_calls_per_second", Double),
     Column("signing_secret", Sealed),
     Column("previous_signing_secret", Sealed),
     Column("signing_secret_changed_at", Instant, info=RECORD_ONLY),
@@ -340,6 +345,15 @@ message_payload = Table(
     Column("pk", Pk, ForeignKey("message.pk", ondelete="CASCADE"), primary_key=True),
     Column("recipients", Text, nullable=False),
     Column("subject", Text, nullable=False),
+    Column("content", Text, nullable=False),
+)
+
+#: The content of large messages without their bodies, for listings: reading a column of
+#: ``message_payload`` behind a large one reads that one as well.
+message_head = Table(
+    "message_head",
+    metadata,
+    Column("pk", Pk, ForeignKey("message.pk", ondelete="CASCADE"), primary_key=True),
     Column("content", Text, nullable=False),
 )
 

@@ -12,6 +12,7 @@ from pydantic_core import core_schema
 from mail_proxy.config import PRIORITY_NAMES
 from mail_proxy.wire.mistakes import NO_TEXT
 
+_PIECE = 1_000_000
 #: CR, LF, NUL and every other control character of ASCII and Latin-1, except the tab.
 _FORBIDDEN = re.compile(r"[\0-\x08\x0a-\x1f\x7f-\x9f]")
 
@@ -20,7 +21,9 @@ def _refuse_surrogates(value: str) -> None:
     if value.isascii():
         return
     try:
-        value.encode()
+        # In pieces, so that a large text does not keep the interpreter lock.
+        for start in range(0, len(value), _PIECE):
+            value[start : start + _PIECE].encode()
     except UnicodeEncodeError:
         raise ValueError(NO_TEXT) from None
 

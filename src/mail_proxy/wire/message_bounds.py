@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 from mail_proxy.wire.addresses import split_mailboxes
+from mail_proxy.wire.json_steps import LONGEST_STRING
 
 #: In To, Cc and Bcc together, and as many in Reply-To.
 MOST_RECIPIENTS = 1000
@@ -18,6 +19,8 @@ MOST_RECIPIENTS = 1000
 LONGEST_MAILBOX = 998
 #: Octets.
 LONGEST_SUBJECT = 4000
+#: Octets of ``body``, and of ``body_html``. Most servers refuse larger mails.
+LONGEST_TEXT = LONGEST_STRING
 #: Headers that the client names.
 MOST_HEADERS = 100
 #: Octets of their names and values together.
@@ -49,6 +52,7 @@ def beyond_bounds(record: Any) -> tuple[str, str] | None:
 def _is_ordinary(record: dict[str, Any]) -> bool:
     """Return True for a message with one recipient and short texts, as most are."""
     to, subject, sender = record.get("to"), record.get("subject"), record.get("from")
+    body = record.get("body", "")
     if type(to) is list and len(to) == 1:
         to = to[0]
     return (
@@ -57,6 +61,7 @@ def _is_ordinary(record: dict[str, Any]) -> bool:
         and (type(to) is str and len(to) * 4 <= LONGEST_MAILBOX)
         and (type(sender) is str and len(sender) * 4 <= LONGEST_MAILBOX)
         and (type(subject) is str and len(subject) * 4 <= LONGEST_SUBJECT)
+        and (type(body) is str and len(body) * 4 <= LONGEST_TEXT)
     )
 
 
@@ -103,6 +108,16 @@ def _octets(most: int) -> Callable[[Any], str | None]:
     return bound
 
 
+def _text(value: Any) -> str | None:
+    if not isinstance(value, str) or len(value) * 4 <= LONGEST_TEXT:
+        return None
+    # A text that is longer still may have been cut when it was parsed.
+    size = len(value) if value.isascii() else len(value.encode(errors="replace"))
+    if size <= LONGEST_TEXT:
+        return None
+    return f"more than {LONGEST_TEXT} octets; allowed: {LONGEST_TEXT}"
+
+
 _mailbox = _octets(LONGEST_MAILBOX)
 
 
@@ -124,7 +139,7 @@ def shown(value: str) -> str:
     return repr(value if len(value) <= _LONGEST_SHOWN else value[: _LONGEST_SHOWN - 3] + "...")
 
 
-_RARE = frozenset({"return_path", "message_id", "cc", "bcc", "reply_to", "headers"})
+_RARE = frozenset({"return_path", "message_id", "cc", "bcc", "reply_to", "headers", "body_html"})
 _BOUNDS: dict[str, Callable[[Any], str | None]] = {
     "subject": _octets(LONGEST_SUBJECT),
     "from": _mailbox,
@@ -135,4 +150,6 @@ _BOUNDS: dict[str, Callable[[Any], str | None]] = {
     "bcc": _list_of_mailboxes,
     "reply_to": _list_of_mailboxes,
     "headers": _headers,
+    "body": _text,
+    "body_html": _text,
 }

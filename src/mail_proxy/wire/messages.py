@@ -16,6 +16,7 @@ from mail_proxy.wire.fields import (
     Request,
     Seconds,
 )
+from mail_proxy.wire.instants import Timestamp
 
 PageSize = Annotated[int, Field(ge=1, le=1000)]
 SearchText = Annotated[OneLine, Field(max_length=255)]
@@ -50,16 +51,34 @@ class DeletedOut(Answer):
 
 
 class RetryMessages(OfTenant):
-    """Messages in error to put back into the queue: exactly one of the two fields."""
+    """Messages in error to put back into the queue.
+
+    All filters that are given have to hold. At least one is required.
+    """
 
     ids: list[Identifier] | None = Field(None, max_length=10_000, description="Single messages.")
+    account_id: Identifier | None = Field(None, description="All of an account.")
     batch_code: Identifier | None = Field(None, description="All of a batch.")
+    from_ts: Timestamp | None = Field(None, description="Taken in at this time or later.")
+    to_ts: Timestamp | None = Field(None, description="Taken in up to this second.")
+    error_like: SearchText | None = Field(
+        None, min_length=1, description="A part of the error's text, in any case."
+    )
+    now: bool = Field(False, description="Make messages in state deferred due as well.")
+    dry_run: bool = Field(False, description="Only count the messages.")
 
 
 class RetriedOut(Answer):
-    """Number of messages that were put back into the queue."""
+    """Number of messages that were put back into the queue, and ids that were not."""
 
-    requeued: int = Field(description="Number of messages.")
+    requeued: int = Field(
+        description="Messages that are due now; with `dry_run`, those that would be."
+    )
+    not_found: list[str] = Field(description="Ids without a message in reach.")
+    not_failed: list[str] = Field(
+        description="Ids of messages that are not in error (with `now`, nor deferred), or whose "
+        "account is removed."
+    )
 
 
 class CleanupMessages(OfTenant):

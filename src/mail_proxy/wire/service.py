@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from functools import cache
 
 from pydantic import Field
 
@@ -22,6 +23,7 @@ class Status(Answer):
     database: str = Field(description="sqlite or postgresql.")
 
 
+@cache
 def program_version() -> str:
     """Return the version of the installed package."""
     return importlib.metadata.version("genro-mail-proxy")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from mail_proxy.domain.tenant import signing_key
+from mail_proxy.domain.tenant import QUOTAS, signing_key
 from mail_proxy.domain.web_url import check_web_url
 from mail_proxy.wire.bound_secrets import SentTo, Usual, usual_path, usual_url
 from mail_proxy.wire.fields import (
@@ -15,6 +15,7 @@ from mail_proxy.wire.fields import (
     Identifier,
     Matching,
     Name,
+    NotBool,
     Redacted,
     Request,
     Seconds,
@@ -38,8 +39,11 @@ Path = Annotated[
     Matching(r"/[^\s\x00-\x1f]*", "must begin with / and have no blanks"),
 ]
 SigningSecret = Annotated[str, Field(max_length=100), Redacted()]
+Most = Annotated[int, NotBool, Field(ge=1, le=2_147_483_647)]
+Megabytes = Annotated[float, NotBool, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)]
+Rate = Annotated[float, NotBool, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 #: Fields that a tenant key cannot change, not even of its own tenant.
-ADMIN_FIELDS = frozenset({"active", "rate_limits", "retention_seconds"})
+ADMIN_FIELDS = frozenset({"active", "rate_limits", "retention_seconds", *QUOTAS})
 
 
 class ClientAuthIn(Request):
@@ -98,6 +102,22 @@ class TenantFields(Request):
     retention_seconds: Seconds | None = Field(
         None,
         description="Finished messages are removed this long after their last report, seconds.",
+    )
+    max_queued_messages: Most | None = Field(
+        None, description="Most unfinished messages; null: the setting of this name."
+    )
+    max_queued_mb: Megabytes | None = Field(
+        None,
+        description="Most content of unfinished messages, MB (10^6 bytes); null: the setting of "
+        "this name.",
+    )
+    max_accounts: Most | None = Field(
+        None, description="Most accounts; null: the setting of this name."
+    )
+    max_calls_per_second: Rate | None = Field(
+        None,
+        description="Most calls with the tenant's key, per process; null: the setting of this "
+        "name.",
     )
     signing_secret: SigningSecret | None = Field(
         None,
@@ -162,6 +182,10 @@ class TenantOut(BaseModel):
     retention_seconds: float | None = Field(
         description="Retention in seconds; null: the instance's."
     )
+    max_queued_messages: int | None = Field(description="Quota; null: the setting of this name.")
+    max_queued_mb: float | None = Field(description="Quota; null: the setting of this name.")
+    max_accounts: int | None = Field(description="Quota; null: the setting of this name.")
+    max_calls_per_second: float | None = Field(description="Quota; null: the setting of this name.")
     suspended_batches: list[str] = Field(description="Batches that are suspended; `*`: everything.")
     signing_secret: str | None = Field(description="******** if one is stored.")
     has_api_key: bool = Field(description="Whether the tenant has a key.")

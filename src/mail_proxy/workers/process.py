@@ -17,6 +17,7 @@ from mail_proxy.features import registry
 from mail_proxy.kit.bus import Bus, Reach
 from mail_proxy.kit.clock import SystemClock
 from mail_proxy.kit.runtime import prepare_process
+from mail_proxy.network.tls import system_tls_context
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.tables import Tables
@@ -33,6 +34,7 @@ def main() -> None:
     # Ctrl-C in a terminal reaches every process; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     prepare_process()
+    system_tls_context("smtp")
     with socket.socket(fileno=int(sys.argv[1])) as ours:
         sys.exit(uvloop.run(_serve(ours)))
 

@@ -10,6 +10,7 @@ import pytest
 import trustme
 from tests.protocols.reporting.house import House, ids
 
+from mail_proxy.network.tls import system_tls_context
 from mail_proxy.testing.sync_endpoint import Reply, SyncEndpoint
 
 
@@ -58,6 +59,7 @@ async def test_certificates_are_verified_with_the_authorities_of_the_machine(
     if trusted:
         authority.cert_pem.write_to_path(tmp_path / "ca.pem")
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    system_tls_context.cache_clear()
     async with https(authority, name) as endpoint:
         await house.tenant(client_base_url=endpoint.url)
         await house.settled(await house.reporter())

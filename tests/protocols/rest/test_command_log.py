@@ -277,3 +277,14 @@ async def test_what_is_no_export_is_422(empty: Client) -> None:
         response = await empty.http.post("/command-log/replay", content=body, headers=headers)
         assert response.status_code == 422
         assert "line 1" in response.json()["error"]
+
+
+@ONE_DATABASE
+async def test_a_line_that_is_no_logged_call_is_too_large(empty: Client) -> None:
+    headers = {"X-API-Token": "admin-token"}
+    values = b'{"payload": [' + b"1," * 20_000 + b"1]}"
+    for line in (values, b'{"payload": "' + b"x" * 4_000_000 + b'"}'):
+        body = b"\n\r\n" + line + b"\n"
+        response = await empty.http.post("/command-log/replay", content=body, headers=headers)
+        assert response.status_code == 413
+        assert "allowed: " in response.json()["error"]

@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 
 from mail_proxy.api.deps import AdminCall, Route
 from mail_proxy.operations import command_log as operations
-from mail_proxy.operations.replay import parse_export, replay
+from mail_proxy.operations.replay import read_export, replay
 from mail_proxy.sql.tables.command_log import LogFilter
 from mail_proxy.wire.command_log import (
     CommandAnswer,
@@ -91,7 +91,7 @@ async def replay_export(call: AdminCall, request: Request) -> ReplayedOut:
 
     All or nothing. An export contains no secrets: set the passwords and make the keys again.
     """
-    export = parse_export(await request.body())
+    export = await read_export(await request.body(), call.replayable)
     return await call(replay, export)
 
 

@@ -66,7 +66,11 @@ async def delete(call: Call, body: Ids, tenant_id: TenantQuery = None) -> Delete
 
 @router.post("/commands/retry-messages")
 async def retry(call: Call, body: RetryMessages, tenant_id: TenantQuery = None) -> RetriedOut:
-    """Put messages in `error` back into the queue, with a retry count of 0."""
+    """Put messages in `error` back into the queue, with a retry count of 0.
+
+    All filters that are given have to hold. With `now`, messages in `deferred` become due as
+    well; their retry count stays.
+    """
     return await call(operations.retry, body, tenant_of(tenant_id, body.tenant_id))
 
 

@@ -38,6 +38,7 @@ _PAYLOAD: Shape = (
     ("subject", "text"),
     ("content", "text"),
 )
+_HEAD: Shape = (("pk", "uuid"), ("content", "text"))
 _IDENTITY: Shape = (("tenant_id", "text"), ("id", "text"))
 
 
@@ -50,6 +51,7 @@ class NewMessage:
     ``recipients`` are its addresses joined by spaces.
     ``size`` is the length of ``content`` in bytes: what a claimed message takes in memory, which
     delivery bounds. It is not the size of the composed mail. Instants are Unix seconds.
+    ``head`` is the content without bodies, if it is large.
     """
 
     pk: str
@@ -66,6 +68,7 @@ class NewMessage:
     subject: str
     content: str
     size: int
+    head: str | None = None
 
 
 class Stored(StrEnum):
@@ -89,6 +92,10 @@ _COUNT_ALL = (
 )
 _COUNT = text(_COUNT_ALL)
 _COUNT_OF_TENANT = text(f"{_COUNT_ALL} AND tenant.id = :tenant_id")
+_LOAD_OF_TENANT = text(
+    "SELECT count(*), coalesce(sum(size), 0) FROM message WHERE tenant_id = :tenant_id "
+    f"AND {conditions.unfinished()}"
+)
 #: One count for each partial index; a condition over all of them would use none.
 _OF_BATCH = "SELECT count(*) FROM message WHERE tenant_id = :tenant_id AND batch_code = :batch_code"
 _COUNT_OF_BATCH = text(
@@ -159,8 +166,16 @@ class MessagesTable(Table):
             _PAYLOAD,
             [(m.pk, m.recipients, m.subject, m.content) for m in new],
         )
+        self._insert_heads(connection, [(m.pk, m) for m in new])
         self._log_queued(connection, [(m.pk, m) for m in new])
         return fresh
+
+    def _insert_heads(
+        self, connection: Connection, messages: Sequence[tuple[str, NewMessage]]
+    ) -> None:
+        heads = [(pk, m.head.replace(m.pk, pk)) for pk, m in messages if m.head is not None]
+        if heads:
+            self._db.insert_rows(connection, "message_head", _HEAD, heads)
 
     def _log_queued(
         self, connection: Connection, messages: Sequence[tuple[str, NewMessage]]
@@ -238,6 +253,13 @@ class MessagesTable(Table):
             _PAYLOAD,
             [(pk, m.recipients, m.subject, _content_as(m, pk)) for pk, m in renewed],
         )
+        self._db.execute_rows(
+            connection,
+            "DELETE FROM message_head WHERE pk IN (SELECT pk FROM rows)",
+            (("pk", "uuid"),),
+            [(pk,) for pk, _ in renewed],
+        )
+        self._insert_heads(connection, renewed)
         self._log_queued(connection, renewed)
         return pks
 
@@ -303,6 +325,14 @@ class MessagesTable(Table):
             statement = _COUNT if tenant_id is EVERY_TENANT else _COUNT_OF_TENANT
         values = {"tenant_id": tenant_id, "batch_code": batch_code}
         return int(connection.execute(statement, values).scalar_one())
+
+    def load(self, connection: Connection, tenant_id: str) -> tuple[int, int]:
+        """Return the number of a tenant's unfinished messages, and their size in bytes.
+
+        Reads each of these rows: about 2 s for a million on SQLite.
+        """
+        count, size = connection.execute(_LOAD_OF_TENANT, {"tenant_id": tenant_id}).one()
+        return int(count), int(size)
 
     def places(
         self, connection: Connection, tenant_id: str, after: tuple[str, str] | None, limit: int

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, true, union_all
-from sqlalchemy.ext.compiler import compiles
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, true, union_all
 
 from mail_proxy.domain.message import WAITING, MessageState
 from mail_proxy.sql import schema
+from mail_proxy.sql.messages.search import containing, escaped, may_contain
 from mail_proxy.sql.table import Row
 
 #: Messages that one page examines if no index leads to the wanted ones alone: for a text search,
@@ -20,12 +20,8 @@ MOST_LOOKED_AT = 20_000
 _MOST_TENANTS = 20
 #: If a look finds too few messages, the next one is this many times as long.
 _GROWTH = 8
-#: Octets up to which a mail is read with its bodies: removing them would cost more.
-_SMALL = 10_000
-_CONTENT = "message_payload.content"
-_REMOVED_BY_SQLITE = f"json_remove({_CONTENT}, '$.body', '$.body_html')"
-_REMOVED_BY_POSTGRESQL = f"({_CONTENT}::jsonb - 'body' - 'body_html')::text"
 _m, _payload, _account = schema.message.c, schema.message_payload.c, schema.account.c
+_head = schema.message_head.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,32 +75,15 @@ def page(connection: Connection, wanted: MessageFilter, limit: int, before_pk: s
     return Page(_rows(connection, found), None)
 
 
-class _WithoutBodies(ColumnElement[str]):
-    """Content of a mail without its bodies, which the database removes.
-
-    Bodies may be large.
-    """
-
-    inherit_cache = True
-
-
-@compiles(_WithoutBodies, "sqlite")
-def _in_sqlite(*_: Any, **__: Any) -> str:
-    return f"CASE WHEN message.size > {_SMALL} THEN {_REMOVED_BY_SQLITE} ELSE {_CONTENT} END"
-
-
-@compiles(_WithoutBodies, "postgresql")
-def _in_postgresql(*_: Any, **__: Any) -> str:
-    return f"CASE WHEN message.size > {_SMALL} THEN {_REMOVED_BY_POSTGRESQL} ELSE {_CONTENT} END"
-
-
 def detail() -> Select[Any]:
     """Select messages with account id, and content without large bodies."""
-    content = _WithoutBodies().label("content")
+    # The database does not look at the second value if there is a first one.
+    content = func.coalesce(_head.content, _payload.content).label("content")
     return (
         select(schema.message, _account.id.label("account_id"), content)
         .join(schema.account, _account.pk == _m.account_pk)
         .join(schema.message_payload, _payload.pk == _m.pk)
+        .outerjoin(schema.message_head, _head.pk == _m.pk)
     )
 
 
@@ -131,10 +110,14 @@ def _look(
     fits: ColumnElement[bool] = seen.c.fits
     if text is not None:
         # Not EXISTS, for which PostgreSQL may read all there are at once.
-        contains = select(_contains(text)).where(_payload.pk == seen.c.pk).scalar_subquery()
-        fits = and_(fits, contains)
-    rows = connection.execute(select(seen.c.pk, fits).order_by(seen.c.pk.desc()))
-    return [(pk, bool(fits)) for pk, fits in rows]
+        found = select(may_contain(text)).where(_payload.pk == seen.c.pk).scalar_subquery()
+        fits = and_(fits, found)
+    statement = select(seen.c.pk, fits).order_by(seen.c.pk.desc())
+    rows = [(pk, bool(fits)) for pk, fits in connection.execute(statement)]
+    if text is None:
+        return rows
+    whole = containing(connection, [pk for pk, fits in rows if fits], text)
+    return [(pk, pk in whole) for pk, _ in rows]
 
 
 def _pieces(connection: Connection, wanted: MessageFilter) -> list[Select[Any]]:
@@ -189,15 +172,6 @@ def _accounts(connection: Connection, wanted: MessageFilter) -> list[str]:
     return list(connection.execute(owned).scalars())
 
 
-def _contains(text: str) -> ColumnElement[bool]:
-    pattern = _like(text.lower())
-    return or_(
-        func.lower(_payload.recipients).like(pattern, escape="\\"),
-        func.lower(_payload.subject).like(pattern, escape="\\"),
-    )
-
-
-def _like(text: str) -> str:
-    for special in ("\\", "%", "_"):
-        text = text.replace(special, "\\" + special)
-    return f"%{text}%"
+def contains(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
+    """Return the condition that a column contains a text, whatever its case."""
+    return func.lower(column).like(f"%{escaped(text.lower())}%", escape="\\")

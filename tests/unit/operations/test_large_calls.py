@@ -1,0 +1,129 @@
+"""A large call is read beside the event loop, which goes on meanwhile"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from itertools import pairwise
+from typing import Any
+
+import orjson
+import pytest
+
+from mail_proxy.errors import MailProxyError
+from mail_proxy.operations.intake import read_batch
+from mail_proxy.sql.messages.mail_codec import dump_mail
+from mail_proxy.wire.batches import ParsedBatch, Rejection
+from mail_proxy.wire.new_messages import MessageIn
+
+_LARGE = 8_000_000
+_MOST = 1000
+#: Of the time that orjson takes for the whole text at once.
+_SHARE = 2
+
+
+def _body(*mails: dict[str, Any], ascii_only: bool = False) -> bytes:
+    ordinary = {"from": "a@example.org", "to": ["b@example.net"], "subject": "s"}
+    call = {"messages": [{"id": f"m{n}", **ordinary, **mail} for n, mail in enumerate(mails)]}
+    return json.dumps(call, ensure_ascii=ascii_only, separators=(",", ":")).encode()
+
+
+_WORDS = "Perché no, “così” \n"
+_BODIES = {
+    "one text": _body({"body": _WORDS * (_LARGE // 22)}),
+    "one text in escapes": _body({"body": _WORDS * (_LARGE // 34)}, ascii_only=True),
+    "quotes and commas": _body({"body": '",' * (_LARGE // 3)}),
+    "many messages": _body(*({"body": _WORDS * (_LARGE // _MOST // 22)} for _ in range(_MOST))),
+    "many addresses": _body({"to": ["a" * 30] * 200_000}),
+    "a broken end": _body({"body": _WORDS * (_LARGE // 22)})[:-5] + b"\\x",
+    "a lone surrogate in a large text": _body({"body": "x\ud800" * (_LARGE // 8)}, ascii_only=True),
+    "a lone surrogate before a large text": _body(
+        {"subject": "\ud800"}, {"body": _WORDS * (_LARGE // 40)}, ascii_only=True
+    ),
+}
+
+
+async def longest_hold(work: Callable[[], Awaitable[Any]]) -> float:
+    """Return the longest processor time of other threads between two turns of the event loop."""
+    turns: list[float] = []
+
+    def others() -> float:
+        return time.process_time() - time.thread_time()
+
+    async def take_turns() -> None:
+        while True:
+            turns.append(others())
+            await asyncio.sleep(0.0002)
+
+    taking = asyncio.create_task(take_turns())
+    await asyncio.sleep(0)
+    with suppress(MailProxyError):
+        await work()
+    turns.append(others())
+    taking.cancel()
+    return max(after - before for before, after in pairwise(turns))
+
+
+@pytest.fixture(autouse=True)
+def as_in_a_service() -> Iterator[None]:
+    """Switch threads as often as a serving process does."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.0001)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize("name", _BODIES)
+async def test_the_loop_goes_on_while_a_large_body_is_read(name: str) -> None:
+    body = _BODIES[name]
+    begun = time.thread_time()
+    with suppress(ValueError):
+        json.loads(body)
+    at_once = time.thread_time() - begun
+    # The shortest of several: the system may keep the loop from its turn.
+    holds = [await longest_hold(lambda: read_batch(body, _MOST)) for _ in range(5)]
+    assert min(holds) < at_once / _SHARE, (holds, at_once)
+    assert threading.active_count() < 20
+
+
+async def test_a_broken_message_of_a_large_call_is_rejected_alone() -> None:
+    batch = await read_batch(_BODIES["a lone surrogate before a large text"], _MOST)
+    broken, good = batch.messages
+    assert isinstance(broken, Rejection)
+    assert broken.reason == "subject: has a lone surrogate, or octets that are not UTF-8"
+    assert isinstance(good, MessageIn)
+    batch = await read_batch(_BODIES["a lone surrogate in a large text"], _MOST)
+    (broken,) = batch.messages
+    assert isinstance(broken, Rejection)
+    assert broken.reason.startswith("body: has a lone surrogate")
+
+
+async def test_a_text_that_no_server_would_take_is_rejected() -> None:
+    fits, octets, characters = "x" * 25_000_000, "é" * 12_500_001, "x" * 26_000_000
+    body = _body({"body": fits}, {"body_html": octets})
+    first, second = (await read_batch(body, _MOST)).messages
+    assert isinstance(first, MessageIn)
+    assert first.body == fits
+    reason = "more than 25000000 octets; allowed: 25000000"
+    assert isinstance(second, Rejection)
+    assert (second.id, second.reason) == ("m1", f"body_html: {reason}")
+    assert (await read_batch(_body({"body": characters}), _MOST)).messages == [
+        Rejection("m0", f"body: {reason}")
+    ]
+
+
+@pytest.mark.parametrize("fields", [{"body": "é\n" * 300_000}, {"body_html": 'é"\\' * 300_000}])
+def test_a_large_mail_is_stored_as_a_small_one(fields: dict[str, str]) -> None:
+    (message,) = _parsed(_body(fields)).messages
+    assert isinstance(message, MessageIn)
+    mail = message.mail("pk")
+    assert dump_mail(mail) == orjson.dumps(mail).decode()
+
+
+def _parsed(body: bytes) -> ParsedBatch:
+    return asyncio.run(read_batch(body, _MOST))
