@@ -45,11 +45,13 @@ class AccountIn(Request):
     )
     host: Host | None = Field(None, description="SMTP server; required for a new account.")
     port: Port | None = Field(None, description="TCP port; default 587.")
-    user: Name | None = Field(None, description="User name; without one the proxy does not log in.")
+    user: Name | None = Field(
+        None, description="User name; null or empty: the proxy does not log in."
+    )
     password: SmtpPassword | None = Field(
         None,
-        description="Write-only; ******** keeps the stored one. It is asked for again if host, "
-        "port, tls, verify_cert or allow_insecure_auth changes.",
+        description="Write-only; ******** keeps the stored one, null or empty removes it. It is "
+        "asked for again if host, port, tls, verify_cert or allow_insecure_auth changes.",
     )
     tls: TlsMode | None = Field(None, description="auto, starttls, ssl or none; default auto.")
     use_tls: bool | None = Field(None, description="Older form of `tls`; not together with it.")
@@ -102,6 +104,8 @@ class AccountIn(Request):
                 given[column] = given.pop(field)
         if given.get("password") == MASK:
             del given["password"]
+        # An empty text is no user and no password; null means the same.
+        given.update({k: None for k in ("smtp_user", "password") if given.get(k) == ""})
         mode = self.tls or self._older_tls(port)
         return given if mode is None else {**given, "tls": mode.value}
 

@@ -81,7 +81,7 @@ class RateLimits(Request):
 class TenantFields(Request):
     """The fields of a tenant that can be set; fields that are left out stay."""
 
-    name: Name | None = Field(None, description="Name to show.")
+    name: Name | None = Field(None, description="Name to show; null or empty: none.")
     client_base_url: Annotated[str, Field(max_length=2000)] | None = Field(
         None, description="http:// or https:// URL of the tenant's application."
     )
@@ -125,6 +125,11 @@ class TenantFields(Request):
         "previous secret signs as well for 24 hours. null: reports are not signed. It is shown as "
         "********, which keeps the stored one when sent back.",
     )
+
+    @field_validator("name")
+    @classmethod
+    def _no_empty_name(cls, value: str | None) -> str | None:
+        return value or None
 
     @field_validator("client_base_url")
     @classmethod

@@ -303,3 +303,39 @@ async def test_a_name_that_ehlo_cannot_say_is_422(idle: Client, name: str) -> No
     response = await idle("POST", "/account", {"id": "smtp", "helo_name": name})
     assert response.status_code == 422
     assert response.json()["detail"][0]["field"] == "helo_name"
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize(
+    ("field", "value", "shown"),
+    [
+        ("user", "", None),
+        ("user", None, None),
+        ("password", "", None),
+        ("password", None, None),
+        ("host", "", 422),
+        ("host", None, 422),
+        ("port", "", 422),
+        ("port", None, 587),
+        ("tls", "", 422),
+        ("tls", None, "auto"),
+        ("limit_per_day", "", 422),
+        ("limit_per_day", None, None),
+        ("limit_behavior", "", 422),
+        ("limit_behavior", None, "defer"),
+        ("verify_cert", "", 422),
+        ("verify_cert", None, True),
+        ("batch_size", None, None),
+        ("dkim", None, True),
+    ],
+)
+async def test_what_an_empty_value_means(idle: Client, field: str, value: Any, shown: Any) -> None:
+    full = {"id": "a", "host": "127.0.0.1", "user": "u", "password": "p", "limit_per_day": 5}
+    await idle.ok("POST", "/account", full)
+    body = {"id": "a", field: value, **({"password": "p"} if field in ("port", "tls") else {})}
+    response = await idle("POST", "/account", body)
+    if shown == 422:
+        assert response.status_code == 422
+        assert response.json()["detail"][0]["field"] == field
+    else:
+        assert (await idle.ok("GET", "/account/a"))["account"][field] == shown

@@ -152,3 +152,35 @@ async def test_the_tenant_default_is_always_there_and_cannot_be_removed(idle: Cl
     response = await idle("DELETE", "/tenant/default")
     assert response.status_code == 409
     assert (await tenant(idle, "default"))["active"] is True
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize(
+    ("field", "value", "shown"),
+    [
+        ("name", "", None),
+        ("name", None, None),
+        ("client_base_url", "", 422),
+        ("client_base_url", None, None),
+        ("client_sync_path", "", 422),
+        ("client_sync_path", None, "/mail-proxy/sync"),
+        ("client_auth", {}, 422),
+        ("client_auth", None, {"method": "none"}),
+        ("rate_limits", {}, {}),
+        ("rate_limits", None, None),
+        ("retention_seconds", "", 422),
+        ("retention_seconds", None, None),
+        ("signing_secret", "", 422),
+        ("signing_secret", None, None),
+        ("active", "", 422),
+        ("active", None, True),
+    ],
+)
+async def test_what_an_empty_value_means(idle: Client, field: str, value: Any, shown: Any) -> None:
+    await idle.ok("POST", "/tenant", {"id": "t", "name": "n", "client_sync_path": "/x"})
+    response = await idle("PUT", "/tenant/t", {field: value})
+    if shown == 422:
+        assert response.status_code == 422
+        assert response.json()["detail"][0]["field"].startswith(field)
+    else:
+        assert response.json()["tenant"][field] == shown
