@@ -142,7 +142,7 @@ class NoSuchRoute(NotFound):
 
 
 class WrongMethod(RequestError):
-    """The path does not take this method; the header ``Allow`` lists those that it takes."""
+    """The path does not take this method; the header ``Allow`` lists its methods."""
 
     code = "wrong_method"
     http_status = 405
@@ -219,7 +219,7 @@ class NotRunning(MailProxyError):
 
 
 class TooManyConnections(MailProxyError):
-    """The service has as many connections as ``max_connections`` allows, and all are busy."""
+    """All connections that ``max_connections`` allows are busy."""
 
     code = "too_many_connections"
     http_status = 503

@@ -65,7 +65,10 @@ def answer(
     *,
     retry_after: int = 0,
 ) -> Response:
-    """Build the answer for a ``kind`` of error; ``retry_after`` is in seconds, 0 for none."""
+    """Build the answer for a ``kind`` of error.
+
+    ``retry_after`` is in seconds, 0 for none.
+    """
     headers = {"Retry-After": str(retry_after)} if retry_after else {}
     record = {"ok": False, "error": error, "code": kind.code, "detail": detail}
     body = orjson.dumps(record)
@@ -109,7 +112,10 @@ async def invalid(request: Request, error: Exception) -> Response:
 
 
 def _inside(location: Sequence[Any]) -> Sequence[Any]:
-    """Return the place without "body"; of a query without the number of a repeated value."""
+    """Return a mistake's place without "body" or "query".
+
+    A value of a query that is given several times has no number.
+    """
     return location[1:2] if location[0] == "query" else location[1:]
 
 

@@ -234,8 +234,13 @@ EXAMPLES: dict[str, Any] = {
     "RetriedOut": {**_ANSWER, "requeued": 2, "not_found": [], "not_failed": []},
     "RetryMessages": {
         "tenant_id": "acme",
+        "ids": None,
         "account_id": "provider",
+        "batch_code": None,
+        "from_ts": None,
+        "to_ts": None,
         "error_like": "authentication",
+        "now": False,
         "dry_run": True,
     },
     "RuntimeSettings": _SETTINGS,

@@ -174,7 +174,7 @@ class Instance:
 
 
 def only_name(environ: Mapping[str, str]) -> str:
-    """Return the name of the single instance; raises Malformed unless there is exactly one."""
+    """Return the name of the only instance; raises Malformed if there is not one."""
     names = [instance.name for instance in Instance.all(environ)]
     if len(names) == 1:
         return names[0]

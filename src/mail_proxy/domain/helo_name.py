@@ -11,7 +11,10 @@ _ALLOWED = "must be a host name, or an address in square brackets: [192.0.2.1], 
 
 
 def check_helo_name(name: str) -> str:
-    """Return the name; raises ValueError if EHLO cannot say it (RFC 5321 section 4.1.1.1)."""
+    """Return the name; raises ValueError if EHLO cannot say it.
+
+    RFC 5321 section 4.1.1.1 describes what it can say.
+    """
     if name.startswith("[") and name.endswith("]"):
         inner = name[1:-1]
         is_six = inner.upper().startswith("IPV6:")

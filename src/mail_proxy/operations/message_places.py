@@ -1,4 +1,4 @@
-"""Tenant, account and time of a message that is handed in: do they exist, is it in time."""
+"""Checks of the tenant, account and expiry of a message that is handed in."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def place_of(
 def wrong_place(
     caller: Caller, tenant_id: Any, account_id: Any, snapshot: Snapshot
 ) -> list[Mistake]:
-    """Return the mistakes in the tenant and the account of a message with other mistakes."""
+    """Return mistakes in tenant and account of a message that is rejected anyway."""
     if not isinstance(tenant_id, str | None) or not isinstance(account_id, str | None):
         return []
     try:

@@ -1,4 +1,4 @@
-"""Batches of messages that clients hand in: reading, rejections, and the answer to the call."""
+"""Batches of messages that clients hand in: reading, rejections and answers."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def _rejection(
 
 
 def wrong_addresses(rejection: Rejection) -> list[Mistake]:
-    """Return the mistakes in the addresses of a message that was rejected for other fields."""
+    """Return mistakes in the addresses of a message that is rejected anyway."""
     wrong: list[Mistake] = []
     record = rejection.record or {}
     known = {m["field"].partition(".")[0] for m in rejection.wrong}

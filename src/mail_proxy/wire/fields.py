@@ -58,7 +58,7 @@ def _priority(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Matching:
-    """Mark on the type of a text: a pattern that it must match, and the words if it does not."""
+    """Mark on the type of a text: a pattern to match, and words if it does not."""
 
     pattern: str
     words: str

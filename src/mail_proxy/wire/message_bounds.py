@@ -33,7 +33,9 @@ NOT_TEXTS = "must be texts"
 
 
 def beyond_bounds(record: Any) -> tuple[str, str] | None:
-    """Return the first bound that a message breaks, or None: the field, and value and limit.
+    """Return the first bound that a message breaks, or None.
+
+    It is the field, and a text with value and limit.
 
     Values of a wrong type are left to the validation that follows.
     """

@@ -135,7 +135,7 @@ def mistakes_of(
 
 
 def _of_union(said: Sequence[str]) -> str:
-    """Return one message for a value that may be a text or a list, and is wrong as both."""
+    """Return one message for a value that is wrong both as a text and as a list."""
     other = [message for message in said if message not in _WRONG_TYPE]
     first, *more = other if other and len(said) > 1 else said
     return " or ".join([first, *(message.removeprefix("must be ") for message in more)])
@@ -158,7 +158,7 @@ def malformed(*wrong: Mistake) -> Malformed:
 
 
 def sentence(wrong: Sequence[Mistake]) -> str:
-    """Return all mistakes as one line: ``host: required; port: must be a whole number``."""
+    """Return all mistakes as one line: ``host: required; port: must be ...``."""
     listed = detail_of(wrong, lambda item: item)
     return "; ".join(": ".join(filter(None, (m["field"], m["message"]))) for m in listed)
 

@@ -48,7 +48,7 @@ def _suggestion(name: str, names: tuple[str, ...]) -> str | None:
 
 
 def field_names(model: Any, location: Sequence[str | int]) -> tuple[str, ...]:
-    """Return the names of the fields at a place inside a request of the type ``model``."""
+    """Return the names of the fields at a place inside a request of a type."""
     here = _model_in(model)
     for part in location:
         fields = {} if here is None else _by_name(here)

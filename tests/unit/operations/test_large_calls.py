@@ -112,9 +112,9 @@ async def test_a_text_that_no_server_would_take_is_rejected() -> None:
     reason = "more than 25000000 octets; allowed: 25000000"
     assert isinstance(second, Rejection)
     assert (second.id, second.reason) == ("m1", f"body_html: {reason}")
-    assert (await read_batch(_body({"body": characters}), _MOST)).messages == [
-        Rejection("m0", f"body: {reason}")
-    ]
+    (third,) = (await read_batch(_body({"body": characters}), _MOST)).messages
+    assert isinstance(third, Rejection)
+    assert (third.id, third.reason) == ("m0", f"body: {reason}")
 
 
 @pytest.mark.parametrize("fields", [{"body": "é\n" * 300_000}, {"body_html": 'é"\\' * 300_000}])

@@ -26,7 +26,7 @@ _head = schema.message_head.c
 
 @dataclass(frozen=True, slots=True)
 class MessageFilter:
-    """Filters of a listing; None means any. Without ``tenant_id`` it is of all tenants."""
+    """Filters of a listing; None means any, also any tenant."""
 
     tenant_id: str | None
     active_only: bool = False

@@ -21,7 +21,10 @@ _AT_ONCE = 100
 
 
 def may_contain(text: str) -> ColumnElement[bool]:
-    """Return the condition that a payload has the ASCII parts of ``text``, in any case."""
+    """Return the condition that a payload has the ASCII parts of a text.
+
+    Their case does not matter.
+    """
     parts = [escaped(part) for part in _FOREIGN.split(text.lower())]
     pattern = f"%{'%'.join(parts)}%"
     columns = (_payload.recipients, _payload.subject)
@@ -29,7 +32,7 @@ def may_contain(text: str) -> ColumnElement[bool]:
 
 
 def containing(connection: Connection, pks: Sequence[str], text: str) -> set[str]:
-    """Return those of the messages found with ``may_contain`` that have the whole text."""
+    """Return the messages that have the whole text, of those found before."""
     if text.isascii():
         return set(pks)
     wanted, found = _folded(text), set()
