@@ -24,6 +24,7 @@ MailProxyError                     internal         500  exit 1
 |   +-- HeadersTooLarge            headers_too_large 431 exit 1
 +-- NotRunning                     not_running      503  exit 1
 +-- TooManyConnections             too_many_connections 503 exit 1
++-- TooBusy                        too_busy         503  exit 1
 +-- NotReady                       not_ready        503  exit 1
 +-- DatabaseUnavailable            unavailable      503  exit 1
 |   +-- DatabaseLocked             database_locked  503  exit 1
@@ -222,6 +223,13 @@ class TooManyConnections(MailProxyError):
     """All connections that ``max_connections`` allows are busy."""
 
     code = "too_many_connections"
+    http_status = 503
+
+
+class TooBusy(MailProxyError):
+    """Too many large bodies arrive at once; there was no room within ``request_timeout``."""
+
+    code = "too_busy"
     http_status = 503
 
 

@@ -108,6 +108,7 @@ _MESSAGE: dict[str, Any] = {
     "sent_ts": _NOW + 1,
     "error_ts": None,
     "error": None,
+    "waiting": None,
     "retry_count": 0,
     "recipients": None,
 }
@@ -237,13 +238,14 @@ EXAMPLES: dict[str, Any] = {
         "ids": None,
         "account_id": "provider",
         "batch_code": None,
-        "from_ts": None,
+        "from_ts": _NOW - 86_400,
         "to_ts": None,
         "error_like": "authentication",
-        "now": False,
+        "now": True,
         "dry_run": True,
     },
     "RuntimeSettings": _SETTINGS,
+    "WaitOut": {"reason": "retry", "until": _NOW + 60, "detail": "450 4.2.1 mailbox busy"},
     "Status": {
         **_ANSWER,
         "active": True,
@@ -291,6 +293,7 @@ PARAMETERS: dict[str, Any] = {
     "status": ["error", "deferred"],
     "tenant_id": "acme",
     "until_ts": _NOW + 3600,
+    "waiting": "account_paused",
 }
 #: Of the ``id`` in a path, by what the path begins with.
 PATH_IDS: dict[str, Any] = {

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mail_proxy.domain.facts import MessagesDue
 from mail_proxy.domain.mail import Address
 from mail_proxy.domain.message import WAITING, MessageState
+from mail_proxy.domain.waiting import Wait, WaitReason
 from mail_proxy.errors import NotFound
 from mail_proxy.operations.operation import Context, Scope, operation
 from mail_proxy.operations.parts import Parts
-from mail_proxy.operations.wait_reasons import WaitReason, wait_reasons
+from mail_proxy.operations.wait_reasons import wait_reasons
 from mail_proxy.sql.chunks import ChunkedWork
 from mail_proxy.sql.messages import listing
-from mail_proxy.sql.messages.listing import MessageFilter
+from mail_proxy.sql.messages.listing import MessageFilter, Page
 from mail_proxy.sql.messages.mail_codec import load_mail
 from mail_proxy.sql.messages.purge import MessagePurge
 from mail_proxy.sql.messages.retry import RetryFilter
@@ -35,6 +36,7 @@ from mail_proxy.wire.messages import (
     MessagesOut,
     RetriedOut,
     RetryMessages,
+    WaitOut,
 )
 from mail_proxy.wire.mistakes import malformed, mistake
 
@@ -76,22 +78,47 @@ def list_messages(context: Context, request: MessageQuery) -> MessagesOut:
         id=request.id,
         text=request.q,
     )
-    found = listing.page(context.connection, wanted, request.limit, request.cursor)
-    waiting = wait_reasons(
-        context, (row["account_pk"] for row in found.rows if row["state"] in WAITING)
-    )
+    if request.waiting is not None:
+        found, waits = _waiting_page(context, wanted, request)
+    else:
+        found = listing.page(context.connection, wanted, request.limit, request.cursor)
+        waits = wait_reasons(context, found.rows)
     return MessagesOut(
-        messages=[_shown(row, waiting.get(row["account_pk"])) for row in found.rows],
+        messages=[_shown(row, waits.get(row["pk"])) for row in found.rows],
         next_cursor=found.next_pk,
     )
+
+
+def _waiting_page(
+    context: Context, wanted: MessageFilter, request: MessageQuery
+) -> tuple[Page, dict[str, Wait]]:
+    """Return unfinished messages that wait for one reason.
+
+    The reason is not stored, so messages are examined one by one, up to a limit.
+    """
+    wanted = replace(wanted, active_only=True)
+    kept: list[Row] = []
+    waits: dict[str, Wait] = {}
+    looked_at, place = 0, request.cursor
+    while looked_at < listing.MOST_LOOKED_AT:
+        found = listing.page(context.connection, wanted, _EXAMINED_AT_ONCE, place)
+        waits |= wait_reasons(context, found.rows)
+        for row in found.rows:
+            if waits[row["pk"]].reason == request.waiting:
+                kept.append(row)
+                if len(kept) == request.limit:
+                    return Page(kept, row["pk"]), waits
+        if found.next_pk is None:
+            return Page(kept, None), waits
+        looked_at, place = looked_at + _EXAMINED_AT_ONCE, found.next_pk
+    return Page(kept, place), waits
 
 
 @operation("messages.get")
 def get(context: Context, request: MessageRef) -> MessageAnswer:
     """Return one message."""
     row = _detail(context, request.id)
-    waiting = wait_reasons(context, [row["account_pk"]]) if row["state"] in WAITING else {}
-    return MessageAnswer(message=_shown(row, waiting.get(row["account_pk"])))
+    return MessageAnswer(message=_shown(row, wait_reasons(context, [row]).get(row["pk"])))
 
 
 @operation("messages.events")
@@ -219,7 +246,7 @@ def _detail(context: Context, message_id: str) -> Row:
     return row
 
 
-def _shown(row: Row, wait: WaitReason | None) -> MessageOut:
+def _shown(row: Row, wait: Wait | None) -> MessageOut:
     mail = load_mail(row["content"])
     state = row["state"]
     ended = {MessageState.SENT: "sent_ts", MessageState.ERROR: "error_ts"}.get(state)
@@ -227,8 +254,8 @@ def _shown(row: Row, wait: WaitReason | None) -> MessageOut:
     if ended is not None:
         times[ended] = _whole(row["state_at"])
     due_at, error = row["due_at"], row["error"]
-    if state in WAITING and wait is not None and wait.until > due_at:
-        due_at, error = wait.until, wait.reason
+    if wait is not None and wait.reason in _OF_THE_ACCOUNT and (wait.until or 0) > due_at:
+        due_at, error = wait.until, wait.detail or wait.reason
     return MessageOut(
         **{name: row[name] for name in _COPIED},
         **times,
@@ -242,12 +269,20 @@ def _shown(row: Row, wait: WaitReason | None) -> MessageOut:
         created_ts=int(row["created_at"]),
         deferred_ts=int(due_at) if state in WAITING else None,
         error=error,
+        waiting=None if wait is None else _wait_shown(wait),
         expires_ts=_whole(row["expires_at"]),
         retry_count=row["retries"],
         recipients=row["recipient_results"],
     )
 
 
+def _wait_shown(wait: Wait) -> WaitOut:
+    return WaitOut(reason=wait.reason, until=_whole(wait.until), detail=wait.detail)
+
+
+#: Reasons that are not stored with a message, as it is not written to while they hold.
+_OF_THE_ACCOUNT = (WaitReason.ACCOUNT_PAUSED, WaitReason.RATE_LIMIT)
+_EXAMINED_AT_ONCE = 1000
 _COPIED = ("id", "pk", "tenant_id", "account_id", "priority", "batch_code")
 
 

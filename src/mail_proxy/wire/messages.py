@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field
 
 from mail_proxy.domain.message import EventType, MessageState
+from mail_proxy.domain.waiting import MEANINGS, WaitReason
 from mail_proxy.wire.fields import (
     Answer,
     Identifier,
@@ -109,9 +110,20 @@ class MessageQuery(Request):
     account_id: Identifier | None = None
     batch_code: Identifier | None = None
     id: Identifier | None = None
+    waiting: WaitReason | None = None
     q: SearchText | None = None
     limit: PageSize = 100
     cursor: Cursor | None = None
+
+
+class WaitOut(BaseModel):
+    """Reason why an unfinished message waits."""
+
+    reason: WaitReason = Field(
+        description="; ".join(f"{reason}: {meaning}" for reason, meaning in MEANINGS.items()) + "."
+    )
+    until: int | None = Field(description="When the wait ends, Unix seconds; null if unknown.")
+    detail: str | None = Field(description="Details, for some reasons.")
 
 
 class MessageOut(BaseModel):
@@ -136,6 +148,9 @@ class MessageOut(BaseModel):
     sent_ts: int | None = Field(description="When the mail server accepted the message.")
     error_ts: int | None = Field(description="When the message was given up.")
     error: str | None = Field(description="Last error; for a finished message, the final one.")
+    waiting: WaitOut | None = Field(
+        description="Why the message waits; null for a finished message."
+    )
     retry_count: int = Field(description="Attempts that failed temporarily.")
     recipients: list[dict[str, Any]] | None = Field(
         description="The server's answer for each recipient, if they differ."
@@ -146,7 +161,7 @@ class MessagesOut(Answer):
     """A page of messages, newest first.
 
     ``next_cursor`` is null on the last page only. A page looks into 20000 messages at most. With
-    ``q``, or with several filters, a page may therefore be short or empty before the last one.
+    ``q``, ``waiting`` or several filters, a page may be short or empty before the last one.
     """
 
     messages: list[MessageOut] = Field(description="The page.")

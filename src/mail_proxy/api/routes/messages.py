@@ -7,8 +7,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
+from mail_proxy.api.bodies import read_body
 from mail_proxy.api.deps import Call, PathId, Route, TenantQuery, tenant_of
 from mail_proxy.domain.message import MessageState
+from mail_proxy.domain.waiting import WaitReason
 from mail_proxy.operations import intake
 from mail_proxy.operations import messages as operations
 from mail_proxy.wire.batches import AddMessages, AddMessagesOut
@@ -50,7 +52,7 @@ async def add(call: Call, request: Request, tenant_id: TenantQuery = None) -> Ad
     """
     # Straight from bytes: a model of the whole body would refuse good messages together with
     # bad ones, and take twice the time.
-    batch = await intake.read_batch(await request.body(), call.most_messages)
+    batch = await intake.read_batch(await read_body(request), call.most_messages)
     if request.scope["query_string"]:
         # Read here, because the fast path calls this function without parameters of the query.
         named = OfTenant.model_validate(dict(request.query_params)).tenant_id
@@ -101,6 +103,9 @@ async def list_messages(
         Identifier | None, Query(description="Only messages of this batch.")
     ] = None,
     id: Annotated[Identifier | None, Query(description="Only the message with this id.")] = None,
+    waiting: Annotated[
+        WaitReason | None, Query(description="Only unfinished messages that wait for this reason.")
+    ] = None,
     q: Annotated[
         SearchText | None,
         Query(description="Part of a recipient's address or of the subject."),
@@ -112,7 +117,7 @@ async def list_messages(
 ) -> MessagesOut:
     """List messages, newest first.
 
-    A call looks into 20000 messages at most. With `q`, or with several filters, a page may
+    A call looks into 20000 messages at most. With `q`, `waiting` or several filters, a page may
     therefore be short or empty before the last one. Follow `next_cursor` until it is null: every
     match comes once.
     """
@@ -122,6 +127,7 @@ async def list_messages(
         account_id=account_id,
         batch_code=batch_code,
         id=id,
+        waiting=waiting,
         q=q,
         limit=limit,
         cursor=cursor,
