@@ -128,6 +128,7 @@ async def test_before_its_start_the_service_says_nothing_but_that_it_lives() -> 
             assert response.json() == {
                 "ok": False,
                 "error": "the proxy is not running",
+                "code": "not_running",
                 "detail": None,
             }
 
