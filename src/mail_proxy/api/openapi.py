@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import orjson
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
@@ -81,31 +79,6 @@ def install(app: FastAPI, routes: Iterable[Route], models: Iterable[type[BaseMod
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
-    _serve_rendered(app)
-
-
-def _serve_rendered(app: FastAPI) -> None:
-    """Replace the framework's OpenAPI route, which renders the document each time.
-
-    Making it takes a second of processor time and rendering 10 ms, and callers need no token. So
-    it is made once, on a thread.
-    """
-    url = app.openapi_url
-    assert url is not None
-    rendered = b""
-    making = asyncio.Lock()
-
-    def render() -> bytes:
-        return orjson.dumps(app.openapi())
-
-    async def document(request: Request) -> Response:
-        nonlocal rendered
-        async with making:
-            rendered = rendered or await asyncio.to_thread(render)
-        return Response(rendered, media_type="application/json")
-
-    app.router.routes[:] = [r for r in app.router.routes if getattr(r, "path", None) != url]
-    app.add_route(url, document, include_in_schema=False)
 
 
 def operation_id(route: APIRoute) -> str:

@@ -17,6 +17,7 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mail_proxy.api import pages
 from mail_proxy.api.bodies import announced_bytes
 from mail_proxy.api.deps import Route
 from mail_proxy.domain.networks import Network
@@ -36,8 +37,6 @@ from mail_proxy.telemetry.log import Action, begin_request, log
 
 _ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 _ALIVE = "/health"
-#: Pages of the web framework.
-_PAGES = ("/docs", "/redoc", "/openapi.json")
 #: Other methods must not become label values of a metric.
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _UNKNOWN = "unknown"
@@ -145,7 +144,7 @@ def _route_of(scope: Scope) -> str:
     if isinstance(route, Route):
         return route.path_format
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    return path if path in _PAGES else _UNKNOWN
+    return path if path in pages.PATHS else _UNKNOWN
 
 
 def _canonical_path(scope: Scope) -> str:
