@@ -51,7 +51,7 @@ async def test_an_id_that_is_no_text_is_422(idle: Client, path: str) -> None:
 
 
 @ONE_DATABASE
-@pytest.mark.parametrize("path", ["/messages/", "/messages/a/b", "//messages", "/MESSAGES"])
+@pytest.mark.parametrize("path", ["/messages/", "/messages/a/b", "/x//messages", "/MESSAGES"])
 async def test_other_paths_lead_nowhere(idle: Client, path: str) -> None:
     response = await idle("GET", path)
     assert response.status_code == 404
@@ -188,7 +188,7 @@ async def test_a_body_that_nobody_would_read_is_refused(
     response = await idle(method, path, {"batch_code": "june", "tenant_id": "acme"})
     assert response.status_code == 422
     assert [d["field"] for d in response.json()["detail"]] == ["batch_code", "tenant_id"]
-    assert response.json()["error"] == "batch_code: this call takes no body"
+    assert response.json()["error"].startswith("batch_code: this call takes no body; tenant_id: ")
     form = await idle.http.request(method, path, content=b"batch_code=june", headers=TOKEN)
     assert form.status_code == 422
     assert (await idle.ok("GET", "/tenant/default"))["tenant"]["suspended_batches"] == []
