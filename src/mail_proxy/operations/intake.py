@@ -43,7 +43,7 @@ _MOST_CALLS_A_COMMIT = 64
 _READ_AT_ONCE_BYTES = 64_000
 _CHECKED_AT_ONCE = 50
 _BESIDE = SideThread("intake")
-_ATTEMPTS = 3
+_ATTEMPTS = 4
 _NO_LOAD = Load()
 
 
@@ -69,10 +69,6 @@ class _Call:
     drafts: list[_Draft]
     rejected: list[RejectedOut]
     tenants: set[str] = field(default_factory=set)
-
-
-class _Stale(Exception):
-    """An account of the messages was removed after the rows were prepared."""
 
 
 class Intake:
@@ -115,14 +111,20 @@ class Intake:
         await self._batcher.drained()
 
     async def _flush(self, calls: Sequence[_Call]) -> list[AddMessagesOut]:
-        for _ in range(_ATTEMPTS):
-            snapshot = await self._parts.directory.current()
+        snapshot = self._parts.directory.snapshot
+        for attempt in range(_ATTEMPTS):
             now = self._parts.clock.now()
             rows = [self._rows(call, snapshot, now) for call in calls]
+            must_match = attempt == 0
             try:
-                stored = await self._parts.db.write(self._store, calls, rows, snapshot.version, now)
-            except (_Stale, ConstraintViolated):
-                continue  # an account or tenant was removed in between
+                stored = await self._parts.db.write(
+                    self._store, calls, rows, snapshot.version, now, must_match
+                )
+            except ConstraintViolated:
+                stored = None  # an account or tenant was removed in between
+            if stored is None:
+                snapshot = await self._parts.directory.current()
+                continue
             self._parts.bus.publish(_added(calls, rows))
             if self._parts.config.log_delivery_activity:
                 _log_queued(calls, rows, stored, snapshot)
@@ -144,13 +146,20 @@ class Intake:
         rows: Sequence[Sequence[NewMessage | str]],
         version: int,
         now: float,
-    ) -> list[list[Added]]:
+        must_match: bool,
+    ) -> list[list[Added]] | None:
+        """Store the rows; return None if the directory of ``version`` is too old for that.
+
+        It is the one that this process has in memory, if it ``must_match``.
+        """
         messages = [row for of_call in rows for row in of_call if isinstance(row, NewMessage)]
         if directory_version(connection) != version:
+            if must_match:
+                return None
             # Changes of other accounts do not count: they must not refuse this call.
             used = {message.account_pk for message in messages}
             if not self._parts.tables.accounts.are_living(connection, used):
-                raise _Stale
+                return None
         results = iter(self._parts.tables.messages.add(connection, messages) if messages else [])
         stored, audit = [], []
         for call, of_call in zip(calls, rows, strict=True):
