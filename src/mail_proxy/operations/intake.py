@@ -54,7 +54,7 @@ class _Draft:
     request: MessageIn
     tenant_id: str
     pk: str
-    mail: Mail
+    recipients: str
     content: str
     head: str | None
     size: int
@@ -220,7 +220,11 @@ def _draft(message: MessageIn, tenant_id: str, usual_priority: int) -> _Draft:
     content = dump_mail(mail)
     head = dump_head(mail, content)
     size = len(content) if content.isascii() else len(content.encode())
-    return _Draft(message, tenant_id, pk, mail, content, head, size, priority)
+    if head is not None:
+        # ``content`` has the bodies: a large call would hold them twice until it is stored.
+        message.body, message.body_html = "", None
+    recipients = " ".join(mail.recipients)
+    return _Draft(message, tenant_id, pk, recipients, content, head, size, priority)
 
 
 def _loads(drafts: Sequence[_Draft]) -> dict[str, Load]:
@@ -293,7 +297,7 @@ def _row(draft: _Draft, snapshot: Snapshot, now: float) -> NewMessage | str:
         batch_code=request.batch_code,
         expires_at=request.expires_ts,
         client_message_id=request.message_id,
-        recipients=" ".join(draft.mail.recipients),
+        recipients=draft.recipients,
         subject=request.subject,
         content=draft.content,
         size=draft.size,
