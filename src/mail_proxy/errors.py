@@ -227,7 +227,7 @@ class TooManyConnections(MailProxyError):
 
 
 class TooBusy(MailProxyError):
-    """Too many large bodies arrive at once; there was no room within ``request_timeout``."""
+    """Too many large bodies arrive at once: no room within ``request_timeout``."""
 
     code = "too_busy"
     http_status = 503

@@ -19,7 +19,10 @@ PATHS = ("/", DOCUMENT, *REFERENCES, reference_page.STYLE_PATH)
 
 
 class _Once:
-    """A text that is made once, on a thread: callers need no token, and it takes a second."""
+    """A text that is made once, on a thread.
+
+    Making it takes a second of processor time, and callers need no token.
+    """
 
     def __init__(self, make: Callable[[], bytes]) -> None:
         self._make = make

@@ -1,4 +1,4 @@
-"""The reference of the REST interface as one HTML page, made from the OpenAPI document.
+"""Reference of the REST interface as one HTML page, from the OpenAPI document.
 
 It needs no scripts, no network and no other host, and its Content-Security-Policy permits none.
 """
