@@ -20,12 +20,14 @@ def render() -> str:
         )
         for error in found()
     ]
-    return table(["Class", "Code", "HTTP", "Exit", "Meaning"], rows)
-
-
-def render_rejections() -> str:
-    rows = [(code(found), found.meaning) for found in RejectionCode]
-    return table(["Code", "Meaning"], rows)
+    rejections = [(code(found), found.meaning) for found in RejectionCode]
+    return "\n\n".join(
+        (
+            table(["Class", "Code", "HTTP", "Exit", "Meaning"], rows),
+            "## Codes of rejected messages",
+            table(["Code", "Meaning"], rejections),
+        )
+    )
 
 
 def found(
