@@ -17,6 +17,7 @@ import orjson
 from mail_proxy.config import ClientSyncConfig
 from mail_proxy.domain.tenant import ClientAuth, Tenant
 from mail_proxy.kit.worker import as_value
+from mail_proxy.network.answer_bounds import AnswerTooLargeError
 from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.network.http_transport import GuardedTransport
 from mail_proxy.network.tls import system_tls_context
@@ -29,6 +30,8 @@ _CONNECT_SECONDS = 10.0
 _LARGEST_ANSWER_BYTES = 1_000_000
 #: Each takes 50 us, however small it is.
 _MOST_CHUNKS = 5_000
+#: Chunks that came together are read without a pause. After so many, others get a turn.
+_CHUNKS_AT_ONCE = 50
 _LONGEST_REASON = 200
 #: Shorter than the idle time after which the usual application servers close (2 to 75 s). A
 #: connection that closes just when it is used again would count as a failed call.
@@ -180,6 +183,8 @@ class SyncClient:
             async for chunk in response.aiter_raw():
                 answer += chunk
                 chunks += 1
+                if chunks % _CHUNKS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
                 if chunks > _MOST_CHUNKS:
                     failed = CallFailed(CallOutcome.BAD_ANSWER, "the answer has too many chunks")
                     return Call(failed, status, len(body), len(answer))
@@ -268,6 +273,8 @@ def _auth_of(config: ClientSyncConfig) -> ClientAuth:
 
 
 def _failure(error: Exception, call_seconds: float) -> CallFailed:
+    if isinstance(error.__cause__, AnswerTooLargeError):
+        return CallFailed(CallOutcome.BAD_ANSWER, str(error))
     if isinstance(error, httpx.ConnectTimeout):
         return CallFailed(CallOutcome.TIMEOUT, "no connection in time")
     if isinstance(error, TimeoutError | httpx.TimeoutException):
