@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 from tests.database.test_queue import NOW, make_account, new
 
+from mail_proxy.domain.mail import Address, Mail
 from mail_proxy.kit.ids import uuid7
-from mail_proxy.sql import SqlDb
+from mail_proxy.sql import SqlDb, schema
 from mail_proxy.sql.messages import listing
+from mail_proxy.sql.messages.insert import NewMessage
 from mail_proxy.sql.messages.listing import MessageFilter
+from mail_proxy.sql.messages.mail_codec import dump_head, dump_mail, load_mail
 from mail_proxy.sql.tables import Tables
 
 MESSAGES = 400
@@ -112,3 +117,39 @@ async def test_one_filter_alone_always_fills_its_page(db: SqlDb, stored: list[st
     assert await db.read(listing.page, MessageFilter("t", id=uuid7()), 10, None) == listing.Page(
         [], None
     )
+
+
+def _large(account: str, subject: str) -> NewMessage:
+    people = Address("Ann", "ann@example.org"), (Address("", "bob@example.net"),)
+    mail = Mail(*people, (), (), subject, "x" * 100_000, "plain", "<m@example.org>")
+    content = dump_mail(mail)
+    return replace(new(account, "large"), content=content, head=dump_head(mail, content))
+
+
+async def test_a_listing_reads_no_large_content(db: SqlDb, tables: Tables) -> None:
+    message = _large(await make_account(db, tables), "Hello")
+    await db.write(tables.messages.add, [message])
+    unreadable = update(schema.message_payload).values(content="{")
+    await db.write(lambda connection: connection.execute(unreadable).rowcount)
+    for subject in ("Hello", "Hello again"):
+        page = await db.read(listing.page, MessageFilter("t"), 10, None)
+        detail = await db.read(tables.messages.detail, "t", "large")
+        assert detail is not None
+        for row in (*page.rows, detail):
+            head = load_mail(row["content"])
+            assert (head.subject, head.sender.name, head.body) == (subject, "Ann", "")
+        # The place of a waiting message with the same id is taken.
+        await db.write(tables.messages.add, [_large(message.account_pk, "Hello again")])
+
+
+async def test_a_small_message_in_the_place_of_a_large_one_is_listed(
+    db: SqlDb, tables: Tables
+) -> None:
+    large = _large(await make_account(db, tables), "Hello")
+    mail = replace(load_mail(large.content), subject="Short", body="x")
+    small = replace(large, pk=uuid7(), content=dump_mail(mail), head=None)
+    for message in (large, small):
+        await db.write(tables.messages.add, [message])
+    row = await db.read(tables.messages.detail, "t", "large")
+    assert row is not None
+    assert load_mail(row["content"]) == mail

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -164,6 +165,29 @@ def test_messages_that_some_recipients_have_are_found_among_old_rows(empty: SqlD
         "failed": False,
         "partly": True,
     }
+
+
+def test_large_messages_get_their_heads(empty: SqlDb) -> None:
+    upgrade(empty, "0010")
+    empty.write_now(_old_messages, {"small": None, "large": None})
+    content = '{"subject":"s","body":"x","body_html":null}'
+    empty.write_now(_old_content, content, "large")
+    upgrade(empty, key=bytes(range(32)))
+    statement = "SELECT id, h.content FROM message JOIN message_head AS h ON h.pk = message.pk"
+    ((id_, head_),) = empty.read_now(lambda c: c.execute(sql_text(statement)).all())
+    assert (id_, json.loads(head_)) == ("large", {"subject": "s"})
+
+
+def _old_content(connection: Connection, content: str, large: str) -> None:
+    connection.execute(
+        sql_text(
+            "INSERT INTO message_payload (pk, recipients, subject, content) "
+            "SELECT pk, '', '', :content FROM message"
+        ),
+        {"content": content},
+    )
+    grown = sql_text("UPDATE message SET size = 20000 WHERE id = :id")
+    connection.execute(grown, {"id": large})
 
 
 def _old_messages(connection: Connection, results: dict[str, str | None]) -> None:

@@ -23,7 +23,7 @@ from mail_proxy.smtp.extra_headers import check_extra_headers
 from mail_proxy.sql import Connection
 from mail_proxy.sql.directory import Snapshot
 from mail_proxy.sql.messages.insert import Added, NewMessage, Stored
-from mail_proxy.sql.messages.mail_codec import dump_mail
+from mail_proxy.sql.messages.mail_codec import dump_head, dump_mail
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables.instance import directory_version
 from mail_proxy.telemetry.log import Action, log
@@ -56,6 +56,7 @@ class _Draft:
     pk: str
     mail: Mail
     content: str
+    head: str | None
     size: int
     priority: int
 
@@ -208,8 +209,9 @@ def _draft(message: MessageIn, tenant_id: str, usual_priority: int) -> _Draft:
         _check_headers(mail)
     priority = usual_priority if message.priority is None else message.priority
     content = dump_mail(mail)
+    head = dump_head(mail, content)
     size = len(content) if content.isascii() else len(content.encode())
-    return _Draft(message, tenant_id, pk, mail, content, size, priority)
+    return _Draft(message, tenant_id, pk, mail, content, head, size, priority)
 
 
 def _loads(drafts: Sequence[_Draft]) -> dict[str, Load]:
@@ -286,6 +288,7 @@ def _row(draft: _Draft, snapshot: Snapshot, now: float) -> NewMessage | str:
         subject=request.subject,
         content=draft.content,
         size=draft.size,
+        head=draft.head,
     )
 
 

@@ -348,6 +348,15 @@ message_payload = Table(
     Column("content", Text, nullable=False),
 )
 
+#: The content of large messages without their bodies, for listings: reading a column of
+#: ``message_payload`` behind a large one reads that one as well.
+message_head = Table(
+    "message_head",
+    metadata,
+    Column("pk", Pk, ForeignKey("message.pk", ondelete="CASCADE"), primary_key=True),
+    Column("content", Text, nullable=False),
+)
+
 message_event = Table(
     "message_event",
     metadata,

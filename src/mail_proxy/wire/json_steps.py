@@ -1,4 +1,4 @@
-"""Parser for large JSON texts in short steps, so that other threads get their turn.
+"""Parser for large JSON texts in short steps, so that other threads have turns.
 
 ``orjson`` holds the interpreter lock until it has parsed everything: about 100 ms for a text of
 20 MB, during which the event loop stands still. Here a value of up to ``STEP_BYTES`` is parsed by

@@ -38,6 +38,7 @@ _PAYLOAD: Shape = (
     ("subject", "text"),
     ("content", "text"),
 )
+_HEAD: Shape = (("pk", "uuid"), ("content", "text"))
 _IDENTITY: Shape = (("tenant_id", "text"), ("id", "text"))
 
 
@@ -50,6 +51,7 @@ class NewMessage:
     ``recipients`` are its addresses joined by spaces.
     ``size`` is the length of ``content`` in bytes: what a claimed message takes in memory, which
     delivery bounds. It is not the size of the composed mail. Instants are Unix seconds.
+    ``head`` is the content without bodies, if it is large.
     """
 
     pk: str
@@ -66,6 +68,7 @@ class NewMessage:
     subject: str
     content: str
     size: int
+    head: str | None = None
 
 
 class Stored(StrEnum):
@@ -163,8 +166,16 @@ class MessagesTable(Table):
             _PAYLOAD,
             [(m.pk, m.recipients, m.subject, m.content) for m in new],
         )
+        self._insert_heads(connection, [(m.pk, m) for m in new])
         self._log_queued(connection, [(m.pk, m) for m in new])
         return fresh
+
+    def _insert_heads(
+        self, connection: Connection, messages: Sequence[tuple[str, NewMessage]]
+    ) -> None:
+        heads = [(pk, m.head.replace(m.pk, pk)) for pk, m in messages if m.head is not None]
+        if heads:
+            self._db.insert_rows(connection, "message_head", _HEAD, heads)
 
     def _log_queued(
         self, connection: Connection, messages: Sequence[tuple[str, NewMessage]]
@@ -242,6 +253,13 @@ class MessagesTable(Table):
             _PAYLOAD,
             [(pk, m.recipients, m.subject, _content_as(m, pk)) for pk, m in renewed],
         )
+        self._db.execute_rows(
+            connection,
+            "DELETE FROM message_head WHERE pk IN (SELECT pk FROM rows)",
+            (("pk", "uuid"),),
+            [(pk,) for pk, _ in renewed],
+        )
+        self._insert_heads(connection, renewed)
         self._log_queued(connection, renewed)
         return pks
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, true, union_all
-from sqlalchemy.ext.compiler import compiles
 
 from mail_proxy.domain.message import WAITING, MessageState
 from mail_proxy.sql import schema
@@ -18,12 +17,8 @@ from mail_proxy.sql.table import Row
 MOST_LOOKED_AT = 20_000
 #: If a look finds too few messages, the next one is this many times as long.
 _GROWTH = 8
-#: Octets up to which a mail is read with its bodies: removing them would cost more.
-_SMALL = 10_000
-_CONTENT = "message_payload.content"
-_REMOVED_BY_SQLITE = f"json_remove({_CONTENT}, '$.body', '$.body_html')"
-_REMOVED_BY_POSTGRESQL = f"({_CONTENT}::jsonb - 'body' - 'body_html')::text"
 _m, _payload, _account = schema.message.c, schema.message_payload.c, schema.account.c
+_head = schema.message_head.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,32 +72,15 @@ def page(connection: Connection, wanted: MessageFilter, limit: int, before_pk: s
     return Page(_rows(connection, found), None)
 
 
-class _WithoutBodies(ColumnElement[str]):
-    """Content of a mail without its bodies, which the database removes.
-
-    Bodies may be large.
-    """
-
-    inherit_cache = True
-
-
-@compiles(_WithoutBodies, "sqlite")
-def _in_sqlite(*_: Any, **__: Any) -> str:
-    return f"CASE WHEN message.size > {_SMALL} THEN {_REMOVED_BY_SQLITE} ELSE {_CONTENT} END"
-
-
-@compiles(_WithoutBodies, "postgresql")
-def _in_postgresql(*_: Any, **__: Any) -> str:
-    return f"CASE WHEN message.size > {_SMALL} THEN {_REMOVED_BY_POSTGRESQL} ELSE {_CONTENT} END"
-
-
 def detail() -> Select[Any]:
     """Select messages with account id, and content without large bodies."""
-    content = _WithoutBodies().label("content")
+    # The database does not look at the second value if there is a first one.
+    content = func.coalesce(_head.content, _payload.content).label("content")
     return (
         select(schema.message, _account.id.label("account_id"), content)
         .join(schema.account, _account.pk == _m.account_pk)
         .join(schema.message_payload, _payload.pk == _m.pk)
+        .outerjoin(schema.message_head, _head.pk == _m.pk)
     )
 
 

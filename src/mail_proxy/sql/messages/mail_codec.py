@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import orjson
 
@@ -10,6 +10,8 @@ from mail_proxy.domain.mail import Address, Mail
 
 #: Characters that are written at once. ``orjson`` holds the interpreter lock while it writes.
 _PIECE = 262_144
+#: Content up to this length is listed as it is: a row of its own for the head would cost more.
+_SMALL = 10_000
 
 
 def dump_mail(mail: Mail) -> str:
@@ -28,6 +30,16 @@ def _in_pieces(text: str) -> bytes:
     starts = range(0, len(text), _PIECE)
     pieces = (orjson.dumps(text[start : start + _PIECE])[1:-1] for start in starts)
     return b'"%b"' % b"".join(pieces)
+
+
+def dump_head(mail: Mail, content: str) -> str | None:
+    """Return the JSON text of a large mail without its bodies; None for a small one.
+
+    ``content`` is that of ``dump_mail``. Listings read the head, so that they read no bodies.
+    """
+    if len(content) <= _SMALL:
+        return None
+    return dump_mail(replace(mail, body="", body_html=None))
 
 
 def load_mail(text: str) -> Mail:
