@@ -117,8 +117,9 @@ class MessageOut(BaseModel):
 class MessagesOut(Answer):
     """A page of messages, newest first.
 
-    ``next_cursor`` is null on the last page only. A page looks into 20000 messages at most. With
-    ``q``, or with several filters, a page may therefore be short or empty before the last one.
+    ``next_cursor`` is null on the last page only. A page looks into 20000 messages, and for half a
+    second, at most. With ``q``, or with several filters, a page may therefore be short or empty
+    before the last one.
     """
 
     messages: list[MessageOut] = Field(description="The page.")
