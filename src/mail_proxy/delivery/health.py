@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mail_proxy.delivery import outcome_log
 from mail_proxy.delivery.facts import AccountUsable
+from mail_proxy.delivery.failure_shares import FailureShares
 from mail_proxy.delivery.lane import Lane
 from mail_proxy.delivery.outcome_metrics import OutcomeMetrics
 from mail_proxy.delivery.recorder import OutcomeRecorder
@@ -31,7 +32,9 @@ class AccountHealth:
         settlement: Settlement,
         metrics: OutcomeMetrics,
         bus: Bus,
+        failures: FailureShares,
     ) -> None:
+        self._failures = failures
         self._tables = tables
         self._recorder = recorder
         self._settlement = settlement
@@ -66,6 +69,8 @@ class AccountHealth:
         get a chance, and the messages go back to the queue.
         """
         is_probe = lane.end_probe()
+        lane.failed()
+        self._failures.failed(account.tenant_id)
         write = self._recorder.write_until_done
         row = await write(self._pause, account, trouble, now, is_probe)
         messages = (message, *lane.drop_waiting())

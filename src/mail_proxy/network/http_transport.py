@@ -16,7 +16,7 @@ from mail_proxy.network.guard import NetworkGuard, SocketAddress, first_connecte
 
 
 class GuardedTransport(httpx.AsyncHTTPTransport):
-    """Transport that connects to permitted addresses only, and bounds what they answer.
+    """Transport that connects to permitted addresses only, and bounds their answers.
 
     If the environment names an outgoing proxy (``HTTPS_PROXY``), calls go through it. Then names
     are resolved there, and only hosts that are written as addresses are checked here.
