@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.harness.errors import NotAvailable
@@ -17,8 +17,10 @@ from mail_proxy.sql import SqlDb
 from mail_proxy.sql.migrations import upgrade
 from mail_proxy.sql.tables import Tables
 
+if TYPE_CHECKING:
+    from tests.harness.reused_databases import ReusedDatabases
+
 KEY = bytes(range(32))
-_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +47,13 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def postgres_databases(postgres: str) -> ReusedDatabases:
+    from tests.harness.reused_databases import ReusedDatabases
+
+    return ReusedDatabases(postgres)
+
+
+@pytest.fixture(scope="session")
 def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with the newest schema, to be copied."""
     file = tmp_path_factory.mktemp("sqlite") / "template.db"
@@ -55,18 +64,16 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """An empty database with the newest schema, one for each test."""
     if request.param == "sqlite":
         template: Path = request.getfixturevalue("sqlite")
-        return f"sqlite:///{shutil.copy(template, tmp_path / 'mail.db')}"
-    import psycopg
-
-    server: str = request.getfixturevalue("postgres")
-    name = f"test_{os.getpid()}_{next(_numbers)}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE template_mail")
-    return _database(server, name)
+        yield f"sqlite:///{shutil.copy(template, tmp_path / 'mail.db')}"
+        return
+    databases: ReusedDatabases = request.getfixturevalue("postgres_databases")
+    url = databases.take()
+    yield url
+    databases.give_back(url)
 
 
 @pytest.fixture

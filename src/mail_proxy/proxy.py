@@ -171,6 +171,10 @@ class MailProxy:
         """The settings that may change at run time, as they are in effect."""
         return self._directory.snapshot.queue
 
+    def release_memory(self) -> None:
+        """Free the caches of the database connections; blocks for some milliseconds."""
+        self._db.renew_connections()
+
     async def follow_settings(self) -> None:
         """See what this or another process has changed, at once."""
         await self._directory.current()

@@ -4,6 +4,10 @@
 
 Each mail must have an outcome, no exception may leave the client, a mail counts as sent only if the
 server has received all of it, and memory must not grow. Exit code 1 if one of these is broken.
+
+A mutation may add a reply that answers no command. The client cannot know that: it takes the reply
+for the one that it waits for. So a burst whose server said more replies than it had commands is not
+checked for mails that were not received.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import re
 import resource
 import sys
 import time
@@ -43,12 +48,21 @@ _TOKENS = (
 )
 
 
+#: Last line of a reply.
+_REPLY = re.compile(rb"^[2-5]\d\d(?: [^\n]*)?\n", re.MULTILINE)
+
+
 class Server:
-    """Mail server that answers properly, except where its answers are mutated."""
+    """Mail server of one burst that answers properly, except where its answers are mutated.
+
+    ``has_extra_replies`` is True if it said more replies than it had commands.
+    """
 
     def __init__(self, seed: random.Random) -> None:
         self._random = seed
+        self._said: dict[asyncio.StreamWriter, tuple[int, bytes]] = {}
         self.received: set[bytes] = set()
+        self.has_extra_replies = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Talk with one client until either side has enough."""
@@ -79,6 +93,9 @@ class Server:
         rate = self._random.choice((0.0, 0.0, 0.0, 0.1, 0.7))
         while self._random.random() < rate:
             answer = self._mutated(answer)
+        count, before = self._said.get(writer, (0, b""))
+        self._said[writer] = (count + 1, before + answer)
+        self.has_extra_replies |= len(_REPLY.findall(before + answer)) > count + 1
         size = self._random.choice((len(answer) + 1, 1, 7))
         for at in range(0, min(len(answer), 100 * size), size):
             writer.write(answer[at : at + size])
@@ -155,39 +172,39 @@ def _resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-async def _carry(port: int, number: int, mails: Mails) -> None:
-    pool = SMTPPool(Connector(_TIMEOUTS, local_hostname="client.example"))
-    await SmtpSender(pool).send_burst(_login(port, number), mails)
-    await pool.close_all()
+async def _carry(server: Server, mails: Mails, number: int) -> None:
+    async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        pool = SMTPPool(Connector(_TIMEOUTS, local_hostname="client.example"))
+        await SmtpSender(pool).send_burst(_login(port, number), mails)
+        await pool.close_all()
     assert len(mails.outcomes) + mails.unsent == _MAILS, "a mail has no outcome"
 
 
 async def run(seconds: float, seed: int) -> int:
     """Fuzz, and return the exit code."""
     chance = random.Random(seed)
-    fuzzed = Server(chance)
-    listener = await asyncio.start_server(fuzzed.serve, "127.0.0.1", 0)
-    port = listener.sockets[0].getsockname()[1]
     outcomes: Counter[str] = Counter()
     false: list[bytes] = []
-    end, number, before = time.monotonic() + seconds, 0, 0
+    end, number, checked, before = time.monotonic() + seconds, 0, 0, 0
     while time.monotonic() < end or number <= _WARM_UP:
-        bursts = [Mails(number + each) for each in range(_AT_ONCE)]
-        await asyncio.gather(*(_carry(port, number + n, mails) for n, mails in enumerate(bursts)))
+        bursts = [(Server(chance), Mails(number + each)) for each in range(_AT_ONCE)]
+        await asyncio.gather(*(_carry(*burst, number + n) for n, burst in enumerate(bursts)))
         number += _AT_ONCE
-        for mails in bursts:
+        for server, mails in bursts:
             outcomes.update(type(each).__name__ for each in mails.outcomes.values())
             sent = [name for name, each in mails.outcomes.items() if isinstance(each, Sent)]
-            false += [name for name in sent if name not in fuzzed.received]
-        fuzzed.received.clear()
+            if not server.has_extra_replies:
+                checked += len(sent)
+                false += [name for name in sent if name not in server.received]
         if number == _WARM_UP:
             before = _resident_bytes()
-    listener.close()
     grown = _resident_bytes() - before
     print(f"seed {seed}: {number} bursts; {dict(outcomes)}; {grown / 1e6:.1f} MB grown")
+    print(f"{checked} sent mails were looked for on their server")
     if false:
         print(f"sent, but not received: {false[:10]}")
-    return 1 if false or grown > _MOST_GROWTH_BYTES or not outcomes["Sent"] else 0
+    return 1 if false or grown > _MOST_GROWTH_BYTES or not checked else 0
 
 
 def main() -> None:

@@ -200,6 +200,28 @@ def _floods(tenant: HostileTenant) -> None:
     )
 
 
+def _bodies_at_once(size: int, count: int) -> Callable[[HostileTenant], object]:
+    def attack(tenant: HostileTenant) -> None:
+        tenant.make_account()
+        text = "Lorem ipsum dolor sit amet \n" * (size // 28)
+        mail = orjson.dumps({"messages": [tenant.mail(body=text, deferred_ts=4_000_000_000)]})
+        tenant.at_once(
+            count, lambda n: tenant.call("POST", _ADD, mail.replace(b'"m0"', b'"m%d"' % n))
+        )
+
+    return attack
+
+
+def _halves(tenant: HostileTenant) -> None:
+    """Send half of a body on each of 20 connections, as far as it is read."""
+    head = f"POST {_ADD} HTTP/1.1\r\nHost: x\r\nX-API-Token: {tenant.key}\r\n"
+    with suppress(OSError):
+        for _ in range(20):
+            connection = tenant.connect()
+            connection.sendall(f"{head}Content-Length: 60000000\r\n\r\n".encode())
+            tenant.push(connection, b" " * 1_000_000, 30)
+
+
 HTTP_ATTACKS: dict[str, Callable[[HostileTenant], object]] = {
     "batch of 100 000 messages": _raw_mails(b'{"messages":[' + b",".join([_MAIL] * _MANY) + b"]}"),
     "a subject of 20 MB": _one_mail(subject="x\u00e9" * 7_000_000),
@@ -208,6 +230,12 @@ HTTP_ATTACKS: dict[str, Callable[[HostileTenant], object]] = {
     "100 000 addresses in reply_to": _one_mail(reply_to=["a@m\u00fcnchen.example"] * _MANY),
     "100 000 header fields": _one_mail(headers={f"X-{n}": "x" for n in range(_MANY)}),
     "a body of 5 MB": _one_mail(body="\u00e9" * 2_500_000),
+    "20 bodies of 20 MB at once": _bodies_at_once(20_000_000, 20),
+    "one text of 60 MB with escapes": _one_mail(body='",' * 20_000_000),
+    "20 MB with a lone surrogate": _raw_mails(
+        b'{"messages":[{"id":"\\ud800"},{"id":"%b"}]}' % (b"x" * 20_000_000)
+    ),
+    "bodies of 60 MB that stop halfway": _halves,
     "200 000 unknown fields": _raw_mails(
         b"{" + b",".join(b'"f%d":1' % n for n in range(2 * _MANY)) + b"}"
     ),

@@ -190,6 +190,25 @@ def test_a_restart_keeps_address_database_and_token(mail_proxy: CommandLine) -> 
     assert mail_proxy.instance("dev").token() == "of-my-own"
 
 
+def test_an_instance_remembers_its_database(mail_proxy: CommandLine) -> None:
+    database = str(mail_proxy.home.parent / "other.db")
+    words = ("start", "dev", "--port", "0", "--background")
+    assert mail_proxy(*words, GMP_DB_PATH=database).returncode == 0
+    assert mail_proxy("stop", "dev").returncode == 0
+    assert mail_proxy("restart", "dev").returncode == 0
+    assert mail_proxy.ready("dev").database == database
+    assert not mail_proxy.instance("dev").database.exists()
+    assert mail_proxy("stop", "dev").returncode == 0
+
+    third = f"{database}.new"
+    refused = mail_proxy(*words, GMP_DB_PATH=third)
+    assert refused.returncode == 1
+    assert all(part in refused.stderr for part in (database, third, "--new-database"))
+    assert mail_proxy(*words, "--new-database", GMP_DB_PATH=third).returncode == 0
+    assert mail_proxy("restart", "dev").returncode == 0
+    assert mail_proxy.ready("dev").database == third
+
+
 def test_stop_with_force_ends_a_process_that_does_not_listen_any_more(
     mail_proxy: CommandLine,
 ) -> None:

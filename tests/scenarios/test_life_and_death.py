@@ -126,7 +126,7 @@ def test_the_database_may_be_away_longer_than_the_lease_while_mail_is_being_sent
         postgres.resume()
         path.delay_seconds = 0
         all_sent_once(rig, proxy, sink, total)
-        assert proxy.try_request("GET", "/ready").status == 200
+        wait_for(lambda: proxy.try_request("GET", "/ready").status == 200, 1, stall_seconds=60)
         post(proxy, "after", 1)
         all_sent_once(rig, proxy, sink, total + 1)
 

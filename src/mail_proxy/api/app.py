@@ -81,7 +81,12 @@ def _bounds(app: FastAPI) -> Bounds | None:
         return None
     most = int(proxy.queue.max_body_mb * _MEGABYTE)
     config = proxy.config
-    return Bounds(most, config.timing.request_timeout, parsed(config.trusted_proxies))
+    return Bounds(
+        most,
+        config.timing.request_timeout,
+        int(config.concurrency.max_bodies_mb * _MEGABYTE),
+        parsed(config.trusted_proxies),
+    )
 
 
 def _observe(app: FastAPI, route: str, method: str, status: str, seconds: float) -> None:

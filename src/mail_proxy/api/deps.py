@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BeforeValidator
 
+from mail_proxy.api.bodies import announced_bytes
 from mail_proxy.domain.networks import is_loopback
 from mail_proxy.errors import Forbidden, Malformed, TooLarge, Unauthorized, UnsupportedMedia
 from mail_proxy.operations.callers import Caller, InactiveTenant, Stranger
@@ -239,7 +240,12 @@ def _refuse_unknown(request: Request, known: set[str]) -> None:
 
 async def _refuse_body(request: Request) -> None:
     """Refuse a body that is not read: a batch named in it would mean the whole tenant."""
-    body = (await request.body()).strip()
+    body = b""
+    async for piece in request.stream():
+        body += piece
+        if len(body) > UNCOUNTED_BYTES:
+            break
+    body = body.strip()
     if body in (b"", b"{}", b"null"):
         return
     try:
@@ -253,6 +259,9 @@ async def _refuse_body(request: Request) -> None:
 
 async def _refuse_large(request: Request) -> None:
     """Refuse a body that is larger than any honest one, before it is parsed."""
+    announced = announced_bytes(request.scope["headers"])
+    if announced > _MOST_BYTES:
+        raise TooLarge(f"a body of {announced} bytes; allowed for this call: {_MOST_BYTES}")
     body = await request.body()
     if len(body) > _MOST_BYTES:
         raise TooLarge(f"a body of {len(body)} bytes; allowed for this call: {_MOST_BYTES}")

@@ -107,6 +107,7 @@ _MESSAGE: dict[str, Any] = {
     "sent_ts": _NOW + 1,
     "error_ts": None,
     "error": None,
+    "waiting": None,
     "retry_count": 0,
     "recipients": None,
 }
@@ -226,9 +227,19 @@ EXAMPLES: dict[str, Any] = {
     "RateLimits": _RATES,
     "RejectedOut": _REJECTED,
     "ReplayedOut": {**_ANSWER, "replayed": 12, "skipped": 340},
-    "RetriedOut": {**_ANSWER, "requeued": 2},
-    "RetryMessages": {"ids": ["order-1"], "batch_code": None},
+    "RetriedOut": {**_ANSWER, "requeued": 2, "not_found": [], "not_failed": []},
+    "RetryMessages": {
+        "ids": None,
+        "account_id": "provider",
+        "batch_code": None,
+        "from_ts": _NOW - 86_400,
+        "to_ts": None,
+        "error_like": "authentication",
+        "now": True,
+        "dry_run": True,
+    },
     "RuntimeSettings": _SETTINGS,
+    "WaitOut": {"reason": "retry", "until": _NOW + 60, "detail": "450 4.2.1 mailbox busy"},
     "Status": {
         **_ANSWER,
         "active": True,
@@ -276,6 +287,7 @@ PARAMETERS: dict[str, Any] = {
     "status": "error",
     "tenant_id": "acme",
     "until_ts": _NOW + 3600,
+    "waiting": "account_paused",
 }
 #: Of the ``id`` in a path, by what the path begins with.
 PATH_IDS: dict[str, Any] = {

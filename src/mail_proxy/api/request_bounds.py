@@ -17,15 +17,15 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mail_proxy.api.bodies import announced_bytes
 from mail_proxy.api.deps import Route
 from mail_proxy.domain.networks import Network
+from mail_proxy.http.body_budget import BodyBudget
 from mail_proxy.http.forwarded import forwarded
-from mail_proxy.http.limits import MOST_HEADER_BYTES, MOST_HEADERS
+from mail_proxy.http.limits import BODY_BUFFER_BYTES, MOST_HEADER_BYTES, MOST_HEADERS
 from mail_proxy.telemetry.log import Action, begin_request, log
 
 _ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
-#: A longer Content-Length is above every limit; ``int`` refuses one of thousands of digits.
-_LENGTH_DIGITS = 18
 _ALIVE = "/health"
 #: Pages of the web framework.
 _PAGES = ("/docs", "/redoc", "/openapi.json")
@@ -40,11 +40,13 @@ Observe = Callable[[str, str, str, float], None]
 class Bounds:
     """Limits of a request body: bytes, and seconds until it has arrived.
 
+    ``all_bodies_bytes`` is the budget of all bodies that are in memory at the same time.
     ``trusted_proxies`` are the networks of reverse proxies that say for whom they call.
     """
 
     body_bytes: int
     body_seconds: float
+    all_bodies_bytes: int
     trusted_proxies: tuple[Network, ...] = ()
 
 
@@ -63,6 +65,7 @@ class RequestBounds:
         self._app = app
         self._bounds = bounds
         self._observe = observe
+        self._budget = BodyBudget()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -88,25 +91,31 @@ class RequestBounds:
         begun = time.perf_counter()
         asked = "GET" if is_head else method
         scope = {**scope, "method": asked, "path": _canonical_path(scope)}
+        body: _Body | None = None
         try:
-            bounded = self._admit(scope, receive)
-            await self._app(scope, bounded, send_with_id)
+            bounds = self._admit(scope)
+            if bounds is not None:
+                body = _Body(receive, scope, bounds, self._budget)
+            await self._app(scope, receive if body is None else body.receive, send_with_id)
         except _Refused as error:
             if status is None:
                 await _refuse(send_with_id, error)
         finally:
+            if body is not None:
+                body.release()
             seconds = time.perf_counter() - begun
             label = method if method in _METHODS else _UNKNOWN
             self._observe(_route_of(scope), label, str(status or 500), seconds)
             _log_answer(scope, method, status or 500, seconds)
 
-    def _admit(self, scope: Scope, receive: Receive) -> Receive:
+    def _admit(self, scope: Scope) -> Bounds | None:
+        """Return the bounds of a request; None for ``/health`` before the start."""
         bounds = self._bounds()
         headers = scope["headers"]
         if bounds is None:
             if scope["path"] != scope.get("root_path", "") + _ALIVE:
                 raise _Refused(503, "the proxy is not running")
-            return receive
+            return None
         size = sum(len(name) + len(value) for name, value in headers)
         if size > MOST_HEADER_BYTES or len(headers) > MOST_HEADERS:
             raise _Refused(
@@ -114,13 +123,10 @@ class RequestBounds:
                 f"{len(headers)} headers of {size} bytes; allowed: {MOST_HEADERS}, and "
                 f"{MOST_HEADER_BYTES} bytes",
             )
-        announced = next((v for k, v in headers if k == b"content-length"), b"0").lstrip(b"0")
-        if announced.isdigit() and (
-            len(announced) > _LENGTH_DIGITS or int(announced) > bounds.body_bytes
-        ):
+        if announced_bytes(headers) > bounds.body_bytes:
             raise _body_too_large(bounds)
         scope.update(forwarded(scope.get("client"), headers, bounds.trusted_proxies))
-        return _bounded(receive, bounds)
+        return bounds
 
 
 def _route_of(scope: Scope) -> str:
@@ -143,31 +149,70 @@ def _canonical_path(scope: Scope) -> str:
     return root + "".join(f"/{quote(unquote_to_bytes(segment), safe='')}" for segment in segments)
 
 
-def _bounded(receive: Receive, bounds: Bounds) -> Receive:
-    seen = 0
-    complete = False
-    deadline = asyncio.get_running_loop().time() + bounds.body_seconds
+class _Body:
+    """Body of a request, which is read within bounds of size and time.
 
-    async def bounded() -> Message:
-        nonlocal seen, complete
-        if complete:
+    A large one waits for room in the budget before it is read, and keeps the room until the
+    request is answered. A chunked one of more than 64 kB counts as the largest that is allowed.
+    """
+
+    def __init__(self, receive: Receive, scope: Scope, bounds: Bounds, budget: BodyBudget) -> None:
+        self._receive = receive
+        self._scope = scope
+        self._bounds = bounds
+        self._budget = budget
+        self._owner = ""
+        self._taken = self._seen = 0
+        self._is_complete = False
+        self._deadline: float | None = None
+
+    async def receive(self) -> Message:
+        """Return the next message (ASGI); raises a refusal beyond a bound."""
+        if self._is_complete:
             # After the body only the end of the connection comes, which has no deadline.
-            return await receive()
+            return await self._receive()
+        if self._deadline is None:
+            await self._take(announced_bytes(self._scope["headers"]))
+            self._deadline = asyncio.get_running_loop().time() + self._bounds.body_seconds
         try:
-            async with asyncio.timeout_at(deadline):
-                message = await receive()
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
         except TimeoutError:
-            error = f"the body did not arrive within {bounds.body_seconds:g} s"
+            error = f"the body did not arrive within {self._bounds.body_seconds:g} s"
             raise _Refused(408, error) from None
         if message["type"] == "http.disconnect":
             raise _Refused(499, "the connection ended before the body was complete")
-        complete = not message.get("more_body", False)
-        seen += len(message.get("body", b""))
-        if seen > bounds.body_bytes:
-            raise _body_too_large(bounds)
+        self._is_complete = not message.get("more_body", False)
+        self._seen += len(message.get("body", b""))
+        if self._seen > self._bounds.body_bytes:
+            raise _body_too_large(self._bounds)
+        if self._seen > BODY_BUFFER_BYTES and not self._taken:
+            await self._take(self._bounds.body_bytes)
         return message
 
-    return bounded
+    async def _take(self, size: int) -> None:
+        if size <= BODY_BUFFER_BYTES:
+            return  # the number of connections bounds them
+        caller = self._scope["state"].get("caller")
+        tenant = getattr(caller, "tenant_id", None)
+        client = self._scope.get("client") or ("",)
+        self._owner = f"address {client[0]}" if tenant is None else f"tenant {tenant}"
+        begun = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self._bounds.body_seconds):
+                await self._budget.take(self._owner, size, self._bounds.all_bodies_bytes)
+        except TimeoutError:
+            error = f"too many large bodies at once: no room within {self._bounds.body_seconds:g} s"
+            raise _Refused(503, error) from None
+        self._taken = size
+        if self._deadline is not None:
+            self._deadline += asyncio.get_running_loop().time() - begun
+
+    def release(self) -> None:
+        """Return the room that the body has taken."""
+        if self._taken:
+            self._budget.give_back(self._owner, self._taken)
+            self._taken = 0
 
 
 def _body_too_large(bounds: Bounds) -> _Refused:

@@ -15,8 +15,9 @@ from rich.markup import escape
 
 from mail_proxy.cli.commands import RESERVED_NAMES
 from mail_proxy.cli.output import talk
-from mail_proxy.cli.private_files import make_folder, open_private, refuse_links
+from mail_proxy.cli.private_files import make_folder, open_private, refuse_links, write_private
 from mail_proxy.cli.process import PidFile, Running
+from mail_proxy.cli.remembered_database import RememberedDatabase
 from mail_proxy.encryption import key_from_outside, make_key_file, new_token
 from mail_proxy.errors import Conflict, Malformed, NotFound
 from mail_proxy.settings import LoadedConfig, load_config, settings
@@ -47,6 +48,7 @@ class Instance:
         self.key_file = self.folder / "encryption_key"
         self.log_file = self.folder / "log"
         self.pid_file = PidFile(self.folder / "pid")
+        self.remembered_database = RememberedDatabase(self.config_file, self.database)
 
     @classmethod
     def existing(cls, name: str, environ: Mapping[str, str]) -> Instance:
@@ -66,11 +68,8 @@ class Instance:
     def exists(self) -> bool:
         return self.config_file.is_file()
 
-    def create(self, environ: Mapping[str, str], database_url: str | None = None) -> None:
+    def create(self, environ: Mapping[str, str]) -> None:
         """Create the folder, key, token and config.toml, as far as they are missing.
-
-        ``database_url`` is written to the config.toml of a new instance. Otherwise a later start
-        without that option would silently use an empty SQLite file.
 
         The key is only made with a new instance, because a lost key must not be replaced by one
         that cannot decrypt anything. It is not made if the environment has a key.
@@ -85,7 +84,7 @@ class Instance:
             self.keep_token(new_token())
         if is_new:
             # Last, because a folder with this file counts as an instance.
-            _write_private(self.config_file, self._settings_template(database_url))
+            write_private(self.config_file, self._settings_template())
 
     def token(self) -> str | None:
         try:
@@ -97,7 +96,7 @@ class Instance:
     def keep_token(self, token: str) -> None:
         """Write the service's token to the token file, for the other commands."""
         if token != self.token():
-            _write_private(self.token_file, token + "\n")
+            write_private(self.token_file, token + "\n")
 
     def load_config(
         self, command_line: Mapping[str, Any] | None, environ: Mapping[str, str]
@@ -117,6 +116,24 @@ class Instance:
             return replace(loaded, config=config)
         return loaded
 
+    def load_own_config(
+        self,
+        command_line: Mapping[str, Any] | None,
+        environ: Mapping[str, str],
+        *,
+        new_database: bool = False,
+    ) -> LoadedConfig:
+        """Load the settings for a command that opens the database.
+
+        Raises Conflict if they name another database than the instance has, unless
+        ``new_database`` permits that.
+        """
+        loaded = self.load_config(command_line, environ)
+        if not new_database:
+            origin = loaded.origins["db_path"]
+            self.remembered_database.refuse_another(loaded.config.db_path, origin)
+        return loaded
+
     def find_running(self) -> Running | None:
         return self.pid_file.find_running()
 
@@ -130,7 +147,7 @@ class Instance:
         if running is not None:
             raise Conflict(f"{self.name} is running (pid {running.pid}, {running.url}); {advice}")
 
-    def _settings_template(self, database_url: str | None) -> str:
+    def _settings_template(self) -> str:
         """Return the text of a new config.toml, with all defaults as comments."""
         lines = [_HEADING.format(name=self.name)]
         own = self._defaults()
@@ -144,10 +161,7 @@ class Instance:
                 lines.append(f"[{group}]")
             default = own.get(setting.dotted, setting.default)
             lines.append(f"# {setting.description} ({setting.variables[0]})")
-            if setting.dotted == "db_path" and database_url:
-                lines.append(f"{key} = {_toml(database_url)}\n")
-            else:
-                lines.append(f"# {key} = {_toml(default)}\n")
+            lines.append(f"# {key} = {_toml(default)}\n")
         return "\n".join(lines)
 
     def _defaults(self) -> dict[str, Any]:
@@ -172,17 +186,6 @@ def check_name(name: str) -> None:
             f"{name!r} cannot name an instance: allowed are 1 to 64 letters, digits, "
             "'-', '_' and '.', the first one a letter or digit"
         )
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Replace the file atomically, with mode 0600."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def _toml(value: Any) -> str:

@@ -74,3 +74,14 @@ def refuse_links(*paths: Path) -> None:
 
 def _unsafe(path: Path, fault: str) -> UnsafeFile:
     return UnsafeFile(f"{path} {fault}: it is not used; remove it, or put a file in its place")
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace the file atomically, with mode 0600."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

@@ -135,7 +135,7 @@ class Application(FastAPI):
             await super().__call__(scope, receive, send)
             return
         self.state.host = _host_of(receive)
-        watch = ProcessWatch()
+        watch = ProcessWatch(lambda: self.state.proxy.release_memory())
 
         async def bring(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":

@@ -18,15 +18,22 @@ _LOG_PAUSE_SECONDS = 60.0
 #: A trim costs a few milliseconds on a thread, so it is worth it for so much only.
 _TRIM_BYTES = 32 * 2**20
 _TRIM_PAUSE_SECONDS = 10.0
+#: A process that has changed less since the last trim has nothing more to give back.
+_SETTLED_BYTES = 8 * 2**20
 #: With fewer free descriptors, the next log-in to a mail server may fail.
 _SPARE_FILES = 16
 _STATM = Path("/proc/self/statm")
 
 
 class ProcessWatch:
-    """A loop beside the service, once a second."""
+    """Loop next to the service, once a second.
 
-    def __init__(self) -> None:
+    ``release`` frees memory that is kept for later, such as caches, before a trim. It runs on a
+    thread.
+    """
+
+    def __init__(self, release: Callable[[], None]) -> None:
+        self._release = release
         self._worker = Worker("process watch", self._look)
         self._memory = MemoryTrim()
         self._files = DescriptorWatch()
@@ -46,7 +53,11 @@ class ProcessWatch:
         if time.monotonic() >= self._trim_at:
             self._trim_at = time.monotonic() + _TRIM_PAUSE_SECONDS
             if self._memory.is_due():
-                await asyncio.to_thread(self._memory.trim)
+                await asyncio.to_thread(self._give_back)
+
+    def _give_back(self) -> None:
+        self._release()
+        self._memory.trim()
 
 
 class DescriptorWatch:
@@ -73,27 +84,29 @@ class DescriptorWatch:
 
 
 class MemoryTrim:
-    """Return of freed memory to the system when the process has grown by 32 MB.
+    """Return of freed memory to the system, 32 MB above the least size.
 
     The C library keeps freed memory, so after a peak (a large request, an export) the process
     would stay as large as it ever was. Only glibc can be asked; elsewhere this does nothing.
     """
 
     def __init__(self) -> None:
-        self._floor_bytes = resident_bytes()
+        self._least_bytes = self._settled_bytes = resident_bytes()
         self._malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
     def is_due(self) -> bool:
         """Return whether a trim is worth its price."""
         size = resident_bytes()
-        self._floor_bytes = min(self._floor_bytes, size)
-        return self._malloc_trim is not None and size > self._floor_bytes + _TRIM_BYTES
+        self._least_bytes = min(self._least_bytes, size)
+        has_grown = size > self._least_bytes + _TRIM_BYTES
+        has_changed = abs(size - self._settled_bytes) > _SETTLED_BYTES
+        return self._malloc_trim is not None and has_grown and has_changed
 
     def trim(self) -> None:
         """Give memory back; blocks for some milliseconds, so it runs on a thread."""
         if self._malloc_trim is not None:
             self._malloc_trim(0)
-            self._floor_bytes = resident_bytes()
+            self._settled_bytes = resident_bytes()
 
 
 def resident_bytes() -> int:

@@ -161,7 +161,7 @@ class Intake:
         return stored
 
 
-async def read_batch(body: bytes, most: int) -> ParsedBatch:
+async def read_batch(body: bytes | bytearray, most: int) -> ParsedBatch:
     """Read an add-messages body as ``parse_batch``, a large one beside the event loop."""
     if len(body) <= _READ_AT_ONCE_BYTES:
         return parse_batch(body, most)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mail_proxy.domain.facts import MessagesDue
 from mail_proxy.domain.mail import Address
 from mail_proxy.domain.message import WAITING, MessageState
+from mail_proxy.domain.waiting import Wait, WaitReason
 from mail_proxy.errors import Malformed, NotFound
 from mail_proxy.operations.operation import Context, operation
 from mail_proxy.operations.parts import Parts
-from mail_proxy.operations.wait_reasons import WaitReason, wait_reasons
+from mail_proxy.operations.wait_reasons import wait_reasons
 from mail_proxy.sql.chunks import ChunkedWork
 from mail_proxy.sql.messages import listing
-from mail_proxy.sql.messages.listing import MessageFilter
+from mail_proxy.sql.messages.listing import MessageFilter, Page
 from mail_proxy.sql.messages.mail_codec import load_mail
 from mail_proxy.sql.messages.purge import MessagePurge
+from mail_proxy.sql.messages.retry import RetryFilter
 from mail_proxy.sql.table import Row
+from mail_proxy.wire.fields import mistake
 from mail_proxy.wire.messages import (
     CleanedOut,
     CleanupMessages,
@@ -33,16 +37,24 @@ from mail_proxy.wire.messages import (
     MessagesOut,
     RetriedOut,
     RetryMessages,
+    WaitOut,
 )
+
+_RETRY_FILTERS = ("ids", "account_id", "batch_code", "from_ts", "to_ts", "error_like")
 
 
 @dataclass(frozen=True)
 class _Retry:
-    """A retry that is allowed: of a batch, or of single messages (``pks``)."""
+    """A retry that is allowed.
 
-    tenant_id: str
-    batch_code: str | None
-    pks: list[str]
+    It puts the messages ``pks`` back or, with None, all that pass the filter. ``named`` is the
+    answer about the ids of the request.
+    """
+
+    wanted: RetryFilter
+    pks: list[str] | None
+    named: RetriedOut
+    dry_run: bool
     now: float
 
 
@@ -66,22 +78,47 @@ def list_messages(context: Context, request: MessageQuery) -> MessagesOut:
         id=request.id,
         text=request.q,
     )
-    found = listing.page(context.connection, wanted, request.limit, request.cursor)
-    waiting = wait_reasons(
-        context, (row["account_pk"] for row in found.rows if row["state"] in WAITING)
-    )
+    if request.waiting is not None:
+        found, waits = _waiting_page(context, wanted, request)
+    else:
+        found = listing.page(context.connection, wanted, request.limit, request.cursor)
+        waits = wait_reasons(context, found.rows)
     return MessagesOut(
-        messages=[_shown(row, waiting.get(row["account_pk"])) for row in found.rows],
+        messages=[_shown(row, waits.get(row["pk"])) for row in found.rows],
         next_cursor=found.next_pk,
     )
+
+
+def _waiting_page(
+    context: Context, wanted: MessageFilter, request: MessageQuery
+) -> tuple[Page, dict[str, Wait]]:
+    """Return unfinished messages that wait for one reason.
+
+    The reason is not stored, so messages are examined one by one, up to a limit.
+    """
+    wanted = replace(wanted, active_only=True)
+    kept: list[Row] = []
+    waits: dict[str, Wait] = {}
+    looked_at, place = 0, request.cursor
+    while looked_at < listing.MOST_LOOKED_AT:
+        found = listing.page(context.connection, wanted, _EXAMINED_AT_ONCE, place)
+        waits |= wait_reasons(context, found.rows)
+        for row in found.rows:
+            if waits[row["pk"]].reason == request.waiting:
+                kept.append(row)
+                if len(kept) == request.limit:
+                    return Page(kept, row["pk"]), waits
+        if found.next_pk is None:
+            return Page(kept, None), waits
+        looked_at, place = looked_at + _EXAMINED_AT_ONCE, found.next_pk
+    return Page(kept, place), waits
 
 
 @operation("messages.get")
 def get(context: Context, request: MessageRef) -> MessageAnswer:
     """Return one message."""
     row = _detail(context, request.id)
-    waiting = wait_reasons(context, [row["account_pk"]]) if row["state"] in WAITING else {}
-    return MessageAnswer(message=_shown(row, waiting.get(row["account_pk"])))
+    return MessageAnswer(message=_shown(row, wait_reasons(context, [row]).get(row["pk"])))
 
 
 @operation("messages.events")
@@ -125,38 +162,58 @@ def delete(context: Context, request: Ids) -> DeletedOut:
 async def _retry(parts: Parts, order: _Retry) -> RetriedOut:
     """Put the messages back in chunks. After an error the call may be repeated."""
     retried, chunks = parts.tables.retried, ChunkedWork(parts.db)
-    requeued, after = 0, None
-    while pks := await _next_to_retry(parts, order, after, chunks.size):
-        requeued += await chunks.one(retried.retry, pks, order.now)
-        parts.bus.publish(MessagesDue())
-        after = pks[-1]
-    return RetriedOut(requeued=requeued)
+    requeued = 0
+    async for pks in _pages_to_retry(parts, order):
+        if order.dry_run:
+            requeued += len(pks)
+            continue
+        while pks:
+            these, pks = pks[: chunks.size], pks[chunks.size :]
+            requeued += await chunks.one(retried.retry, these, order.now)
+            if order.wanted.deferred:
+                requeued += await chunks.one(retried.make_due, these, order.now)
+            parts.bus.publish(MessagesDue())
+    return order.named.model_copy(update={"requeued": requeued})
 
 
-async def _next_to_retry(
-    parts: Parts, order: _Retry, after: str | None, limit: int
-) -> Sequence[str]:
-    if order.batch_code is None:
-        return [pk for pk in order.pks if after is None or pk > after][:limit]
-    batch = (order.tenant_id, order.batch_code)
-    return await parts.db.read(parts.tables.retried.of_batch, *batch, after, limit)
+async def _pages_to_retry(parts: Parts, order: _Retry) -> AsyncIterator[list[str]]:
+    if order.pks is not None:
+        yield order.pks
+        return
+    page, place = await parts.db.read(parts.tables.retried.page, order.wanted, None)
+    yield page
+    while place is not None:
+        page, place = await parts.db.read(parts.tables.retried.page, order.wanted, place)
+        yield page
 
 
 @operation("messages.retry", mutates=True, then=_retry)
 def retry(context: Context, request: RetryMessages) -> _Retry:
     """Put messages in error back into the queue, except those of removed accounts.
 
-    Raises Malformed unless exactly one of ``ids`` and ``batch_code`` is given.
+    Raises Malformed unless at least one filter is given.
     """
-    given = [name for name in ("ids", "batch_code") if getattr(request, name) is not None]
-    if len(given) != 1:
-        message = "only one of the two may be given" if given else "one of the two is required"
-        detail = [
-            {"field": name, "message": message, "value": None} for name in ("ids", "batch_code")
-        ]
-        raise Malformed(f"ids, batch_code: exactly one is needed, {len(given)} given", detail)
-    pks = context.tables.retried.named(context.connection, context.tenant_id, request.ids or [])
-    return _Retry(context.tenant_id, request.batch_code, pks, context.now)
+    if all(getattr(request, name) is None for name in _RETRY_FILTERS):
+        detail = [mistake(name, "one of these filters is required") for name in _RETRY_FILTERS]
+        raise Malformed(f"one of {', '.join(_RETRY_FILTERS)} is required", detail)
+    wanted = RetryFilter(
+        context.tenant_id,
+        account_id=request.account_id,
+        batch_code=request.batch_code,
+        created_from=request.from_ts,
+        created_before=None if request.to_ts is None else math.floor(request.to_ts) + 1,
+        error_like=request.error_like,
+        deferred=request.now,
+    )
+    pks, named = None, RetriedOut(requeued=0, not_found=[], not_failed=[])
+    if request.ids is not None:
+        ids = list(dict.fromkeys(request.ids))
+        found = context.tables.retried.named(context.connection, wanted, ids)
+        pks = [message.pk for message in found if message.failed and message.fits]
+        there = {message.id for message in found}
+        named.not_found = [i for i in ids if i not in there]
+        named.not_failed = [message.id for message in found if not message.failed]
+    return _Retry(wanted, pks, named, request.dry_run, context.now)
 
 
 async def _cleanup(parts: Parts, order: _Cleanup) -> CleanedOut:
@@ -189,7 +246,7 @@ def _detail(context: Context, message_id: str) -> Row:
     return row
 
 
-def _shown(row: Row, wait: WaitReason | None) -> MessageOut:
+def _shown(row: Row, wait: Wait | None) -> MessageOut:
     mail = load_mail(row["content"])
     state = row["state"]
     ended = {MessageState.SENT: "sent_ts", MessageState.ERROR: "error_ts"}.get(state)
@@ -197,8 +254,8 @@ def _shown(row: Row, wait: WaitReason | None) -> MessageOut:
     if ended is not None:
         times[ended] = _whole(row["state_at"])
     due_at, error = row["due_at"], row["error"]
-    if state in WAITING and wait is not None and wait.until > due_at:
-        due_at, error = wait.until, wait.reason
+    if wait is not None and wait.reason in _OF_THE_ACCOUNT and (wait.until or 0) > due_at:
+        due_at, error = wait.until, wait.detail or wait.reason
     return MessageOut(
         **{name: row[name] for name in _COPIED},
         **times,
@@ -212,12 +269,20 @@ def _shown(row: Row, wait: WaitReason | None) -> MessageOut:
         created_ts=int(row["created_at"]),
         deferred_ts=int(due_at) if state in WAITING else None,
         error=error,
+        waiting=None if wait is None else _wait_shown(wait),
         expires_ts=_whole(row["expires_at"]),
         retry_count=row["retries"],
         recipients=row["recipient_results"],
     )
 
 
+def _wait_shown(wait: Wait) -> WaitOut:
+    return WaitOut(reason=wait.reason, until=_whole(wait.until), detail=wait.detail)
+
+
+#: Reasons that are not stored with a message, as it is not written to while they hold.
+_OF_THE_ACCOUNT = (WaitReason.ACCOUNT_PAUSED, WaitReason.RATE_LIMIT)
+_EXAMINED_AT_ONCE = 1000
 _COPIED = ("id", "pk", "tenant_id", "account_id", "priority", "batch_code")
 
 

@@ -43,7 +43,7 @@ class Export:
     skipped: int
 
 
-async def read_export(body: bytes, replayable: Collection[str]) -> Export:
+async def read_export(body: bytes | bytearray, replayable: Collection[str]) -> Export:
     """Read JSON lines next to the event loop; ``replayable`` are names of operations.
 
     Raises Malformed that names the line that cannot be understood, and TooLarge for a line of more
@@ -52,7 +52,7 @@ async def read_export(body: bytes, replayable: Collection[str]) -> Export:
     return await _BESIDE.run(_export, body, replayable)
 
 
-def _export(body: bytes, replayable: Collection[str]) -> Export:
+def _export(body: bytes | bytearray, replayable: Collection[str]) -> Export:
     lines: list[Line] = []
     skipped = 0
     for line in _lines(body):
@@ -65,7 +65,7 @@ def _export(body: bytes, replayable: Collection[str]) -> Export:
     return Export(lines, skipped)
 
 
-def _lines(body: bytes) -> Iterator[Line]:
+def _lines(body: bytes | bytearray) -> Iterator[Line]:
     number = start = 0
     while start < len(body):
         number += 1
@@ -79,7 +79,7 @@ def _lines(body: bytes) -> Iterator[Line]:
             yield _line(number, text)
 
 
-def _line(number: int, text: bytes) -> Line:
+def _line(number: int, text: bytes | bytearray) -> Line:
     refuse_too_many_values(text, _MOST_LINE_VALUES)
     try:
         return Line(number, LoggedCommand.model_validate(orjson.loads(text)))

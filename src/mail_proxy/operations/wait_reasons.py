@@ -1,49 +1,77 @@
-"""Reasons why due messages wait: a rate limit or a paused account, with its end."""
+"""Find why messages wait: account in trouble, rate limit, suspension, own time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
 from mail_proxy.domain.limits import RateLimit, limits
+from mail_proxy.domain.message import WAITING, MessageState
+from mail_proxy.domain.waiting import Pause, Surroundings, Wait, why_waiting
 from mail_proxy.operations.operation import Context
 from mail_proxy.sql.table import Row
 
-RATE_LIMIT = "rate_limit"
+_UNFINISHED = (*WAITING, MessageState.SENDING)
 
 
-@dataclass(frozen=True)
-class WaitReason:
-    """Reason why an account sends nothing: ``rate_limit`` or its last error.
+def wait_reasons(context: Context, rows: Iterable[Row]) -> dict[str, Wait]:
+    """Return why each unfinished message among these rows waits, by pk.
 
-    ``until`` is the end of the wait (Unix seconds).
+    This is found on demand: the messages behind a limit or a pause are never written to.
     """
+    accounts: dict[str, set[str]] = {}
+    unfinished = [row for row in rows if row["state"] in _UNFINISHED]
+    for row in unfinished:
+        accounts.setdefault(row["tenant_id"], set()).add(row["account_pk"])
+    around = {
+        key: value
+        for tenant_id, pks in accounts.items()
+        for key, value in surroundings(context, tenant_id, pks).items()
+    }
+    return {
+        row["pk"]: why_waiting(
+            row["state"],
+            row["due_at"],
+            row["batch_code"],
+            row["error"],
+            around[row["account_pk"]],
+            context.now,
+        )
+        for row in unfinished
+    }
 
-    until: float
-    reason: str
 
-
-def wait_reasons(context: Context, account_pks: Iterable[str]) -> dict[str, WaitReason]:
-    """Return the accounts among these (by pk) that currently send nothing.
-
-    This is computed on demand: the messages behind a limit are never written to.
-    """
+def surroundings(
+    context: Context, tenant_id: str, account_pks: Iterable[str]
+) -> dict[str, Surroundings]:
+    """Return the state that decides on sending for accounts of a tenant, by pk."""
+    connection, tables = context.connection, context.tables
     pks = sorted(set(account_pks))
-    found = _at_limit(context, pks)
-    for pk, row in context.tables.health.of_tenant(context.connection, context.tenant_id).items():
-        if pk in pks and row["retry_at"] > context.now:
-            found[pk] = WaitReason(row["retry_at"], row["last_error"])
-    return found
+    tenant = tables.tenants.get(connection, id=tenant_id)
+    dispatching = context.config.scheduler_active or bool(tables.queue.dispatchers(connection))
+    suspended = frozenset(tables.suspensions.of_tenant(connection, tenant_id))
+    troubled = tables.health.of_tenant(connection, tenant_id)
+    limited = _limited_until(context, tenant, pks)
+    return {
+        pk: Surroundings(
+            active=tenant["active"],
+            dispatching=dispatching,
+            suspended=suspended,
+            pause=_pause(troubled.get(pk)),
+            limited_until=limited.get(pk),
+        )
+        for pk in pks
+    }
 
 
-def _at_limit(context: Context, pks: list[str]) -> dict[str, WaitReason]:
+def _pause(row: Row | None) -> Pause | None:
+    return None if row is None else Pause(row["retry_at"], row["last_error"])
+
+
+def _limited_until(context: Context, tenant: Row, pks: list[str]) -> Mapping[str, float]:
     accounts = context.tables.accounts
-    if not pks:
-        return {}
     among = accounts.columns["pk"].in_(pks)
-    rows = accounts.select(context.connection, among, tenant_id=context.tenant_id)
+    rows = accounts.select(context.connection, among, tenant_id=tenant["id"])
     limited = {row["pk"]: _account_limits(row) for row in rows}
-    tenant = context.tables.tenants.get(context.connection, id=context.tenant_id)
     rates = tenant["rate_limits"] or {}
     of_tenant = limits(hour=rates.get("hourly"), day=rates.get("daily"))
     of_accounts, of_tenants = context.tables.rate_use.of(
@@ -58,7 +86,7 @@ def _at_limit(context: Context, pks: list[str]) -> dict[str, WaitReason]:
         uses = [of_accounts.get(pk), of_tenants.get(tenant["id"])]
         moments = [u.admits_at(context.now) for u in uses if u and not u.allowance(context.now)]
         if moments:
-            found[pk] = WaitReason(max(moments), RATE_LIMIT)
+            found[pk] = max(moments)
     return found
 
 

@@ -100,6 +100,14 @@ class SqlDb:
             await asyncio.to_thread(executor.shutdown)
         self.dispose()
 
+    def renew_connections(self) -> None:
+        """Close the connections that are not in use, with their caches.
+
+        Others open on demand. A prepared statement of SQLite keeps its last parameters, which may
+        be a large mail.
+        """
+        self.dispose()
+
     def dispose(self) -> None:
         """Close every connection. No transaction may run any more."""
         self._writing.dispose()

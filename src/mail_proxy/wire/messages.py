@@ -10,12 +10,14 @@ from pydantic import (
 )
 
 from mail_proxy.domain.message import EventType, MessageState
+from mail_proxy.domain.waiting import MEANINGS, WaitReason
 from mail_proxy.wire.fields import (
     Answer,
     Identifier,
     OneLine,
     Request,
     Seconds,
+    Timestamp,
 )
 
 PageSize = Annotated[int, Field(ge=1, le=1000)]
@@ -41,16 +43,34 @@ class DeletedOut(Answer):
 
 
 class RetryMessages(Request):
-    """Messages in error to put back into the queue: exactly one of the two fields."""
+    """Messages in error to put back into the queue.
+
+    All filters that are given have to hold. At least one is required.
+    """
 
     ids: list[Identifier] | None = Field(None, max_length=10_000, description="Single messages.")
+    account_id: Identifier | None = Field(None, description="All of an account.")
     batch_code: Identifier | None = Field(None, description="All of a batch.")
+    from_ts: Timestamp | None = Field(None, description="Taken in at this time or later.")
+    to_ts: Timestamp | None = Field(None, description="Taken in up to this second.")
+    error_like: SearchText | None = Field(
+        None, min_length=1, description="A part of the error's text, in any case."
+    )
+    now: bool = Field(False, description="Make messages in state deferred due as well.")
+    dry_run: bool = Field(False, description="Only count the messages.")
 
 
 class RetriedOut(Answer):
-    """Number of messages that were put back into the queue."""
+    """Number of messages that were put back into the queue, and ids that were not."""
 
-    requeued: int = Field(description="Number of messages.")
+    requeued: int = Field(
+        description="Messages that are due now; with `dry_run`, those that would be."
+    )
+    not_found: list[str] = Field(description="Ids without a message in reach.")
+    not_failed: list[str] = Field(
+        description="Ids of messages that are not in error (with `now`, nor deferred), or whose "
+        "account is removed."
+    )
 
 
 class CleanupMessages(Request):
@@ -81,9 +101,20 @@ class MessageQuery(Request):
     account_id: Identifier | None = None
     batch_code: Identifier | None = None
     id: Identifier | None = None
+    waiting: WaitReason | None = None
     q: SearchText | None = None
     limit: PageSize = 100
     cursor: Cursor | None = None
+
+
+class WaitOut(BaseModel):
+    """Reason why an unfinished message waits."""
+
+    reason: WaitReason = Field(
+        description="; ".join(f"{reason}: {meaning}" for reason, meaning in MEANINGS.items()) + "."
+    )
+    until: int | None = Field(description="When the wait ends, Unix seconds; null if unknown.")
+    detail: str | None = Field(description="Details, for some reasons.")
 
 
 class MessageOut(BaseModel):
@@ -108,6 +139,9 @@ class MessageOut(BaseModel):
     sent_ts: int | None = Field(description="When the mail server accepted the message.")
     error_ts: int | None = Field(description="When the message was given up.")
     error: str | None = Field(description="Last error; for a finished message, the final one.")
+    waiting: WaitOut | None = Field(
+        description="Why the message waits; null for a finished message."
+    )
     retry_count: int = Field(description="Attempts that failed temporarily.")
     recipients: list[dict[str, Any]] | None = Field(
         description="The server's answer for each recipient, if they differ."
@@ -118,7 +152,7 @@ class MessagesOut(Answer):
     """A page of messages, newest first.
 
     ``next_cursor`` is null on the last page only. A page looks into 20000 messages, and for half a
-    second, at most. With ``q``, or with several filters, a page may therefore be short or empty
+    second, at most. With ``q``, ``waiting`` or several filters, a page may be short or empty
     before the last one.
     """
 

@@ -16,6 +16,7 @@ from mail_proxy.errors import MailProxyError
 from mail_proxy.features import registry
 from mail_proxy.kit.bus import Bus, Reach
 from mail_proxy.kit.clock import SystemClock
+from mail_proxy.kit.process_watch import ProcessWatch
 from mail_proxy.kit.runtime import prepare_process
 from mail_proxy.network.tls import system_tls_context
 from mail_proxy.sql import SqlDb
@@ -70,6 +71,8 @@ async def _deliver(worker: WorkerConfig, db: SqlDb, pipe: WorkerPipe) -> None:
     clock = SystemClock()
     steps = registry.delivery_steps(directory, clock)
     engine = DeliveryEngine(db, tables, directory, config, metrics, clock, bus, steps=steps)
+    watch = ProcessWatch(db.renew_connections)
+    watch.start()
     await engine.start()
     receiving = asyncio.create_task(_receive(bus, pipe))
     sending_state = asyncio.create_task(_send_state(engine, bus))
@@ -77,6 +80,7 @@ async def _deliver(worker: WorkerConfig, db: SqlDb, pipe: WorkerPipe) -> None:
     log(Action.WORKER_STARTED, pid=os.getpid())
     await asyncio.wait([receiving])
     sending_state.cancel()
+    await watch.stop()
     await engine.stop(time.monotonic() + config.timing.shutdown_timeout)
     log(Action.WORKER_STOPPED, pid=os.getpid())
 

@@ -68,6 +68,7 @@ async def test_a_message_is_shown_with_all_that_was_handed_in_and_without_its_bo
         "error_ts": None,
         "error": None,
         "retry_count": 0,
+        "waiting": {"reason": "stopped", "until": None, "detail": None},
         "recipients": None,
     }
     assert (await idle.ok("GET", "/messages"))["messages"][0]["id"] == "m1"

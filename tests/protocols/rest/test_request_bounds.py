@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from tests.protocols.rest.client import ONE_DATABASE, Client, calling, serving
 
-from mail_proxy.config import ProxyConfig, TimingConfig
+from mail_proxy.config import ConcurrencyConfig, ProxyConfig, TimingConfig
 from mail_proxy.server import create_app
 
 TOKEN = {"X-API-Token": "admin-token"}
@@ -230,3 +230,78 @@ async def test_a_body_that_is_not_sent_as_json_is_told_how(idle: Client) -> None
     response = await idle.http.post("/account", content=b'{"id": "a"}', headers=TOKEN)
     assert response.status_code == 422
     assert "Content-Type: application/json" in response.json()["error"]
+
+
+def unfinished(begun: asyncio.Event | None = None, first: bytes = b"{") -> AsyncIterator[bytes]:
+    """A body that begins and does not go on."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield first
+        if begun is not None:
+            begun.set()
+        await asyncio.Event().wait()
+
+    return pieces()
+
+
+@ONE_DATABASE
+async def test_large_bodies_wait_for_room_and_get_503_if_there_is_none(
+    config: ProxyConfig,
+) -> None:
+    little = config.model_copy(
+        update={
+            "concurrency": ConcurrencyConfig(max_bodies_mb=1),
+            "timing": TimingConfig(request_timeout=0.5),
+            "scheduler_active": False,
+        }
+    )
+    async with serving(little) as client:
+        key = await client.tenant("acme")
+        path, size = "/commands/add-messages", 100_000
+        headers, begun = {**TOKEN, "Content-Length": str(size)}, asyncio.Event()
+        bodies = [unfinished(begun), *(unfinished() for _ in range(3))]
+        calls = [
+            asyncio.create_task(client.http.post(path, content=body, headers=headers))
+            for body in bodies
+        ]
+        await begun.wait()
+        # Small bodies and those of others do not wait.
+        small = await client.http.post(path, content=b"{}", headers=TOKEN)
+        other = await client.http.post(path, content=b"\n" * size, headers={"X-API-Token": key})
+        assert (small.status_code, other.status_code) == (422, 422)
+        first, *others = await asyncio.gather(*calls)
+        assert first.status_code == 408
+        refused = [response for response in others if response.status_code == 503]
+        assert len(refused) >= 2, "when the first one ends, at most one more is admitted"
+        for response in refused:
+            error = "too many large bodies at once: no room within 0.5 s"
+            assert response.json()["error"] == error
+            assert response.headers["Retry-After"] == "1"
+        later = await client.http.post(path, content=b"\n" * size, headers=TOKEN)
+        assert later.status_code == 422
+
+
+@ONE_DATABASE
+async def test_a_chunked_body_counts_as_the_largest(config: ProxyConfig) -> None:
+    update = {"timing": TimingConfig(request_timeout=0.5), "scheduler_active": False}
+    async with serving(config.model_copy(update=update)) as client:
+        path = "/commands/add-messages"
+        calls = [
+            client.http.post(path, content=unfinished(first=b"\n" * 70_000), headers=TOKEN)
+            for _ in range(4)
+        ]
+        statuses = [response.status_code for response in await asyncio.gather(*calls)]
+        assert set(statuses) == {408, 503}
+        assert statuses.count(503) >= 2
+
+
+@ONE_DATABASE
+async def test_a_body_that_nobody_asked_for_is_not_read_to_its_end(config: ProxyConfig) -> None:
+    update = {"timing": TimingConfig(request_timeout=0.5), "scheduler_active": False}
+    async with serving(config.model_copy(update=update)) as client:
+        response = await client.http.request(
+            "GET", "/health", content=unfinished(first=b"x" * 20_000)
+        )
+        assert response.status_code == 422
+        large = await client.http.post("/account", content=bytes(5_000_000), headers=TOKEN)
+        assert large.status_code == 413

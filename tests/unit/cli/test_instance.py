@@ -168,10 +168,68 @@ def _mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_a_new_instance_remembers_the_database_it_was_made_with(tmp_path: Path) -> None:
+POSTGRESQL = "postgresql://mail:secret@db.example/mail"
+
+
+def load(instance: Instance, **environ: str) -> None:
+    instance.load_own_config(None, environ)
+
+
+def test_the_database_of_the_first_start_is_remembered(tmp_path: Path) -> None:
     instance = Instance("dev", tmp_path)
-    url = "postgresql://mail@127.0.0.1/mail"
-    instance.create({}, url)
-    assert instance.load_config({}, {}).config.db_path == url
-    other = instance.load_config({"db_path": "/other.db"}, {})
-    assert other.config.db_path == "/other.db"
+    instance.create({})
+    load(instance, GMP_DB_PATH=POSTGRESQL)  # none is remembered yet
+    instance.remembered_database.remember(POSTGRESQL)
+    assert tomllib.loads(instance.config_file.read_text())["db_path"] == POSTGRESQL
+    assert _mode(instance.config_file) == 0o600
+    assert instance.load_own_config(None, {}).config.database_url == POSTGRESQL
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        POSTGRESQL,
+        "postgres://mail:changed@db.example:5432/mail",
+        "postgresql://mail@db.example/mail",
+    ],
+)
+def test_the_same_database_may_be_named_in_other_words(tmp_path: Path, same: str) -> None:
+    instance = Instance("dev", tmp_path)
+    instance.create({})
+    instance.remembered_database.remember(POSTGRESQL)
+    load(instance, GMP_DATABASE_URL=same)
+
+
+@pytest.mark.parametrize(
+    "other", ["postgresql://mail@db.example/other", "postgresql://mail@db2.example/mail", "mail.db"]
+)
+def test_another_database_is_refused(tmp_path: Path, other: str) -> None:
+    instance = Instance("dev", tmp_path)
+    instance.create({})
+    instance.remembered_database.remember(POSTGRESQL)
+    with pytest.raises(Conflict) as refused:
+        load(instance, GMP_DB_PATH=other)
+    said = refused.value.message
+    assert "secret" not in said
+    assert all(word in said for word in ("db.example/mail", other, "--new-database", "environment"))
+
+
+def test_the_own_file_is_remembered_once_it_is_there(tmp_path: Path) -> None:
+    instance = Instance("dev", tmp_path)
+    instance.create({})
+    instance.database.touch()
+    instance.remembered_database.remember(str(instance.database))
+    assert "db_path" not in tomllib.loads(instance.config_file.read_text())
+    with pytest.raises(Conflict, match=r"mail_service\.db"):
+        load(instance, GMP_DB_PATH=POSTGRESQL)
+
+
+def test_a_new_database_replaces_the_remembered_one(tmp_path: Path) -> None:
+    instance = Instance("dev", tmp_path)
+    instance.create({})
+    instance.remembered_database.remember(POSTGRESQL)
+    environ = {"GMP_DB_PATH": str(tmp_path / "new.db")}
+    loaded = instance.load_own_config(None, environ, new_database=True)
+    instance.remembered_database.remember(loaded.config.db_path)
+    assert tomllib.loads(instance.config_file.read_text())["db_path"] == str(tmp_path / "new.db")
+    load(instance)

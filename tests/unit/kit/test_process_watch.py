@@ -44,3 +44,24 @@ def test_memory_is_given_back_after_a_peak() -> None:
     assert resident_bytes() < before - 100_000_000
     assert not trim.is_due()
     assert len(pin) == 2000
+
+
+def test_a_trim_during_a_peak_is_not_the_last_one() -> None:
+    trim = MemoryTrim()
+    trim.trim()
+    peak = [bytearray(2000) for _ in range(100_000)]
+    trim.trim()
+    assert not trim.is_due()
+    pin = peak.pop()
+    more = [bytearray(2000) for _ in range(20_000)]
+    assert trim.is_due()
+    trim.trim()
+    assert not trim.is_due()
+    peak.clear()
+    before = resident_bytes()
+    # What is free now is in the heap, so that the process is as large as before.
+    assert before > 100_000_000
+    more.clear()
+    trim.trim()
+    assert resident_bytes() < before - 100_000_000
+    assert len(pin) == 2000

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import StreamingResponse
 
+from mail_proxy.api.bodies import read_body
 from mail_proxy.api.deps import AdminCall, Route
 from mail_proxy.operations import command_log as operations
 from mail_proxy.operations.replay import read_export, replay
@@ -90,7 +91,7 @@ async def replay_export(call: AdminCall, request: Request) -> ReplayedOut:
 
     All or nothing. An export contains no secrets: set the passwords and make the keys again.
     """
-    export = await read_export(await request.body(), call.replayable)
+    export = await read_export(await read_body(request), call.replayable)
     return await call(replay, export)
 
 

@@ -6,8 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
+from mail_proxy.api.bodies import read_body
 from mail_proxy.api.deps import Call, PathId, Route, TenantQuery
 from mail_proxy.domain.message import MessageState
+from mail_proxy.domain.waiting import WaitReason
 from mail_proxy.operations import intake
 from mail_proxy.operations import messages as operations
 from mail_proxy.wire.fields import Identifier
@@ -48,7 +50,7 @@ async def add(call: Call, request: Request) -> AddMessagesOut:
     """
     # Straight from bytes: a model of the whole body would refuse good messages together with
     # bad ones, and take twice the time.
-    batch = await intake.read_batch(await request.body(), call.most_messages)
+    batch = await intake.read_batch(await read_body(request), call.most_messages)
     return await call(intake.add, batch)
 
 
@@ -60,7 +62,11 @@ async def delete(call: Call, body: Ids, tenant_id: TenantQuery = None) -> Delete
 
 @router.post("/commands/retry-messages")
 async def retry(call: Call, body: RetryMessages, tenant_id: TenantQuery = None) -> RetriedOut:
-    """Put messages in `error` back into the queue, with a retry count of 0."""
+    """Put messages in `error` back into the queue, with a retry count of 0.
+
+    All filters that are given have to hold. With `now`, messages in `deferred` become due as
+    well; their retry count stays.
+    """
     return await call(operations.retry, body, tenant_id)
 
 
@@ -89,6 +95,9 @@ async def list_messages(
         Identifier | None, Query(description="Only messages of this batch.")
     ] = None,
     id: Annotated[Identifier | None, Query(description="Only the message with this id.")] = None,
+    waiting: Annotated[
+        WaitReason | None, Query(description="Only unfinished messages that wait for this reason.")
+    ] = None,
     q: Annotated[
         SearchText | None,
         Query(description="Part of a recipient's address or of the subject."),
@@ -100,7 +109,7 @@ async def list_messages(
 ) -> MessagesOut:
     """List messages, newest first.
 
-    A call looks into 20000 messages, and for half a second, at most. With `q`, or with several
+    A call looks into 20000 messages, and for half a second, at most. With `q`, `waiting` or several
     filters, a page may therefore be short or empty before the last one. Follow `next_cursor`
     until it is null: every match comes once.
     """
@@ -110,6 +119,7 @@ async def list_messages(
         account_id=account_id,
         batch_code=batch_code,
         id=id,
+        waiting=waiting,
         q=q,
         limit=limit,
         cursor=cursor,

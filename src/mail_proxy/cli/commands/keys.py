@@ -52,7 +52,7 @@ def rotate(
     instance: Instance = context.obj
     new_key = _given_key(new_key_file, new_key_env)
     instance.refuse_while_running(f"`mail-proxy stop {instance.name}` first")
-    config = instance.load_config(None, os.environ).config
+    config = instance.load_own_config(None, os.environ).config
     # Held, so that the instance cannot be started in between.
     with instance.pid_file.hold():
         db = SqlDb(config.database_url)

@@ -67,6 +67,13 @@ def start(
             show_default="the instance's own",
         ),
     ] = None,
+    new_database: Annotated[
+        bool,
+        typer.Option(
+            "--new-database",
+            help="Change to another database for good. Messages in the one before stay there.",
+        ),
+    ] = False,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -88,9 +95,9 @@ def start(
     instance = Instance(name, home_folder(os.environ))
     instance.refuse_while_running(f"use `mail-proxy restart {name}` to restart it")
     # Before anything is written, so that a wrong setting leaves no half-made instance behind.
-    instance.load_config(command_line, os.environ)
+    instance.load_own_config(command_line, os.environ, new_database=new_database)
     if not instance.exists():
-        instance.create(os.environ, database_url)
+        instance.create(os.environ)
         talk(f"Made the instance [bold]{name}[/] in {escape(str(instance.folder))}")
     if background:
         _start_in_background(instance, command_line, reload)
@@ -127,13 +134,14 @@ def restart(
     if running is not None:
         # Also a port that was chosen automatically: clients use it by now.
         command_line = {**running.options, "port": running.port}
-        instance.load_config(command_line, os.environ)
+    instance.load_own_config(command_line, os.environ)
+    if running is not None:
         _end(instance, running, force)
     _start_in_background(instance, command_line, reload=False)
 
 
 def _start_in_background(instance: Instance, command_line: Mapping[str, Any], reload: bool) -> None:
-    delivers = instance.load_config(command_line, os.environ).config.scheduler_active
+    config = instance.load_config(command_line, os.environ).config
     instance.create(os.environ)  # also checks the files before the log is written
 
     def serve_here() -> None:
@@ -141,15 +149,19 @@ def _start_in_background(instance: Instance, command_line: Mapping[str, Any], re
             replace_process(instance, command_line, reload)
         serve(instance, command_line, reload, lambda _: None)
 
-    running = control.launch(instance, serve_here, delivers)
+    running = control.launch(instance, serve_here, config.scheduler_active)
+    instance.remembered_database.remember(config.db_path)
     _announce(instance, running)
-    if not delivers:
+    if not config.scheduler_active:
         talk("[yellow]the dispatcher is switched off (scheduler_active): nothing is sent[/]")
     talk(f"  stop    mail-proxy stop {instance.name}")
 
 
 def _serve_here(instance: Instance, command_line: Mapping[str, Any], reload: bool) -> None:
+    db_path = instance.load_config(command_line, os.environ).config.db_path
+
     def on_started(running: Running) -> None:
+        instance.remembered_database.remember(db_path)
         _announce(instance, running)
         talk("  stop    Ctrl-C")
 

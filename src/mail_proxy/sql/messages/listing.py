@@ -159,11 +159,12 @@ def _accounts(connection: Connection, wanted: MessageFilter) -> list[str]:
 
 
 def _contains(text: str) -> ColumnElement[bool]:
-    pattern = _like(text.lower())
-    return or_(
-        func.lower(_payload.recipients).like(pattern, escape="\\"),
-        func.lower(_payload.subject).like(pattern, escape="\\"),
-    )
+    return or_(contains(_payload.recipients, text), contains(_payload.subject, text))
+
+
+def contains(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
+    """Return the condition that a column contains a text, whatever its case."""
+    return func.lower(column).like(_like(text.lower()), escape="\\")
 
 
 def _like(text: str) -> str:

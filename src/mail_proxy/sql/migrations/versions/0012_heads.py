@@ -1,4 +1,4 @@
-"""A table with the heads of large messages: their content without bodies, for listings."""
+"""Table with the heads of large messages: content without bodies."""
 
 from __future__ import annotations
 
