@@ -78,7 +78,7 @@ def find_key(config: ProxyConfig, db: SqlDb) -> bytes:
 
 
 def _refuse_emptied(config: ProxyConfig, key_file: Path | None) -> None:
-    """Raise ConfigError for a SQLite file of 0 bytes next to the key of an earlier start.
+    """Raise ConfigError for a SQLite file of 0 bytes next to an existing key.
 
     SQLite takes that file for a new database. Its queue would be lost without a word.
     """
