@@ -153,8 +153,9 @@ class ConcurrencyConfig(Group):
     )
     max_bodies_mb: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         256.0,
-        description="Request bodies of more than 64 kB in memory at once, MB (10^6 bytes). One "
-        "tenant or address has an eighth, or one larger body. Others wait, up to request_timeout.",
+        description="Request bodies of more than 64 kB in memory at once, MB (10^6 bytes). A "
+        "tenant or an address has a sixteenth, or one larger body. Others wait, up to "
+        "request_timeout.",
     )
     batch_size: Annotated[int, Field(ge=1)] = Field(
         50, description="Messages sent over one connection before it is replaced."

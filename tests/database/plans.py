@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, event
@@ -18,25 +21,42 @@ async def plans(
     Without ``scans`` PostgreSQL is told to avoid whole-table scans where it can, because tests
     have too few rows for it to care: what is scanned all the same has no index that fits.
     """
-    asked: list[tuple[str, Any]] = []
-
-    def listen(_c: Any, _k: Any, statement: str, values: Any, *_: Any) -> None:
-        asked.append((statement, values))
 
     def explain(connection: Connection) -> list[str]:
-        event.listen(connection, "before_cursor_execute", listen)
-        work(connection, *arguments)
-        event.remove(connection, "before_cursor_execute", listen)
+        with statements(connection) as asked:
+            work(connection, *arguments)
         if db.adapter.name == "sqlite":
-            return [
-                _lines(connection, f"EXPLAIN QUERY PLAN {statement}", values, 3)
-                for statement, values in asked
-            ]
+            return [_lines(connection, f"EXPLAIN QUERY PLAN {s}", v, 3) for s, v in asked]
         if not scans:
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         return [_lines(connection, f"EXPLAIN {s}", values, 0) for s, values in asked]
 
     return await db.write(explain)
+
+
+@contextmanager
+def statements(connection: Connection) -> Iterator[list[tuple[str, Any]]]:
+    """Collect the statements of the block, with their values.
+
+    SQLite's driver gets some without SQLAlchemy. It shows all of them, the values written in.
+    """
+    found: list[tuple[str, Any]] = []
+    driver: Any = connection.connection.driver_connection
+    if isinstance(driver, sqlite3.Connection):
+        texts: list[str] = []
+        driver.set_trace_callback(texts.append)
+        yield found
+        driver.set_trace_callback(None)
+        # The actions of foreign keys show the statement that they belong to again.
+        found += [(text, ()) for text, _ in groupby(texts)]
+        return
+
+    def listen(_c: Any, _k: Any, statement: str, values: Any, *_: Any) -> None:
+        found.append((statement, values))
+
+    event.listen(connection, "before_cursor_execute", listen)
+    yield found
+    event.remove(connection, "before_cursor_execute", listen)
 
 
 def whole_scans(plan: str) -> list[str]:

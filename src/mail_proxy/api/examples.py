@@ -167,7 +167,13 @@ _CALL: dict[str, Any] = {
     "bytes_sent": 310,
     "bytes_received": 0,
 }
-_STEP = {"step": "connect", "ok": True, "detail": "220 ready", "ms": 12.5}
+_STEP = {
+    "step": "login",
+    "ok": False,
+    "detail": "AUTH refused: 535 5.7.8 authentication failed",
+    "hint": "User or password is wrong.",
+    "ms": 12.5,
+}
 _REJECTED = {"id": "order-2", "reason": "to, cc, bcc: 0 recipients; allowed: 1-1000"}
 _DUPLICATE = {"id": "order-0", "status": "sent"}
 
@@ -184,7 +190,8 @@ EXAMPLES: dict[str, Any] = {
     },
     "AccountOut": _ACCOUNT,
     "AccountSaved": {**_ANSWER, "id": "smtp", "pk": _ACCOUNT_PK},
-    "AccountTestOut": {**_ANSWER, "steps": [_STEP]},
+    "AccountTestOptions": {"to": "ann@example.org"},
+    "AccountTestOut": {**_ANSWER, "ok": False, "steps": [_STEP], "resumed": 0},
     "AccountTestStep": _STEP,
     "AccountsOut": {**_ANSWER, "accounts": [_ACCOUNT]},
     "AddMessages": {"messages": [_NEW_MAIL], "default_priority": "low"},
@@ -239,6 +246,15 @@ EXAMPLES: dict[str, Any] = {
         "dry_run": True,
     },
     "RuntimeSettings": _SETTINGS,
+    "UnsavedAccountTest": {
+        **_CONNECTION,
+        **_LIMITS,
+        "id": None,
+        "tenant_id": "acme",
+        "password": "correct horse",
+        "use_tls": True,
+        "to": "ann@example.org",
+    },
     "WaitOut": {"reason": "retry", "until": _NOW + 60, "detail": "450 4.2.1 mailbox busy"},
     "Status": {
         **_ANSWER,

@@ -6,13 +6,13 @@ import asyncio
 from collections import defaultdict
 
 #: Parts of the budget. One tenant, or one address, has one of them.
-_SHARES = 8
+_SHARES = 16
 
 
 class BodyBudget:
     """Bytes of request bodies in memory, over all calls of the process.
 
-    A tenant or an address has a share of an eighth, so that one of them cannot keep the others
+    A tenant or an address has a share of a sixteenth, so that one of them cannot keep the others
     waiting. A body that is larger than the share is admitted if its owner has no other one, and a
     body that is larger than the budget if there is no other one at all. Bodies are admitted in the
     order of their arrival, except that nobody waits for another owner's share.

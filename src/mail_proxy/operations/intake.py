@@ -43,7 +43,7 @@ _MOST_CALLS_A_COMMIT = 64
 _READ_AT_ONCE_BYTES = 64_000
 _CHECKED_AT_ONCE = 50
 _BESIDE = SideThread("intake")
-_ATTEMPTS = 3
+_ATTEMPTS = 4
 _NO_LOAD = Load()
 
 
@@ -54,7 +54,7 @@ class _Draft:
     request: MessageIn
     tenant_id: str
     pk: str
-    mail: Mail
+    recipients: str
     content: str
     head: str | None
     size: int
@@ -69,10 +69,6 @@ class _Call:
     drafts: list[_Draft]
     rejected: list[RejectedOut]
     tenants: set[str] = field(default_factory=set)
-
-
-class _Stale(Exception):
-    """An account of the messages was removed after the rows were prepared."""
 
 
 class Intake:
@@ -115,14 +111,20 @@ class Intake:
         await self._batcher.drained()
 
     async def _flush(self, calls: Sequence[_Call]) -> list[AddMessagesOut]:
-        for _ in range(_ATTEMPTS):
-            snapshot = await self._parts.directory.current()
+        snapshot = self._parts.directory.snapshot
+        for attempt in range(_ATTEMPTS):
             now = self._parts.clock.now()
             rows = [self._rows(call, snapshot, now) for call in calls]
+            must_match = attempt == 0
             try:
-                stored = await self._parts.db.write(self._store, calls, rows, snapshot.version, now)
-            except (_Stale, ConstraintViolated):
-                continue  # an account or tenant was removed in between
+                stored = await self._parts.db.write(
+                    self._store, calls, rows, snapshot.version, now, must_match
+                )
+            except ConstraintViolated:
+                stored = None  # an account or tenant was removed in between
+            if stored is None:
+                snapshot = await self._parts.directory.current()
+                continue
             self._parts.bus.publish(_added(calls, rows))
             if self._parts.config.log_delivery_activity:
                 _log_queued(calls, rows, stored, snapshot)
@@ -144,13 +146,20 @@ class Intake:
         rows: Sequence[Sequence[NewMessage | str]],
         version: int,
         now: float,
-    ) -> list[list[Added]]:
+        must_match: bool,
+    ) -> list[list[Added]] | None:
+        """Store the rows; return None if the directory of ``version`` is too old for that.
+
+        It is the one that this process has in memory, if it ``must_match``.
+        """
         messages = [row for of_call in rows for row in of_call if isinstance(row, NewMessage)]
         if directory_version(connection) != version:
+            if must_match:
+                return None
             # Changes of other accounts do not count: they must not refuse this call.
             used = {message.account_pk for message in messages}
             if not self._parts.tables.accounts.are_living(connection, used):
-                raise _Stale
+                return None
         results = iter(self._parts.tables.messages.add(connection, messages) if messages else [])
         stored, audit = [], []
         for call, of_call in zip(calls, rows, strict=True):
@@ -211,7 +220,11 @@ def _draft(message: MessageIn, tenant_id: str, usual_priority: int) -> _Draft:
     content = dump_mail(mail)
     head = dump_head(mail, content)
     size = len(content) if content.isascii() else len(content.encode())
-    return _Draft(message, tenant_id, pk, mail, content, head, size, priority)
+    if head is not None:
+        # ``content`` has the bodies: a large call would hold them twice until it is stored.
+        message.body, message.body_html = "", None
+    recipients = " ".join(mail.recipients)
+    return _Draft(message, tenant_id, pk, recipients, content, head, size, priority)
 
 
 def _loads(drafts: Sequence[_Draft]) -> dict[str, Load]:
@@ -284,7 +297,7 @@ def _row(draft: _Draft, snapshot: Snapshot, now: float) -> NewMessage | str:
         batch_code=request.batch_code,
         expires_at=request.expires_ts,
         client_message_id=request.message_id,
-        recipients=" ".join(draft.mail.recipients),
+        recipients=draft.recipients,
         subject=request.subject,
         content=draft.content,
         size=draft.size,

@@ -1,7 +1,8 @@
 """Everything that speaks SQL. The only importer of SQLAlchemy and Alembic."""
 
-from mail_proxy.sql.adapters import PostgresAdapter, SqliteAdapter
 from mail_proxy.sql.db import Connection, SqlDb
+from mail_proxy.sql.postgresql import PostgresAdapter
+from mail_proxy.sql.sqlite import SqliteAdapter
 from mail_proxy.sql.table import Column, Columns, Damaged, RecordUpdater, Table
 
 __all__ = [

@@ -21,6 +21,7 @@ from mail_proxy.errors import ConstraintViolated, DatabaseUnavailable
 from mail_proxy.sql.adapters import LOCK_SECONDS, Adapter, Shape, adapter_for
 from mail_proxy.sql.availability import Availability
 from mail_proxy.sql.group_commit import GroupCommitter
+from mail_proxy.sql.transactions import Transactions
 
 Result = TypeVar("Result")
 _ATTEMPTS = 5
@@ -40,7 +41,7 @@ class SqlDb:
         self.availability = Availability()
         self._lock_seconds = lock_seconds
         self._proof: asyncio.Task[None] | None = None
-        self._writing, self._reading = self.adapter.engines()
+        self._writing, self._reading = self.adapter.transactions()
         # With one writer at a time, the transactions that wait for it share one commit.
         self._group = GroupCommitter(self.write_now) if self.adapter.writers == 1 else None
         self._writers = ThreadPoolExecutor(self.adapter.writers, "db-write")
@@ -110,8 +111,8 @@ class SqlDb:
 
     def dispose(self) -> None:
         """Close every connection. No transaction may run any more."""
-        self._writing.dispose()
-        self._reading.dispose()
+        self._writing.close()
+        self._reading.close()
 
     async def _run(
         self,
@@ -133,16 +134,15 @@ class SqlDb:
         return await loop.run_in_executor(executor, run_here, begin)
 
     def _attempt(
-        self, engine: Any, work: Callable[..., Result], arguments: tuple[Any, ...]
+        self, transactions: Transactions, work: Callable[..., Result], arguments: tuple[Any, ...]
     ) -> Result:
         for attempt in range(1, _ATTEMPTS + 1):
             committing = False
             try:
-                with engine.connect() as connection, connection.begin() as transaction:
+                with transactions.begin() as connection:
                     result = work(connection, *arguments)
                     committing = True
-                    transaction.commit()
-                    return result
+                return result
             except exc.IntegrityError as error:
                 raise ConstraintViolated("the change collides with another one") from error
             except exc.DBAPIError as error:
@@ -167,15 +167,22 @@ class SqlDb:
         """
         found: list[Any] = []
         for expression, parameters in self.adapter.rows(shape, rows):
-            result = connection.exec_driver_sql(f"WITH {expression} {statement}", tuple(parameters))
-            if result.returns_rows:
-                found.extend(result.fetchall())
+            found += self.adapter.execute(connection, f"WITH {expression} {statement}", parameters)
         return found
 
     def insert_rows(
         self, connection: Connection, table: str, shape: Shape, rows: Sequence[Sequence[Any]]
     ) -> None:
         """Insert many rows into ``table``."""
-        columns = ", ".join(name for name, _ in shape)
-        statement = f"INSERT INTO {table} ({columns}) SELECT {columns} FROM rows"
-        self.execute_rows(connection, statement, shape, rows)
+        self.adapter.insert_rows(connection, table, shape, rows)
+
+    def change_rows(
+        self, connection: Connection, statement: str, shape: Shape, rows: Sequence[Sequence[Any]]
+    ) -> set[Any]:
+        """Run an INSERT or UPDATE for many rows; return the first column of those it changed.
+
+        INSERT has the form ``INSERT INTO table (columns) SELECT rows.column, ... FROM rows WHERE
+        ...``. UPDATE reads ``FROM rows`` and matches at most one row of the table for each of
+        ``rows``. Neither has RETURNING, and both name the columns as ``rows.column``.
+        """
+        return self.adapter.change_rows(connection, statement, shape, rows)

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator
 
 from mail_proxy.domain.account import TlsMode
+from mail_proxy.wire.addresses import parse_mailbox
 from mail_proxy.wire.bound_secrets import SentTo, Usual, usual_host
-from mail_proxy.wire.fields import Answer, Count, Identifier, Name, NotBool, Request, Secret
+from mail_proxy.wire.fields import (
+    Answer,
+    Count,
+    Identifier,
+    Name,
+    NotBool,
+    OneLine,
+    Request,
+    Secret,
+)
 from mail_proxy.wire.secrets import MASK
 
 Port = Annotated[int, NotBool, Field(ge=1, le=65535)]
@@ -16,6 +26,9 @@ Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^\s/@\x00-
 #: The fields that say where an account leads, the host first.
 PLACE: dict[str, Usual] = {"host": usual_host, "port": int}
 SmtpPassword = Annotated[Secret, SentTo("tls", "verify_cert", "allow_insecure_auth", **PLACE)]
+MailAddress = Annotated[
+    OneLine, Field(max_length=320), AfterValidator(lambda text: parse_mailbox(text).email)
+]
 _IMPLICIT_TLS_PORT = 465
 #: Fields that features read. They are stored together, and a new one needs no column.
 _OPTIONS = {"dkim"}
@@ -75,7 +88,7 @@ class AccountIn(Request):
     def columns(self, port: int) -> dict[str, Any]:
         """Return the given fields by column name; ``port`` is the saved account's."""
         given = self.model_dump(
-            exclude_unset=True, exclude={"tenant_id", "use_tls", "use_ssl", "tls", *_OPTIONS}
+            exclude_unset=True, exclude={"tenant_id", "to", "use_tls", "use_ssl", "tls", *_OPTIONS}
         )
         for field, column in (("user", "smtp_user"), ("ttl", "ttl_seconds")):
             if field in given:
@@ -153,12 +166,31 @@ class AccountSaved(Answer):
     pk: str = Field(description="Internal UUID.")
 
 
-class AccountTestStep(BaseModel):
-    """One step of an account test: ``connect``, ``tls``, ``login`` or ``quit``."""
+class AccountTestOptions(Request):
+    """Options of an account test."""
 
-    step: str = Field(description="connect, tls, login or quit.")
+    to: MailAddress | None = Field(None, description="Address that gets a test mail.")
+
+
+class AccountTest(AccountTestOptions, AccountRef):
+    """A saved account to test."""
+
+
+class UnsavedAccountTest(AccountIn, AccountTestOptions):
+    """Fields of an account to test. They are not saved."""
+
+    id: Identifier | None = Field(  # type: ignore[assignment]
+        None, description="Saved account whose other fields and password are used, if any."
+    )
+
+
+class AccountTestStep(BaseModel):
+    """Step of an account test: ``connect``, ``tls``, ``login``, ``mail`` or ``quit``."""
+
+    step: str = Field(description="connect, tls, login, mail (with `to`) or quit.")
     ok: bool = Field(description="Whether the step succeeded.")
     detail: str = Field(description="The server's reply, or what failed.")
+    hint: str | None = Field(description="What to change, after a failure.")
     ms: float = Field(description="Duration in milliseconds.")
 
 
@@ -168,4 +200,7 @@ class AccountTestOut(BaseModel):
     ok: bool = Field(description="Whether every step succeeded.")
     steps: list[AccountTestStep] = Field(
         description="The steps in order. If one failed, it is the last."
+    )
+    resumed: int = Field(
+        description="Messages that go on now because the test ended the account's pause."
     )

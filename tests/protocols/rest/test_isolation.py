@@ -84,6 +84,9 @@ AIMED: dict[tuple[str, str], list[tuple[str, Any]]] = {
         ("/account/smtp?tenant_id={t}", None),
         ("/account/theirs", None),
     ],
+    ("POST", "/account/test"): [
+        ("/account/test", {"host": "127.0.0.1", "tenant_id": "{t}"}),
+    ],
     ("POST", "/account/{id}/test"): [
         ("/account/smtp/test?tenant_id={t}", None),
         ("/account/theirs/test", None),

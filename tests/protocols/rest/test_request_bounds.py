@@ -250,7 +250,7 @@ async def test_large_bodies_wait_for_room_and_get_503_if_there_is_none(
 ) -> None:
     little = config.model_copy(
         update={
-            "concurrency": ConcurrencyConfig(max_bodies_mb=1),
+            "concurrency": ConcurrencyConfig(max_bodies_mb=2),
             "timing": TimingConfig(request_timeout=0.5),
             "scheduler_active": False,
         }

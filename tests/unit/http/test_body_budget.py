@@ -8,8 +8,8 @@ import pytest
 
 from mail_proxy.http.body_budget import BodyBudget
 
-MOST = 800
-SHARE = MOST // 8
+MOST = 1600
+SHARE = MOST // 16
 
 
 class Calls:

@@ -18,6 +18,13 @@ from mail_proxy.sql.table import Row, Table
 MOST_BYTES = 4_000_000
 _STREAMED = {"stream_results": True, "max_row_buffer": 50}
 _SEQ: Shape = (("seq", "bigint"),)
+_EVENT: Shape = (
+    ("message_pk", "uuid"),
+    ("tenant_id", "text"),
+    ("event_type", "text"),
+    ("event_at", "double precision"),
+    ("data", "text"),
+)
 #: Conditions on one event ``e``. They name the partial indexes' own conditions literally:
 #: SQLite uses such an index only then.
 FRESH_REPORTABLE = (
@@ -80,23 +87,12 @@ class MessageEventTable(Table):
         self._db = db
 
     def append(self, connection: Connection, events: Sequence[NewEvent]) -> None:
-        """Append events; events of removed messages are dropped."""
-        columns = "message_pk, tenant_id, event_type, event_at, data"
-        self._db.execute_rows(
+        """Append events of messages that this transaction has changed."""
+        self._db.insert_rows(
             connection,
-            f"INSERT INTO message_event ({columns}) SELECT {columns} FROM rows "
-            "WHERE EXISTS (SELECT 1 FROM message WHERE message.pk = rows.message_pk)",
-            (
-                ("message_pk", "uuid"),
-                ("tenant_id", "text"),
-                ("event_type", "text"),
-                ("event_at", "double precision"),
-                ("data", "text"),
-            ),
-            [
-                (e.message_pk, e.tenant_id, e.event_type, e.event_at, orjson.dumps(e.data).decode())
-                for e in events
-            ],
+            "message_event",
+            _EVENT,
+            [(e.message_pk, e.tenant_id, e.event_type, e.event_at, _dumps(e)) for e in events],
         )
 
     def of_message(self, connection: Connection, tenant_id: str, message_pk: str) -> list[Row]:
@@ -153,6 +149,10 @@ class MessageEventTable(Table):
 def is_cut(events: Sequence[PendingEvent]) -> bool:
     """Return whether ``unreported`` left events out because these are large."""
     return sum(event.size for event in events) > MOST_BYTES
+
+
+def _dumps(event: NewEvent) -> str:
+    return orjson.dumps(event.data).decode()
 
 
 def _pending(

@@ -32,6 +32,12 @@ _MESSAGE: Shape = (
     ("expires_at", "double precision"),
     ("client_message_id", "text"),
 )
+# "WHERE true" keeps ON CONFLICT from being read as a join condition.
+_INSERT = (
+    f"INSERT INTO message ({', '.join(name for name, _ in _MESSAGE)}) "
+    f"SELECT {', '.join(f'rows.{name}' for name, _ in _MESSAGE)} FROM rows WHERE true "
+    "ON CONFLICT (tenant_id, id) DO NOTHING"
+)
 _PAYLOAD: Shape = (
     ("pk", "uuid"),
     ("recipients", "text"),
@@ -149,16 +155,8 @@ class MessagesTable(Table):
         return results
 
     def _insert_new(self, connection: Connection, messages: list[NewMessage]) -> set[str]:
-        names = ", ".join(name for name, _ in _MESSAGE)
-        # "WHERE true" keeps SQLite from reading ON CONFLICT as a join condition.
-        inserted = self._db.execute_rows(
-            connection,
-            f"INSERT INTO message ({names}) SELECT {names} FROM rows WHERE true "
-            "ON CONFLICT (tenant_id, id) DO NOTHING RETURNING pk",
-            _MESSAGE,
-            [_message_row(m) for m in messages],
-        )
-        fresh = {row[0] for row in inserted}
+        rows = [_message_row(m) for m in messages]
+        fresh = self._db.change_rows(connection, _INSERT, _MESSAGE, rows)
         new = messages if len(fresh) == len(messages) else [m for m in messages if m.pk in fresh]
         self._db.insert_rows(
             connection,

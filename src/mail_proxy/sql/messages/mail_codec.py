@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields, replace
 
 import orjson
@@ -10,6 +11,8 @@ from mail_proxy.domain.mail import Address, Mail
 
 #: Characters that are written at once. ``orjson`` holds the interpreter lock while it writes.
 _PIECE = 262_144
+#: Place of a long text. In JSON this character is always escaped.
+_MARK = "\0"
 #: Content up to this length is listed as it is: a row of its own for the head would cost more.
 _SMALL = 10_000
 
@@ -19,17 +22,18 @@ def dump_mail(mail: Mail) -> str:
     if len(mail.body) <= _PIECE and len(mail.body_html or "") <= _PIECE:
         return orjson.dumps(mail).decode()
     record = {each.name: getattr(mail, each.name) for each in fields(mail)}
-    for name in ("body", "body_html"):
-        if record[name] is not None:
-            record[name] = orjson.Fragment(_in_pieces(record[name]))
-    return orjson.dumps(record).decode()
+    long = [name for name in ("body", "body_html") if record[name] is not None]
+    marked = orjson.dumps(record | dict.fromkeys(long, orjson.Fragment(_MARK.encode())))
+    begin, *others = marked.decode().split(_MARK)
+    pieces = [begin]
+    for name, following in zip(long, others, strict=True):
+        pieces += ('"', *_in_pieces(record[name]), '"', following)
+    return "".join(pieces)
 
 
-def _in_pieces(text: str) -> bytes:
-    """Return the JSON text of a long string."""
-    starts = range(0, len(text), _PIECE)
-    pieces = (orjson.dumps(text[start : start + _PIECE])[1:-1] for start in starts)
-    return b'"%b"' % b"".join(pieces)
+def _in_pieces(text: str) -> Iterator[str]:
+    for start in range(0, len(text), _PIECE):
+        yield orjson.dumps(text[start : start + _PIECE])[1:-1].decode()
 
 
 def dump_head(mail: Mail, content: str) -> str | None:

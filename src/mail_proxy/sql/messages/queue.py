@@ -176,6 +176,14 @@ class MessageQueue:
         A message whose claim was lost is left alone, with one exception: if it was sent and waits
         in the queue again, it is finished all the same.
         """
+        usual = [_sent_row(change) for change in changes if _is_usual(change)]
+        pks = self._db.change_rows(connection, _SENT, _SENT_SHAPE, usual)
+        if len(pks) < len(changes):
+            pks |= self._record_each(connection, [c for c in changes if c.pk not in pks])
+        self._events.append(connection, [c.event for c in changes if c.event and c.pk in pks])
+        return pks
+
+    def _record_each(self, connection: Connection, changes: Sequence[StateChange]) -> set[str]:
         written = self._db.execute_rows(
             connection,
             "UPDATE message SET state = rows.state, due_at = rows.due_at, "
@@ -189,9 +197,7 @@ class MessageQueue:
             _CHANGE,
             [_change_row(change) for change in changes],
         )
-        pks = {row[0] for row in written}
-        self._events.append(connection, [c.event for c in changes if c.event and c.pk in pks])
-        return pks
+        return {row[0] for row in written}
 
     def register(
         self,
@@ -289,6 +295,19 @@ def _distinct_accounts(connection: Connection, where: str) -> list[str]:
     return list(result.scalars())
 
 
+#: The usual outcome: sent to all recipients at the first attempt.
+_SENT = (
+    "UPDATE message SET state = 'sent', retries = rows.retries, state_at = rows.state_at, "
+    "error = NULL, recipients_left = NULL, recipient_results = NULL, partly_sent = false, "
+    "claimed_by = NULL FROM rows "
+    "WHERE message.pk = rows.pk AND message.claimed_by = rows.claimed_by"
+)
+_SENT_SHAPE: Shape = (
+    ("pk", "uuid"),
+    ("retries", "integer"),
+    ("state_at", "double precision"),
+    ("claimed_by", "uuid"),
+)
 _CHANGE: Shape = (
     ("pk", "uuid"),
     ("state", "text"),
@@ -306,6 +325,15 @@ _CHANGE: Shape = (
 def _claimed(row: Any) -> ClaimedMessage:
     values: list[Any] = [*row[:-2], _loads(row[-2]), _loads(row[-1])]
     return ClaimedMessage(*values)
+
+
+def _is_usual(change: StateChange) -> bool:
+    is_sent = change.state is MessageState.SENT
+    return is_sent and change.recipient_results is None and change.error is None
+
+
+def _sent_row(change: StateChange) -> tuple[Any, ...]:
+    return (change.pk, change.retries, change.state_at, change.claimed_by)
 
 
 def _change_row(change: StateChange) -> tuple[Any, ...]:

@@ -12,6 +12,9 @@ from mail_proxy.sql import schema
 from mail_proxy.sql.keys import KEY_CHECK, prove_key
 from mail_proxy.sql.table import Row, Table
 
+#: Text, because every claim and every intake reads them.
+_VERSIONS = "SELECT directory_version, directory_removal_version FROM instance"
+
 
 class InstanceTable(Table):
     """Table with the single row of the instance, and the version of the directory."""
@@ -76,8 +79,7 @@ def directory_version(connection: Connection) -> int:
 
 def directory_versions(connection: Connection) -> tuple[int, int]:
     """Return the directory's version at the last change, and at the last removal."""
-    c = schema.instance.c
-    row = connection.execute(select(c.directory_version, c.directory_removal_version)).first()
+    row = connection.exec_driver_sql(_VERSIONS).first()
     return (0, 0) if row is None else (row[0], row[1])
 
 

@@ -1,0 +1,199 @@
+"""Adapter of SQLite."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc
+from sqlalchemy.pool import NullPool
+
+from mail_proxy.errors import (
+    ConfigError,
+    DatabaseDamaged,
+    DatabaseFull,
+    DatabaseLocked,
+    DatabaseUnavailable,
+)
+from mail_proxy.sql import sqlite_driver
+from mail_proxy.sql.adapter import LOCK_SECONDS, Shape, first_line, parsed_url
+from mail_proxy.sql.sqlite_driver import KeptTransactions
+from mail_proxy.sql.transactions import Transactions
+from mail_proxy.sql.writing_turn import WritingTurn
+
+_COLUMN_OF_ROWS = re.compile(r"\brows\.(\w+)")
+
+
+class SqliteAdapter:
+    """Adapter of SQLite: one file in WAL mode, each commit synced, one writer."""
+
+    name = "sqlite"
+    has_notify = False
+    writers = 1
+    readers = 4
+
+    #: SQLITE_MAX_VARIABLE_NUMBER is 32 766 since 3.32.
+    _MOST_VARIABLES = 32_000
+    _LARGEST_SLICE = 512
+    #: A short statement for each row costs SQLite less than one that joins them. But each gives up
+    #: the interpreter lock, and gets it back late if there are many.
+    _MOST_ONE_BY_ONE = 32
+
+    def __init__(self, url: str, lock_seconds: float = LOCK_SECONDS) -> None:
+        address = parsed_url(url)
+        if address.host:
+            raise ConfigError(
+                "db_path = sqlite:...: three slashes are needed, as in sqlite:///path"
+            )
+        self._path = address.database or ""
+        if not self._path or self._path == ":memory:":
+            raise ConfigError(f"db_path = {url!r}: a file is needed; memory is not durable")
+        self.folder: Path | None = Path(self._path).absolute().parent
+        if not self.folder.is_dir():
+            raise ConfigError(f"db_path = {self._path!r}: its folder does not exist")
+        if not Path(self._path).exists():
+            # SQLite would create it readable for all users. Its -wal and -shm files get its mode.
+            Path(self._path).touch(mode=0o600)
+        # Half of the time for the turn, half for SQLite's own lock.
+        self._lock_seconds = lock_seconds / 2
+        self._turn = WritingTurn(f"{self._path}-turn", self._lock_seconds)
+
+    def writing_turn(self) -> AbstractContextManager[None]:
+        return self._turn.held()
+
+    def transactions(self) -> tuple[Transactions, Transactions]:
+        wait = self._lock_seconds * 2
+        return (
+            KeptTransactions(self._engine(), "BEGIN IMMEDIATE", self.writers, wait),
+            KeptTransactions(self._engine(), "BEGIN", self.readers, wait),
+        )
+
+    def _engine(self) -> Engine:
+        engine = create_engine(
+            f"sqlite:///{self._path}",
+            poolclass=NullPool,
+            hide_parameters=True,
+            connect_args={
+                "isolation_level": None,
+                "check_same_thread": False,
+                "timeout": self._lock_seconds,
+                "cached_statements": 256,
+            },
+        )
+
+        @event.listens_for(engine, "connect")
+        def _prepare(connection: sqlite3.Connection, _record: Any) -> None:
+            for pragma in (
+                # Of a new file only. In 4 kB, a mail of 2 kB would leave the rest unused.
+                "page_size = 8192",
+                "journal_mode = WAL",
+                "synchronous = FULL",
+                "foreign_keys = ON",
+                "cache_size = -32000",
+                "temp_store = MEMORY",
+                "journal_size_limit = 67108864",
+            ):
+                connection.execute(f"PRAGMA {pragma}")
+
+        return engine
+
+    def execute(
+        self, connection: Connection, statement: str, parameters: Sequence[Any]
+    ) -> list[Any]:
+        return sqlite_driver.execute(connection, statement, parameters)
+
+    def rows(self, shape: Shape, rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
+        names = ", ".join(name for name, _ in shape)
+        one = "(" + ",".join("?" * len(shape)) + ")"
+        most = min(self._LARGEST_SLICE, self._MOST_VARIABLES // len(shape))
+        start, size = 0, most
+        while start < len(rows):
+            # Halving slices: ten statement texts serve every length, so they stay prepared.
+            while size > len(rows) - start:
+                size //= 2
+            values = ",".join([one] * size)
+            flat = [value for row in rows[start : start + size] for value in row]
+            yield f"rows({names}) AS (VALUES {values})", flat
+            start += size
+
+    def insert_rows(
+        self, connection: Connection, table: str, shape: Shape, rows: Sequence[Sequence[Any]]
+    ) -> None:
+        names = ", ".join(name for name, _ in shape)
+        if len(rows) > self._MOST_ONE_BY_ONE:
+            for expression, values in self.rows(shape, rows):
+                statement = f"INSERT INTO {table} ({names}) SELECT {names} FROM rows"
+                sqlite_driver.execute(connection, f"WITH {expression} {statement}", values)
+            return
+        places = ",".join("?" * len(shape))
+        statement = f"INSERT INTO {table} ({names}) VALUES ({places})"
+        sqlite_driver.execute_each(connection, statement, rows)
+
+    def change_rows(
+        self, connection: Connection, statement: str, shape: Shape, rows: Sequence[Sequence[Any]]
+    ) -> set[Any]:
+        names = tuple(name for name, _ in shape)
+        if len(rows) <= self._MOST_ONE_BY_ONE:
+            return sqlite_driver.change_each(connection, _for_one_row(statement, names), rows)
+        found: set[Any] = set()
+        for expression, values in self.rows(shape, rows):
+            text = f"WITH {expression} {statement} RETURNING {names[0]}"
+            found |= {row[0] for row in sqlite_driver.execute(connection, text, values)}
+        return found
+
+    def first_of_each(
+        self, table: str, where: str, order_by: str, limit: int, *, waits: bool = False
+    ) -> str:
+        # There is one writing connection, so no locks are needed.
+        return (
+            f"FROM rows CROSS JOIN {table} ON {table}.pk IN (SELECT candidate.pk "
+            f"FROM {table} AS candidate WHERE {where} ORDER BY {order_by} LIMIT {limit})"
+        )
+
+    def trouble(self, error: exc.DBAPIError) -> DatabaseUnavailable | None:
+        reason = first_line(error)
+        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return DatabaseDamaged(
+                f"{self._path} is damaged ({reason}): stop the service and restore a backup of "
+                f"this file, or save its rows: sqlite3 {self._path} .recover | sqlite3 new.db"
+            )
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return DatabaseLocked(f"another process holds the write lock of {self._path}")
+        if code == sqlite3.SQLITE_FULL:
+            return DatabaseFull(f"{reason}: {self._path}")
+        return (
+            DatabaseUnavailable(reason)
+            if isinstance(error.orig, sqlite3.OperationalError)
+            else None
+        )
+
+    def prove_writable(self, connection: Connection) -> None:
+        # A number in the file's first page that SQLite keeps for the application.
+        found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA user_version = {(found + 1) % 1_000_000}")
+
+    def is_retryable(self, error: exc.DBAPIError) -> bool:
+        return False
+
+    def notify(self, connection: Connection, text: str) -> None:
+        raise NotImplementedError("SQLite has no NOTIFY")
+
+    def listen(self) -> AsyncIterator[str]:
+        raise NotImplementedError("SQLite has no LISTEN")
+
+    def lock_schema(self, connection: Connection) -> None:
+        """Do nothing: BEGIN IMMEDIATE already holds the one write lock."""
+
+
+@lru_cache(maxsize=256)
+def _for_one_row(statement: str, names: tuple[str, ...]) -> str:
+    """Replace the columns of ``rows`` in a statement by numbered parameters."""
+    numbers = {name: number for number, name in enumerate(names, start=1)}
+    without = statement.replace(" FROM rows ", " ")
+    return _COLUMN_OF_ROWS.sub(lambda found: f"?{numbers[found[1]]}", without)

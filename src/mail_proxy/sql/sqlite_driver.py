@@ -1,0 +1,107 @@
+"""Statements and transactions on the connection of SQLite's driver, without SQLAlchemy.
+
+SQLAlchemy takes more time for a small statement, and for a small transaction, than SQLite does.
+Errors are SQLAlchemy's all the same.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+from sqlalchemy import Connection, Engine, exc
+
+
+def execute(connection: Connection, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
+    """Run a statement; return the rows of SELECT or RETURNING."""
+    try:
+        return _driver(connection).execute(statement, parameters).fetchall()
+    except sqlite3.Error as error:
+        raise _wrapped(error, statement) from error
+
+
+def execute_each(connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Run a statement without result for each of ``rows``."""
+    try:
+        _driver(connection).executemany(statement, rows)
+    except sqlite3.Error as error:
+        raise _wrapped(error, statement) from error
+
+
+def change_each(connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> set[Any]:
+    """Run a statement for each of ``rows``; return the first value of those that changed a row."""
+    try:
+        cursor = _driver(connection).cursor()
+        return {row[0] for row in rows if cursor.execute(statement, row).rowcount > 0}
+    except sqlite3.Error as error:
+        raise _wrapped(error, statement) from error
+
+
+class KeptTransactions:
+    """Transactions on connections that stay open; the driver begins and commits them.
+
+    For SQLAlchemy each of these connections is in one transaction for ever.
+    """
+
+    def __init__(self, engine: Engine, begin: str, most: int, wait_seconds: float) -> None:
+        """Keep at most ``most`` connections; ``begin`` is the statement that begins."""
+        self._engine = engine
+        self._begin = begin
+        self._wait_seconds = wait_seconds
+        self._free = threading.Semaphore(most)
+        self._idle: list[Connection] = []
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        if not self._free.acquire(timeout=self._wait_seconds):
+            raise exc.TimeoutError("every connection is in use")
+        try:
+            connection = self._idle.pop() if self._idle else self._connect()
+            try:
+                execute(connection, self._begin)
+                yield connection
+                execute(connection, "COMMIT")
+            except BaseException:
+                _roll_back(connection)
+                raise
+            finally:
+                self._put_back(connection)
+        finally:
+            self._free.release()
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+        self._engine.dispose()
+
+    def _connect(self) -> Connection:
+        connection = self._engine.connect()
+        connection.begin()
+        return connection
+
+    def _put_back(self, connection: Connection) -> None:
+        if connection.invalidated:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+
+def _roll_back(connection: Connection) -> None:
+    try:
+        _driver(connection).rollback()
+    except sqlite3.Error as error:
+        connection.invalidate(error)
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    return cast(sqlite3.Connection, connection.connection.driver_connection)
+
+
+def _wrapped(error: sqlite3.Error, statement: str) -> BaseException:
+    wrapped = exc.DBAPIError.instance(
+        statement, None, error, dbapi_base_err=sqlite3.Error, hide_parameters=True
+    )
+    return cast(BaseException, wrapped)
