@@ -19,6 +19,7 @@ RENDERERS: dict[str, Callable[[], str]] = {
     "settings": settings.render,
     "rest": rest.render,
     "errors": errors.render,
+    "rejections": errors.render_rejections,
     "metrics": metrics.render,
     "logs": logs.render,
 }

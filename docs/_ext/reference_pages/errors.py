@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mail_proxy import errors
+from mail_proxy.wire.new_messages import RejectionCode
 from reference_pages.markdown import code, table
 
 
@@ -20,6 +21,11 @@ def render() -> str:
         for error in found()
     ]
     return table(["Class", "Code", "HTTP", "Exit", "Meaning"], rows)
+
+
+def render_rejections() -> str:
+    rows = [(code(found), found.meaning) for found in RejectionCode]
+    return table(["Code", "Meaning"], rows)
 
 
 def found(

@@ -148,5 +148,10 @@ def connection_pool(
         end_of_data=longest,
         send=longest,
     )
-    connector = Connector(timeouts, observe=observe, guard=NetworkGuard.of(config))
+    connector = Connector(
+        timeouts,
+        local_hostname=config.helo_name,
+        observe=observe,
+        guard=NetworkGuard.of(config),
+    )
     return SMTPPool(connector, clock=clock)

@@ -141,14 +141,16 @@ class Lane:
         """Note that the account's server cannot be used."""
         self.is_working = False
 
-    def crowded(self, message: ClaimedMessage) -> bool:
+    def crowded(self, message: ClaimedMessage, *, others_work: bool = False) -> bool:
         """Put ``message`` back if its connection was refused while other connections work.
 
         Then one connection fewer is used for a minute. Returns False if no other connection
-        works: then the account as a whole is in trouble.
+        works: then the account as a whole is in trouble. ``others_work``: others are open. A
+        server that has answered recently is as good.
         """
         now = self._clock.monotonic()
-        if len(self._workers) <= 1 or now - self._answered_at > _RECENT_ANSWER_SECONDS:
+        has_answered = now - self._answered_at <= _RECENT_ANSWER_SECONDS
+        if len(self._workers) <= 1 or not (others_work or has_answered):
             return False
         self._most_workers = min(self._most_workers, len(self._workers) - 1)
         self._crowded_until = now + _CROWDED_SECONDS

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from mail_proxy.domain.facts import DirectoryChanged
-from mail_proxy.errors import Conflict, Malformed, NotFound
+from mail_proxy.errors import Conflict, NotFound
 from mail_proxy.features.dkim.keys import (
     check_private_key,
     make_private_key,
@@ -29,6 +29,7 @@ from mail_proxy.operations.operation import Context, operation
 from mail_proxy.operations.parts import Parts
 from mail_proxy.sql import Connection
 from mail_proxy.sql.table import Row
+from mail_proxy.wire.mistakes import malformed, mistake
 from mail_proxy.wire.tenants import Done
 
 #: Each key of a domain is a signature in every mail.
@@ -54,8 +55,7 @@ async def _with_private_key(parts: Parts, tenant_id: str, request: DkimKeyIn) ->
     try:
         pem = await asyncio.to_thread(_private_key, request)
     except ValueError as error:
-        detail = [{"field": "private_key", "message": str(error), "value": None}]
-        raise Malformed(f"private_key: {error}", detail) from None
+        raise malformed(mistake("private_key", str(error))) from None
     return request.model_copy(update={"private_key": pem})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import ColumnElement, Connection, delete, func, select, text, update
 
@@ -49,6 +49,12 @@ class AccountHealthTable:
         h, account = schema.account_health, schema.account
         owned = select(account.c.pk).where(account.c.tenant_id == tenant_id)
         rows = connection.execute(select(h).where(h.c.account_pk.in_(owned)))
+        return {row.account_pk: dict(row._mapping) for row in rows}
+
+    def among(self, connection: Connection, account_pks: Sequence[str]) -> dict[str, Row]:
+        """Return those of the accounts that are in trouble, by pk."""
+        h = schema.account_health
+        rows = connection.execute(select(h).where(h.c.account_pk.in_(account_pks)))
         return {row.account_pk: dict(row._mapping) for row in rows}
 
     def begin_probe(self, connection: Connection, account_pk: str, until: float) -> None:
