@@ -153,3 +153,18 @@ async def test_a_small_message_in_the_place_of_a_large_one_is_listed(
     row = await db.read(tables.messages.detail, "t", "large")
     assert row is not None
     assert load_mail(row["content"]) == mail
+
+
+@pytest.mark.parametrize("text", ["nobody", "hello"])
+async def test_a_search_ends_when_its_time_is_up_and_the_next_page_goes_on(
+    db: SqlDb, stored: list[str], monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(listing, "MOST_LOOKED_AT", 100 * MESSAGES)
+    monkeypatch.setattr(listing, "MOST_SECONDS", 0.0)
+    pages, shown, cursor = 0, [], None
+    while pages == 0 or cursor is not None:
+        page = await db.read(listing.page, MessageFilter("t", text=text), 1000, cursor)
+        pages, cursor = pages + 1, page.next_pk
+        shown += [row["id"] for row in page.rows]
+    assert pages > 1
+    assert shown == (stored[::-1] if text == "hello" else [])

@@ -54,6 +54,8 @@ class Lane:
         self._in_hand = 0
         self._size_in_hand = 0
         self._answered_at = -_RECENT_ANSWER_SECONDS
+        #: Whether the server has answered about a message, and the account not failed since.
+        self.is_working = False
         #: Whether the queue may hold more due messages than were claimed.
         self._may_have_more = True
         self._is_probing = False
@@ -74,6 +76,11 @@ class Lane:
     def size(self) -> int:
         """Bytes (``ClaimedMessage.size``) of messages that are claimed and not finished."""
         return self._size_in_hand + sum(entry[-1].size for entry in self._waiting)
+
+    @property
+    def is_forgettable(self) -> bool:
+        """True if nothing is in the lane, and a new one would do as well."""
+        return not (self.is_working or self._workers or self.load)
 
     @property
     def runs_low(self) -> bool:
@@ -128,6 +135,11 @@ class Lane:
     def answered(self) -> None:
         """Note that the account's server has answered about a message."""
         self._answered_at = self._clock.monotonic()
+        self.is_working = True
+
+    def failed(self) -> None:
+        """Note that the account's server cannot be used."""
+        self.is_working = False
 
     def crowded(self, message: ClaimedMessage, *, others_work: bool = False) -> bool:
         """Put ``message`` back if its connection was refused while other connections work.

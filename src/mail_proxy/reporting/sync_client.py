@@ -18,6 +18,7 @@ import orjson
 from mail_proxy.config import ClientSyncConfig
 from mail_proxy.domain.tenant import ClientAuth, Tenant
 from mail_proxy.kit.worker import as_value
+from mail_proxy.network.answer_bounds import AnswerTooLargeError
 from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.network.http_transport import GuardedTransport
 from mail_proxy.network.tls import system_tls_context
@@ -30,6 +31,8 @@ _CONNECT_SECONDS = 10.0
 _LARGEST_ANSWER_BYTES = 1_000_000
 #: Each takes 50 us, however small it is.
 _MOST_CHUNKS = 5_000
+#: Chunks that came together are read without a pause. After so many, others get a turn.
+_CHUNKS_AT_ONCE = 50
 _LONGEST_REASON = 200
 _TOO_LARGE = "the answer is larger than 1 MB"
 #: Of zlib, by Content-Encoding; "deflate" is sent with and without a zlib header.
@@ -190,6 +193,8 @@ class SyncClient:
             async for chunk in response.aiter_raw():
                 answer += chunk
                 chunks += 1
+                if chunks % _CHUNKS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
                 if chunks > _MOST_CHUNKS:
                     failed = CallFailed(CallOutcome.BAD_ANSWER, "the answer has too many chunks")
                     return Call(failed, status, len(body), len(answer))
@@ -303,6 +308,8 @@ def _auth_of(config: ClientSyncConfig) -> ClientAuth:
 
 
 def _failure(error: Exception, call_seconds: float) -> CallFailed:
+    if isinstance(error.__cause__, AnswerTooLargeError):
+        return CallFailed(CallOutcome.BAD_ANSWER, str(error))
     if isinstance(error, httpx.ConnectTimeout):
         return CallFailed(CallOutcome.TIMEOUT, "no connection in time")
     if isinstance(error, TimeoutError | httpx.TimeoutException):

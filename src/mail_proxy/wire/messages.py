@@ -160,8 +160,9 @@ class MessageOut(BaseModel):
 class MessagesOut(Answer):
     """A page of messages, newest first.
 
-    ``next_cursor`` is null on the last page only. A page looks into 20000 messages at most. With
-    ``q``, ``waiting`` or several filters, a page may be short or empty before the last one.
+    ``next_cursor`` is null on the last page only. A page looks into 20000 messages, and for half a
+    second, at most. With ``q``, ``waiting`` or several filters, a page may be short or empty
+    before the last one.
     """
 
     messages: list[MessageOut] = Field(description="The page.")

@@ -117,9 +117,9 @@ async def list_messages(
 ) -> MessagesOut:
     """List messages, newest first.
 
-    A call looks into 20000 messages at most. With `q`, `waiting` or several filters, a page may
-    therefore be short or empty before the last one. Follow `next_cursor` until it is null: every
-    match comes once.
+    A call looks into 20000 messages, and for half a second, at most. With `q`, `waiting` or several
+    filters, a page may therefore be short or empty before the last one. Follow `next_cursor`
+    until it is null: every match comes once.
     """
     request = MessageQuery(
         active_only=active_only,

@@ -27,6 +27,7 @@ from mail_proxy.features.dkim.wire import (
 )
 from mail_proxy.operations.operation import Context, operation
 from mail_proxy.operations.parts import Parts
+from mail_proxy.sql import Connection
 from mail_proxy.sql.table import Row
 from mail_proxy.wire.mistakes import malformed, mistake
 from mail_proxy.wire.tenants import Done
@@ -44,8 +45,13 @@ class _Published:
     expected: str
 
 
-async def _with_private_key(parts: Parts, request: DkimKeyIn) -> DkimKeyIn:
-    """Make the key, or check the given one, before a transaction keeps others waiting."""
+async def _with_private_key(parts: Parts, tenant_id: str, request: DkimKeyIn) -> DkimKeyIn:
+    """Make the key, or check the given one, before a transaction keeps others waiting.
+
+    An RSA key takes a second to make, so that a request that is refused anyway makes none.
+    """
+    table = parts.tables.of_feature(DkimKeysTable)
+    await parts.db.read(_free_selector, table, tenant_id, request)
     try:
         pem = await asyncio.to_thread(_private_key, request)
     except ValueError as error:
@@ -59,15 +65,11 @@ def _private_key(request: DkimKeyIn) -> str:
     return check_private_key(request.private_key, request.algorithm)
 
 
-@operation("dkim.create", mutates=True, before=_with_private_key)
-def create(context: Context, request: DkimKeyIn) -> DkimKeySaved:
-    """Add a DKIM key to a domain, whose mails are then signed with it, too.
-
-    Raises Conflict if the selector is used already, or if there are too many keys.
-    """
-    assert request.private_key is not None, "`before` sets it"
-    table = context.tables.of_feature(DkimKeysTable)
-    rows = table.of_tenant(context.connection, context.tenant_id)
+def _free_selector(
+    connection: Connection, table: DkimKeysTable, tenant_id: str, request: DkimKeyIn
+) -> str:
+    """Return the selector of a new key; raises Conflict if there can be none."""
+    rows = table.of_tenant(connection, tenant_id)
     selectors = [row["selector"] for row in rows if row["domain"] == request.domain]
     if len(selectors) >= _MOST_KEYS_OF_DOMAIN or len(rows) >= _MOST_KEYS:
         raise Conflict(
@@ -76,6 +78,18 @@ def create(context: Context, request: DkimKeyIn) -> DkimKeySaved:
     selector = request.selector or next_selector(selectors)
     if selector in selectors:
         raise Conflict(f"the domain has a DKIM key with the selector {selector} already")
+    return selector
+
+
+@operation("dkim.create", mutates=True, before=_with_private_key)
+def create(context: Context, request: DkimKeyIn) -> DkimKeySaved:
+    """Add a DKIM key to a domain, whose mails are then signed with it, too.
+
+    Raises Conflict if the selector is used already, or if there are too many keys.
+    """
+    assert request.private_key is not None, "`before` sets it"
+    table = context.tables.of_feature(DkimKeysTable)
+    selector = _free_selector(context.connection, table, context.tenant_id, request)
     row = {
         "tenant_id": context.tenant_id,
         "domain": request.domain,

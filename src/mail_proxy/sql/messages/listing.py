@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,13 @@ from mail_proxy.sql.table import Row
 MOST_LOOKED_AT = 20_000
 #: Tenants up to which a listing of all reads the index of each.
 _MOST_TENANTS = 20
-#: If a look finds too few messages, the next one is this many times as long.
+#: Time after which a page looks no further. A thousand recipients or long subjects make a message
+#: a thousand times as expensive to search as an ordinary one.
+MOST_SECONDS = 0.5
+#: If a look finds too few messages, the next one is this many times as long, if it was quick.
 _GROWTH = 8
+_LOOK_SECONDS = 0.1
+_FIRST_SEARCHED, _LEAST_SEARCHED = 200, 20
 _m, _payload, _account = schema.message.c, schema.message_payload.c, schema.account.c
 _head = schema.message_head.c
 
@@ -60,8 +66,13 @@ def page(connection: Connection, wanted: MessageFilter, limit: int, before_pk: s
     pieces = _pieces(connection, wanted)
     found: list[str] = []
     looked_at, step, place = 0, limit + 1, before_pk
+    if wanted.text is not None:
+        step = min(step, _FIRST_SEARCHED)
+    first = time.perf_counter()
     while pieces:
+        began = time.perf_counter()
         seen = _look(connection, pieces, wanted.text, step, place)
+        ended = time.perf_counter()
         found += [pk for pk, fits in seen if fits]
         looked_at += len(seen)
         if len(found) > limit:
@@ -69,9 +80,10 @@ def page(connection: Connection, wanted: MessageFilter, limit: int, before_pk: s
         if len(seen) < step:
             break
         place = seen[-1][0]
-        if looked_at >= MOST_LOOKED_AT:
+        if looked_at >= MOST_LOOKED_AT or ended - first >= MOST_SECONDS:
             return Page(_rows(connection, found), place)
-        step = min(step * _GROWTH, MOST_LOOKED_AT - looked_at)
+        quick = max(_LEAST_SEARCHED, int(step * _LOOK_SECONDS / max(ended - began, 0.001)))
+        step = min(step * _GROWTH, quick, MOST_LOOKED_AT - looked_at)
     return Page(_rows(connection, found), None)
 
 
