@@ -26,6 +26,7 @@ _CONNECTION: dict[str, Any] = {
     "batch_size": 50,
     "max_connections": 5,
     "is_default": True,
+    "helo_name": "mail.acme.example",
     "dkim": True,
 }
 _ACCOUNT: dict[str, Any] = {
@@ -167,8 +168,18 @@ _CALL: dict[str, Any] = {
     "bytes_sent": 310,
     "bytes_received": 0,
 }
-_STEP = {"step": "connect", "ok": True, "detail": "220 ready", "ms": 12.5}
-_REJECTED = {"id": "order-2", "reason": "to, cc, bcc: 0 recipients; allowed: 1-1000"}
+_STEP = {
+    "step": "login",
+    "ok": False,
+    "detail": "AUTH refused: 535 5.7.8 authentication failed",
+    "hint": "User or password is wrong.",
+    "ms": 12.5,
+}
+_REJECTED = {
+    "id": "order-2",
+    "reason": "to, cc, bcc: 0 recipients; allowed: 1-1000",
+    "code": "malformed",
+}
 _DUPLICATE = {"id": "order-0", "status": "sent"}
 
 #: By the name of the object in the document.
@@ -184,10 +195,11 @@ EXAMPLES: dict[str, Any] = {
     },
     "AccountOut": _ACCOUNT,
     "AccountSaved": {**_ANSWER, "id": "smtp", "pk": _ACCOUNT_PK},
-    "AccountTestOut": {**_ANSWER, "steps": [_STEP]},
+    "AccountTestOptions": {"to": "ann@example.org"},
+    "AccountTestOut": {**_ANSWER, "ok": False, "steps": [_STEP], "resumed": 0},
     "AccountTestStep": _STEP,
     "AccountsOut": {**_ANSWER, "accounts": [_ACCOUNT]},
-    "AddMessages": {"messages": [_NEW_MAIL], "default_priority": "low"},
+    "AddMessages": {"messages": [_NEW_MAIL], "tenant_id": "acme", "default_priority": "low"},
     "AddMessagesOut": {
         **_ANSWER,
         "queued": 1,
@@ -199,7 +211,7 @@ EXAMPLES: dict[str, Any] = {
     "ApiKeyOut": {**_ANSWER, "api_key": "w1Gb0e1C1cC9M3b0m7Zf7o9qT7r4Zk0s8y2n5x6u3aA"},
     "DuplicateOut": _DUPLICATE,
     "CleanedOut": {**_ANSWER, "removed": 120},
-    "CleanupMessages": {"older_than_seconds": 86_400},
+    "CleanupMessages": {"tenant_id": "acme", "older_than_seconds": 86_400},
     "ClientAuthIn": _AUTH,
     "CommandAnswer": {**_ANSWER, "command": _COMMAND},
     "CommandOut": _COMMAND,
@@ -214,7 +226,7 @@ EXAMPLES: dict[str, Any] = {
     "Done": _ANSWER,
     "EventOut": _EVENT,
     "EventsOut": {**_ANSWER, "events": [_EVENT]},
-    "Ids": {"ids": ["order-1", "order-3"]},
+    "Ids": {"tenant_id": "acme", "ids": ["order-1", "order-3"]},
     "InstanceAnswer": {**_ANSWER, "instance": _INSTANCE},
     "InstanceIn": {"name": "post", "settings": {"default_priority": "high"}},
     "InstanceOut": _INSTANCE,
@@ -229,6 +241,7 @@ EXAMPLES: dict[str, Any] = {
     "ReplayedOut": {**_ANSWER, "replayed": 12, "skipped": 340},
     "RetriedOut": {**_ANSWER, "requeued": 2, "not_found": [], "not_failed": []},
     "RetryMessages": {
+        "tenant_id": "acme",
         "ids": None,
         "account_id": "provider",
         "batch_code": None,
@@ -239,6 +252,15 @@ EXAMPLES: dict[str, Any] = {
         "dry_run": True,
     },
     "RuntimeSettings": _SETTINGS,
+    "UnsavedAccountTest": {
+        **_CONNECTION,
+        **_LIMITS,
+        "id": None,
+        "tenant_id": "acme",
+        "password": "correct horse",
+        "use_tls": True,
+        "to": "ann@example.org",
+    },
     "WaitOut": {"reason": "retry", "until": _NOW + 60, "detail": "450 4.2.1 mailbox busy"},
     "Status": {
         **_ANSWER,
@@ -284,7 +306,7 @@ PARAMETERS: dict[str, Any] = {
     "offset": 0,
     "q": "ann@example.org",
     "since_ts": _NOW,
-    "status": "error",
+    "status": ["error", "deferred"],
     "tenant_id": "acme",
     "until_ts": _NOW + 3600,
     "waiting": "account_paused",

@@ -1,4 +1,4 @@
-"""Operations on SMTP accounts: save, list, get, delete, test."""
+"""Operations on SMTP accounts: save, list, get, delete."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 from mail_proxy.domain.account import TlsMode
 from mail_proxy.domain.facts import DirectoryChanged, EventsAdded
 from mail_proxy.domain.networks import is_loopback
-from mail_proxy.errors import Conflict, Malformed, NotFound
+from mail_proxy.domain.tenant import DEFAULT_TENANT
+from mail_proxy.errors import Conflict, NotFound
 from mail_proxy.kit.ids import uuid7
-from mail_proxy.operations.operation import Context, operation
+from mail_proxy.operations.operation import Context, Scope, operation
 from mail_proxy.operations.parts import Parts
 from mail_proxy.operations.places import private_allowed
 from mail_proxy.sql import Connection
 from mail_proxy.sql.chunks import ChunkedWork
-from mail_proxy.sql.table import Damaged, Row
+from mail_proxy.sql.table import EVERY_TENANT, Damaged, Row
 from mail_proxy.wire.accounts import (
     PLACE,
     AccountAnswer,
@@ -24,17 +25,16 @@ from mail_proxy.wire.accounts import (
     AccountRef,
     AccountSaved,
     AccountsOut,
-    AccountTestOut,
-    AccountTestStep,
 )
 from mail_proxy.wire.bound_secrets import refuse_other_places
+from mail_proxy.wire.mistakes import malformed, mistake
 from mail_proxy.wire.secrets import MASK
 from mail_proxy.wire.tenants import Done
 
 #: Error of the messages that waited for a removed account.
 DELETED = "account deleted"
 _GIVEN_UP_AT_ONCE = 500
-_DEFAULTS: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "port": 587,
     "tls": TlsMode.AUTO.value,
     "verify_cert": True,
@@ -60,70 +60,82 @@ def save(context: Context, request: AccountIn) -> AccountSaved:
     Saving ends a pause of the account. Open connections are not used for new messages.
     """
     accounts, connection = context.tables.accounts, context.connection
+    if request.is_default:
+        _unset_default(context, request.id)
     old = accounts.find_living(connection, context.tenant_id, request.id)
     if old is None:
+        owned = _count(context)
         pk = uuid7()
-        values = _wanted(context, request, None)
+        values = wanted_columns(context, request, None)
+        if owned == 0 and request.is_default is not False:
+            values["is_default"] = True
         stamps = {"created_at": context.now, "updated_at": context.now}
         identity = {"pk": pk, "tenant_id": context.tenant_id, "id": request.id}
-        accounts.insert(connection, {**_DEFAULTS, **values, **identity, **stamps})
+        accounts.insert(connection, {**DEFAULTS, **values, **identity, **stamps})
         # After the insert, which locks: so calls at the same time cannot exceed the quota.
         _check_quota(context)
     else:
         pk = old["pk"]
         # The lock gives each of two simultaneous saves a version of its own.
         with accounts.record(connection, **_identity(old), deleted_at=None) as row:
-            row.update(_wanted(context, request, row))
+            row.update(wanted_columns(context, request, row))
             row.update(version=row["version"] + 1, updated_at=context.now)
-        context.tables.health.heal(connection, pk)
+        context.tables.health.resume(connection, pk, context.now)
     context.publish(DirectoryChanged())
     return AccountSaved(id=request.id, pk=pk)
 
 
-def _check_quota(context: Context) -> None:
-    """Raise Conflict if the tenant has more accounts than it may have."""
-    owned = context.tables.accounts.count(
+def _count(context: Context) -> int:
+    """Return how many accounts the tenant has."""
+    return context.tables.accounts.count(
         context.connection, tenant_id=context.tenant_id, deleted_at=None
     )
+
+
+def _check_quota(context: Context) -> None:
+    """Raise Conflict if the tenant has more accounts than it may have."""
+    owned = _count(context)
     own = context.tables.tenants.get(context.connection, id=context.tenant_id)["max_accounts"]
     most = context.config.quotas.max_accounts if own is None else own
     if owned > most:
         raise Conflict(f"the tenant has {owned - 1} accounts; allowed: {most} (max_accounts)")
 
 
-def _wanted(context: Context, request: AccountIn, old: Row | None) -> Row:
+def wanted_columns(context: Context, request: AccountIn, old: Row | None) -> Row:
     """Return the columns to write, checked together with the ``old`` ones."""
-    given = request.columns(request.port or (old["port"] if old else _DEFAULTS["port"]))
+    given = request.columns(request.port or (old["port"] if old else DEFAULTS["port"]))
     # An explicit null of a field that cannot be empty means its default.
-    given.update({k: v for k, v in _DEFAULTS.items() if k in given and given[k] is None})
+    given.update({k: v for k, v in DEFAULTS.items() if k in given and given[k] is None})
     given["options"] = request.options(old["options"] if old else None)
-    wanted = {**_DEFAULTS, **(old or {}), **given}
+    wanted = {**DEFAULTS, **(old or {}), **given}
     _check(wanted)
     refuse_other_places(request, old or {}, wanted)
     given["private_allowed"] = private_allowed(context.caller, request, old or {}, wanted, PLACE)
-    if given.get("is_default"):
-        _unset_default(context, request.id)
     return given
 
 
-@operation("accounts.list", command="listAccounts")
+@operation("accounts.list", scope=Scope.TENANT_OR_ALL, command="listAccounts")
 def list_accounts(context: Context, request: None) -> AccountsOut:
-    """Return the tenant's accounts in the order of their ids, secrets masked."""
+    """Return the accounts in the order of their ids, secrets masked.
+
+    They are of one tenant or, for the administrator who names none, of all.
+    """
     accounts = context.tables.accounts
     rows = accounts.select(
         context.connection,
-        tenant_id=context.tenant_id,
+        tenant_id=context.tenant_id or EVERY_TENANT,
         deleted_at=None,
         order_by=accounts.columns["id"],
     )
-    paused = context.tables.health.of_tenant(context.connection, context.tenant_id)
+    rows.sort(key=lambda row: (row["tenant_id"] != DEFAULT_TENANT, row["tenant_id"]))
+    paused = context.tables.health.among(context.connection, [row["pk"] for row in rows])
     return AccountsOut(accounts=[_shown(row, paused.get(row["pk"])) for row in rows])
 
 
 @operation("accounts.get")
 def get(context: Context, request: AccountRef) -> AccountAnswer:
     """Return one account, secrets masked."""
-    row = _living(context, request.id)
+    row = find_living(context, request.id)
     paused = context.tables.health.of_tenant(context.connection, context.tenant_id)
     return AccountAnswer(account=_shown(row, paused.get(row["pk"])))
 
@@ -156,7 +168,7 @@ def delete(context: Context, request: AccountRef) -> _Removal | None:
 
     Returns None if none of them can be left.
     """
-    identity = _identity(_living(context, request.id))
+    identity = _identity(find_living(context, request.id))
     with context.tables.accounts.record(context.connection, **identity, deleted_at=None) as row:
         row.update(deleted_at=context.now, is_default=False, version=row["version"] + 1)
         row.update(password=None, imap_password=None)
@@ -168,29 +180,7 @@ def delete(context: Context, request: AccountRef) -> _Removal | None:
     return _Removal(pk) if ended == _GIVEN_UP_AT_ONCE else None
 
 
-async def _probe(parts: Parts, account_pk: str) -> AccountTestOut:
-    """Try the account on a connection of its own, for at most half a minute."""
-    account = (await parts.directory.current()).accounts.get(account_pk)
-    if account is None:
-        raise NotFound("no such account")
-    steps = await parts.sender.probe(account.login)
-    return AccountTestOut(
-        ok=all(step.ok for step in steps),
-        steps=[AccountTestStep(**step._asdict()) for step in steps],
-    )
-
-
-@operation("accounts.test", mutates=True, then=_probe)
-def test(context: Context, request: AccountRef) -> str:
-    """Test an account: connect, TLS, log in, quit. Returns the pk of the account.
-
-    It changes nothing, but the server at the other end sees a log-in: so it is audited.
-    """
-    pk: str = _living(context, request.id)["pk"]
-    return pk
-
-
-def _living(context: Context, account_id: str) -> Row:
+def find_living(context: Context, account_id: str) -> Row:
     row = context.tables.accounts.find_living(context.connection, context.tenant_id, account_id)
     if row is None:
         raise NotFound("no such account")
@@ -203,16 +193,11 @@ def _identity(row: Row) -> Row:
 
 def _check(wanted: Row) -> None:
     if not wanted.get("host"):
-        detail = [{"field": "host", "message": "required", "value": None}]
-        raise Malformed("host: required", detail)
+        raise malformed(mistake("host", "required"))
     clear = wanted["tls"] == TlsMode.NONE and wanted.get("password")
     if clear and not wanted["allow_insecure_auth"] and not is_loopback(wanted["host"]):
-        detail = [{"field": "tls", "message": "password in the clear", "value": "none"}]
-        raise Malformed(
-            "tls: none would send the password in the clear; use auto, starttls or ssl, or set "
-            "allow_insecure_auth",
-            detail,
-        )
+        message = "none would send the password in the clear; allowed: auto, starttls, ssl, or "
+        raise malformed(mistake("tls", f"{message}none with allow_insecure_auth", "none"))
 
 
 def _unset_default(context: Context, but: str) -> None:
@@ -243,4 +228,4 @@ def _shown(row: Row, pause: Row | None) -> AccountOut:
     )
 
 
-ALL = (save, list_accounts, get, delete, test)
+ALL = (save, list_accounts, get, delete)

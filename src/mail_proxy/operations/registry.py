@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from mail_proxy.operations import (
+    account_tests,
     accounts,
     command_log,
     instance,
@@ -27,6 +28,7 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *messages.ALL,
     *suspension.ALL,
     *accounts.ALL,
+    *account_tests.ALL,
     *tenants.ALL,
     *sync_log.ALL,
     *instance.ALL,

@@ -29,8 +29,13 @@ def status(context: Context, request: None) -> str | None:
 
 @operation("service.run_now", scope=Scope.TENANT_OR_ALL, mutates=True, command="run now")
 def run_now(context: Context, request: None) -> Done:
-    """Wake dispatcher and reporter. For one tenant, its do-not-disturb ends."""
-    context.publish(RunNow(context.tenant_id or None))
+    """Wake dispatcher and reporter, and try paused accounts again at once.
+
+    For one tenant, its do-not-disturb ends.
+    """
+    tenant_id = context.tenant_id or None
+    context.tables.health.probe_now(context.connection, tenant_id, context.now)
+    context.publish(RunNow(tenant_id))
     return Done()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -117,3 +117,28 @@ class Burst(Protocol):
 
     def done(self, envelope: Envelope, outcome: Outcome | Withdrawn) -> None:
         """Take the outcome of a mail, each exactly once."""
+
+
+class SingleMail:
+    """Burst of a single mail.
+
+    ``may_begin`` is called when a session is open. ``outcome`` is None until the mail is done.
+    """
+
+    def __init__(self, envelope: Envelope, may_begin: Callable[[], bool]) -> None:
+        self.outcome: Outcome | Withdrawn | None = None
+        self._envelope: Envelope | None = envelope
+        self._may_begin = may_begin
+
+    def next(self) -> Envelope | None:
+        envelope, self._envelope = self._envelope, None
+        if envelope is not None and not self._may_begin():
+            self.outcome = Withdrawn()
+            return None
+        return envelope
+
+    def may_begin(self, envelope: Envelope) -> bool:
+        return self._may_begin()
+
+    def done(self, envelope: Envelope, outcome: Outcome | Withdrawn) -> None:
+        self.outcome = outcome

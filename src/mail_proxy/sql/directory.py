@@ -144,34 +144,39 @@ class Directory:
         return tenants
 
     def _account(self, row: Row) -> Account:
-        most = self._limits.max_concurrent_per_account
-        password = row["password"]
-        damage = password.reason if isinstance(password, Damaged) else None
-        login = SmtpLogin(
-            account_pk=row["pk"],
-            version=row["version"],
-            host=row["host"],
-            port=row["port"],
-            user=row["smtp_user"],
-            password=None if damage else password,
-            tls=TlsMode(row["tls"]),
-            verify_cert=row["verify_cert"],
-            ttl_seconds=row["ttl_seconds"],
-            batch_size=row["batch_size"] or self._limits.batch_size,
-            max_connections=min(row["max_connections"] or most, most),
-            damage=damage,
-            private_allowed=row["private_allowed"],
-        )
         return Account(
             pk=row["pk"],
             tenant_id=row["tenant_id"],
             id=row["id"],
             is_default=row["is_default"],
-            login=login,
+            login=login_of(row, self._limits),
             limits=limits(row["limit_per_minute"], row["limit_per_hour"], row["limit_per_day"]),
             rejects_over_limit=row["limit_behavior"] == "reject",
             options=row["options"] or {},
         )
+
+
+def login_of(row: Row, most: ConcurrencyConfig) -> SmtpLogin:
+    """Return the login of an account's row, within the bounds of ``most``."""
+    password = row["password"]
+    damage = password.reason if isinstance(password, Damaged) else None
+    connections = most.max_concurrent_per_account
+    return SmtpLogin(
+        account_pk=row["pk"],
+        version=row["version"],
+        host=row["host"],
+        port=row["port"],
+        user=row["smtp_user"],
+        password=None if damage else password,
+        tls=TlsMode(row["tls"]),
+        verify_cert=row["verify_cert"],
+        ttl_seconds=row["ttl_seconds"],
+        batch_size=row["batch_size"] or most.batch_size,
+        max_connections=min(row["max_connections"] or connections, connections),
+        damage=damage,
+        private_allowed=row["private_allowed"],
+        helo_name=(row["options"] or {}).get("helo_name"),
+    )
 
 
 def _tenant(row: Row) -> Tenant:

@@ -30,6 +30,11 @@ CALLS: dict[str, tuple[str, str, Any]] = {
         {"id": "a", "host": "127.0.0.1", "password": "hunter22", "tenant_id": "acme"},
     ),
     "accounts.test": ("POST", "/account/a/test?tenant_id=acme", None),
+    "accounts.test_unsaved": (
+        "POST",
+        "/account/test",
+        {"host": "127.0.0.1", "password": "hunter22", "tenant_id": "acme"},
+    ),
     "messages.add": (
         "POST",
         "/commands/add-messages",

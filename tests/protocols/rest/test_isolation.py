@@ -84,6 +84,9 @@ AIMED: dict[tuple[str, str], list[tuple[str, Any]]] = {
         ("/account/smtp?tenant_id={t}", None),
         ("/account/theirs", None),
     ],
+    ("POST", "/account/test"): [
+        ("/account/test", {"host": "127.0.0.1", "tenant_id": "{t}"}),
+    ],
     ("POST", "/account/{id}/test"): [
         ("/account/smtp/test?tenant_id={t}", None),
         ("/account/theirs/test", None),
@@ -283,8 +286,7 @@ async def test_the_administrator_has_to_name_the_tenant_where_there_are_several(
     idle: Client, mine: str
 ) -> None:
     for method, path, body in (
-        ("GET", "/messages", None),
-        ("GET", "/accounts", None),
+        ("GET", "/messages/same", None),
         ("POST", "/commands/delete-messages", {"ids": ["same"]}),
         ("POST", "/account", {"id": "x", "host": "x.example"}),
     ):

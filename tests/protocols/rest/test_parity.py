@@ -21,6 +21,7 @@ _NO_COMMAND = {
     "messages.retry": "not among the documented commands",
     "accounts.get": "listAccounts shows it",
     "accounts.test": "not among the documented commands",
+    "accounts.test_unsaved": "not among the documented commands",
     "tenants.make_key": "an embedding program needs no key",
     "tenants.revoke_key": "an embedding program needs no key",
     "dkim.create": "not among the documented commands",

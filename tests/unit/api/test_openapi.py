@@ -13,7 +13,9 @@ from mail_proxy.server import create_app
 
 Json = dict[str, Any]
 #: ``use_tls`` stands for the three forms of one thing, which exclude each other.
-_NOT_SHOWN = {("AccountIn", "tls"), ("AccountIn", "use_ssl")}
+_NOT_SHOWN = {
+    (model, field) for model in ("AccountIn", "UnsavedAccountTest") for field in ("tls", "use_ssl")
+}
 
 
 @cache

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, select, update
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import ColumnElement, Connection, delete, func, select, text, update
 
 from mail_proxy.domain.account import pause_seconds
-from mail_proxy.sql import schema
+from mail_proxy.domain.message import MessageState, Priority
+from mail_proxy.sql import conditions, schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.table import Row
@@ -25,16 +28,33 @@ class AccountHealthTable:
     def __init__(self, db: SqlDb) -> None:
         self._db = db
 
-    def troubled(self, connection: Connection) -> dict[str, Row]:
-        """Return all accounts in trouble, by pk."""
-        rows = connection.execute(select(schema.account_health))
+    def troubled(self, connection: Connection) -> set[str]:
+        """Return all accounts in trouble."""
+        return set(connection.execute(select(schema.account_health.c.account_pk)).scalars())
+
+    def of_accounts(self, connection: Connection, account_pks: Collection[str]) -> dict[str, Row]:
+        """Return those of the accounts that are in trouble, by pk."""
+        h = schema.account_health
+        rows = connection.execute(select(h).where(h.c.account_pk.in_(account_pks)))
         return {row.account_pk: dict(row._mapping) for row in rows}
+
+    def next_retry_at(self, connection: Connection, after: float) -> float | None:
+        """Return when the next account in trouble is tried again, later than ``after``."""
+        retry_at = schema.account_health.c.retry_at
+        found = select(func.min(retry_at)).where(retry_at > after)
+        return connection.execute(found).scalar()
 
     def of_tenant(self, connection: Connection, tenant_id: str) -> dict[str, Row]:
         """Return the tenant's accounts in trouble, by pk."""
         h, account = schema.account_health, schema.account
         owned = select(account.c.pk).where(account.c.tenant_id == tenant_id)
         rows = connection.execute(select(h).where(h.c.account_pk.in_(owned)))
+        return {row.account_pk: dict(row._mapping) for row in rows}
+
+    def among(self, connection: Connection, account_pks: Sequence[str]) -> dict[str, Row]:
+        """Return those of the accounts that are in trouble, by pk."""
+        h = schema.account_health
+        rows = connection.execute(select(h).where(h.c.account_pk.in_(account_pks)))
         return {row.account_pk: dict(row._mapping) for row in rows}
 
     def begin_probe(self, connection: Connection, account_pk: str, until: float) -> None:
@@ -74,6 +94,50 @@ class AccountHealthTable:
             row.update(failures=failures, retry_at=now + pause_seconds(failures))
             connection.execute(update(h).where(h.c.account_pk == account_pk).values(row))
         return row
+
+    def resume(self, connection: Connection, account_pk: str, now: float) -> bool:
+        """End the account's pause at once; return False if it was not paused.
+
+        Messages that were deferred to the end of the pause become due.
+        """
+        h = schema.account_health.c
+        self._make_due(connection, h.account_pk == account_pk, now)
+        ended = delete(schema.account_health).where(h.account_pk == account_pk)
+        return connection.execute(ended).rowcount == 1
+
+    def probe_now(self, connection: Connection, tenant_id: str | None, now: float) -> None:
+        """Try each paused account of a tenant, or with None of all, again at once.
+
+        One message of each account tries it, as after a pause that has ended.
+        """
+        h, account = schema.account_health.c, schema.account.c
+        paused: ColumnElement[bool] = h.retry_at > now
+        if tenant_id is not None:
+            owned = select(account.pk).where(account.tenant_id == tenant_id)
+            paused = paused & h.account_pk.in_(owned)
+        self._make_due(connection, paused, now)
+        connection.execute(update(schema.account_health).where(paused).values(retry_at=now))
+
+    def waiting(self, connection: Connection, account_pk: str, now: float) -> int:
+        """Return how many messages of the account are due and not held."""
+        m = schema.message.c
+        due = text(conditions.ready()), m.account_pk == account_pk, m.due_at <= now
+        counted = select(func.count()).select_from(schema.message).where(*due)
+        return int(connection.execute(counted).scalar_one())
+
+    def _make_due(self, connection: Connection, paused: ColumnElement[bool], now: float) -> None:
+        h, m = schema.account_health.c, schema.message.c
+        retry_at = select(h.retry_at).where(h.account_pk == m.account_pk).scalar_subquery()
+        deferred = (
+            text(conditions.ready()),
+            m.account_pk.in_(select(h.account_pk).where(paused)),
+            # Named one by one, so that the index leads past the backlog that is due already.
+            m.priority.in_(list(Priority)),
+            m.due_at > now,
+            m.due_at <= retry_at,
+            m.state == MessageState.DEFERRED,
+        )
+        connection.execute(update(schema.message).where(*deferred).values(due_at=now))
 
     def heal(self, connection: Connection, account_pk: str) -> None:
         """End the account's pause: it works again, or was saved with new settings."""

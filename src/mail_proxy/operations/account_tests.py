@@ -1,0 +1,93 @@
+"""Tests of SMTP accounts, saved or not, with hints and an optional test mail."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from mail_proxy.domain.account import SmtpLogin
+from mail_proxy.domain.facts import DirectoryChanged, MessagesDue
+from mail_proxy.domain.mail import Address, Mail
+from mail_proxy.kit.ids import uuid7
+from mail_proxy.operations.accounts import DEFAULTS, find_living, wanted_columns
+from mail_proxy.operations.operation import Context, operation
+from mail_proxy.operations.parts import Parts
+from mail_proxy.smtp.compose import compose
+from mail_proxy.smtp.envelope import Envelope
+from mail_proxy.sql.directory import login_of
+from mail_proxy.wire.accounts import (
+    AccountTest,
+    AccountTestOut,
+    AccountTestStep,
+    UnsavedAccountTest,
+)
+
+_SUBJECT = "Test mail"
+_BODY = "The mail proxy sent this mail to test an account. The account works.\n"
+
+
+@dataclass(frozen=True)
+class _Test:
+    """A test that is allowed. ``account_pk`` is None for an account that is not saved."""
+
+    account_pk: str | None
+    login: SmtpLogin
+    to: str | None
+
+
+async def _test(parts: Parts, order: _Test) -> AccountTestOut:
+    """Test the account on a connection of its own, for at most a minute."""
+    now = parts.clock.now()
+    steps = await parts.sender.probe(order.login, _mail(order, now))
+    ok = all(step.ok for step in steps)
+    resumed = 0
+    health = parts.tables.health
+    if ok and order.account_pk and await parts.db.write(health.resume, order.account_pk, now):
+        resumed = await parts.db.read(health.waiting, order.account_pk, now)
+        parts.bus.publish(DirectoryChanged())
+        parts.bus.publish(MessagesDue())
+    shown = [AccountTestStep(**asdict(step)) for step in steps]
+    return AccountTestOut(ok=ok, steps=shown, resumed=resumed)
+
+
+@operation("accounts.test", mutates=True, then=_test)
+def test(context: Context, request: AccountTest) -> _Test:
+    """Test a saved account: connect, TLS, log in, quit. Success ends its pause.
+
+    The server at the other end sees a log-in, so the test is in the audit log.
+    """
+    row = find_living(context, request.id)
+    login = login_of(row, context.config.concurrency)
+    return _Test(row["pk"], login, request.to)
+
+
+@operation("accounts.test_unsaved", mutates=True, then=_test)
+def test_unsaved(context: Context, request: UnsavedAccountTest) -> _Test:
+    """Test the fields of an account without saving them.
+
+    With the id of a saved account, the fields are tested in place of its own.
+    """
+    old = None
+    if request.id is not None:
+        accounts = context.tables.accounts
+        old = accounts.find_living(context.connection, context.tenant_id, request.id)
+    columns = wanted_columns(context, request, old)
+    row = {"pk": uuid7(), "version": 1, **DEFAULTS, **_EMPTY, **(old or {}), **columns}
+    return _Test(None, login_of(row, context.config.concurrency), request.to)
+
+
+_EMPTY = dict.fromkeys(("smtp_user", "password", "batch_size", "max_connections"))
+
+
+def _mail(order: _Test, now: float) -> Envelope | None:
+    """Return the test mail, from the account's user if that is an address."""
+    if order.to is None:
+        return None
+    user = order.login.user or ""
+    sender, to = Address("", user if "@" in user else order.to), Address("", order.to)
+    id_ = uuid7()
+    message_id = f"<{id_}@{sender.email.rpartition('@')[2]}>"
+    mail = Mail(sender, (to,), (), (), _SUBJECT, _BODY, "plain", message_id)
+    return Envelope(sender.email, (to.email,), compose(mail, tracking_id=id_, date=now))
+
+
+ALL = (test, test_unsaved)
