@@ -179,7 +179,7 @@ class SqlDb:
     def change_rows(
         self, connection: Connection, statement: str, shape: Shape, rows: Sequence[Sequence[Any]]
     ) -> set[Any]:
-        """Run an INSERT or UPDATE for many rows; return the first column of those it changed.
+        """INSERT or UPDATE many rows; return the first column of those that changed.
 
         INSERT has the form ``INSERT INTO table (columns) SELECT rows.column, ... FROM rows WHERE
         ...``. UPDATE reads ``FROM rows`` and matches at most one row of the table for each of

@@ -1,4 +1,4 @@
-"""Statements and transactions on the connection of SQLite's driver, without SQLAlchemy.
+"""Statements and transactions on SQLite's driver, without SQLAlchemy.
 
 SQLAlchemy takes more time for a small statement, and for a small transaction, than SQLite does.
 Errors are SQLAlchemy's all the same.
@@ -32,7 +32,7 @@ def execute_each(connection: Connection, statement: str, rows: Sequence[Sequence
 
 
 def change_each(connection: Connection, statement: str, rows: Sequence[Sequence[Any]]) -> set[Any]:
-    """Run a statement for each of ``rows``; return the first value of those that changed a row."""
+    """Run a statement for each row; return the first value of those that changed one."""
     try:
         cursor = _driver(connection).cursor()
         return {row[0] for row in rows if cursor.execute(statement, row).rowcount > 0}
@@ -59,7 +59,7 @@ class KeptTransactions:
         if not self._free.acquire(timeout=self._wait_seconds):
             raise exc.TimeoutError("every connection is in use")
         try:
-            connection = self._idle.pop() if self._idle else self._connect()
+            connection = self._take()
             try:
                 execute(connection, self._begin)
                 yield connection
@@ -76,6 +76,12 @@ class KeptTransactions:
         while self._idle:
             self._idle.pop().close()
         self._engine.dispose()
+
+    def _take(self) -> Connection:
+        try:
+            return self._idle.pop()  # no look before: another thread may take the last one
+        except IndexError:
+            return self._connect()
 
     def _connect(self) -> Connection:
         connection = self._engine.connect()

@@ -13,7 +13,7 @@ class Transactions(Protocol):
     """Source of transactions of one kind, for any number of threads."""
 
     def begin(self) -> AbstractContextManager[Connection]:
-        """Run the block in a transaction: committed at its end, rolled back after an error.
+        """Run the block in a transaction; commit at its end, roll back after an error.
 
         Waits for a free connection; raises SQLAlchemy's TimeoutError if none becomes free.
         """
