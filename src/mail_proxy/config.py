@@ -21,6 +21,7 @@ from pydantic import (
     field_validator,
 )
 
+from mail_proxy.domain.helo_name import check_helo_name
 from mail_proxy.domain.networks import LOOPBACK, is_loopback, network_name
 from mail_proxy.domain.retry import RetryStrategy
 from mail_proxy.domain.web_url import check_web_url
@@ -47,6 +48,7 @@ def _name_server(address: str) -> str:
     return address
 
 
+HeloName = Annotated[str, AfterValidator(check_helo_name)]
 NetworkName = Annotated[str, AfterValidator(network_name)]
 NameServer = Annotated[str, AfterValidator(_name_server)]
 WebUrl = Annotated[str, AfterValidator(_web_url)]
@@ -245,6 +247,11 @@ class ProxyConfig(Group):
     log_delivery_activity: bool = Field(
         False,
         description="Log each message when it is queued, sent, deferred, given up and reported.",
+    )
+    helo_name: HeloName | None = Field(
+        None,
+        description="Name that EHLO says to mail servers; accounts may have their own. Default: "
+        "the host's full name, else the address literal of the connection's own address.",
     )
     dns_servers: tuple[NameServer, ...] = Field(
         (),

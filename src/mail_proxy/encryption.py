@@ -121,15 +121,21 @@ def rename_key_file(source: Path, target: Path) -> None:
     _sync_folder(target)
 
 
-def encrypt_value_with_key(value: str, key: bytes, context: str = "") -> str:
-    """Encrypt text. Decrypting it needs the same ``context``."""
+def encrypt_value_with_key(value: str, key: bytes | str, context: str = "") -> str:
+    """Encrypt text. Decrypting it needs the same ``context``.
+
+    ``key`` is 32 bytes, or their base64 as ``generate_key`` returns it.
+    """
     nonce = os.urandom(_NONCE_BYTES)
-    sealed = AESGCM(_checked(key, "key")).encrypt(nonce, value.encode(), context.encode())
+    sealed = AESGCM(_key_bytes(key)).encrypt(nonce, value.encode(), context.encode())
     return _PREFIX + base64.b64encode(nonce + sealed).decode()
 
 
-def decrypt_value_with_key(value: str, key: bytes, context: str = "") -> str:
-    """Decrypt a value. Raises EncryptionError for a wrong key or context."""
+def decrypt_value_with_key(value: str, key: bytes | str, context: str = "") -> str:
+    """Decrypt a value with a key as in ``encrypt_value_with_key``.
+
+    Raises EncryptionError for a wrong key or context.
+    """
     if not is_encrypted(value):
         raise EncryptionError("the value is not sealed (no ENC: prefix)")
     try:
@@ -140,7 +146,7 @@ def decrypt_value_with_key(value: str, key: bytes, context: str = "") -> str:
         raise EncryptionError("the sealed value is damaged (too short)")
     try:
         nonce, sealed = raw[:_NONCE_BYTES], raw[_NONCE_BYTES:]
-        return AESGCM(_checked(key, "key")).decrypt(nonce, sealed, context.encode()).decode()
+        return AESGCM(_key_bytes(key)).decrypt(nonce, sealed, context.encode()).decode()
     except InvalidTag:
         raise EncryptionError(
             "the sealed value cannot be opened: wrong encryption key, damaged, or moved"
@@ -198,6 +204,10 @@ def _sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _key_bytes(key: bytes | str) -> bytes:
+    return parse_key(key, "key") if isinstance(key, str) else _checked(key, "key")
 
 
 def _checked(key: bytes, source: str) -> bytes:

@@ -6,15 +6,26 @@ MailProxyError                     internal         500  exit 1
 |   +-- EncryptionKeyNotConfigured encryption_key   500  exit 1
 |   +-- EncryptionKeyChanged       key_changed      503  exit 1
 +-- RequestError                   bad_request      400  exit 1
+|   +-- NotHttp                    not_http         400  exit 1
+|   +-- NothingUsable              nothing_usable   400  exit 1
 |   +-- Unauthorized               unauthorized     401  exit 1
 |   +-- Forbidden                  forbidden        403  exit 1
+|   |   +-- InactiveTenant         tenant_inactive  403  exit 1
 |   +-- NotFound                   not_found        404  exit 1
+|   |   +-- NoSuchRoute            no_such_route    404  exit 1
+|   +-- WrongMethod                wrong_method     405  exit 1
+|   +-- TooSlow                    too_slow         408  exit 1
 |   +-- Conflict                   conflict         409  exit 1
 |   |   +-- ConstraintViolated     constraint       409  exit 1
 |   +-- TooLarge                   too_large        413  exit 1
 |   +-- UnsupportedMedia           unsupported      415  exit 1
 |   +-- Malformed                  malformed        422  exit 2
 |   +-- TooManyRequests            too_many         429  exit 1
+|   +-- HeadersTooLarge            headers_too_large 431 exit 1
++-- NotRunning                     not_running      503  exit 1
++-- TooManyConnections             too_many_connections 503 exit 1
++-- TooBusy                        too_busy         503  exit 1
++-- NotReady                       not_ready        503  exit 1
 +-- DatabaseUnavailable            unavailable      503  exit 1
 |   +-- DatabaseLocked             database_locked  503  exit 1
 |   +-- DatabaseFull               database_full    503  exit 1
@@ -82,6 +93,18 @@ class RequestError(MailProxyError):
     http_status = 400
 
 
+class NotHttp(RequestError):
+    """The request is not valid HTTP."""
+
+    code = "not_http"
+
+
+class NothingUsable(RequestError):
+    """Every message of the call was rejected; ``detail`` has the reasons."""
+
+    code = "nothing_usable"
+
+
 class Unauthorized(RequestError):
     """The token is missing, unknown, expired or revoked."""
 
@@ -96,11 +119,41 @@ class Forbidden(RequestError):
     http_status = 403
 
 
+class InactiveTenant(Forbidden):
+    """The key is valid, but its tenant is inactive."""
+
+    code = "tenant_inactive"
+
+    def __init__(self, tenant_id: str) -> None:
+        super().__init__("the tenant is inactive")
+        self.tenant_id = tenant_id
+
+
 class NotFound(RequestError):
     """The resource does not exist in the caller's scope."""
 
     code = "not_found"
     http_status = 404
+
+
+class NoSuchRoute(NotFound):
+    """The path of the request is none of this interface."""
+
+    code = "no_such_route"
+
+
+class WrongMethod(RequestError):
+    """The path does not take this method; the header ``Allow`` lists its methods."""
+
+    code = "wrong_method"
+    http_status = 405
+
+
+class TooSlow(RequestError):
+    """The request did not arrive within ``request_timeout``."""
+
+    code = "too_slow"
+    http_status = 408
 
 
 class Conflict(RequestError):
@@ -124,6 +177,13 @@ class TooLarge(RequestError):
 
     code = "too_large"
     http_status = 413
+
+
+class HeadersTooLarge(RequestError):
+    """The headers of the request are larger than 64 kB or more than 100."""
+
+    code = "headers_too_large"
+    http_status = 431
 
 
 class Malformed(RequestError):
@@ -150,6 +210,34 @@ class TooManyRequests(RequestError):
     def __init__(self, message: str, retry_after_seconds: int) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class NotRunning(MailProxyError):
+    """The service is starting or stopping."""
+
+    code = "not_running"
+    http_status = 503
+
+
+class TooManyConnections(MailProxyError):
+    """All connections that ``max_connections`` allows are busy."""
+
+    code = "too_many_connections"
+    http_status = 503
+
+
+class TooBusy(MailProxyError):
+    """Too many large bodies arrive at once: no room within ``request_timeout``."""
+
+    code = "too_busy"
+    http_status = 503
+
+
+class NotReady(MailProxyError):
+    """The answer of ``/ready`` while the database or the dispatcher does not work."""
+
+    code = "not_ready"
+    http_status = 503
 
 
 class DatabaseUnavailable(MailProxyError):

@@ -23,16 +23,16 @@ async def test_failures_at_the_same_time_count_as_one_and_failed_probes_each(
         ]
 
     assert await asyncio.gather(*(trouble(NOW, probe=False) for _ in range(4))) == [1] * 4
-    row = (await db.read(tables.health.troubled))[pk]
+    row = (await db.read(tables.health.of_accounts, [pk]))[pk]
     assert (row["since_at"], row["last_error"]) == (NOW, "why")
     assert 30 <= row["retry_at"] - NOW <= 33
     assert await trouble(NOW + 1, probe=False) == 1
     assert await trouble(NOW + 1, probe=True) == 2
-    row = (await db.read(tables.health.troubled))[pk]
+    row = (await db.read(tables.health.of_accounts, [pk]))[pk]
     assert row["since_at"] == NOW
     assert 60 <= row["retry_at"] - NOW - 1 <= 66
     await db.write(tables.health.heal, pk)
-    assert await db.read(tables.health.troubled) == {}
+    assert await db.read(tables.health.troubled) == set()
 
 
 async def test_an_account_that_heals_while_it_fails_is_no_error(db: SqlDb, tables: Tables) -> None:

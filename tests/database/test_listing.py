@@ -46,7 +46,7 @@ def _fits(wanted: dict[str, Any], number: int) -> bool:
     account = "b" if number % 4 == 3 else "a"
     batch = "spring" if number % 2 else None
     return (
-        wanted.get("state", state) == state
+        state in wanted.get("wanted_states", [state])
         and wanted.get("account_id", account) == account
         and wanted.get("batch_code", batch) == batch
         and (wanted.get("text") in (None, "hello"))
@@ -57,16 +57,16 @@ def _fits(wanted: dict[str, Any], number: int) -> bool:
 @pytest.mark.parametrize(
     "wanted",
     [
-        {"account_id": "a", "state": "error"},
+        {"account_id": "a", "wanted_states": ["error"]},
         {"account_id": "a", "active_only": True},
         {"account_id": "a", "batch_code": "spring"},
-        {"account_id": "b", "batch_code": "spring", "state": "error"},
-        {"batch_code": "spring", "state": "error"},
+        {"account_id": "b", "batch_code": "spring", "wanted_states": ["error"]},
+        {"batch_code": "spring", "wanted_states": ["error"]},
         {"text": "hello"},
-        {"text": "hello", "state": "error"},
-        {"text": "hello", "account_id": "a", "state": "error"},
+        {"text": "hello", "wanted_states": ["error"]},
+        {"text": "hello", "account_id": "a", "wanted_states": ["error"]},
         {"text": "nobody"},
-        {"account_id": "a", "state": "sent"},
+        {"account_id": "a", "wanted_states": ["sent"]},
     ],
     ids=lambda wanted: "-".join(map(str, wanted.values())),
 )
@@ -90,7 +90,7 @@ async def test_following_the_cursor_shows_every_hit_once(
 async def test_a_page_without_hits_says_where_to_go_on(db: SqlDb, stored: list[str]) -> None:
     for wanted in (
         MessageFilter("t", text="nobody"),
-        MessageFilter("t", account_id="a", state="sent"),
+        MessageFilter("t", account_id="a", wanted_states=["sent"]),
     ):
         pages, cursor = 1, None
         while True:
@@ -107,7 +107,7 @@ async def test_a_page_without_hits_says_where_to_go_on(db: SqlDb, stored: list[s
 async def test_one_filter_alone_always_fills_its_page(db: SqlDb, stored: list[str]) -> None:
     for wanted in (
         MessageFilter("t"),
-        MessageFilter("t", state="pending"),
+        MessageFilter("t", wanted_states=["pending"]),
         MessageFilter("t", account_id="a"),
         MessageFilter("t", batch_code="spring"),
     ):
@@ -153,3 +153,18 @@ async def test_a_small_message_in_the_place_of_a_large_one_is_listed(
     row = await db.read(tables.messages.detail, "t", "large")
     assert row is not None
     assert load_mail(row["content"]) == mail
+
+
+@pytest.mark.parametrize("text", ["nobody", "hello"])
+async def test_a_search_ends_when_its_time_is_up_and_the_next_page_goes_on(
+    db: SqlDb, stored: list[str], monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(listing, "MOST_LOOKED_AT", 100 * MESSAGES)
+    monkeypatch.setattr(listing, "MOST_SECONDS", 0.0)
+    pages, shown, cursor = 0, [], None
+    while pages == 0 or cursor is not None:
+        page = await db.read(listing.page, MessageFilter("t", text=text), 1000, cursor)
+        pages, cursor = pages + 1, page.next_pk
+        shown += [row["id"] for row in page.rows]
+    assert pages > 1
+    assert shown == (stored[::-1] if text == "hello" else [])

@@ -261,12 +261,15 @@ async def test_listing_filters_and_pages(db: SqlDb, tables: Tables) -> None:
         (MessageFilter("t", batch_code="b"), ["m3", "m1"]),
         (MessageFilter("t", batch_code="b", account_id="a", id="m1"), ["m1"]),
         (MessageFilter("t", batch_code="b", id="m0"), []),
-        (MessageFilter("t", account_id="a", state="pending"), ["m4", "m3", "m2", "m1", "m0"]),
+        (
+            MessageFilter("t", account_id="a", wanted_states=["pending"]),
+            ["m4", "m3", "m2", "m1", "m0"],
+        ),
         (MessageFilter("t", account_id="nobody"), []),
         (MessageFilter("u", account_id="a", text="HELLO"), ["x"]),
         (MessageFilter("u", text="b_example"), []),
-        (MessageFilter("t", state="sent"), []),
-        (MessageFilter("t", state="sent", active_only=True), []),
+        (MessageFilter("t", wanted_states=["sent"]), []),
+        (MessageFilter("t", wanted_states=["sent"], active_only=True), []),
         (MessageFilter("t", active_only=True, id="m0"), ["m0"]),
     ):
         found = await db.read(listing.page, wanted, 10, None)

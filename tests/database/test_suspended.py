@@ -166,7 +166,9 @@ async def test_batches_to_release_are_found_among_all_that_are_held(
 async def test_it_is_listed_and_counted_as_before(house: House) -> None:
     await house.add("m", "n")
     tables = house.tables
-    active = MessageFilter(tenant_id="t", active_only=True, state="pending", batch_code="spring")
+    active = MessageFilter(
+        tenant_id="t", active_only=True, wanted_states=["pending"], batch_code="spring"
+    )
     for _ in range(2):
         assert await house.db.read(tables.messages.count_waiting, EVERY_TENANT) == 2
         assert await house.db.read(tables.messages.count_waiting, "t") == 2

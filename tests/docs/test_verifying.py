@@ -26,7 +26,7 @@ async def test_the_function_of_the_reference_takes_the_proxys_calls_only(
         tenant = {"client_base_url": endpoint.url, "signing_secret": SECRET}
         await client.ok("PUT", "/tenant/default", tenant)
         await client.ok("POST", "/account", {"id": "a", "host": "127.0.0.1"})
-        await client.add("late", expires_ts=1)
+        await client.add("late")
         call = await endpoint.wait_for_report("late")
 
     program, _ = blocks(ROOT / "docs" / "reference" / "reports.md", "python")

@@ -98,7 +98,7 @@ def _application(name: str) -> Callable[[HostileTenant], None]:
         url = {"client_base_url": f"http://127.0.0.1:{server.port}"}
         tenant.call("PUT", f"/tenant/{tenant.tenant}", url, tenant.admin)
         tenant.make_account()
-        tenant.hand_in(*(tenant.mail(number, expires_ts=1) for number in range(50)))
+        tenant.hand_in(*(tenant.mail(number) for number in range(50)))
         wait_for(lambda: server.calls or None)
 
     return attack

@@ -17,8 +17,8 @@ from mail_proxy.operations import accounts, intake, messages, service, tenants
 from mail_proxy.operations.callers import Caller
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 from mail_proxy.wire.accounts import AccountIn, AccountRef
+from mail_proxy.wire.batches import AddMessagesOut, parse_batch
 from mail_proxy.wire.messages import EventOut, Ids, MessageOut, MessageRef
-from mail_proxy.wire.new_messages import AddMessagesOut, parse_batch
 from mail_proxy.wire.service import Status, StatusQuery
 from mail_proxy.wire.tenants import TenantIn
 

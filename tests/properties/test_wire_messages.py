@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from mail_proxy.errors import Malformed, TooLarge
 from mail_proxy.smtp.compose import compose
 from mail_proxy.sql.messages.mail_codec import dump_mail, load_mail
-from mail_proxy.wire.new_messages import MessageIn, Rejection, parse_batch
+from mail_proxy.wire.batches import Rejection, parse_batch
+from mail_proxy.wire.new_messages import MessageIn
 
 TEXT = st.text(max_size=40)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | TEXT

@@ -168,3 +168,12 @@ def test_tokens_are_43_url_safe_characters_and_match_their_hash_alone() -> None:
     assert token_matches(token, hash_token(token))
     assert not token_matches(new_token(), hash_token(token))
     assert token not in hash_token(token)
+
+
+def test_a_key_as_generate_key_returns_it_encrypts_and_decrypts() -> None:
+    key = generate_key()
+    sealed = encrypt_value_with_key("secret", key)
+    assert decrypt_value_with_key(sealed, key) == "secret"
+    assert decrypt_value_with_key(sealed, base64.b64decode(key)) == "secret"
+    with pytest.raises(EncryptionError, match="key is not base64 of 32 bytes"):
+        encrypt_value_with_key("secret", "no key")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mail_proxy import errors
+from mail_proxy.wire.new_messages import RejectionCode
 from reference_pages.markdown import code, table
 
 
@@ -19,7 +20,14 @@ def render() -> str:
         )
         for error in found()
     ]
-    return table(["Class", "Code", "HTTP", "Exit", "Meaning"], rows)
+    rejections = [(code(found), found.meaning) for found in RejectionCode]
+    return "\n\n".join(
+        (
+            table(["Class", "Code", "HTTP", "Exit", "Meaning"], rows),
+            "## Codes of rejected messages",
+            table(["Code", "Meaning"], rejections),
+        )
+    )
 
 
 def found(

@@ -8,7 +8,7 @@ from functools import partial
 
 from fastapi import FastAPI
 
-from mail_proxy.api import errors, openapi
+from mail_proxy.api import errors, openapi, pages
 from mail_proxy.api.deps import Route
 from mail_proxy.api.fast_path import FastPath
 from mail_proxy.api.feature_routes import router_of
@@ -58,6 +58,10 @@ def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
         description="Durable mail queue between applications and SMTP servers.",
         lifespan=lifespan,
         redirect_slashes=False,
+        # The proxy's own pages need no scripts of other hosts.
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
         generate_unique_id_function=openapi.operation_id,
     )
     for router in _ROUTERS:
@@ -67,6 +71,7 @@ def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
     app.add_middleware(FastPath, route=busiest)
     app.add_middleware(RequestBounds, bounds=lambda: _bounds(app), observe=partial(_observe, app))
     openapi.install(app, routes(), messages.EXTRA_MODELS)
+    pages.install(app)
     return app
 
 

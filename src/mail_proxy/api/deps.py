@@ -17,16 +17,18 @@ from pydantic import BeforeValidator
 
 from mail_proxy.api.bodies import announced_bytes
 from mail_proxy.domain.networks import is_loopback
-from mail_proxy.errors import Forbidden, Malformed, TooLarge, Unauthorized, UnsupportedMedia
-from mail_proxy.operations.callers import Caller, InactiveTenant, Stranger
+from mail_proxy.errors import Forbidden, InactiveTenant, TooLarge, Unauthorized, UnsupportedMedia
+from mail_proxy.operations.callers import Caller, Stranger
 from mail_proxy.operations.door import Door
 from mail_proxy.operations.monitoring import Monitoring
 from mail_proxy.operations.operation import Answer, Operation
 from mail_proxy.operations.operation import Request as Asked
 from mail_proxy.proxy import MailProxy
-from mail_proxy.wire.fields import Identifier, detail_of, mistake
+from mail_proxy.wire.fields import Identifier
 from mail_proxy.wire.json_bounds import UNCOUNTED_BYTES, refuse_too_many_values
+from mail_proxy.wire.mistakes import malformed, mistake
 from mail_proxy.wire.reports import OWN_CALL_HEADER
+from mail_proxy.wire.spelling import suggestion
 
 _token_header = APIKeyHeader(
     name="X-API-Token", auto_error=False, description="The admin token, or a tenant's key."
@@ -234,8 +236,12 @@ def _refuse_type(value: str) -> None:
 def _refuse_unknown(request: Request, known: set[str]) -> None:
     unknown = [name for name in request.query_params if name not in known]
     if unknown:
-        detail = detail_of(unknown, lambda name: mistake(name, _NO_PARAMETER))
-        raise Malformed(f"{detail[0]['field']}: {_NO_PARAMETER}", detail)
+        raise malformed(*(mistake(name, _no_parameter(name, known)) for name in unknown))
+
+
+def _no_parameter(name: str, known: set[str]) -> str:
+    similar = suggestion(name, sorted(known))
+    return f"{_NO_PARAMETER}; did you mean {similar}?" if similar else _NO_PARAMETER
 
 
 async def _refuse_body(request: Request) -> None:
@@ -253,8 +259,7 @@ async def _refuse_body(request: Request) -> None:
     except orjson.JSONDecodeError:
         given = None
     names = list(given) if isinstance(given, dict) else ["body"]
-    detail = detail_of(names, lambda name: mistake(name, _NO_BODY))
-    raise Malformed(f"{detail[0]['field']}: {_NO_BODY}", detail)
+    raise malformed(*(mistake(name, _NO_BODY) for name in names))
 
 
 async def _refuse_large(request: Request) -> None:
@@ -274,6 +279,13 @@ def decoded(segment: str) -> str:
         return unquote_to_bytes(segment).decode()
     except UnicodeDecodeError:
         raise ValueError("is not UTF-8") from None
+
+
+def tenant_of(in_query: str | None, in_body: str | None) -> str | None:
+    """Return the tenant that a call names in its query, its body, or both alike."""
+    if in_query is not None and in_body is not None and in_query != in_body:
+        raise malformed(mistake("tenant_id", "the query and the body name different tenants"))
+    return in_query if in_body is None else in_body
 
 
 #: Parameter of a route that asks for a token, and of one that asks for the admin token.

@@ -1,4 +1,4 @@
-"""Error answers ``{"ok": false, "error", "detail"}``.
+"""Error answers ``{"ok": false, "error", "code", "detail"}``.
 
 They contain no secrets, paths and traces.
 """
@@ -17,14 +17,22 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
-from mail_proxy.errors import DatabaseUnavailable, MailProxyError, TooManyRequests
+from mail_proxy.errors import (
+    DatabaseUnavailable,
+    MailProxyError,
+    NoSuchRoute,
+    RequestError,
+    TooManyRequests,
+    WrongMethod,
+)
 from mail_proxy.telemetry.log import Action, log
-from mail_proxy.wire.fields import (
+from mail_proxy.wire.mistakes import (
     NO_OBJECT,
-    detail_of,
-    field_name,
+    Mistake,
+    malformed,
     mistake,
-    unknown_field,
+    mistakes_of,
+    not_json,
     without_surrogates,
 )
 
@@ -33,40 +41,55 @@ _LONGEST_SHOWN_VALUE = 200
 _LOGIN_IN_URL = re.compile(r"//.*@", re.DOTALL)
 _NO_OBJECT = ("missing", "model_attributes_type", "model_type")
 _JSON_HEADER = "Content-Type: application/json"
+_KINDS: dict[int, type[RequestError]] = {404: NoSuchRoute, 405: WrongMethod}
+_TEXTS = {
+    NoSuchRoute: "no such path; /docs lists all",
+    WrongMethod: "this path does not take the method; see the header Allow",
+}
 _SECRET_WORDS = ("password", "token", "secret", "auth", "key", "config")
 
 
 def install(app: FastAPI, routes: Sequence[Route]) -> None:
     """Register the error handlers; ``routes`` give the methods that a 405 lists."""
     app.add_exception_handler(MailProxyError, known)
-    app.add_exception_handler(RequestValidationError, malformed)
-    app.add_exception_handler(ValidationError, malformed)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(ValidationError, invalid)
     app.add_exception_handler(HTTPException, partial(_http, routes))
     app.add_exception_handler(Exception, _unexpected)
 
 
-def answer(status: int, error: str, detail: Any = None, *, retry_after: int = 0) -> Response:
-    """Build an error answer; ``retry_after`` is in seconds, 0 for none."""
+def answer(
+    kind: type[MailProxyError] | MailProxyError,
+    error: str,
+    detail: Any = None,
+    *,
+    retry_after: int = 0,
+) -> Response:
+    """Build the answer for a ``kind`` of error.
+
+    ``retry_after`` is in seconds, 0 for none.
+    """
     headers = {"Retry-After": str(retry_after)} if retry_after else {}
-    body = orjson.dumps({"ok": False, "error": error, "detail": detail})
-    return Response(body, status, headers, media_type="application/json")
+    record = {"ok": False, "error": error, "code": kind.code, "detail": detail}
+    body = orjson.dumps(record)
+    return Response(body, kind.http_status, headers, media_type="application/json")
 
 
 async def known(request: Request, error: Exception) -> Response:
     """Build the answer for an error that the proxy raised on purpose."""
     assert isinstance(error, MailProxyError)
     if isinstance(error, TooManyRequests):
-        return answer(429, error.message, retry_after=error.retry_after_seconds)
+        return answer(error, error.message, retry_after=error.retry_after_seconds)
     if isinstance(error, DatabaseUnavailable):
         log(Action.REQUEST_UNAVAILABLE, reason=error.message)
         wait = error.retry_after_seconds
-        return answer(503, error.summary, retry_after=wait)
+        return answer(error, error.summary, retry_after=wait)
     if error.http_status == 503:
-        return answer(503, error.message, retry_after=1)
+        return answer(error, error.message, retry_after=1)
     if error.http_status >= 500:
         log(Action.REQUEST_FAILED, exception=error)
-        return answer(500, "internal error")
-    response = answer(error.http_status, error.message, error.detail)
+        return answer(MailProxyError, "internal error")
+    response = answer(error, error.message, error.detail)
     if error.http_status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"  # RFC 9110, 11.6.1
     if error.http_status == 415:
@@ -74,32 +97,41 @@ async def known(request: Request, error: Exception) -> Response:
     return response
 
 
-async def malformed(request: Request, error: Exception) -> Response:
+async def invalid(request: Request, error: Exception) -> Response:
     """Build the answer for a request without the documented form."""
     assert isinstance(error, RequestValidationError | ValidationError)
-    detail = detail_of(error.errors(), _field_error)
-    first = detail[0]
-    return answer(422, f"{first['field']}: {first['message']}", detail)
+    found = list(error.errors())
+    if isinstance(error, RequestValidationError):
+        found = [{**e, "loc": _inside(e["loc"])} for e in found]
+    body = getattr(request.scope.get("route"), "body_field", None)
+    model = None if body is None else body.field_info.annotation
+    wrong = _of_body(found) or mistakes_of(found, model, _value)
+    wrong = [{**m, "field": m["field"] or "body"} for m in wrong]
+    refused = malformed(*wrong)
+    return answer(refused, refused.message, refused.detail)
 
 
-def _field_error(error: Any) -> dict[str, Any]:
-    location = [str(part) for part in error["loc"] if part not in ("body", "query", "path")]
-    field = field_name(location) or "body"
-    message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "json_invalid":
-        place = f"{error['ctx']['error']} at character {error['loc'][-1]}"
-        return mistake("body", f"is not JSON: {place}")
-    if not location and error["type"] in _NO_OBJECT:
-        is_json = not isinstance(error["input"], bytes)
-        return mistake("body", NO_OBJECT if is_json else f"{NO_OBJECT}, with {_JSON_HEADER}")
-    if error["type"] == "extra_forbidden":
-        # The value may be a secret under a mistyped name.
-        name = field.rpartition(".")[2]
-        return {"field": field, "message": unknown_field(name), "value": None}
-    return {"field": field, "message": message, "value": _value(location, error.get("input"))}
+def _inside(location: Sequence[Any]) -> Sequence[Any]:
+    """Return a mistake's place without "body" or "query".
+
+    A value of a query that is given several times has no number.
+    """
+    return location[1:2] if location[0] == "query" else location[1:]
 
 
-def _value(location: Sequence[str], value: Any) -> Any:
+def _of_body(errors: Sequence[Any]) -> list[Mistake]:
+    """Return the mistake of a body that is no JSON object."""
+    for error in errors:
+        if error["type"] == "json_invalid":
+            return [mistake("body", not_json(error["loc"][-1]))]
+        if not error["loc"] and error["type"] in _NO_OBJECT:
+            is_json = not isinstance(error["input"], bytes)
+            return [mistake("body", NO_OBJECT if is_json else f"{NO_OBJECT}, with {_JSON_HEADER}")]
+    return []
+
+
+def _value(error: Any) -> Any:
+    location, value = [str(part) for part in error["loc"]], error.get("input")
     if not location:
         # The body as a whole: it may contain anything.
         return None
@@ -117,9 +149,13 @@ async def _http(routes: Sequence[Route], request: Request, error: Exception) -> 
     assert isinstance(error, HTTPException)
     if error.status_code == 400:
         # FastAPI answers 400 for a body that it cannot decode.
-        detail = mistake("body", "is not JSON in UTF-8")
-        return answer(422, f"body: {detail['message']}", [detail])
-    response = answer(error.status_code, str(error.detail).lower())
+        refused = malformed(mistake("body", "is not JSON in UTF-8"))
+        return answer(refused, refused.message, refused.detail)
+    kind = getattr(error, "kind", None)
+    if kind is None:
+        kind = _KINDS.get(error.status_code, RequestError)
+    response = answer(kind, _TEXTS.get(kind) or str(error.detail))
+    response.status_code = error.status_code
     response.headers.update(error.headers or {})
     if error.status_code == 405:
         # The framework names what its first route of the path takes; there may be several.
@@ -134,7 +170,7 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     # Starlette raises the error again behind this answer, and the server logs it as well. The
     # answer goes past the middleware that puts the request's id on all others.
     log(Action.REQUEST_FAILED, exception=error)
-    response = answer(500, "internal error")
+    response = answer(MailProxyError, "internal error")
     response.headers["X-Request-ID"] = _id_of(request)
     return response
 

@@ -26,6 +26,7 @@ _CONNECTION: dict[str, Any] = {
     "batch_size": 50,
     "max_connections": 5,
     "is_default": True,
+    "helo_name": "mail.acme.example",
     "dkim": True,
 }
 _ACCOUNT: dict[str, Any] = {
@@ -174,7 +175,11 @@ _STEP = {
     "hint": "User or password is wrong.",
     "ms": 12.5,
 }
-_REJECTED = {"id": "order-2", "reason": "to, cc, bcc: 0 recipients; allowed: 1-1000"}
+_REJECTED = {
+    "id": "order-2",
+    "reason": "to, cc, bcc: 0 recipients; allowed: 1-1000",
+    "code": "malformed",
+}
 _DUPLICATE = {"id": "order-0", "status": "sent"}
 
 _ATTENTION = {
@@ -203,7 +208,7 @@ EXAMPLES: dict[str, Any] = {
     "AccountTestOut": {**_ANSWER, "ok": False, "steps": [_STEP], "resumed": 0},
     "AccountTestStep": _STEP,
     "AccountsOut": {**_ANSWER, "accounts": [_ACCOUNT]},
-    "AddMessages": {"messages": [_NEW_MAIL], "default_priority": "low"},
+    "AddMessages": {"messages": [_NEW_MAIL], "tenant_id": "acme", "default_priority": "low"},
     "AddMessagesOut": {
         **_ANSWER,
         "queued": 1,
@@ -216,7 +221,7 @@ EXAMPLES: dict[str, Any] = {
     "DuplicateOut": _DUPLICATE,
     "Attention": _ATTENTION,
     "CleanedOut": {**_ANSWER, "removed": 120},
-    "CleanupMessages": {"older_than_seconds": 86_400},
+    "CleanupMessages": {"tenant_id": "acme", "older_than_seconds": 86_400},
     "ClientAuthIn": _AUTH,
     "CommandAnswer": {**_ANSWER, "command": _COMMAND},
     "CommandOut": _COMMAND,
@@ -231,7 +236,7 @@ EXAMPLES: dict[str, Any] = {
     "Done": _ANSWER,
     "EventOut": _EVENT,
     "EventsOut": {**_ANSWER, "events": [_EVENT]},
-    "Ids": {"ids": ["order-1", "order-3"]},
+    "Ids": {"tenant_id": "acme", "ids": ["order-1", "order-3"]},
     "InstanceAnswer": {**_ANSWER, "instance": _INSTANCE},
     "InstanceIn": {"name": "post", "settings": {"default_priority": "high"}},
     "InstanceOut": _INSTANCE,
@@ -246,6 +251,7 @@ EXAMPLES: dict[str, Any] = {
     "ReplayedOut": {**_ANSWER, "replayed": 12, "skipped": 340},
     "RetriedOut": {**_ANSWER, "requeued": 2, "not_found": [], "not_failed": []},
     "RetryMessages": {
+        "tenant_id": "acme",
         "ids": None,
         "account_id": "provider",
         "batch_code": None,
@@ -314,7 +320,7 @@ PARAMETERS: dict[str, Any] = {
     "offset": 0,
     "q": "ann@example.org",
     "since_ts": _NOW,
-    "status": "error",
+    "status": ["error", "deferred"],
     "tenant_id": "acme",
     "until_ts": _NOW + 3600,
     "waiting": "account_paused",

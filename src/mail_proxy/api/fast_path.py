@@ -46,5 +46,5 @@ class FastPath:
         except MailProxyError as error:
             return await errors.known(request, error)
         except ValidationError as error:
-            return await errors.malformed(request, error)
+            return await errors.invalid(request, error)
         return Response(answer.model_dump_json(), media_type="application/json")

@@ -9,8 +9,7 @@ from typing import Annotated, Any, get_type_hints
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, BeforeValidator
 
-from mail_proxy.api.deps import Call, Route, TenantQuery, decoded
-from mail_proxy.errors import Malformed
+from mail_proxy.api.deps import Call, Route, TenantQuery, decoded, tenant_of
 from mail_proxy.features.feature import Feature
 from mail_proxy.features.feature import Route as FeatureRoute
 from mail_proxy.operations.operation import Operation
@@ -45,7 +44,7 @@ def _endpoint(route: FeatureRoute) -> Any:
     async def endpoint(**given: Any) -> Any:
         call = given["call"]
         body = given.get("body")
-        tenant_id = _tenant(given[_FIELD], getattr(body, _FIELD, None))
+        tenant_id = tenant_of(given[_FIELD], getattr(body, _FIELD, None))
         request = body if body is not None else _request(operation, given, path)
         return await call(operation, request, tenant_id)
 
@@ -83,11 +82,3 @@ def _request(
     if operation.takes_nothing:
         return None
     return operation.request(**{name: given[name] for name in path})
-
-
-def _tenant(in_query: str | None, in_body: str | None) -> str | None:
-    if in_query is not None and in_body is not None and in_query != in_body:
-        message = "the query and the body name different tenants"
-        detail = [{"field": _FIELD, "message": message, "value": in_body}]
-        raise Malformed(f"{_FIELD}: {message}", detail)
-    return in_query if in_body is None else in_body

@@ -17,9 +17,19 @@ import orjson
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mail_proxy.api import pages
 from mail_proxy.api.bodies import announced_bytes
 from mail_proxy.api.deps import Route
 from mail_proxy.domain.networks import Network
+from mail_proxy.errors import (
+    HeadersTooLarge,
+    MailProxyError,
+    NotRunning,
+    RequestError,
+    TooBusy,
+    TooLarge,
+    TooSlow,
+)
 from mail_proxy.http.body_budget import BodyBudget
 from mail_proxy.http.forwarded import forwarded
 from mail_proxy.http.limits import BODY_BUFFER_BYTES, MOST_HEADER_BYTES, MOST_HEADERS
@@ -27,8 +37,6 @@ from mail_proxy.telemetry.log import Action, begin_request, log
 
 _ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 _ALIVE = "/health"
-#: Pages of the web framework.
-_PAGES = ("/docs", "/redoc", "/openapi.json")
 #: Other methods must not become label values of a metric.
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _UNKNOWN = "unknown"
@@ -53,9 +61,10 @@ class Bounds:
 class _Refused(HTTPException):
     """A refusal. FastAPI turns other exceptions of ``receive`` into a 400."""
 
-    def __init__(self, status: int, error: str) -> None:
+    def __init__(self, kind: type[MailProxyError], error: str, status: int | None = None) -> None:
         # The rest of the request is not read, so nothing can follow on this connection.
-        super().__init__(status, error, {"Connection": "close"})
+        super().__init__(status or kind.http_status, error, {"Connection": "close"})
+        self.kind = kind
 
 
 class RequestBounds:
@@ -114,12 +123,12 @@ class RequestBounds:
         headers = scope["headers"]
         if bounds is None:
             if scope["path"] != scope.get("root_path", "") + _ALIVE:
-                raise _Refused(503, "the proxy is not running")
+                raise _Refused(NotRunning, "the proxy is not running")
             return None
         size = sum(len(name) + len(value) for name, value in headers)
         if size > MOST_HEADER_BYTES or len(headers) > MOST_HEADERS:
             raise _Refused(
-                431,
+                HeadersTooLarge,
                 f"{len(headers)} headers of {size} bytes; allowed: {MOST_HEADERS}, and "
                 f"{MOST_HEADER_BYTES} bytes",
             )
@@ -135,7 +144,7 @@ def _route_of(scope: Scope) -> str:
     if isinstance(route, Route):
         return route.path_format
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    return path if path in _PAGES else _UNKNOWN
+    return path if path in pages.PATHS else _UNKNOWN
 
 
 def _canonical_path(scope: Scope) -> str:
@@ -179,9 +188,9 @@ class _Body:
                 message = await self._receive()
         except TimeoutError:
             error = f"the body did not arrive within {self._bounds.body_seconds:g} s"
-            raise _Refused(408, error) from None
+            raise _Refused(TooSlow, error) from None
         if message["type"] == "http.disconnect":
-            raise _Refused(499, "the connection ended before the body was complete")
+            raise _Refused(RequestError, "the connection ended before the body was complete", 499)
         self._is_complete = not message.get("more_body", False)
         self._seen += len(message.get("body", b""))
         if self._seen > self._bounds.body_bytes:
@@ -203,7 +212,7 @@ class _Body:
                 await self._budget.take(self._owner, size, self._bounds.all_bodies_bytes)
         except TimeoutError:
             error = f"too many large bodies at once: no room within {self._bounds.body_seconds:g} s"
-            raise _Refused(503, error) from None
+            raise _Refused(TooBusy, error) from None
         self._taken = size
         if self._deadline is not None:
             self._deadline += asyncio.get_running_loop().time() - begun
@@ -216,7 +225,7 @@ class _Body:
 
 
 def _body_too_large(bounds: Bounds) -> _Refused:
-    return _Refused(413, f"the body is larger than {bounds.body_bytes} bytes")
+    return _Refused(TooLarge, f"the body is larger than {bounds.body_bytes} bytes")
 
 
 def _log_answer(scope: Scope, method: str, status: int, seconds: float) -> None:
@@ -234,7 +243,8 @@ def _log_answer(scope: Scope, method: str, status: int, seconds: float) -> None:
 
 
 async def _refuse(send: Send, error: _Refused) -> None:
-    body = orjson.dumps({"ok": False, "error": error.detail, "detail": None})
+    record = {"ok": False, "error": error.detail, "code": error.kind.code, "detail": None}
+    body = orjson.dumps(record)
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
     headers.append((b"content-length", str(len(body)).encode()))
     if error.status_code == 503:

@@ -177,6 +177,16 @@ class Instance:
         }
 
 
+def only_name(environ: Mapping[str, str]) -> str:
+    """Return the name of the only instance; raises Malformed if there is not one."""
+    names = [instance.name for instance in Instance.all(environ)]
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise Malformed("name an instance: there is none yet; `mail-proxy start NAME` makes one")
+    raise Malformed(f"name an instance: there are {len(names)} ({', '.join(names[:20])})")
+
+
 def is_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None and name not in RESERVED_NAMES
 

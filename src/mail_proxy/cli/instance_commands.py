@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 import typer
 
-from mail_proxy.cli.commands import INSTANCE_COMMANDS, register
-from mail_proxy.cli.instance import Instance, home_folder, is_name
+from mail_proxy.cli.commands import INSTANCE_COMMANDS, NAMED_COMMANDS, register
+from mail_proxy.cli.instance import Instance, home_folder, is_name, only_name
 
 commands = typer.Typer(
     help="Commands about one instance.",
@@ -21,6 +21,26 @@ commands = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 register(commands, INSTANCE_COMMANDS)
+
+
+def arranged(words: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+    """Return the words of a command line in the usual order.
+
+    The name of an instance may stand in front of a command or behind it, and may be left out if
+    there is a single instance.
+    """
+    first, second, *rest = [*words, "", ""][: max(2, len(words))]
+    if first in NAMED_COMMANDS or not words:
+        return list(words)
+    if is_name(first) and second in NAMED_COMMANDS:
+        return [second, first, *rest]
+    if first not in INSTANCE_COMMANDS:
+        return list(words)
+    # `log shop`, `keys rotate shop`: the group's own command may come first.
+    for place, word in enumerate(words[1:3], 1):
+        if is_name(word) and Instance(word, home_folder(environ)).exists():
+            return [word, *words[:place], *words[place + 1 :]]
+    return [only_name(environ), *words]
 
 
 def chosen(words: Sequence[str], environ: Mapping[str, str]) -> Instance | None:

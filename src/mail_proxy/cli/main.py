@@ -18,7 +18,8 @@ app = typer.Typer(
     name="mail-proxy",
     help="A durable mail queue between applications and SMTP servers.",
     epilog="[bold]mail-proxy NAME --help[/] shows the commands about one instance, such as "
-    "[bold]mail-proxy NAME keys rotate[/]. "
+    "[bold]mail-proxy NAME keys rotate[/]. NAME may also stand behind a command, and may be left "
+    "out if there is a single instance. "
     "An instance is a folder in ~/.mail-proxy (GMP_HOME overrides the parent folder). "
     "Exit codes: 0 done, 1 failed, 2 wrong usage.",
     no_args_is_help=True,
@@ -33,11 +34,12 @@ register(app, COMMANDS)
 def main() -> None:
     """Run the command that ``sys.argv`` names, and exit with its code."""
     try:
-        instance = instance_commands.chosen(sys.argv[1:], os.environ)
+        words = instance_commands.arranged(sys.argv[1:], os.environ)
+        instance = instance_commands.chosen(words, os.environ)
         if instance is None:
-            app()
+            app(args=words)
         else:
-            instance_commands.run(instance, sys.argv[2:])
+            instance_commands.run(instance, words[1:])
     except MailProxyError as error:
         complain(error.message)
         sys.exit(error.exit_code)

@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -74,9 +74,11 @@ class PidFile:
 
     def find_running(self) -> Running | None:
         """Return the process that holds the lock, or None if the instance is stopped."""
+        text = ""
         for _ in range(_TRIES):
             try:
-                file = os.fdopen(open_private(self.path, os.O_RDONLY))
+                descriptor = open_private(self.path, os.O_RDONLY)
+                file = os.fdopen(descriptor, encoding="utf-8", errors="replace")
             except FileNotFoundError:
                 return None
             with file:
@@ -84,10 +86,14 @@ class PidFile:
                     return None
                 text = file.read()
             if text:
-                return Running(**json.loads(text))
-            # The other process has locked the file and not written it yet.
+                with suppress(ValueError, TypeError):
+                    return Running(**json.loads(text))
+            # The other process has locked the file and not written all of it yet.
             time.sleep(_PAUSE_SECONDS)
-        raise Conflict(f"{self.path.parent.name} is just starting or stopping; try again")
+        name = self.path.parent.name
+        if text:
+            raise Conflict(f"{self.path} is locked by a process and damaged; end it, start {name}")
+        raise Conflict(f"{name} is just starting or stopping; try again")
 
     def _lock(self) -> IO[str]:
         for _ in range(_TRIES):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from mail_proxy.delivery.due_accounts import ALL_ACCOUNTS, DueAccounts, Scan
+from mail_proxy.delivery.failure_shares import MOST_TRIALS
 from mail_proxy.delivery.fair_budget import FairBudget
+from mail_proxy.delivery.turns import alternating, rotated
 from mail_proxy.domain.account import Account
 from mail_proxy.domain.limits import RateLimit
 from mail_proxy.domain.message import Priority
@@ -30,7 +31,6 @@ _PROBE_SECONDS = 60.0
 _MOST_REJECTED = 500
 #: A round's cost must not grow with the waiting accounts: the others come in later rounds.
 _MOST_ACCOUNTS = 500
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,17 @@ class Capacity:
 
     An account that is missing in ``rooms`` has no lane yet and takes a few. ``messages`` and
     ``octets`` are the budgets less what is already claimed. ``limited_until`` leaves out
-    accounts that were found at their rate limit, until that time (Unix seconds).
+    accounts that were found at their rate limit, until that time (Unix seconds). ``working`` are
+    accounts whose server has answered. ``trials`` says of how many others messages may be claimed,
+    by tenant; without an entry ``MOST_TRIALS``.
     """
 
     rooms: Mapping[str, int]
     messages: FairBudget
     octets: FairBudget
     limited_until: Mapping[str, float]
+    working: Set[str] = frozenset()
+    trials: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_open(self) -> bool:
@@ -88,6 +92,8 @@ class Claimer:
         self._seen_until = 0.0
         #: Index of the account at which the next round begins, for tenants with too many for one.
         self._places: dict[str, int] = {}
+        #: By tenant: accounts with due messages that wait until some of its accounts may be tried.
+        self._put_off: dict[str, set[str]] = {}
         self._tried: list[ClaimedMessage] = []
         #: Messages that may or may not be claimed: the answer to the commit was lost.
         self._unsure: list[ClaimedMessage] = []
@@ -133,7 +139,9 @@ class Claimer:
         began = time.perf_counter()
         found, urgent = self._found(connection, scan, now)
         claim.look_seconds = time.perf_counter() - began
-        accounts = _able(found, snapshot, capacity, now)
+        for tenant_id in [t for t in self._put_off if capacity.trials.get(t, 1) > 0]:
+            found |= self._put_off.pop(tenant_id)
+        accounts = self._able(found, snapshot, capacity, now)
         able = [a for a in accounts if a.pk in urgent or _has_room(a, capacity)]
         served = self._in_turn(able, urgent) if able else []
         claim.full |= {a.pk for a in accounts}.difference(a.pk for a in served)
@@ -152,7 +160,7 @@ class Claimer:
     def next_due_at(self, connection: Connection, after: float) -> float | None:
         """Return when the next message or paused account is due later than ``after``."""
         moments = [self._tables.queue.next_due_at(connection, after)]
-        moments += [row["retry_at"] for row in self._tables.health.troubled(connection).values()]
+        moments.append(self._tables.health.next_retry_at(connection, after))
         return min((m for m in moments if m is not None and m > after), default=None)
 
     def _found(self, connection: Connection, scan: Scan, now: float) -> tuple[set[str], set[str]]:
@@ -165,6 +173,24 @@ class Claimer:
             came_due = queue.came_due(connection, self._seen_until, now, _MOST_ACCOUNTS)
             found = {*scan.accounts, *came_due, *urgent}
         return found, urgent
+
+    def _able(
+        self, pks: Set[str], snapshot: Snapshot, capacity: Capacity, now: float
+    ) -> list[Account]:
+        """Return the accounts that this process knows no reason to leave out, by pk."""
+        found = []
+        for pk in sorted(pks):
+            account = snapshot.accounts.get(pk)
+            if account is None or capacity.limited_until.get(pk, 0.0) > now:
+                continue
+            tenant_id = account.tenant_id
+            if not snapshot.tenants[tenant_id].sends():
+                continue
+            if pk in capacity.working or capacity.trials.get(tenant_id, 1) > 0:
+                found.append(account)
+            else:
+                self._put_off.setdefault(tenant_id, set()).add(pk)
+        return found
 
     def _in_turn(self, accounts: Sequence[Account], urgent: Set[str]) -> list[Account]:
         """Order accounts by turns: the first of each tenant, then the second.
@@ -179,8 +205,8 @@ class Claimer:
             first = [a for a in accounts if a.pk in urgent][:_MOST_ACCOUNTS]
             rest = self._some(by_tenant)
             return [*first, *(a for a in rest if a.pk not in urgent)]
-        tenants = [_rotated(owned, self._turn) for owned in by_tenant.values()]
-        return _alternating(_rotated(tenants, self._turn))
+        tenants = [rotated(owned, self._turn) for owned in by_tenant.values()]
+        return alternating(rotated(tenants, self._turn))
 
     def _some(self, by_tenant: Mapping[str, list[Account]]) -> list[Account]:
         """Choose the accounts of one round, equally many of each tenant.
@@ -189,44 +215,22 @@ class Claimer:
         """
         names = list(by_tenant)
         if len(names) > _MOST_ACCOUNTS:
-            names = _rotated(names, self._turn * _MOST_ACCOUNTS)[:_MOST_ACCOUNTS]
+            names = rotated(names, self._turn * _MOST_ACCOUNTS)[:_MOST_ACCOUNTS]
         share = _MOST_ACCOUNTS // len(names)
         places = {name: self._places.get(name, 0) for name in by_tenant}
         tenants = []
         for name in names:
             owned = by_tenant[name]
-            tenants.append(_rotated(owned, places[name])[:share])
+            tenants.append(rotated(owned, places[name])[:share])
             places[name] = (places[name] + share) % len(owned)
         self._places = places
-        return _alternating(_rotated(tenants, self._turn))
-
-
-def _able(pks: Set[str], snapshot: Snapshot, capacity: Capacity, now: float) -> list[Account]:
-    """Return the accounts that this process knows no reason to leave out, by pk."""
-    found = []
-    for pk in sorted(pks):
-        account = snapshot.accounts.get(pk)
-        if account is None or capacity.limited_until.get(pk, 0.0) > now:
-            continue
-        if snapshot.tenants[account.tenant_id].sends():
-            found.append(account)
-    return found
+        return alternating(rotated(tenants, self._turn))
 
 
 def _has_room(account: Account, capacity: Capacity) -> bool:
     if capacity.rooms.get(account.pk, _FIRST_ROOM) <= 0:
         return False
     return capacity.messages.room(account.pk, account.tenant_id) > 0
-
-
-def _alternating(lists: Sequence[list[Item]]) -> list[Item]:
-    longest = max(len(items) for items in lists)
-    return [items[i] for i in range(longest) for items in lists if i < len(items)]
-
-
-def _rotated(items: list[Item], by: int) -> list[Item]:
-    start = by % len(items)
-    return items[start:] + items[:start]
 
 
 class _Round:
@@ -258,12 +262,14 @@ class _Round:
         self._messages = capacity.messages.copy()
         self._octets = capacity.octets.copy()
         self._taken: dict[str, int] = {}
+        self._trials = dict(capacity.trials)
         self._troubled: dict[str, Row] = {}
         self._of_accounts: dict[str, Use] = {}
         self._of_tenants: dict[str, Use] = {}
 
     def run(self, accounts: Sequence[Account]) -> None:
-        self._troubled = self._tables.health.troubled(self._connection)
+        pks = [account.pk for account in accounts]
+        self._troubled = self._tables.health.of_accounts(self._connection, pks)
         self._of_accounts, self._of_tenants = self._tables.rate_use.of(
             self._connection,
             {a.pk: a.limits for a in accounts if a.limits},
@@ -309,7 +315,12 @@ class _Round:
         trouble = self._troubled.get(pk)
         if trouble is not None:
             taken = self._taken.get(pk, 0)
-            return 0 if taken or trouble["retry_at"] > self._now else 1
+            if taken or trouble["retry_at"] > self._now:
+                return 0
+        if not self._is_known(account) and self._trials.get(account.tenant_id, 1) <= 0:
+            return 0
+        if trouble is not None:
+            return 1
         room = self._capacity.rooms.get(pk, _FIRST_ROOM)
         if priority is Priority.IMMEDIATE:
             room = max(room, _URGENT_ROOM)
@@ -333,6 +344,8 @@ class _Round:
         room = min(rooms[pk], self._messages.room(pk, account.tenant_id))
         if room <= 0 or not self._fits(account, message) or self._allowance(account) <= 0:
             return False
+        if not self._may_try(account):
+            return False
         rooms[pk] -= 1
         self._messages.take(pk, account.tenant_id)
         self._octets.take(pk, account.tenant_id, message.size)
@@ -343,6 +356,18 @@ class _Round:
             self._claim.probes.add(pk)
         self._claim.messages.append(message)
         return True
+
+    def _may_try(self, account: Account) -> bool:
+        """Count an account that may fail, the first time; return whether it may be tried."""
+        if self._is_known(account):
+            return True
+        left = self._trials.get(account.tenant_id, MOST_TRIALS)
+        self._trials[account.tenant_id] = left - 1
+        return left > 0
+
+    def _is_known(self, account: Account) -> bool:
+        """Return whether the account works, or is being tried already."""
+        return account.pk in self._capacity.working or self._messages.held(account.pk) > 0
 
     def _fits(self, account: Account, message: ClaimedMessage) -> bool:
         room = self._octets.room(account.pk, account.tenant_id)

@@ -100,7 +100,7 @@ class Courier:
     ) -> None:
         if isinstance(ending, Withdrawn):
             await self._withdraw(message)
-        elif not lane.crowded(message):
+        elif ending.refuses_login or not lane.crowded(message, others_work=ending.others_work):
             await self._health.pause(lane, account, message, ending, self._clock.now())
 
     async def _withdraw(self, message: ClaimedMessage) -> None:

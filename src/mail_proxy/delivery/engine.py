@@ -9,6 +9,7 @@ from mail_proxy.delivery.claiming import Claimer
 from mail_proxy.delivery.courier import Courier
 from mail_proxy.delivery.dispatcher import Dispatcher
 from mail_proxy.delivery.facts import AccountUsable, OutcomesRecorded
+from mail_proxy.delivery.failure_shares import FailureShares
 from mail_proxy.delivery.fair_semaphore import FairSemaphore
 from mail_proxy.delivery.health import AccountHealth
 from mail_proxy.delivery.lanes import Lanes
@@ -84,15 +85,16 @@ class DeliveryEngine:
             FairSemaphore(config.concurrency.max_concurrent_sends),
             SmtpSender(self._pool),
         )
+        failures = FailureShares(clock)
         courier = Courier(
             SendPermit(lease, directory, clock),
             pipeline,
             settlement,
             recorder,
-            AccountHealth(tables, recorder, settlement, outcome_metrics, bus),
+            AccountHealth(tables, recorder, settlement, outcome_metrics, bus, failures),
             clock,
         )
-        lanes = Lanes(courier.carry, settlement, recorder, outcome_metrics, clock, bell)
+        lanes = Lanes(courier.carry, settlement, recorder, outcome_metrics, clock, bell, failures)
         self._dispatcher = Dispatcher(
             db, directory, lease, Claimer(tables), lanes, bell, config, clock
         )
@@ -146,5 +148,10 @@ def connection_pool(
         end_of_data=longest,
         send=longest,
     )
-    connector = Connector(timeouts, observe=observe, guard=NetworkGuard.of(config))
+    connector = Connector(
+        timeouts,
+        local_hostname=config.helo_name,
+        observe=observe,
+        guard=NetworkGuard.of(config),
+    )
     return SMTPPool(connector, clock=clock)

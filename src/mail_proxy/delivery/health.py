@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from mail_proxy.delivery import outcome_log
 from mail_proxy.delivery.facts import AccountUsable
+from mail_proxy.delivery.failure_shares import FailureShares
 from mail_proxy.delivery.lane import Lane
 from mail_proxy.delivery.outcome_metrics import OutcomeMetrics
 from mail_proxy.delivery.recorder import OutcomeRecorder
 from mail_proxy.delivery.settlement import Settlement
 from mail_proxy.domain.account import Account
 from mail_proxy.domain.outcome import AccountTrouble
+from mail_proxy.errors import ConstraintViolated
 from mail_proxy.kit.bus import Bus
 from mail_proxy.sql import Connection
 from mail_proxy.sql.messages.queue import ClaimedMessage
@@ -31,7 +33,9 @@ class AccountHealth:
         settlement: Settlement,
         metrics: OutcomeMetrics,
         bus: Bus,
+        failures: FailureShares,
     ) -> None:
+        self._failures = failures
         self._tables = tables
         self._recorder = recorder
         self._settlement = settlement
@@ -66,8 +70,13 @@ class AccountHealth:
         get a chance, and the messages go back to the queue.
         """
         is_probe = lane.end_probe()
+        lane.failed()
+        self._failures.failed(account.tenant_id)
         write = self._recorder.write_until_done
-        row = await write(self._pause, account, trouble, now, is_probe)
+        try:
+            row = await write(self._pause, account, trouble, now, is_probe)
+        except ConstraintViolated:
+            row = None  # the account was removed meanwhile
         messages = (message, *lane.drop_waiting())
         if row is None:
             await self._recorder.give_back(messages)
@@ -98,7 +107,7 @@ class AccountHealth:
         now: float,
         probe: bool,
     ) -> Row | None:
-        """Return the account's health; None if the account was saved since the login."""
+        """Return the account's health; None if it was saved or removed since the login."""
         saved = self._tables.accounts.find(connection, tenant_id=account.tenant_id, pk=account.pk)
         if saved is None or saved["version"] != account.login.version:
             return None

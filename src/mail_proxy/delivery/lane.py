@@ -54,6 +54,8 @@ class Lane:
         self._in_hand = 0
         self._size_in_hand = 0
         self._answered_at = -_RECENT_ANSWER_SECONDS
+        #: Whether the server has answered about a message, and the account not failed since.
+        self.is_working = False
         #: Whether the queue may hold more due messages than were claimed.
         self._may_have_more = True
         self._is_probing = False
@@ -74,6 +76,11 @@ class Lane:
     def size(self) -> int:
         """Bytes (``ClaimedMessage.size``) of messages that are claimed and not finished."""
         return self._size_in_hand + sum(entry[-1].size for entry in self._waiting)
+
+    @property
+    def is_forgettable(self) -> bool:
+        """True if nothing is in the lane, and a new one would do as well."""
+        return not (self.is_working or self._workers or self.load)
 
     @property
     def runs_low(self) -> bool:
@@ -128,15 +135,22 @@ class Lane:
     def answered(self) -> None:
         """Note that the account's server has answered about a message."""
         self._answered_at = self._clock.monotonic()
+        self.is_working = True
 
-    def crowded(self, message: ClaimedMessage) -> bool:
+    def failed(self) -> None:
+        """Note that the account's server cannot be used."""
+        self.is_working = False
+
+    def crowded(self, message: ClaimedMessage, *, others_work: bool = False) -> bool:
         """Put ``message`` back if its connection was refused while other connections work.
 
         Then one connection fewer is used for a minute. Returns False if no other connection
-        works: then the account as a whole is in trouble.
+        works: then the account as a whole is in trouble. ``others_work``: others are open. A
+        server that has answered recently is as good.
         """
         now = self._clock.monotonic()
-        if len(self._workers) <= 1 or now - self._answered_at > _RECENT_ANSWER_SECONDS:
+        has_answered = now - self._answered_at <= _RECENT_ANSWER_SECONDS
+        if len(self._workers) <= 1 or not (others_work or has_answered):
             return False
         self._most_workers = min(self._most_workers, len(self._workers) - 1)
         self._crowded_until = now + _CROWDED_SECONDS

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 
 from mail_proxy.delivery.claiming import Capacity, Claim
+from mail_proxy.delivery.failure_shares import MOST_TRIALS, FailureShares
 from mail_proxy.delivery.fair_budget import FairBudget
 from mail_proxy.delivery.lane import Lane
 from mail_proxy.delivery.outcome_metrics import OutcomeMetrics
@@ -38,8 +39,10 @@ class Lanes:
         metrics: OutcomeMetrics,
         clock: Clock,
         bell: Wakeup,
+        failures: FailureShares,
     ) -> None:
         """``carry`` delivers one message; ``bell`` is rung when a lane runs low."""
+        self._failures = failures
         self._carry = carry
         self._settlement = settlement
         self._recorder = recorder
@@ -59,8 +62,12 @@ class Lanes:
 
     @property
     def next_admission_at(self) -> float | None:
-        """When the first account at a rate limit may send again (Unix seconds), or None."""
-        return min(self._limited_until.values(), default=None)
+        """When the next account may send that could not (Unix seconds), or None.
+
+        It is at a rate limit, or too many accounts of its tenant have failed.
+        """
+        moments = [*self._limited_until.values(), self._failures.next_at]
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def forget_limits(self) -> None:
         """Ask the database again whether accounts are at their rate limits."""
@@ -77,10 +84,23 @@ class Lanes:
             messages=messages,
             octets=octets,
             limited_until=dict(self._limited_until),
+            working=frozenset(pk for pk, lane in self._lanes.items() if lane.is_working),
+            trials=self._trials(),
         )
+
+    def _trials(self) -> dict[str, int]:
+        """Return how many unproven accounts may be tried, by tenant; none: as usual."""
+        trials = self._failures.spent()
+        for lane in self._lanes.values():
+            if lane.load and not lane.is_working:
+                tenant_id = lane.account.tenant_id
+                trials[tenant_id] = trials.get(tenant_id, MOST_TRIALS) - 1
+        return trials
 
     async def take_over(self, snapshot: Snapshot, claim: Claim) -> None:
         """Hand claimed messages to their lanes, and end those that a rate limit rejects."""
+        # Thousands of accounts that fail must not slow each round.
+        self._lanes = {pk: lane for pk, lane in self._lanes.items() if not lane.is_forgettable}
         for pk in {*claim.limited, *(m.account_pk for m in claim.rejected)}:
             account = snapshot.accounts[pk]
             self._metrics.limited(pk, account.tenant_id)

@@ -32,6 +32,7 @@ class SmtpLogin:
     not reused. ``ttl_seconds`` is the longest life of a connection, ``batch_size`` the most
     messages it carries, ``max_connections`` the most that are open at once in this process.
     ``private_allowed``: the administrator saved the host, which may be at any address.
+    ``helo_name`` is what EHLO says; None: as for all accounts.
     ``damage`` says why the stored password cannot be read; the login is of no use then.
     """
 
@@ -48,6 +49,7 @@ class SmtpLogin:
     max_connections: int
     damage: str | None = None
     private_allowed: bool = False
+    helo_name: str | None = None
 
     def __repr__(self) -> str:
         return f"SmtpLogin({self.account_pk} v{self.version} {self.host}:{self.port} {self.tls})"

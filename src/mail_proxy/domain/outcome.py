@@ -77,12 +77,19 @@ class AccountTrouble:
     """The account could not be used: DNS, connection, TLS, login or their limits.
 
     The message is not at fault, so it costs the message no attempt. ``stage`` is one of ``dns``,
-    ``connect``, ``tls``, ``greeting``, ``ehlo``, ``auth``.
+    ``connect``, ``tls``, ``greeting``, ``ehlo``, ``auth``. ``others_work``: the server refused one
+    more session while others of the account were open.
     """
 
     stage: str
     reason: str
     code: int | None = None
+    others_work: bool = False
+
+    @property
+    def refuses_login(self) -> bool:
+        """True if the server refused name and password for good."""
+        return self.stage == "auth" and (self.code or 0) >= 500
 
 
 Outcome = Sent | Deferred | Failed | Uncertain | AccountTrouble

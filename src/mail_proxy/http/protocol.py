@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from mail_proxy.errors import NotHttp, NotRunning, TooManyConnections, TooSlow
 from mail_proxy.http import limits
 from mail_proxy.http.deadline import Deadline
 from mail_proxy.http.exchange import Exchange, Headers
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 
 Address = tuple[str, int | None] | None
 
-_LATE = Refusal(b"408 Request Timeout", "the request did not arrive in time")
-_STOPPING = Refusal(b"503 Service Unavailable", "the proxy is stopping")
-_FULL = Refusal(b"503 Service Unavailable", "too many connections")
-_NO_TARGET = Refusal(b"400 Bad Request", "the request's target is not a path")
+_LATE = Refusal(b"408 Request Timeout", "the request did not arrive in time", TooSlow)
+_STOPPING = Refusal(b"503 Service Unavailable", "the proxy is stopping", NotRunning)
+_FULL = Refusal(b"503 Service Unavailable", "too many connections", TooManyConnections)
+_NO_TARGET = Refusal(b"400 Bad Request", "the request's target is not a path", NotHttp)
 
 
 class HttpProtocol(asyncio.Protocol):
@@ -303,7 +304,8 @@ class HttpProtocol(asyncio.Protocol):
         log(Action.REQUEST_ANSWERED, request_id=request_id, status=int(refusal.status[:3]))
         if self.transport.is_closing():
             return
-        body = orjson.dumps({"ok": False, "error": refusal.error, "detail": None})
+        record = {"ok": False, "error": refusal.error, "code": refusal.kind.code, "detail": None}
+        body = orjson.dumps(record)
         retry = b"retry-after: 1\r\n" if refusal.status.startswith(b"503") else b""
         head = (
             b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import httptools
 
+from mail_proxy.errors import HeadersTooLarge, MailProxyError, NotHttp
 from mail_proxy.http.exchange import Exchange, Link
 from mail_proxy.http.limits import MOST_HEADER_BYTES, MOST_HEADERS, PIECE_BYTES
 from mail_proxy.telemetry.log import Action, log
@@ -18,13 +19,15 @@ class Refusal:
 
     status: bytes
     error: str
+    kind: type[MailProxyError] = MailProxyError
 
 
 FAILED = Refusal(b"500 Internal Server Error", "internal error")
-_MALFORMED = Refusal(b"400 Bad Request", "the request is not valid HTTP")
+_MALFORMED = Refusal(b"400 Bad Request", "the request is not valid HTTP", NotHttp)
 _TOO_LARGE = Refusal(
     b"431 Request Header Fields Too Large",
     "the request's headers, trailers or chunk framing are too large",
+    HeadersTooLarge,
 )
 #: Longest number that is read from a Content-Length; longer ones are above every limit.
 _LENGTH_DIGITS = 18

@@ -11,11 +11,12 @@ from urllib.request import getproxies, proxy_bypass
 import httpcore
 import httpx
 
+from mail_proxy.network.answer_bounds import BOUNDED_STREAM, bounded_backend
 from mail_proxy.network.guard import NetworkGuard, SocketAddress, first_connected
 
 
 class GuardedTransport(httpx.AsyncHTTPTransport):
-    """Transport that connects to permitted addresses only.
+    """Transport that connects to permitted addresses only, and bounds their answers.
 
     If the environment names an outgoing proxy (``HTTPS_PROXY``), calls go through it. Then names
     are resolved there, and only hosts that are written as addresses are checked here.
@@ -54,7 +55,10 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
         proxied = self._proxied.get(request.url.scheme)
         host = request.url.host
         if proxied is None or proxy_bypass(host):
-            return await super().handle_async_request(request)
+            response = await super().handle_async_request(request)
+            stream = response.extensions["network_stream"].get_extra_info(BOUNDED_STREAM)
+            stream.begin_body()
+            return response
         if not self._private_allowed:
             try:
                 self._guard.refuse_written(host)
@@ -73,7 +77,7 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
     def __init__(self, guard: NetworkGuard, private_allowed: bool) -> None:
         self._guard = guard
         self._private_allowed = private_allowed
-        self._sockets = httpcore.AnyIOBackend()
+        self._sockets = bounded_backend()
 
     async def connect_tcp(
         self,

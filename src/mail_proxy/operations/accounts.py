@@ -8,14 +8,15 @@ from typing import Any
 from mail_proxy.domain.account import TlsMode
 from mail_proxy.domain.facts import DirectoryChanged, EventsAdded
 from mail_proxy.domain.networks import is_loopback
-from mail_proxy.errors import Conflict, Malformed, NotFound
+from mail_proxy.domain.tenant import DEFAULT_TENANT
+from mail_proxy.errors import Conflict, NotFound
 from mail_proxy.kit.ids import uuid7
-from mail_proxy.operations.operation import Context, operation
+from mail_proxy.operations.operation import Context, Scope, operation
 from mail_proxy.operations.parts import Parts
 from mail_proxy.operations.places import private_allowed
 from mail_proxy.sql import Connection
 from mail_proxy.sql.chunks import ChunkedWork
-from mail_proxy.sql.table import Damaged, Row
+from mail_proxy.sql.table import EVERY_TENANT, Damaged, Row
 from mail_proxy.wire.accounts import (
     PLACE,
     AccountAnswer,
@@ -26,6 +27,7 @@ from mail_proxy.wire.accounts import (
     AccountsOut,
 )
 from mail_proxy.wire.bound_secrets import refuse_other_places
+from mail_proxy.wire.mistakes import malformed, mistake
 from mail_proxy.wire.secrets import MASK
 from mail_proxy.wire.tenants import Done
 
@@ -62,8 +64,11 @@ def save(context: Context, request: AccountIn) -> AccountSaved:
         _unset_default(context, request.id)
     old = accounts.find_living(connection, context.tenant_id, request.id)
     if old is None:
+        owned = _count(context)
         pk = uuid7()
         values = wanted_columns(context, request, None)
+        if owned == 0 and request.is_default is not False:
+            values["is_default"] = True
         stamps = {"created_at": context.now, "updated_at": context.now}
         identity = {"pk": pk, "tenant_id": context.tenant_id, "id": request.id}
         accounts.insert(connection, {**DEFAULTS, **values, **identity, **stamps})
@@ -80,11 +85,16 @@ def save(context: Context, request: AccountIn) -> AccountSaved:
     return AccountSaved(id=request.id, pk=pk)
 
 
-def _check_quota(context: Context) -> None:
-    """Raise Conflict if the tenant has more accounts than it may have."""
-    owned = context.tables.accounts.count(
+def _count(context: Context) -> int:
+    """Return how many accounts the tenant has."""
+    return context.tables.accounts.count(
         context.connection, tenant_id=context.tenant_id, deleted_at=None
     )
+
+
+def _check_quota(context: Context) -> None:
+    """Raise Conflict if the tenant has more accounts than it may have."""
+    owned = _count(context)
     own = context.tables.tenants.get(context.connection, id=context.tenant_id)["max_accounts"]
     most = context.config.quotas.max_accounts if own is None else own
     if owned > most:
@@ -104,17 +114,21 @@ def wanted_columns(context: Context, request: AccountIn, old: Row | None) -> Row
     return given
 
 
-@operation("accounts.list", command="listAccounts")
+@operation("accounts.list", scope=Scope.TENANT_OR_ALL, command="listAccounts")
 def list_accounts(context: Context, request: None) -> AccountsOut:
-    """Return the tenant's accounts in the order of their ids, secrets masked."""
+    """Return the accounts in the order of their ids, secrets masked.
+
+    They are of one tenant or, for the administrator who names none, of all.
+    """
     accounts = context.tables.accounts
     rows = accounts.select(
         context.connection,
-        tenant_id=context.tenant_id,
+        tenant_id=context.tenant_id or EVERY_TENANT,
         deleted_at=None,
         order_by=accounts.columns["id"],
     )
-    paused = context.tables.health.of_tenant(context.connection, context.tenant_id)
+    rows.sort(key=lambda row: (row["tenant_id"] != DEFAULT_TENANT, row["tenant_id"]))
+    paused = context.tables.health.among(context.connection, [row["pk"] for row in rows])
     return AccountsOut(accounts=[_shown(row, paused.get(row["pk"])) for row in rows])
 
 
@@ -179,16 +193,11 @@ def _identity(row: Row) -> Row:
 
 def _check(wanted: Row) -> None:
     if not wanted.get("host"):
-        detail = [{"field": "host", "message": "required", "value": None}]
-        raise Malformed("host: required", detail)
+        raise malformed(mistake("host", "required"))
     clear = wanted["tls"] == TlsMode.NONE and wanted.get("password")
     if clear and not wanted["allow_insecure_auth"] and not is_loopback(wanted["host"]):
-        detail = [{"field": "tls", "message": "password in the clear", "value": "none"}]
-        raise Malformed(
-            "tls: none would send the password in the clear; use auto, starttls or ssl, or set "
-            "allow_insecure_auth",
-            detail,
-        )
+        message = "none would send the password in the clear; allowed: auto, starttls, ssl, or "
+        raise malformed(mistake("tls", f"{message}none with allow_insecure_auth", "none"))
 
 
 def _unset_default(context: Context, but: str) -> None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from mail_proxy.domain.networks import find_address
 from mail_proxy.domain.tenant import DEFAULT_TENANT
 from mail_proxy.encryption import hash_token, token_matches
-from mail_proxy.errors import Forbidden, Malformed, TooManyRequests, Unauthorized
+from mail_proxy.errors import Forbidden, InactiveTenant, TooManyRequests, Unauthorized
 from mail_proxy.kit.clock import Clock
 from mail_proxy.sql.directory import Directory, Snapshot
+from mail_proxy.wire.mistakes import malformed, mistake
 
 _MOST_FAILURES = 20
 _WINDOW_SECONDS = 60.0
@@ -55,8 +56,7 @@ class Caller:
             return requested
         if len(snapshot.tenants) == 1 and DEFAULT_TENANT in snapshot.tenants:
             return DEFAULT_TENANT
-        detail = [{"field": "tenant_id", "message": "required", "value": None}]
-        raise Malformed("tenant_id: required, because there are several tenants", detail)
+        raise malformed(mistake("tenant_id", "required, because there are several tenants"))
 
     def at(self, endpoint: str, address: str | None, request_id: str | None) -> Caller:
         """Return the caller with the route, address and request id of one call."""
@@ -77,14 +77,6 @@ class Stranger(Caller):
 
     def reach(self, requested: str | None, snapshot: Snapshot) -> str:
         raise Forbidden("log in first")
-
-
-class InactiveTenant(Forbidden):
-    """The key is valid, but its tenant is inactive."""
-
-    def __init__(self, tenant_id: str) -> None:
-        super().__init__("the tenant is inactive")
-        self.tenant_id = tenant_id
 
 
 class Authenticator:

@@ -79,7 +79,7 @@ class Door:
     ) -> tuple[Any, list[Fact]]:
         about = await self._tenant_of(operation, caller, tenant_id)
         if operation.before is not None:
-            request = await operation.before(self._parts, request)
+            request = await operation.before(self._parts, about, request)
         work = partial(self._transact, operation, caller, request, about)
         if not operation.mutates:
             async with self._shares.turn(about):

@@ -10,9 +10,9 @@ from mail_proxy.errors import RequestError
 from mail_proxy.operations.callers import Caller
 from mail_proxy.operations.door import Door
 from mail_proxy.operations.operation import Operation, Scope
-from mail_proxy.wire.fields import detail_of, field_name, mistake
-from mail_proxy.wire.new_messages import explain
-from mail_proxy.wire.tenants import Nothing, OfTenant, TenantRef
+from mail_proxy.wire.fields import OfTenant
+from mail_proxy.wire.mistakes import malformed, of_validation
+from mail_proxy.wire.tenants import Nothing, TenantRef
 
 Json = dict[str, Any]
 #: A program that embeds the proxy has its database and its key: it is the administrator.
@@ -35,11 +35,9 @@ class Commands:
             tenant_id, request = self._read(operation, payload)
             answer = await self._door.call(operation, _CALLER, request, tenant_id)
         except ValidationError as error:
-            wrong = error.errors(include_url=False, include_context=False, include_input=False)
-            detail = detail_of(wrong, lambda e: mistake(field_name(e["loc"]), e["msg"]))
-            return {"ok": False, "error": explain(error), "detail": detail}
+            return _failure(malformed(*of_validation(error, operation.request)))
         except RequestError as error:
-            return {"ok": False, "error": error.message, "detail": error.detail}
+            return _failure(error)
         found: Json = answer.model_dump(mode="json", by_alias=True)
         return found
 
@@ -56,6 +54,10 @@ class Commands:
             rest = {k: v for k, v in payload.items() if is_own or k != operation.tenant_field}
         request = model.model_validate(rest)
         return tenant_id, None if operation.takes_nothing else request
+
+
+def _failure(error: RequestError) -> Json:
+    return {"ok": False, "error": error.message, "code": error.code, "detail": error.detail}
 
 
 def _tenant(field: str, payload: Json) -> str | None:

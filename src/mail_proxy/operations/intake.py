@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from mail_proxy.config import QueueConfig
 from mail_proxy.domain.facts import MessagesAdded
 from mail_proxy.domain.mail import Mail
-from mail_proxy.errors import Conflict, ConstraintViolated, Malformed, RequestError
+from mail_proxy.domain.message import MessageState
+from mail_proxy.errors import Conflict, ConstraintViolated, NothingUsable
 from mail_proxy.kit.batching import Batcher
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.kit.side_thread import SideThread
 from mail_proxy.operations.audit import audit_row
 from mail_proxy.operations.callers import Caller
+from mail_proxy.operations.message_places import Refused, place_of, tenant_of, wrong_place
 from mail_proxy.operations.operation import Operation, Scope
 from mail_proxy.operations.parts import Parts
 from mail_proxy.operations.quotas import Load, QueueQuota, quotas_in
@@ -27,15 +29,17 @@ from mail_proxy.sql.messages.mail_codec import dump_head, dump_mail
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables.instance import directory_version
 from mail_proxy.telemetry.log import Action, log
-from mail_proxy.wire.new_messages import (
+from mail_proxy.wire.batches import (
     AddMessagesOut,
     DuplicateOut,
-    MessageIn,
     ParsedBatch,
     RejectedOut,
     Rejection,
     parse_batch,
+    wrong_addresses,
 )
+from mail_proxy.wire.mistakes import mistake
+from mail_proxy.wire.new_messages import MessageIn, RejectionCode, WrongMessage
 
 _MOST_CALLS_A_COMMIT = 64
 #: A larger body, and a call with more messages and addresses than this, is read and checked beside
@@ -71,6 +75,12 @@ class _Call:
     tenants: set[str] = field(default_factory=set)
 
 
+#: A message to store, or the reason why there is none.
+_Prepared = NewMessage | Refused
+#: What became of a message; None for one that was refused.
+_Result = Added | None
+
+
 class Intake:
     """Intake of messages: calls that arrive during a commit share the next commit."""
 
@@ -88,7 +98,7 @@ class Intake:
         """Queue the valid messages of a batch; when this returns they are on disk.
 
         Raises DiskShort while the disk has too little room, Forbidden for another tenant's name,
-        and RequestError (400) with all rejections in its detail if no message is valid.
+        and NothingUsable (400) with all rejections in its detail if no message is valid.
         """
         await self._parts.disk.check()
         snapshot = self._parts.directory.snapshot
@@ -134,8 +144,8 @@ class Intake:
             ]
         raise Conflict("tenants and accounts keep being removed; try again")
 
-    def _rows(self, call: _Call, snapshot: Snapshot, now: float) -> list[NewMessage | str]:
-        """Return for each draft the row to store, or the reason why it is rejected."""
+    def _rows(self, call: _Call, snapshot: Snapshot, now: float) -> list[_Prepared]:
+        """Return for each draft the row to store, or the reason why it is refused."""
         call.tenants = {draft.tenant_id for draft in call.drafts}
         return [_row(draft, snapshot, now) for draft in call.drafts]
 
@@ -143,11 +153,11 @@ class Intake:
         self,
         connection: Connection,
         calls: Sequence[_Call],
-        rows: Sequence[Sequence[NewMessage | str]],
+        rows: Sequence[Sequence[_Prepared]],
         version: int,
         now: float,
         must_match: bool,
-    ) -> list[list[Added]] | None:
+    ) -> list[list[_Result]] | None:
         """Store the rows; return None if the directory of ``version`` is too old for that.
 
         It is the one that this process has in memory, if it ``must_match``.
@@ -161,13 +171,38 @@ class Intake:
             if not self._parts.tables.accounts.are_living(connection, used):
                 return None
         results = iter(self._parts.tables.messages.add(connection, messages) if messages else [])
+        known = self._expired_before(connection, calls, rows)
         stored, audit = [], []
         for call, of_call in zip(calls, rows, strict=True):
-            good = [row for row in of_call if isinstance(row, NewMessage)]
-            stored.append([next(results) for _ in good])
-            audit.append(_audit(call, good, now))
+            stored.append(
+                [
+                    next(results)
+                    if isinstance(row, NewMessage)
+                    else known.get((draft.tenant_id, draft.request.id))
+                    for draft, row in zip(call.drafts, of_call, strict=True)
+                ]
+            )
+            audit.append(_audit(call, [r for r in of_call if isinstance(r, NewMessage)], now))
         self._parts.tables.command_log.insert_many(connection, audit)
         return stored
+
+    def _expired_before(
+        self,
+        connection: Connection,
+        calls: Sequence[_Call],
+        rows: Sequence[Sequence[_Prepared]],
+    ) -> dict[tuple[str, str], MessageState]:
+        """Return the states of expired messages that an earlier call has queued in time.
+
+        A repeated call is success, also if it is late.
+        """
+        expired = [
+            (draft.tenant_id, draft.request.id)
+            for call, of_call in zip(calls, rows, strict=True)
+            for draft, row in zip(call.drafts, of_call, strict=True)
+            if isinstance(row, Refused) and row.code is RejectionCode.EXPIRED
+        ]
+        return self._parts.tables.messages.states(connection, expired) if expired else {}
 
 
 async def read_batch(body: bytes | bytearray, most: int) -> ParsedBatch:
@@ -184,13 +219,16 @@ def _count(messages: Sequence[MessageIn | Rejection]) -> int:
     """
     return sum(
         1 + sum(_addresses(field) for field in (m.to, m.cc, m.bcc, m.reply_to))
-        for m in messages
         if isinstance(m, MessageIn)
+        else 1 + sum(map(_addresses, (m.record or {}).values()))
+        for m in messages
     )
 
 
-def _addresses(field: list[str] | str) -> int:
-    return field.count(",") + 1 if isinstance(field, str) else len(field)
+def _addresses(field: Any) -> int:
+    if isinstance(field, str):
+        return field.count(",") + 1
+    return len(field) if isinstance(field, list) else 0
 
 
 def _check(caller: Caller, batch: ParsedBatch, snapshot: Snapshot) -> _Call:
@@ -201,14 +239,35 @@ def _check(caller: Caller, batch: ParsedBatch, snapshot: Snapshot) -> _Call:
         usual_priority = snapshot.queue.default_priority
     for message in batch.messages:
         if isinstance(message, Rejection):
-            call.rejected.append(RejectedOut(id=message.id, reason=message.reason))
+            call.rejected.append(_rejected(_completed(message, caller, batch, snapshot)))
             continue
+        named = message.tenant_id or batch.tenant_id
         try:
-            tenant_id = caller.reach(message.tenant_id, snapshot)
-            call.drafts.append(_draft(message, tenant_id, usual_priority))
-        except (ValueError, Malformed) as error:
-            call.rejected.append(RejectedOut(id=message.id, reason=str(error)))
+            call.drafts.append(_draft(message, tenant_of(caller, named, snapshot), usual_priority))
+        except WrongMessage as error:
+            wrong = error.wrong
+            if error.code is RejectionCode.MALFORMED:
+                wrong = [*wrong, *wrong_place(caller, named, message.account_id, snapshot)]
+            call.rejected.append(_rejected(Rejection(message.id, wrong, error.code)))
     return call
+
+
+def _completed(
+    rejection: Rejection, caller: Caller, batch: ParsedBatch, snapshot: Snapshot
+) -> Rejection:
+    """Return the rejection of a message with the mistakes in its other fields."""
+    record = rejection.record
+    if record is None:
+        return rejection
+    named = record.get("tenant_id") or batch.tenant_id
+    known = {m["field"] for m in rejection.wrong}
+    place = wrong_place(caller, named, record.get("account_id"), snapshot)
+    more = [*wrong_addresses(rejection), *(m for m in place if m["field"] not in known)]
+    return replace(rejection, wrong=[*rejection.wrong, *more])
+
+
+def _rejected(rejection: Rejection) -> RejectedOut:
+    return RejectedOut(id=rejection.id, reason=rejection.reason, code=rejection.code)
 
 
 def _draft(message: MessageIn, tenant_id: str, usual_priority: int) -> _Draft:
@@ -237,11 +296,12 @@ def _loads(drafts: Sequence[_Draft]) -> dict[str, Load]:
 
 
 def _check_headers(mail: Mail) -> None:
-    """Raise ValueError for headers that delivery could not write."""
+    """Raise WrongMessage for headers that delivery could not write."""
     try:
         check_extra_headers(mail.headers)
     except ValueError as error:
-        raise ValueError(f"headers: {str(error).removeprefix('header ')}") from None
+        message = str(error).removeprefix("header ")
+        raise WrongMessage([mistake("headers", message)]) from None
 
 
 def _audit(call: _Call, stored: Sequence[NewMessage], now: float) -> Row:
@@ -252,14 +312,13 @@ def _audit(call: _Call, stored: Sequence[NewMessage], now: float) -> Row:
 
 def _log_queued(
     calls: Sequence[_Call],
-    rows: Sequence[Sequence[NewMessage | str]],
-    stored: Sequence[Sequence[Added]],
+    rows: Sequence[Sequence[_Prepared]],
+    stored: Sequence[Sequence[_Result]],
     snapshot: Snapshot,
 ) -> None:
     for call, of_call, results in zip(calls, rows, stored, strict=True):
-        messages = [row for row in of_call if isinstance(row, NewMessage)]
-        for message, result in zip(messages, results, strict=True):
-            if isinstance(result, Stored):
+        for message, result in zip(of_call, results, strict=True):
+            if isinstance(message, NewMessage) and isinstance(result, Stored):
                 log(
                     Action.MESSAGE_QUEUED,
                     request_id=call.caller.request_id,
@@ -269,23 +328,16 @@ def _log_queued(
                 )
 
 
-def _added(calls: Sequence[_Call], rows: Sequence[Sequence[NewMessage | str]]) -> MessagesAdded:
+def _added(calls: Sequence[_Call], rows: Sequence[Sequence[_Prepared]]) -> MessagesAdded:
     pks = {row.account_pk for of_call in rows for row in of_call if isinstance(row, NewMessage)}
     return MessagesAdded(frozenset().union(*(call.tenants for call in calls)), frozenset(pks))
 
 
-def _row(draft: _Draft, snapshot: Snapshot, now: float) -> NewMessage | str:
+def _row(draft: _Draft, snapshot: Snapshot, now: float) -> _Prepared:
     request, tenant_id = draft.request, draft.tenant_id
-    if tenant_id not in snapshot.tenants:
-        return "tenant_id: no such tenant"
-    if request.account_id is None:
-        account = snapshot.default_accounts.get(tenant_id)
-        if account is None:
-            return "account_id: required, because there is no default account"
-    else:
-        account = snapshot.accounts_by_id.get((tenant_id, request.account_id))
-        if account is None:
-            return "account_id: no such account"
+    account = place_of(tenant_id, request.account_id, request.expires_ts, snapshot, now)
+    if isinstance(account, Refused):
+        return account
     return NewMessage(
         pk=draft.pk,
         tenant_id=tenant_id,
@@ -305,30 +357,25 @@ def _row(draft: _Draft, snapshot: Snapshot, now: float) -> NewMessage | str:
     )
 
 
-def _answer(
-    call: _Call, rows: Sequence[NewMessage | str], results: Sequence[Added]
-) -> AddMessagesOut:
+def _answer(call: _Call, rows: Sequence[_Prepared], results: Sequence[_Result]) -> AddMessagesOut:
     rejected, duplicates = list(call.rejected), []
-    outcomes = iter(results)
     queued = replaced = 0
-    for draft, row in zip(call.drafts, rows, strict=True):
-        if isinstance(row, str):
-            rejected.append(RejectedOut(id=draft.request.id, reason=row))
-            continue
-        added = next(outcomes)
-        if isinstance(added, Stored):
+    for draft, row, result in zip(call.drafts, rows, results, strict=True):
+        if isinstance(result, Stored):
             queued += 1
-            replaced += added is Stored.REPLACED
-        else:
-            duplicates.append(DuplicateOut(id=draft.request.id, status=added))
+            replaced += result is Stored.REPLACED
+        elif result is not None:
+            duplicates.append(DuplicateOut(id=draft.request.id, status=result))
+        elif isinstance(row, Refused):
+            rejected.append(_rejected(Rejection(draft.request.id, row.wrong, row.code)))
     return AddMessagesOut(
         queued=queued, replaced=replaced, duplicates=duplicates, rejected=rejected
     )
 
 
-def _nothing_usable(rejected: Sequence[RejectedOut]) -> RequestError:
+def _nothing_usable(rejected: Sequence[RejectedOut]) -> NothingUsable:
     detail: Any = {"rejected": [r.model_dump() for r in rejected]}
-    return RequestError("no usable message in the call", detail)
+    return NothingUsable("no usable message in the call", detail)
 
 
 def _read(payload: dict[str, Any], queue: QueueConfig) -> ParsedBatch:

@@ -11,8 +11,8 @@ from mail_proxy.domain.facts import MessagesDue
 from mail_proxy.domain.mail import Address
 from mail_proxy.domain.message import WAITING, MessageState
 from mail_proxy.domain.waiting import Wait, WaitReason
-from mail_proxy.errors import Malformed, NotFound
-from mail_proxy.operations.operation import Context, operation
+from mail_proxy.errors import NotFound
+from mail_proxy.operations.operation import Context, Scope, operation
 from mail_proxy.operations.parts import Parts
 from mail_proxy.operations.wait_reasons import wait_reasons
 from mail_proxy.sql.chunks import ChunkedWork
@@ -22,7 +22,6 @@ from mail_proxy.sql.messages.mail_codec import load_mail
 from mail_proxy.sql.messages.purge import MessagePurge
 from mail_proxy.sql.messages.retry import RetryFilter
 from mail_proxy.sql.table import Row
-from mail_proxy.wire.fields import mistake
 from mail_proxy.wire.messages import (
     CleanedOut,
     CleanupMessages,
@@ -39,6 +38,7 @@ from mail_proxy.wire.messages import (
     RetryMessages,
     WaitOut,
 )
+from mail_proxy.wire.mistakes import malformed, mistake
 
 _RETRY_FILTERS = ("ids", "account_id", "batch_code", "from_ts", "to_ts", "error_like")
 
@@ -66,13 +66,13 @@ class _Cleanup:
     before: float
 
 
-@operation("messages.list", command="listMessages")
+@operation("messages.list", scope=Scope.TENANT_OR_ALL, command="listMessages")
 def list_messages(context: Context, request: MessageQuery) -> MessagesOut:
     """Return a page of messages, newest first."""
     wanted = MessageFilter(
-        tenant_id=context.tenant_id,
+        tenant_id=context.tenant_id or None,
         active_only=request.active_only,
-        state=request.status,
+        wanted_states=request.status,
         account_id=request.account_id,
         batch_code=request.batch_code,
         id=request.id,
@@ -194,8 +194,8 @@ def retry(context: Context, request: RetryMessages) -> _Retry:
     Raises Malformed unless at least one filter is given.
     """
     if all(getattr(request, name) is None for name in _RETRY_FILTERS):
-        detail = [mistake(name, "one of these filters is required") for name in _RETRY_FILTERS]
-        raise Malformed(f"one of {', '.join(_RETRY_FILTERS)} is required", detail)
+        message = "one of these filters is required"
+        raise malformed(*(mistake(name, message) for name in _RETRY_FILTERS))
     wanted = RetryFilter(
         context.tenant_id,
         account_id=request.account_id,

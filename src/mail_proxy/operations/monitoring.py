@@ -76,7 +76,7 @@ class Monitoring:
         return None if self.delivers else "the dispatcher does not run"
 
     def _accounts(self, connection: Connection) -> tuple[int, set[str]]:
-        return directory_version(connection), set(self._parts.tables.health.troubled(connection))
+        return directory_version(connection), self._parts.tables.health.troubled(connection)
 
     async def _find_backlog(self, _: None) -> Backlog:
         return await self._parts.db.read(backlog)

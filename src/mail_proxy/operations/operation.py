@@ -74,8 +74,8 @@ class Batch(Protocol[BatchRequest, BatchAnswer]):
 class Operation(Generic[Request, Answer]):
     """Operation that a caller can ask for, with its scope, request and answer.
 
-    ``before`` completes the request before the transaction, with work that takes long. ``run``
-    works inside the transaction and cannot await; without ``then`` it returns the answer.
+    ``before`` completes the request of a tenant before the transaction, with work that takes long.
+    ``run`` works inside the transaction and cannot await; without ``then`` it returns the answer.
     ``then`` goes on after the commit with what ``run`` returned: it may take many transactions,
     and call other hosts. ``batch`` replaces both. ``replayable`` operations are run again from an
     exported audit log. ``command`` is the name in ``handle_command``, and ``tenant_field`` the
@@ -89,7 +89,7 @@ class Operation(Generic[Request, Answer]):
     answer: type[Any]
     run: Callable[[Context, Request], Any] | None = None
     then: Callable[[Parts, Any], Awaitable[Answer]] | None = None
-    before: Callable[[Parts, Request], Awaitable[Request]] | None = None
+    before: Callable[[Parts, str, Request], Awaitable[Request]] | None = None
     batch: Callable[[Parts], Batch[Request, Answer]] | None = None
     mutates: bool = False
     replayable: bool = False
@@ -123,7 +123,7 @@ def operation(
     replayable: bool = ...,
     command: str | None = ...,
     tenant_field: str = ...,
-    before: Callable[[Parts, Any], Awaitable[Any]] | None = ...,
+    before: Callable[[Parts, str, Any], Awaitable[Any]] | None = ...,
 ) -> _Decorator: ...
 
 

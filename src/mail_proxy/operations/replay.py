@@ -17,7 +17,7 @@ from mail_proxy.operations.operation import Context, Scope, operation
 from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.wire.command_log import LoggedCommand, ReplayedOut
 from mail_proxy.wire.json_bounds import refuse_too_many_values
-from mail_proxy.wire.new_messages import explain
+from mail_proxy.wire.mistakes import of_validation, sentence
 
 #: Of an export. Lines about queued messages are the largest, and are not run again.
 _MOST_LINES = 100_000
@@ -86,7 +86,7 @@ def _line(number: int, text: bytes | bytearray) -> Line:
     except orjson.JSONDecodeError:
         raise Malformed(f"line {number}: not JSON") from None
     except ValidationError as error:
-        raise Malformed(f"line {number}: {explain(error)}") from None
+        raise Malformed(f"line {number}: {sentence(of_validation(error))}") from None
 
 
 @operation("command_log.replay", scope=Scope.ADMIN, mutates=True)
@@ -101,7 +101,7 @@ def replay(context: Context, request: Export) -> ReplayedOut:
         try:
             _repeat(context, line.command)
         except ValidationError as error:
-            raise Malformed(f"line {line.number}: {explain(error)}") from None
+            raise Malformed(f"line {line.number}: {sentence(of_validation(error))}") from None
         except RequestError as error:
             place = f"line {line.number}: {line.command.operation}"
             raise Conflict(f"{place}: {error.message}") from None

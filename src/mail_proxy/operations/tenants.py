@@ -9,7 +9,7 @@ from typing import Any
 from mail_proxy.domain.facts import DirectoryChanged, EventsAdded
 from mail_proxy.domain.tenant import DEFAULT_SYNC_PATH, DEFAULT_TENANT, QUOTAS
 from mail_proxy.encryption import hash_token, new_token
-from mail_proxy.errors import Conflict, Forbidden, Malformed, NotFound
+from mail_proxy.errors import Conflict, Forbidden, NotFound
 from mail_proxy.operations.operation import Context, Scope, operation
 from mail_proxy.operations.parts import Parts
 from mail_proxy.operations.places import private_allowed
@@ -18,6 +18,7 @@ from mail_proxy.sql.chunks import ChunkedWork
 from mail_proxy.sql.table import EVERY_TENANT, Damaged, Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.wire.bound_secrets import refuse_other_places
+from mail_proxy.wire.mistakes import malformed, mistake
 from mail_proxy.wire.secrets import MASK, kept_secrets, masked_config
 from mail_proxy.wire.tenants import (
     ADMIN_FIELDS,
@@ -161,8 +162,7 @@ def delete(context: Context, request: TenantRef) -> _Removal:
 def make_key(context: Context, request: NewApiKey) -> ApiKeyOut:
     """Make a new key; the previous one stops working with this commit."""
     if request.expires_at is not None and request.expires_at <= context.now:
-        detail = [{"field": "expires_at", "message": "is past", "value": request.expires_at}]
-        raise Malformed("expires_at: must be in the future", detail)
+        raise malformed(mistake("expires_at", "is past", request.expires_at))
     key = new_token()
     _set_key(context, request.id, hash_token(key), request.expires_at)
     return ApiKeyOut(api_key=key)
@@ -222,7 +222,8 @@ def _kept(new: dict[str, Any], old: dict[str, Any] | Damaged | None) -> dict[str
     """Put the stored secrets in the place of masked ones."""
     if isinstance(old, Damaged):
         if MASK in str(new):
-            raise Malformed("client_auth: the stored value is damaged; give all fields again")
+            message = "the stored value is damaged; give all fields again"
+            raise malformed(mistake("client_auth", message))
         old = None
     return kept_secrets(new, old)
 

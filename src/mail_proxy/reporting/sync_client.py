@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ import orjson
 from mail_proxy.config import ClientSyncConfig
 from mail_proxy.domain.tenant import ClientAuth, Tenant
 from mail_proxy.kit.worker import as_value
+from mail_proxy.network.answer_bounds import AnswerTooLargeError
 from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.network.http_transport import GuardedTransport
 from mail_proxy.network.tls import system_tls_context
@@ -29,7 +31,18 @@ _CONNECT_SECONDS = 10.0
 _LARGEST_ANSWER_BYTES = 1_000_000
 #: Each takes 50 us, however small it is.
 _MOST_CHUNKS = 5_000
+#: Chunks that came together are read without a pause. After so many, others get a turn.
+_CHUNKS_AT_ONCE = 50
 _LONGEST_REASON = 200
+_TOO_LARGE = "the answer is larger than 1 MB"
+#: Of zlib, by Content-Encoding; "deflate" is sent with and without a zlib header.
+_WINDOWS: dict[str, tuple[int, ...]] = {
+    "": (),
+    "identity": (),
+    "gzip": (31,),
+    "x-gzip": (31,),
+    "deflate": (15, -15),
+}
 #: Shorter than the idle time after which the usual application servers close (2 to 75 s). A
 #: connection that closes just when it is used again would count as a failed call.
 _KEEP_ALIVE_SECONDS = 1.5
@@ -180,13 +193,17 @@ class SyncClient:
             async for chunk in response.aiter_raw():
                 answer += chunk
                 chunks += 1
+                if chunks % _CHUNKS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
                 if chunks > _MOST_CHUNKS:
                     failed = CallFailed(CallOutcome.BAD_ANSWER, "the answer has too many chunks")
                     return Call(failed, status, len(body), len(answer))
                 if len(answer) > _LARGEST_ANSWER_BYTES:
-                    failed = CallFailed(CallOutcome.BAD_ANSWER, "the answer is larger than 1 MB")
+                    failed = CallFailed(CallOutcome.BAD_ANSWER, _TOO_LARGE)
                     return Call(failed, status, len(body), len(answer))
-        return Call(check_answer(read_answer(bytes(answer))), status, len(body), len(answer))
+        text = decompressed(bytes(answer), response.headers.get("Content-Encoding", ""))
+        result = text if isinstance(text, CallFailed) else check_answer(read_answer(text))
+        return Call(result, status, len(body), len(answer))
 
 
 class CallableChannel:
@@ -236,6 +253,29 @@ def request_headers(auth: ClientAuth) -> dict[bytes, bytes]:
     return headers
 
 
+def decompressed(answer: bytes, encoding: str) -> bytes | CallFailed:
+    """Return the body of an answer whose Content-Encoding is none, gzip or deflate.
+
+    The request asks for none; not every application looks at that.
+    """
+    windows = _WINDOWS.get(encoding.strip().lower())
+    if windows is None:
+        reason = f"the answer has the Content-Encoding {encoding.strip()[:40]}"
+        return CallFailed(CallOutcome.BAD_ANSWER, reason)
+    for window in windows:
+        unpack = zlib.decompressobj(window)
+        try:
+            text = unpack.decompress(answer, _LARGEST_ANSWER_BYTES + 1)
+        except zlib.error:
+            continue
+        if len(text) > _LARGEST_ANSWER_BYTES:
+            return CallFailed(CallOutcome.BAD_ANSWER, _TOO_LARGE)
+        return text
+    if not windows:
+        return answer
+    return CallFailed(CallOutcome.BAD_ANSWER, "the answer cannot be decompressed")
+
+
 def _retry_after(response: httpx.Response) -> float:
     """Return the seconds of ``Retry-After`` (RFC 9110 section 10.2.3), 0 for none."""
     text = response.headers.get("Retry-After", "").strip()
@@ -253,8 +293,8 @@ def check_answer(answer: SyncAnswer | None) -> SyncAnswer | CallFailed:
     """Return the answer if it acknowledges the call, and CallFailed otherwise."""
     if answer is None:
         return CallFailed(CallOutcome.BAD_ANSWER, "the answer is not a JSON object")
-    if not answer.ok:
-        return CallFailed(CallOutcome.REFUSED, "the application answered ok: false")
+    if answer.failure is not None:
+        return CallFailed(CallOutcome.REFUSED, answer.failure)
     return answer
 
 
@@ -268,6 +308,8 @@ def _auth_of(config: ClientSyncConfig) -> ClientAuth:
 
 
 def _failure(error: Exception, call_seconds: float) -> CallFailed:
+    if isinstance(error.__cause__, AnswerTooLargeError):
+        return CallFailed(CallOutcome.BAD_ANSWER, str(error))
     if isinstance(error, httpx.ConnectTimeout):
         return CallFailed(CallOutcome.TIMEOUT, "no connection in time")
     if isinstance(error, TimeoutError | httpx.TimeoutException):

@@ -132,10 +132,11 @@ def _always() -> bool:
 class Connector:
     """Opens sessions.
 
-    ``local_hostname`` is what EHLO says; None stands for the host's full name, else the literal
-    of the connection's own address. ``tls_context`` replaces the system's for accounts with
-    ``verify_cert``, for servers with certificates of a private CA. ``observe`` is called with
-    how long each exchange took. ``guard`` decides which addresses may be connected to.
+    ``local_hostname`` is what EHLO says for accounts without ``helo_name``; None stands for the
+    host's full name, else the literal of the connection's own address. ``tls_context`` replaces the
+    system's for accounts with ``verify_cert``, for servers with certificates of a private CA.
+    ``observe`` is called with how long each exchange took. ``guard`` decides which addresses may
+    be connected to.
     """
 
     timeouts: Timeouts = field(default_factory=Timeouts)

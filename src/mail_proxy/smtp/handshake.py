@@ -159,9 +159,8 @@ class Handshake:
 
     async def _say_hello(self) -> None:
         self._stage = Stage.EHLO
-        name = (
-            self._local_hostname or full_host_name() or address_literal(self._address("sockname"))
-        )
+        given = self._login.helo_name or self._local_hostname or full_host_name()
+        name = given or address_literal(self._address("sockname"))
         capabilities = await self._talk(opening.say_hello(name))
         self._connection.session.capabilities = capabilities
         self._connection.session.most_recipients = capabilities.most_recipients

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from functools import partial
 
 from mail_proxy.domain.account import SmtpLogin
@@ -24,13 +25,17 @@ class _Account:
     """The sessions of one account.
 
     ``open`` counts sessions being opened, idle and in use; ``callers`` counts calls inside
-    ``acquire``; ``version`` is the newest version of the account seen so far.
+    ``acquire``; ``version`` is the newest version of the account seen so far. ``proven`` is the
+    version whose log-in has worked; until then a single session is opened, whose result
+    ``proving`` will be.
     """
 
-    __slots__ = ("callers", "idle", "in_use", "open", "version", "waiters")
+    __slots__ = ("callers", "idle", "in_use", "open", "proven", "proving", "version", "waiters")
 
     def __init__(self) -> None:
         self.version = 0
+        self.proven = -1
+        self.proving: asyncio.Future[AccountTrouble | None] | None = None
         self.open = 0
         self.callers = 0
         self.idle: list[PooledConnection] = []
@@ -119,9 +124,14 @@ class SMTPPool:
                 if connection is not None:
                     account.in_use.add(connection)
                     return connection
-                if account.open < login.max_connections:
+                if account.proven < login.version:
+                    proven = await self._prove(account, login)
+                    if proven is not None:
+                        return proven
+                elif account.open < login.max_connections:
                     return await self._open(account, login)
-                await account.turn()
+                else:
+                    await account.turn()
         finally:
             account.callers -= 1
 
@@ -200,6 +210,28 @@ class SMTPPool:
             del self._idle[connection]
         account.forget(len(ended))
 
+    async def _prove(
+        self, account: _Account, login: SmtpLogin
+    ) -> PooledConnection | AccountTrouble | None:
+        """Open the first session, or wait for the one that another caller opens.
+
+        Providers lock accounts after a few log-ins with a wrong password. So all who wait get the
+        trouble of the first session. Returns None if they may open their own.
+        """
+        if (first := account.proving) is not None:
+            await asyncio.wait([first])
+            return first.result()
+        proving = account.proving = asyncio.get_running_loop().create_future()
+        opened: PooledConnection | AccountTrouble | None = None
+        try:
+            opened = await self._open(account, login)
+        finally:
+            account.proving = None
+            if isinstance(opened, PooledConnection):
+                account.proven = login.version
+            proving.set_result(opened if isinstance(opened, AccountTrouble) else None)
+        return opened
+
     async def _open(self, account: _Account, login: SmtpLogin) -> PooledConnection | AccountTrouble:
         account.open += 1
         connection: PooledConnection | AccountTrouble | None = None
@@ -208,6 +240,10 @@ class SMTPPool:
         finally:
             if not isinstance(connection, PooledConnection):
                 account.forget()
+        if isinstance(connection, AccountTrouble):
+            if connection.refuses_login:
+                account.proven = -1
+            return replace(connection, others_work=any(c.is_open for c in account.in_use))
         if isinstance(connection, PooledConnection):
             connection.opened_at = self._clock.monotonic()
             connection.backoff = self._backoff

@@ -175,6 +175,7 @@ def login_of(row: Row, most: ConcurrencyConfig) -> SmtpLogin:
         max_connections=min(row["max_connections"] or connections, connections),
         damage=damage,
         private_allowed=row["private_allowed"],
+        helo_name=(row["options"] or {}).get("helo_name"),
     )
 
 

@@ -7,12 +7,14 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator
 
 from mail_proxy.domain.account import TlsMode
+from mail_proxy.domain.helo_name import check_helo_name
 from mail_proxy.wire.addresses import parse_mailbox
 from mail_proxy.wire.bound_secrets import SentTo, Usual, usual_host
 from mail_proxy.wire.fields import (
     Answer,
     Count,
     Identifier,
+    Matching,
     Name,
     NotBool,
     OneLine,
@@ -22,7 +24,12 @@ from mail_proxy.wire.fields import (
 from mail_proxy.wire.secrets import MASK
 
 Port = Annotated[int, NotBool, Field(ge=1, le=65535)]
-Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^\s/@\x00-\x1f]+$")]
+Host = Annotated[
+    str,
+    Field(min_length=1, max_length=253),
+    Matching(r"[^\s/@\x00-\x1f]+", "must be a name or an address, without blanks, / and @"),
+]
+HeloName = Annotated[str, AfterValidator(check_helo_name)]
 #: The fields that say where an account leads, the host first.
 PLACE: dict[str, Usual] = {"host": usual_host, "port": int}
 SmtpPassword = Annotated[Secret, SentTo("tls", "verify_cert", "allow_insecure_auth", **PLACE)]
@@ -30,8 +37,8 @@ MailAddress = Annotated[
     OneLine, Field(max_length=320), AfterValidator(lambda text: parse_mailbox(text).email)
 ]
 _IMPLICIT_TLS_PORT = 465
-#: Fields that features read. They are stored together, and a new one needs no column.
-_OPTIONS = {"dkim"}
+#: Fields that are stored together, so that a new one needs no column.
+_OPTIONS = {"dkim", "helo_name"}
 
 
 class AccountIn(Request):
@@ -43,11 +50,13 @@ class AccountIn(Request):
     )
     host: Host | None = Field(None, description="SMTP server; required for a new account.")
     port: Port | None = Field(None, description="TCP port; default 587.")
-    user: Name | None = Field(None, description="User name; without one the proxy does not log in.")
+    user: Name | None = Field(
+        None, description="User name; null or empty: the proxy does not log in."
+    )
     password: SmtpPassword | None = Field(
         None,
-        description="Write-only; ******** keeps the stored one. It is asked for again if host, "
-        "port, tls, verify_cert or allow_insecure_auth changes.",
+        description="Write-only; ******** keeps the stored one, null or empty removes it. It is "
+        "asked for again if host, port, tls, verify_cert or allow_insecure_auth changes.",
     )
     tls: TlsMode | None = Field(None, description="auto, starttls, ssl or none; default auto.")
     use_tls: bool | None = Field(None, description="Older form of `tls`; not together with it.")
@@ -74,6 +83,11 @@ class AccountIn(Request):
         None, description="At a limit: defer or reject; default defer."
     )
     is_default: bool | None = Field(None, description="Use it for messages that name no account.")
+    helo_name: HeloName | None = Field(
+        None,
+        description="Name that EHLO says; default: the setting `helo_name`, the host's full name, "
+        "or the address literal of the connection's own address.",
+    )
     dkim: bool | None = Field(
         None, description="Sign with the DKIM keys of the From domain; default true."
     )
@@ -95,6 +109,8 @@ class AccountIn(Request):
                 given[column] = given.pop(field)
         if given.get("password") == MASK:
             del given["password"]
+        # An empty text is no user and no password; null means the same.
+        given.update({k: None for k in ("smtp_user", "password") if given.get(k) == ""})
         mode = self.tls or self._older_tls(port)
         return given if mode is None else {**given, "tls": mode.value}
 
@@ -140,6 +156,7 @@ class AccountOut(BaseModel):
     limit_per_day: int | None = Field(description="0 or null: no limit.")
     limit_behavior: str = Field(description="defer or reject.")
     is_default: bool = Field(description="Whether messages that name no account use it.")
+    helo_name: str | None = Field(None, description="Name that EHLO says; null: the usual one.")
     dkim: bool = Field(True, description="Whether mails are signed with DKIM.")
     health: str = Field(description="ok or paused.")
     last_error: str | None = Field(description="Why the account is paused.")

@@ -79,8 +79,8 @@ def _addr_spec(text: str) -> str:
             allow_quoted_local=True,
             allow_domain_literal=True,
         )
-    except EmailNotValidError as error:
-        raise ValueError(f"{_shown(text)} is not a mail address: {error}") from None
+    except EmailNotValidError:
+        raise ValueError(_why_wrong(text)) from None
     local = found.local_part
     domain = domain.lower() if is_plain_domain else found.ascii_domain or found.domain
     address = f"{local}@{domain}"
@@ -106,6 +106,42 @@ def split_mailboxes(text: str) -> Iterator[str]:
     for part in _PART.finditer(text):
         if part[1]:
             yield part[1].strip()
+
+
+def _why_wrong(text: str) -> str:
+    """Describe the mistake in an address that is none."""
+    local, at, domain = text.rpartition("@")
+    if not text:
+        return "must not be empty"
+    if not at:
+        why = "it has no @"
+    elif not local or not domain:
+        why = f"nothing stands {'behind' if local else 'before'} the @"
+    elif "<" in text or ">" in text:
+        why = "its angle brackets are not in order"
+    elif "@" in local and not local.startswith('"'):
+        why = "it has more than one @"
+    elif re.search(r"\s", text) and not local.startswith('"'):
+        why = "it has a blank"
+    elif ".." in text or local.startswith(".") or local.endswith("."):
+        why = "its dots are not in order"
+    elif len(local.encode()) > _MAX_LOCAL or len(text.encode()) > _MAX_ADDRESS:
+        why = f"it is too long; allowed: {_MAX_LOCAL} octets before the @, {_MAX_ADDRESS} in all"
+    elif _is_address(f"{local}@example.com"):
+        why = f"{_shown(domain)} is not a domain"
+    else:
+        why = f"{_shown(local)} cannot stand before the @"
+    return f"{_shown(text)} is not a mail address: {why}"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        validate_email(
+            text, check_deliverability=False, globally_deliverable=False, allow_quoted_local=True
+        )
+    except EmailNotValidError:
+        return False
+    return True
 
 
 def _shown(text: str) -> str:

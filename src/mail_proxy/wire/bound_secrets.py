@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from mail_proxy.domain.networks import find_address
 from mail_proxy.domain.tenant import DEFAULT_SYNC_PATH
-from mail_proxy.errors import Malformed
+from mail_proxy.wire.mistakes import malformed, mistake
 from mail_proxy.wire.secrets import MASK, masked_config
 
 #: Returns the usual spelling of a place, so that two spellings of one place are equal.
@@ -51,8 +51,7 @@ def refuse_other_places(request: BaseModel, old: Mapping[str, Any], new: Mapping
         if changed:
             message = f"give it again: {', '.join(changed)} changes, and a stored secret is sent "
             message += "only where it was given for"
-            detail = [{"field": name, "message": message, "value": None}]
-            raise Malformed(f"{name}: {message}", detail)
+            raise malformed(mistake(name, message))
 
 
 def usual_host(host: str) -> str:

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import core_schema
 
 from mail_proxy.config import PRIORITY_NAMES
+from mail_proxy.wire.mistakes import NO_TEXT
 
-_BRANCH = re.compile(r"(?:list|function-after)\[|constrained-str$")
-Item = TypeVar("Item")
-#: Entries of an error's ``detail``: more of them do not help a client, and millions cost seconds.
-MOST_MISTAKES = 20
-_LONGEST_NAME = 100
 _PIECE = 1_000_000
-NO_OBJECT = "must be a JSON object"
 #: CR, LF, NUL and every other control character of ASCII and Latin-1, except the tab.
 _FORBIDDEN = re.compile(r"[\0-\x08\x0a-\x1f\x7f-\x9f]")
 
@@ -29,7 +25,7 @@ def _refuse_surrogates(value: str) -> None:
         for start in range(0, len(value), _PIECE):
             value[start : start + _PIECE].encode()
     except UnicodeEncodeError:
-        raise ValueError("has a lone surrogate, or octets that are not UTF-8") from None
+        raise ValueError(NO_TEXT) from None
 
 
 def _one_line(value: str) -> str:
@@ -60,6 +56,27 @@ def _priority(value: Any) -> Any:
     return number
 
 
+@dataclass(frozen=True)
+class Matching:
+    """Mark on the type of a text: a pattern to match, and words if it does not."""
+
+    pattern: str
+    words: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        pattern = re.compile(self.pattern)
+
+        def matched(value: str) -> str:
+            if not pattern.fullmatch(value):
+                raise ValueError(self.words)
+            return value
+
+        return core_schema.no_info_after_validator_function(matched, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Any:
+        return {**handler(schema), "pattern": f"^{self.pattern}$"}
+
+
 class Redacted:
     """Marks a field type whose values are neither logged nor shown."""
 
@@ -81,73 +98,22 @@ Priority = Annotated[
 ]
 #: pydantic takes true for 1.
 NotBool = BeforeValidator(_no_truth_value)
-Timestamp = Annotated[float, NotBool, Field(ge=0, le=253_402_300_799, allow_inf_nan=False)]
 Count = Annotated[int, NotBool, Field(ge=0, le=2_147_483_647)]
 Seconds = Annotated[float, NotBool, Field(ge=0, le=10_000_000_000, allow_inf_nan=False)]
-
-
-#: Documented fields of accounts and tenants that do nothing in this version.
-_NOT_AVAILABLE = frozenset(
-    {
-        "from_address",
-        "is_pec_account",
-        "imap_host",
-        "imap_port",
-        "imap_user",
-        "imap_password",
-        "imap_folder",
-        "client_attachment_path",
-        "large_file_config",
-    }
-)
-
-
-def unknown_field(name: str) -> str:
-    """Return the error text of a field that a request does not have."""
-    is_for_later = name in _NOT_AVAILABLE
-    return "not available in this version" if is_for_later else "unknown field"
-
-
-def field_name(location: Sequence[str | int]) -> str:
-    """Return the dotted name of a field, without pydantic's names for union branches."""
-    parts = (str(part) for part in location)
-    return shortened(".".join(part for part in parts if not _BRANCH.match(part)))
-
-
-def without_surrogates(text: str) -> str:
-    """Replace lone surrogates: JSON input can contain them, and an answer cannot."""
-    return text.encode(errors="replace").decode()
-
-
-def mistake(field: str, message: str, value: Any = None) -> dict[str, Any]:
-    """Return one entry of an error's ``detail``; ``value`` is short and no secret."""
-    return {"field": shortened(field), "message": message, "value": value}
-
-
-def detail_of(
-    wrong: Sequence[Item], describe: Callable[[Item], dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Return the ``detail`` of an error: at most 20 mistakes.
-
-    If there are more, the last entry says how many.
-    """
-    if len(wrong) <= MOST_MISTAKES:
-        return [describe(item) for item in wrong]
-    listed = [describe(item) for item in wrong[: MOST_MISTAKES - 1]]
-    more = f"{len(wrong) - len(listed)} more of {len(wrong)} mistakes are not listed"
-    return [*listed, mistake("", more)]
-
-
-def shortened(text: str) -> str:
-    """Return a name from a request shortened for an error, without lone surrogates."""
-    cut = text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME - 3]}..."
-    return without_surrogates(cut)
 
 
 class Request(BaseModel):
     """A request. Unknown fields are refused, so that a mistyped name is noticed."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=False)
+
+
+class OfTenant(Request):
+    """A request that may name its tenant."""
+
+    tenant_id: Identifier | None = Field(
+        None, description="Optional with a tenant key, or if there is only one tenant."
+    )
 
 
 class Answer(BaseModel):

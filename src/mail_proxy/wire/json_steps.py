@@ -56,7 +56,7 @@ def _load(text: bytes | memoryview, position: int) -> Any:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         if "surrogate" not in error.msg:
-            raise NotJson(error.msg, position + error.pos) from None
+            raise NotJson("a mistake", position + error.pos) from None
     try:
         return json.loads(bytes(text).decode(errors="surrogateescape"))
     except (ValueError, RecursionError):

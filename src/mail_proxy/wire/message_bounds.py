@@ -28,22 +28,26 @@ LONGEST_HEADERS = 64_000
 #: Fields of a message; the documented ones are fewer.
 _MOST_FIELDS = 50
 _LONGEST_SHOWN = 40
+#: The one mistake here that is no bound.
+NOT_TEXTS = "must be texts"
 
 
-def beyond_bounds(record: Any) -> str | None:
-    """Return the first bound that a message breaks, or None: field, value, limit.
+def beyond_bounds(record: Any) -> tuple[str, str] | None:
+    """Return the first bound that a message breaks, or None.
+
+    It is the field, and a text with value and limit.
 
     Values of a wrong type are left to the validation that follows.
     """
     if not isinstance(record, dict) or _is_ordinary(record):
         return None
     if len(record) > _MOST_FIELDS:
-        return f"{len(record)} fields; allowed: {_MOST_FIELDS}"
+        return "", f"{len(record)} fields; allowed: {_MOST_FIELDS}"
     for field, bound in _BOUNDS.items():
         value = record.get(field)
         found = None if value is None else bound(value)
         if found is not None:
-            return f"{field}: {found}"
+            return field, found
     return _too_many_recipients(record)
 
 
@@ -63,10 +67,12 @@ def _is_ordinary(record: dict[str, Any]) -> bool:
     )
 
 
-def _too_many_recipients(record: dict[str, Any]) -> str | None:
+def _too_many_recipients(record: dict[str, Any]) -> tuple[str, str] | None:
     counts = (len(_mailboxes(record.get(name))) for name in ("to", "cc", "bcc"))
     total = sum(counts)
-    return f"to, cc, bcc: {_more_than(total)} recipients" if total > MOST_RECIPIENTS else None
+    if total <= MOST_RECIPIENTS:
+        return None
+    return "to, cc, bcc", f"{_more_than(total)} recipients; allowed: {MOST_RECIPIENTS}"
 
 
 def _more_than(count: int) -> str:
@@ -87,7 +93,7 @@ def _list_of_mailboxes(value: Any) -> str | None:
         return f"{count} addresses; allowed: {MOST_RECIPIENTS}"
     for text in mailboxes:
         # One wrong type is enough: the validation would list every one.
-        found = _mailbox(text) if isinstance(text, str) else "must be texts"
+        found = _mailbox(text) if isinstance(text, str) else NOT_TEXTS
         if found is not None:
             return found
     return None

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    Field,
-)
+from pydantic import BaseModel, BeforeValidator, Field
 
 from mail_proxy.domain.message import EventType, MessageState
 from mail_proxy.domain.waiting import MEANINGS, WaitReason
 from mail_proxy.wire.fields import (
     Answer,
     Identifier,
+    Matching,
+    OfTenant,
     OneLine,
     Request,
     Seconds,
-    Timestamp,
 )
+from mail_proxy.wire.instants import Timestamp
 
 PageSize = Annotated[int, Field(ge=1, le=1000)]
 SearchText = Annotated[OneLine, Field(max_length=255)]
-Cursor = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+Cursor = Annotated[
+    str,
+    Matching(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "must be a next_cursor of this listing"),
+]
 
 
-class Ids(Request):
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+States = Annotated[list[MessageState], BeforeValidator(_one_or_many), Field(max_length=20)]
+
+
+class Ids(OfTenant):
     """Client identifiers of messages."""
 
     ids: list[Identifier] = Field(description="The client's identifiers.", max_length=10_000)
@@ -42,7 +51,7 @@ class DeletedOut(Answer):
     in_progress: list[str] = Field(description="Messages that are being sent; they stay.")
 
 
-class RetryMessages(Request):
+class RetryMessages(OfTenant):
     """Messages in error to put back into the queue.
 
     All filters that are given have to hold. At least one is required.
@@ -73,7 +82,7 @@ class RetriedOut(Answer):
     )
 
 
-class CleanupMessages(Request):
+class CleanupMessages(OfTenant):
     """Which finished messages to remove."""
 
     older_than_seconds: Seconds | None = Field(
@@ -97,7 +106,7 @@ class MessageQuery(Request):
     """The filters of ``GET /messages``, and the page that is wanted."""
 
     active_only: bool = False
-    status: MessageState | None = None
+    status: States | None = None
     account_id: Identifier | None = None
     batch_code: Identifier | None = None
     id: Identifier | None = None
@@ -151,8 +160,9 @@ class MessageOut(BaseModel):
 class MessagesOut(Answer):
     """A page of messages, newest first.
 
-    ``next_cursor`` is null on the last page only. A page looks into 20000 messages at most. With
-    ``q``, ``waiting`` or several filters, a page may be short or empty before the last one.
+    ``next_cursor`` is null on the last page only. A page looks into 20000 messages, and for half a
+    second, at most. With ``q``, ``waiting`` or several filters, a page may be short or empty
+    before the last one.
     """
 
     messages: list[MessageOut] = Field(description="The page.")

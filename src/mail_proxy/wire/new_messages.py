@@ -1,59 +1,73 @@
-"""Messages that clients hand in: parsing, checks, and the answer to the call."""
+"""A message that a client hands in: its fields and their checks."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
 
-import orjson
-from pydantic import (
-    BaseModel,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from mail_proxy.domain.header_fields import HEADER_FIELDS, reserved
-from mail_proxy.domain.mail import Mail
-from mail_proxy.errors import Malformed, TooLarge
+from mail_proxy.domain.mail import Address, Mail
 from mail_proxy.wire.addresses import parse_mailbox, parse_mailboxes
 from mail_proxy.wire.fields import (
-    NO_OBJECT,
-    Answer,
     Content,
     Identifier,
     OneLine,
     Priority,
     Redacted,
     Request,
-    Timestamp,
-    detail_of,
-    field_name,
-    mistake,
-    unknown_field,
-    without_surrogates,
 )
-from mail_proxy.wire.json_bounds import has_more_separators, refuse_too_many_values
-from mail_proxy.wire.json_steps import NotJson, load_in_steps
-from mail_proxy.wire.message_bounds import MOST_RECIPIENTS, beyond_bounds
+from mail_proxy.wire.instants import Timestamp
+from mail_proxy.wire.message_bounds import MOST_RECIPIENTS
+from mail_proxy.wire.mistakes import Mistake, WrongField, mistake, sentence
 
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
 _MESSAGE_ID = re.compile(r"<[^<>\s@]+@[^<>\s@]+>")
 Parsed = TypeVar("Parsed")
 Recipients = list[OneLine] | OneLine
-#: In one call. A value takes up to a microsecond to parse, and about 100 octets of memory.
-_MOST_VALUES = 250_000
-#: A larger body, and one with more values, is parsed in steps: otherwise the event loop would stand
-#: still for more than 20 ms. Most bodies are smaller, and faster to parse at once.
-_MOST_BYTES_AT_ONCE = 4_000_000
-_MOST_VALUES_AT_ONCE = 100_000
-#: An id that is too long is shown in the rejection, unless it is longer than this.
-_LONGEST_SHOWN_ID = 1000
+_RECIPIENTS = ("to", "cc", "bcc")
+LISTS_OF_ADDRESSES = (*_RECIPIENTS, "reply_to")
+_NOBODY = Address("", "")
+
+
+class RejectionCode(StrEnum):
+    """Stable name of the reason why a message was not queued."""
+
+    MALFORMED = "malformed"
+    TOO_LARGE = "too_large"
+    TENANT_REQUIRED = "tenant_required"
+    NO_SUCH_TENANT = "no_such_tenant"
+    ACCOUNT_REQUIRED = "account_required"
+    NO_SUCH_ACCOUNT = "no_such_account"
+    EXPIRED = "expired"
+
+    @property
+    def meaning(self) -> str:
+        """The sentence about the code in the reference."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    RejectionCode.MALFORMED: "A field is missing, unknown, or has a value that is not allowed.",
+    RejectionCode.TOO_LARGE: "A bound of one message is exceeded; the reason has both numbers.",
+    RejectionCode.TENANT_REQUIRED: "The admin token was used, and there are several tenants.",
+    RejectionCode.NO_SUCH_TENANT: "`tenant_id` names a tenant that does not exist.",
+    RejectionCode.ACCOUNT_REQUIRED: "`account_id` is left out, and no account is the default.",
+    RejectionCode.NO_SUCH_ACCOUNT: "`account_id` names an account that the tenant does not have.",
+    RejectionCode.EXPIRED: "`expires_ts` is past.",
+}
+
+
+class WrongMessage(ValueError):
+    """A message has mistakes, one for each wrong field."""
+
+    def __init__(self, wrong: list[Mistake], code: RejectionCode = RejectionCode.MALFORMED) -> None:
+        super().__init__(sentence(wrong))
+        self.wrong = wrong
+        self.code = code
 
 
 class MessageIn(Request):
@@ -147,22 +161,30 @@ class MessageIn(Request):
     @model_validator(mode="after")
     def _consistent(self) -> MessageIn:
         if self.body_html is not None and self.content_type == "html":
-            raise ValueError("body_html: goes with a plain body only")
+            raise WrongField("body_html", "goes with a plain body only")
         if self.reply_to and any(name.lower() == "reply-to" for name in self.headers):
-            raise ValueError("headers: Reply-To and the field reply_to cannot both be given")
+            raise WrongField("headers", "Reply-To and the field reply_to cannot both be given")
         return self
 
     def mail(self, unique: str) -> Mail:
         """Return the mail; ``unique`` becomes its Message-ID if the client gave none.
 
-        Raises ValueError that names the field with the wrong address.
+        Raises WrongMessage that names every field with a wrong address.
         """
-        fields = (("to", self.to), ("cc", self.cc), ("bcc", self.bcc))
-        to, cc, bcc = (_parsed(name, parse_mailboxes, value) for name, value in fields)
+        wrong: list[Mistake] = []
+        to, cc, bcc, reply_to = (
+            collected(wrong, name, parse_mailboxes, getattr(self, name), ())
+            for name in LISTS_OF_ADDRESSES
+        )
+        sender = collected(wrong, "from", parse_mailbox, self.sender, _NOBODY)
+        return_path = collected(wrong, "return_path", reverse_path, self.return_path, None)
         total = len(to) + len(cc) + len(bcc)
-        if not 1 <= total <= MOST_RECIPIENTS:
-            raise ValueError(f"to, cc, bcc: {total} recipients; allowed: 1-{MOST_RECIPIENTS}")
-        sender = _parsed("from", parse_mailbox, self.sender)
+        if not 1 <= total <= MOST_RECIPIENTS and not wrong:
+            wrong.append(
+                mistake("to, cc, bcc", f"{total} recipients; allowed: 1-{MOST_RECIPIENTS}")
+            )
+        if wrong:
+            raise WrongMessage(wrong)
         is_html_only = self.body_html is not None and (not self.body or self.body.isspace())
         return Mail(
             sender=sender,
@@ -174,154 +196,29 @@ class MessageIn(Request):
             content_type="html" if is_html_only else self.content_type,
             message_id=self.message_id or f"<{unique}@{sender.email.rpartition('@')[2]}>",
             body_html=None if is_html_only else self.body_html,
-            reply_to=_parsed("reply_to", parse_mailboxes, self.reply_to),
-            return_path=_return_path(self.return_path),
+            reply_to=reply_to,
+            return_path=return_path,
             headers=tuple(self.headers.items()),
             not_before=self.deferred_ts,
         )
 
 
-class AddMessages(Request):
-    """A batch of messages to queue."""
-
-    messages: list[MessageIn] = Field(description="Messages; at most max_enqueue_batch.")
-    default_priority: Priority | None = Field(
-        None, description="For messages of this call that give no priority."
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """A message that cannot be queued. ``id`` is None if it has no readable id."""
-
-    id: Any
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedBatch:
-    """The messages of one call, valid or not, in order."""
-
-    messages: list[MessageIn | Rejection]
-    default_priority: int | None
-
-
-def parse_batch(body: bytes | bytearray | dict[str, Any], most: int) -> ParsedBatch:
-    """Read an add-messages body; a wrong message does not affect the others.
-
-    Raises Malformed when the body as a whole cannot be understood, TooLarge for more than
-    ``most`` messages, or 250 000 values in all.
-    """
-    if not isinstance(body, dict):
-        refuse_too_many_values(body, _MOST_VALUES)
-    record = read_object(body)
-    unknown = [name for name in record if name not in ("messages", "default_priority")]
-    if unknown:
-        detail = detail_of(unknown, lambda name: mistake(name, "unknown field"))
-        raise Malformed(f"unknown field: {detail[0]['field']}", detail)
-    messages = record.get("messages")
-    if not isinstance(messages, list):
-        raise Malformed("messages: must be a list", [mistake("messages", "must be a list")])
-    if len(messages) > most:
-        raise TooLarge(f"{len(messages)} messages in one call; allowed: {most}")
-    rest = AddMessages.model_validate({**record, "messages": []})
-    parsed = [_parse(place, record) for place, record in enumerate(messages)]
-    return ParsedBatch(parsed, rest.default_priority)
-
-
-def read_object(body: bytes | bytearray | dict[str, Any]) -> dict[str, Any]:
-    """Return the JSON object in ``body``; raises Malformed if it is none."""
-    if isinstance(body, dict):
-        return body
-    try:
-        record = _load(body)
-    except NotJson as error:
-        raise Malformed(f"body: {error}", [mistake("body", str(error))]) from None
-    if not isinstance(record, dict):
-        raise Malformed(f"body: {NO_OBJECT}", [mistake("body", NO_OBJECT)])
-    return record
-
-
-def _load(body: bytes | bytearray) -> Any:
-    is_ordinary = len(body) <= _MOST_BYTES_AT_ONCE
-    if is_ordinary and not has_more_separators(body, _MOST_VALUES_AT_ONCE):
-        with suppress(orjson.JSONDecodeError):
-            return orjson.loads(body)
-    return load_in_steps(body)
-
-
-def _parse(place: int, record: Any) -> MessageIn | Rejection:
-    reason = beyond_bounds(record)
-    if reason is None:
-        try:
-            return MessageIn.model_validate(record)
-        except ValidationError as error:
-            reason = explain(error)
-    if not isinstance(record, dict):
-        return Rejection(None, f"messages.{place}: {reason}")
-    id_ = record.get("id")
-    if isinstance(id_, str) and len(id_) <= _LONGEST_SHOWN_ID and id_ == without_surrogates(id_):
-        return Rejection(id_, reason)
-    return Rejection(None, f"messages.{place}.{reason}")
-
-
-def explain(error: ValidationError) -> str:
-    """Describe the first error in one line that names the field and shows no value."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    field = field_name(first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = unknown_field(field.rpartition(".")[2])
-    if first["type"] == "model_type":
-        message = NO_OBJECT
-    return f"{field}: {message}" if field else message
-
-
-def _return_path(text: str | None) -> str | None:
+def reverse_path(text: str | None) -> str | None:
     """Return the reverse-path; empty or ``<>`` is the null one.
 
     RFC 5321 section 4.5.5 describes the null reverse-path.
     """
     if text is None:
         return None
-    if text.strip() in ("", "<>"):
-        return ""
-    return _parsed("return_path", parse_mailbox, text).email
+    return "" if text.strip() in ("", "<>") else parse_mailbox(text).email
 
 
-def _parsed(field: str, parse: Callable[[Any], Parsed], value: list[str] | str) -> Parsed:
+def collected(
+    wrong: list[Mistake], field: str, parse: Callable[[Any], Parsed], value: Any, otherwise: Any
+) -> Parsed:
+    """Return the parsed value, or note the mistake and return ``otherwise``."""
     try:
         return parse(value)
     except ValueError as error:
-        raise ValueError(f"{field}: {error}") from None
-
-
-class RejectedOut(BaseModel):
-    """A message that was not queued, and why."""
-
-    id: str | None = Field(description="Id of the message; null if it has no readable id.")
-    reason: str = Field(description="The field, and what is wrong with it.")
-
-
-class DuplicateOut(BaseModel):
-    """A message that was there already. Nothing has changed: the call was repeated."""
-
-    id: str = Field(description="Id of the message.")
-    status: str = Field(description="Its status: pending, deferred, sending, sent or error.")
-
-
-class AddMessagesOut(Answer):
-    """Result of a batch. Queued messages are on disk when this arrives.
-
-    A call may be repeated: messages that are there already come back in `duplicates`, which is
-    success.
-    """
-
-    queued: int = Field(description="Number of messages that were stored.")
-    replaced: int = Field(
-        description="How many of `queued` took the place of a waiting message with other content."
-    )
-    duplicates: list[DuplicateOut] = Field(
-        description="Messages that wait with the same content, are being sent, or are finished."
-    )
-    rejected: list[RejectedOut] = Field(description="Messages that were not stored.")
+        wrong.append(mistake(field, str(error)))
+        return otherwise  # type: ignore[no-any-return]

@@ -13,20 +13,31 @@ from mail_proxy.wire.fields import (
     Answer,
     Count,
     Identifier,
+    Matching,
     Name,
     NotBool,
     Redacted,
     Request,
     Seconds,
     Secret,
-    Timestamp,
 )
+from mail_proxy.wire.instants import Timestamp
+from mail_proxy.wire.mistakes import WrongField
 from mail_proxy.wire.secrets import MASK
 
 TenantId = Annotated[
-    str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    str,
+    Field(min_length=1, max_length=64),
+    Matching(
+        r"[A-Za-z0-9][A-Za-z0-9._-]*",
+        "allowed: ASCII letters and digits, then also dots, dashes and underscores",
+    ),
 ]
-Path = Annotated[str, Field(max_length=1000, pattern=r"^/[^\s\x00-\x1f]*$")]
+Path = Annotated[
+    str,
+    Field(max_length=1000),
+    Matching(r"/[^\s\x00-\x1f]*", "must begin with / and have no blanks"),
+]
 SigningSecret = Annotated[str, Field(max_length=100), Redacted()]
 Most = Annotated[int, NotBool, Field(ge=1, le=2_147_483_647)]
 Megabytes = Annotated[float, NotBool, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)]
@@ -46,9 +57,11 @@ class ClientAuthIn(Request):
     @model_validator(mode="after")
     def _complete(self) -> ClientAuthIn:
         if self.method == "bearer" and not self.token:
-            raise ValueError("method bearer needs token")
-        if self.method == "basic" and (not self.user or self.password is None):
-            raise ValueError("method basic needs user and password")
+            raise WrongField("token", "required for the method bearer")
+        if self.method == "basic" and not self.user:
+            raise WrongField("user", "required for the method basic")
+        if self.method == "basic" and self.password is None:
+            raise WrongField("password", "required for the method basic")
         return self
 
 
@@ -68,7 +81,7 @@ class RateLimits(Request):
 class TenantFields(Request):
     """The fields of a tenant that can be set; fields that are left out stay."""
 
-    name: Name | None = Field(None, description="Name to show.")
+    name: Name | None = Field(None, description="Name to show; null or empty: none.")
     client_base_url: Annotated[str, Field(max_length=2000)] | None = Field(
         None, description="http:// or https:// URL of the tenant's application."
     )
@@ -113,6 +126,11 @@ class TenantFields(Request):
         "********, which keeps the stored one when sent back.",
     )
 
+    @field_validator("name")
+    @classmethod
+    def _no_empty_name(cls, value: str | None) -> str | None:
+        return value or None
+
     @field_validator("client_base_url")
     @classmethod
     def _web_url(cls, value: str | None) -> str | None:
@@ -140,12 +158,6 @@ class TenantRef(Request):
     """A tenant, by its id."""
 
     id: Identifier = Field(description="The tenant's id.")
-
-
-class OfTenant(Request):
-    """The tenant that a call is about, if it names one."""
-
-    tenant_id: Identifier | None = None
 
 
 class Nothing(Request):

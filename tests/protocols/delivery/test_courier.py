@@ -11,6 +11,7 @@ from tests.database.test_queue import claim, make_account, new
 
 from mail_proxy.config import ConcurrencyConfig
 from mail_proxy.delivery.courier import Courier
+from mail_proxy.delivery.failure_shares import FailureShares
 from mail_proxy.delivery.fair_semaphore import FairSemaphore
 from mail_proxy.delivery.health import AccountHealth
 from mail_proxy.delivery.lane import Lane
@@ -68,7 +69,9 @@ class Given:
         pipeline = Pipeline(steps, FairSemaphore(5), SmtpSender(SMTPPool()))
         permit = SendPermit(self.lease, directory, clock)
         metrics = OutcomeMetrics(MailMetrics(), directory)
-        health = AccountHealth(tables, self.recorder, settlement, metrics, bus)
+        health = AccountHealth(
+            tables, self.recorder, settlement, metrics, bus, FailureShares(FakeClock())
+        )
         courier = Courier(permit, pipeline, settlement, self.recorder, health, clock)
         account = snapshot.accounts[account_pk]
         login = replace(account.login, host=server.host, port=server.port, max_connections=1)
@@ -149,5 +152,5 @@ async def test_a_probe_that_asked_no_server_is_followed_by_another_at_once(given
     given.lane.add(message)
     await given.lane.finish()
     await given.recorder.drained()
-    troubled = await given.db.read(given.tables.health.troubled)
+    troubled = await given.db.read(given.tables.health.of_accounts, [message.account_pk])
     assert troubled[message.account_pk]["retry_at"] == given.clock.now()

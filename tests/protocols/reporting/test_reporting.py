@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import time
+import zlib
 from typing import Any
 
 import pytest
@@ -63,6 +65,10 @@ async def test_events_are_told_and_acknowledged(house: House, endpoint: SyncEndp
         {"sent": 1, "error": 1},
         {"ok": None, "queued": "many", "next_sync_after": "later", "not_found": {}},
         {"ok": True, "error": ["other", 7], "not_found": ["m", "n"]},
+        {"error": ""},
+        {"error": {}, "ok": True},
+        {"jsonrpc": "2.0", "id": 1, "result": {"ok": True}},
+        {"result": {"sent": 1}, "error": None, "id": 1},
     ],
 )
 async def test_all_these_answers_acknowledge(
@@ -82,6 +88,26 @@ async def test_all_these_answers_acknowledge(
     ("reply", "reason"),
     [
         (Reply({"ok": False}), "the application answered ok: false"),
+        (Reply({"error": "no database"}), "the application answered with an error"),
+        (Reply({"ok": True, "error": {"m": 1}}), "the application answered with an error"),
+        (Reply({"jsonrpc": "2.0", "result": {"ok": False}}), "the application answered ok: false"),
+        (
+            Reply({"jsonrpc": "2.0", "error": {"code": 200, "message": "x"}}),
+            "the application answered a JSON-RPC error",
+        ),
+        (Reply({"jsonrpc": "2.0", "result": True}), "the answer is not a JSON object"),
+        (
+            Reply({}, headers={"Content-Encoding": "br"}),
+            "the answer has the Content-Encoding br",
+        ),
+        (
+            Reply({}, headers={"Content-Encoding": "gzip"}),
+            "the answer cannot be decompressed",
+        ),
+        (
+            Reply(body=gzip.compress(b" " * 1_100_000), headers={"Content-Encoding": "gzip"}),
+            "the answer is larger than 1 MB",
+        ),
         (Reply(status=500), "HTTP 500"),
         (Reply(status=401), "HTTP 401"),
         (
@@ -133,6 +159,29 @@ async def test_all_these_answers_acknowledge_nothing_and_all_is_told_again(
     assert ids(endpoint.calls) == [["m", "n"], ["m", "n", "o"]]
     assert await house.unreported() == []
     assert (await house.sync())["failures"] == 0
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(body=b'\xef\xbb\xbf{"ok": true}'),
+        Reply(body=b'{"ok": true, "not_found": ["\\ud83d"], "note": "\\ud83d"}'),
+        Reply(body=b'{"ok": true, "note": "\xff"}'),
+        Reply(body=gzip.compress(b'{"ok": true}'), headers={"Content-Encoding": "gzip"}),
+        Reply(body=zlib.compress(b'{"ok": true}'), headers={"Content-Encoding": "deflate"}),
+    ],
+    ids=["byte order mark", "surrogate", "octets", "gzip", "deflate"],
+)
+async def test_answers_in_unusual_clothes_acknowledge(
+    house: House, endpoint: SyncEndpoint, reply: Reply
+) -> None:
+    endpoint.default = reply
+    await house.tenant(client_base_url=endpoint.url)
+    await house.event(["m"])
+    reporter = await house.reporter()
+    await endpoint.wait_for(1)
+    await house.settled(reporter)
+    assert await house.unreported() == []
 
 
 async def test_nobody_listens(house: House) -> None:

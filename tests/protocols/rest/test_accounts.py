@@ -13,6 +13,7 @@ from tests.protocols.rest.client import ONE_DATABASE, Client, serving
 
 from mail_proxy.config import ProxyConfig
 from mail_proxy.sql import Connection, SqlDb
+from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 
 FULL = {
     "id": "full",
@@ -282,3 +283,59 @@ async def test_fields_of_a_later_version_are_refused(idle: Client, field: str, v
     refused = {"field": field, "message": "not available in this version", "value": None}
     assert response.json()["detail"] == [refused]
     assert (await idle("GET", "/account/x")).status_code == 404
+
+
+async def test_the_name_that_ehlo_says_is_the_accounts(
+    client: Client, smtp: ScriptedSmtpServer
+) -> None:
+    await client.account(smtp, helo_name="shop.example.net")
+    await client.add("m1")
+    await client.in_state("sent", "m1")
+    assert "EHLO shop.example.net" in [line for _, line in smtp.commands]
+    assert (await client.ok("GET", "/account/smtp"))["account"]["helo_name"] == "shop.example.net"
+    await client.ok("POST", "/account", {"id": "smtp", "helo_name": None})
+    assert (await client.ok("GET", "/account/smtp"))["account"]["helo_name"] is None
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize("name", ["", " ", "a b", "[192.0.2.300]", "[2001:db8::1]", "-a.example"])
+async def test_a_name_that_ehlo_cannot_say_is_422(idle: Client, name: str) -> None:
+    response = await idle("POST", "/account", {"id": "smtp", "helo_name": name})
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["field"] == "helo_name"
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize(
+    ("field", "value", "shown"),
+    [
+        ("user", "", None),
+        ("user", None, None),
+        ("password", "", None),
+        ("password", None, None),
+        ("host", "", 422),
+        ("host", None, 422),
+        ("port", "", 422),
+        ("port", None, 587),
+        ("tls", "", 422),
+        ("tls", None, "auto"),
+        ("limit_per_day", "", 422),
+        ("limit_per_day", None, None),
+        ("limit_behavior", "", 422),
+        ("limit_behavior", None, "defer"),
+        ("verify_cert", "", 422),
+        ("verify_cert", None, True),
+        ("batch_size", None, None),
+        ("dkim", None, True),
+    ],
+)
+async def test_what_an_empty_value_means(idle: Client, field: str, value: Any, shown: Any) -> None:
+    full = {"id": "a", "host": "127.0.0.1", "user": "u", "password": "p", "limit_per_day": 5}
+    await idle.ok("POST", "/account", full)
+    body = {"id": "a", field: value, **({"password": "p"} if field in ("port", "tls") else {})}
+    response = await idle("POST", "/account", body)
+    if shown == 422:
+        assert response.status_code == 422
+        assert response.json()["detail"][0]["field"] == field
+    else:
+        assert (await idle.ok("GET", "/account/a"))["account"][field] == shown

@@ -295,14 +295,18 @@ async def test_the_same_id_changes_nothing_while_it_is_sent_and_afterwards(
 async def test_the_account_is_the_default_one_or_the_only_one(idle: Client) -> None:
     await idle.ok("POST", PATH, {"messages": [mail("only")]})
     await idle.ok("POST", "/account", {"id": "two", "host": "127.0.0.1"})
+    await idle.ok("POST", PATH, {"messages": [mail("first")]})
+    await idle.ok("POST", "/account", {"id": "smtp", "is_default": False})
     response = await idle("POST", PATH, {"messages": [mail("which")]})
-    assert "account_id: required" in response.json()["detail"]["rejected"][0]["reason"]
+    (rejected,) = response.json()["detail"]["rejected"]
+    assert rejected["reason"] == "account_id: required, because there is no default account"
+    assert rejected["code"] == "account_required"
     await idle.ok("POST", "/account", {"id": "two", "is_default": True})
     await idle.ok("POST", PATH, {"messages": [mail("default")]})
     await idle.ok("POST", "/account", {"id": "smtp", "is_default": True})
     await idle.ok("POST", PATH, {"messages": [mail("moved")]})
     found = {m["id"]: m["account_id"] for m in (await idle.ok("GET", "/messages"))["messages"]}
-    assert found == {"only": "smtp", "default": "two", "moved": "smtp"}
+    assert found == {"only": "smtp", "first": "smtp", "default": "two", "moved": "smtp"}
 
 
 @ONE_DATABASE

@@ -49,6 +49,7 @@ async def test_no_route_but_the_public_ones_answers_without_a_token(
         assert response.json() == {
             "ok": False,
             "error": response.json()["error"],
+            "code": "unauthorized",
             "detail": None,
         }
         assert "token" in response.json()["error"]

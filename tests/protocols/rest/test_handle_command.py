@@ -77,8 +77,8 @@ async def test_accounts_and_tenants(proxy: MailProxy) -> None:
     ("command", "payload", "error"),
     [
         ("addMessages", {"messages": []}, "no usable message"),
-        ("addMessages", {"messages": [MAIL], "x": 1}, "unknown field: x"),
-        ("addMessages", {}, "messages: must be a list"),
+        ("addMessages", {"messages": [MAIL], "x": 1}, "x: unknown field"),
+        ("addMessages", {}, "messages: required"),
         ("addAccount", {"id": "new"}, "host: required"),
         ("addAccount", {"id": "new", "host": "h", "prot": 1}, "prot: unknown field"),
         ("suspend", {"batch": "june"}, "batch: unknown field"),

@@ -241,3 +241,31 @@ async def test_a_listing_reads_no_large_body_out_of_the_database(
     assert len(row["content"]) < 1000
     shown = await idle.message("m1")
     assert (shown["subject"], shown["to"]) == ("Grüße", ["bob@example.net"])
+
+
+async def test_a_search_finds_texts_whatever_their_case_in_any_script(idle: Client) -> None:
+    subjects = [
+        "MÜLLER Größe",
+        "ΟΔΥΣΣΕΥΣ",
+        "Привет МИР",
+        "100 % sure_thing",
+        "mu\u0308ller",
+        "other",
+    ]
+    for number, subject in enumerate(subjects):
+        await idle.add(f"m{number}", subject=subject, to=[f"Ann{number}@Example.net"])
+    for text, expected in (
+        ("müller größe", ["m0"]),
+        ("GRÖẞE", ["m0"]),
+        ("οδυσσευς", ["m1"]),
+        ("мир", ["m2"]),
+        ("ПРИВЕТ мир", ["m2"]),
+        ("MÜLLER", ["m4", "m0"]),
+        ("ü", ["m4", "m0"]),
+        ("ann5@EXAMPLE", ["m5"]),
+        ("% SURE_", ["m3"]),
+        ("größe müller", []),
+        ("ж", []),
+    ):
+        found = await idle.ok("GET", f"/messages?q={quote(text)}")
+        assert [m["id"] for m in found["messages"]] == expected, text

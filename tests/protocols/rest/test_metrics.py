@@ -124,7 +124,7 @@ async def test_report_calls_are_counted_by_how_they_went(
         await client.ok("POST", "/commands/run-now?tenant_id=default")
         await endpoint.wait_for(calls)
     await client.ok("POST", "/account", {"id": "a", "host": "127.0.0.1"})
-    await client.add("m", expires_ts=1)
+    await client.add("m")
     await client.reported("m")
     shown = await scrape(client)
     assert shown("gmp_sync_calls_total", tenant_id="default", outcome="status") == 1

@@ -97,7 +97,8 @@ async def test_a_fault_of_ours_is_a_500_that_shows_nothing_but_its_id(
     response = await idle.http.get("/messages/m", headers={**TOKEN, "X-Request-ID": "abc"})
     assert response.status_code == 500
     assert response.headers.get_list("X-Request-ID") == ["abc"]
-    assert response.json() == {"ok": False, "error": "internal error", "detail": None}
+    answer = {"ok": False, "error": "internal error", "code": "internal", "detail": None}
+    assert response.json() == answer
 
 
 @ONE_DATABASE

@@ -99,8 +99,8 @@ async def test_masked_secrets_that_are_written_back_stay_and_new_ones_replace_th
         ({"id": "x", "client_base_url": "http://a.example/?q=1"}, "client_base_url"),
         ({"id": "x", "client_sync_path": "no-slash"}, "client_sync_path"),
         ({"id": "x", "client_auth": {"method": "digest"}}, "client_auth.method"),
-        ({"id": "x", "client_auth": {"method": "bearer"}}, "client_auth"),
-        ({"id": "x", "client_auth": {"method": "basic", "user": "u"}}, "client_auth"),
+        ({"id": "x", "client_auth": {"method": "bearer"}}, "client_auth.token"),
+        ({"id": "x", "client_auth": {"method": "basic", "user": "u"}}, "client_auth.password"),
         ({"id": "x", "signing_secret": "hunter22"}, "signing_secret"),
         ({"id": "x", "signing_secret": "whsec_hunter22" + "x" * 16}, "signing_secret"),
         ({"id": "x", "rate_limits": {"minutely": 1}}, "rate_limits.minutely"),
@@ -152,3 +152,35 @@ async def test_the_tenant_default_is_always_there_and_cannot_be_removed(idle: Cl
     response = await idle("DELETE", "/tenant/default")
     assert response.status_code == 409
     assert (await tenant(idle, "default"))["active"] is True
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize(
+    ("field", "value", "shown"),
+    [
+        ("name", "", None),
+        ("name", None, None),
+        ("client_base_url", "", 422),
+        ("client_base_url", None, None),
+        ("client_sync_path", "", 422),
+        ("client_sync_path", None, "/mail-proxy/sync"),
+        ("client_auth", {}, 422),
+        ("client_auth", None, {"method": "none"}),
+        ("rate_limits", {}, {}),
+        ("rate_limits", None, None),
+        ("retention_seconds", "", 422),
+        ("retention_seconds", None, None),
+        ("signing_secret", "", 422),
+        ("signing_secret", None, None),
+        ("active", "", 422),
+        ("active", None, True),
+    ],
+)
+async def test_what_an_empty_value_means(idle: Client, field: str, value: Any, shown: Any) -> None:
+    await idle.ok("POST", "/tenant", {"id": "t", "name": "n", "client_sync_path": "/x"})
+    response = await idle("PUT", "/tenant/t", {field: value})
+    if shown == 422:
+        assert response.status_code == 422
+        assert response.json()["detail"][0]["field"].startswith(field)
+    else:
+        assert response.json()["tenant"][field] == shown

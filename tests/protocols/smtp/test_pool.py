@@ -11,7 +11,7 @@ from tests.protocols.smtp.sessions import Session
 from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.outcome import AccountTrouble
 from mail_proxy.smtp.compose import ComposedMail
-from mail_proxy.smtp.connection import PooledConnection
+from mail_proxy.smtp.connection import Connector, PooledConnection
 from mail_proxy.smtp.pool import SMTPPool
 from mail_proxy.testing.clock import FakeClock
 from mail_proxy.testing.smtp_server import Act, ScriptedSmtpServer
@@ -117,7 +117,7 @@ async def test_trouble_is_handed_on_and_takes_no_room(
     pool: SMTPPool, server: ScriptedSmtpServer, login: Logins
 ) -> None:
     only = login(server.port, max_connections=1)
-    server.on("connect", "421 too many connections", times=2)
+    server.on("connect", "421 too many connections", times=1)
     results = await asyncio.gather(pool.acquire(only), pool.acquire(only))
     assert [type(result) for result in results] == [AccountTrouble, AccountTrouble]
     pool.release(await take(pool, only))
@@ -293,3 +293,74 @@ async def test_reap_does_not_forget_an_account_that_somebody_waits_for(
     pool.release(await waiting)
     assert await take(pool, only) is waiting.result()
     pool.release(waiting.result())
+
+
+async def test_an_account_whose_log_in_has_not_worked_yet_opens_one_session_first(
+    pool: SMTPPool, login: Logins
+) -> None:
+    async with ScriptedSmtpServer(users={"u": "right"}) as server:
+        wrong = login(server.port, user="u", password="wrong", max_connections=5)
+        results = await asyncio.gather(*[pool.acquire(wrong) for _ in range(5)])
+        assert all(isinstance(r, AccountTrouble) and r.refuses_login for r in results)
+        assert server.connections == 1
+        right = login(server.port, user="u", password="right", max_connections=5, version=2)
+        opened = await asyncio.gather(*[take(pool, right) for _ in range(5)])
+        assert len(set(opened)) == 5
+        assert server.connections == 6
+        for connection in opened:
+            pool.release(connection)
+
+
+async def test_a_log_in_that_stops_working_is_tried_on_one_session(
+    pool: SMTPPool, login: Logins
+) -> None:
+    async with ScriptedSmtpServer(users={"u": "right"}) as server:
+        account = login(server.port, user="u", password="right", max_connections=5)
+        pool.release(await take(pool, account))
+        await pool.close_all()
+        server.on("AUTH", "535 5.7.8 changed")
+        assert isinstance(await pool.acquire(account), AccountTrouble)
+        before = server.connections
+        results = await asyncio.gather(*[pool.acquire(account) for _ in range(4)])
+        assert all(isinstance(r, AccountTrouble) for r in results)
+        assert server.connections == before + 1
+
+
+async def test_a_first_session_that_is_cancelled_leaves_its_place_to_the_next_caller(
+    pool: SMTPPool, login: Logins
+) -> None:
+    async with ScriptedSmtpServer() as server:
+        server.on("connect", Act.SILENCE, times=1)
+        first = asyncio.create_task(pool.acquire(login(server.port)))
+        await server.wait_until(lambda: server.connections == 1)
+        second = asyncio.create_task(take(pool, login(server.port)))
+        await asyncio.sleep(0)
+        first.cancel()
+        pool.release(await second)
+
+
+async def test_a_refused_session_says_whether_others_are_open(
+    pool: SMTPPool, server: ScriptedSmtpServer, login: Logins
+) -> None:
+    server.on("connect", ("421 4.7.0 too many", Act.DROP), times=1)
+    refused = await pool.acquire(login(server.port))
+    assert isinstance(refused, AccountTrouble)
+    assert not refused.others_work
+    held = await take(pool, login(server.port))
+    server.on("connect", ("421 4.7.0 too many", Act.DROP), times=1)
+    refused = await pool.acquire(login(server.port))
+    assert isinstance(refused, AccountTrouble)
+    assert refused.others_work
+    pool.release(held)
+
+
+async def test_ehlo_says_the_name_of_the_account_else_of_the_settings(
+    server: ScriptedSmtpServer, login: Logins
+) -> None:
+    pool = SMTPPool(Connector(local_hostname="mail.example.org"))
+    for name in (None, "shop.example.net", "[192.0.2.1]"):
+        pk = f"account {name}"
+        pool.release(await take(pool, login(server.port, account_pk=pk, helo_name=name)))
+    await pool.close_all()
+    said = [line for _, line in server.commands if line.startswith("EHLO")]
+    assert said == ["EHLO mail.example.org", "EHLO shop.example.net", "EHLO [192.0.2.1]"]

@@ -76,3 +76,13 @@ def test_the_file_is_removed_when_the_work_fails(pid_file: PidFile) -> None:
     with pytest.raises(ZeroDivisionError), pid_file.hold():
         raise ZeroDivisionError
     assert not pid_file.path.exists()
+
+
+@pytest.mark.parametrize("content", [b"garbage", b"{}", b"[1]", b'{"pid": 1', b"\xff\xfe\0", b"12"])
+def test_a_damaged_file_of_a_living_process_is_named(pid_file: PidFile, content: bytes) -> None:
+    pid_file.path.write_bytes(content)
+    assert pid_file.find_running() is None
+    with pid_file.hold():
+        pid_file.path.write_bytes(content)
+        with pytest.raises(Conflict, match="pid is locked by a process and damaged"):
+            pid_file.find_running()

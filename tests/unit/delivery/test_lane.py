@@ -90,6 +90,18 @@ async def test_a_refused_connection_next_to_working_ones_costs_one_connection_fo
     await given.all_sent()
 
 
+async def test_other_sessions_that_are_open_count_before_any_of_them_was_answered() -> None:
+    given = Given(connections=2)
+    for number in range(2):
+        given.lane.add(message(str(number)))
+    await turns()
+    late = message("late")
+    assert not given.lane.crowded(late)
+    assert given.lane.crowded(late, others_work=True)
+    given.lane.drop_waiting()
+    await given.all_sent()
+
+
 async def test_a_lane_asks_for_more_once_when_it_is_half_empty() -> None:
     given = Given(connections=1)
     for number in range(20):

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from mail_proxy.errors import Malformed, TooLarge
-from mail_proxy.wire.new_messages import ParsedBatch, Rejection, parse_batch
+from mail_proxy.wire.batches import ParsedBatch, Rejection, parse_batch
 
 MAIL = {"id": "m", "from": "a@example.org", "to": "b@example.net", "subject": "s"}
 

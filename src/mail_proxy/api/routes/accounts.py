@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from mail_proxy.api.deps import Call, PathId, Route, TenantQuery
+from mail_proxy.api.deps import Call, PathId, Route, TenantQuery, tenant_of
 from mail_proxy.operations import account_tests
 from mail_proxy.operations import accounts as operations
 from mail_proxy.wire.accounts import (
@@ -24,9 +24,9 @@ router = APIRouter(tags=["accounts"], route_class=Route)
 
 
 @router.post("/account")
-async def save(call: Call, body: AccountIn) -> AccountSaved:
+async def save(call: Call, body: AccountIn, tenant_id: TenantQuery = None) -> AccountSaved:
     """Create an account, or change the given fields of an existing one."""
-    return await call(operations.save, body, body.tenant_id)
+    return await call(operations.save, body, tenant_of(tenant_id, body.tenant_id))
 
 
 @router.get("/accounts")
@@ -50,13 +50,15 @@ async def delete(call: Call, id: PathId, tenant_id: TenantQuery = None) -> Done:
 
 
 @router.post("/account/test")
-async def test_unsaved(call: Call, body: UnsavedAccountTest) -> AccountTestOut:
+async def test_unsaved(
+    call: Call, body: UnsavedAccountTest, tenant_id: TenantQuery = None
+) -> AccountTestOut:
     """Test the fields of an account without saving them.
 
     With `id`, a saved account's other fields and password are used. Steps and answer are those of
     the test of a saved account.
     """
-    return await call(account_tests.test_unsaved, body, body.tenant_id)
+    return await call(account_tests.test_unsaved, body, tenant_of(tenant_id, body.tenant_id))
 
 
 @router.post("/account/{id}/test")

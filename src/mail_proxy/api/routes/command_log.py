@@ -19,7 +19,8 @@ from mail_proxy.wire.command_log import (
     PurgeLog,
     ReplayedOut,
 )
-from mail_proxy.wire.fields import Identifier, OneLine, Timestamp
+from mail_proxy.wire.fields import Identifier, OneLine
+from mail_proxy.wire.instants import Timestamp
 
 JSON_LINES = "application/x-ndjson"
 _LINES = {JSON_LINES: {"schema": {"type": "string", "description": "One JSON object per line."}}}

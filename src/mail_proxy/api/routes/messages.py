@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
 from mail_proxy.api.bodies import read_body
-from mail_proxy.api.deps import Call, PathId, Route, TenantQuery
+from mail_proxy.api.deps import Call, PathId, Route, TenantQuery, tenant_of
 from mail_proxy.domain.message import MessageState
 from mail_proxy.domain.waiting import WaitReason
 from mail_proxy.operations import intake
 from mail_proxy.operations import messages as operations
-from mail_proxy.wire.fields import Identifier
+from mail_proxy.wire.batches import AddMessages, AddMessagesOut
+from mail_proxy.wire.fields import Identifier, OfTenant
 from mail_proxy.wire.messages import (
     CleanedOut,
     CleanupMessages,
@@ -29,7 +31,6 @@ from mail_proxy.wire.messages import (
     RetryMessages,
     SearchText,
 )
-from mail_proxy.wire.new_messages import AddMessages, AddMessagesOut
 
 router = APIRouter(tags=["messages"], route_class=Route)
 _ADD_BODY = {
@@ -43,21 +44,26 @@ EXTRA_MODELS = (AddMessages,)
 
 
 @router.post("/commands/add-messages", openapi_extra=_ADD_BODY)
-async def add(call: Call, request: Request) -> AddMessagesOut:
+async def add(call: Call, request: Request, tenant_id: TenantQuery = None) -> AddMessagesOut:
     """Queue a batch of messages, each of which is checked alone.
 
-    Queued messages are on disk before the answer is sent.
+    Queued messages are on disk before the answer is sent. `tenant_id` is for messages that name
+    none.
     """
     # Straight from bytes: a model of the whole body would refuse good messages together with
     # bad ones, and take twice the time.
     batch = await intake.read_batch(await read_body(request), call.most_messages)
+    if request.scope["query_string"]:
+        # Read here, because the fast path calls this function without parameters of the query.
+        named = OfTenant.model_validate(dict(request.query_params)).tenant_id
+        batch = replace(batch, tenant_id=tenant_of(named, batch.tenant_id))
     return await call(intake.add, batch)
 
 
 @router.post("/commands/delete-messages")
 async def delete(call: Call, body: Ids, tenant_id: TenantQuery = None) -> DeletedOut:
     """Remove messages; those that are being sent are listed in `in_progress` and stay."""
-    return await call(operations.delete, body, tenant_id)
+    return await call(operations.delete, body, tenant_of(tenant_id, body.tenant_id))
 
 
 @router.post("/commands/retry-messages")
@@ -67,7 +73,7 @@ async def retry(call: Call, body: RetryMessages, tenant_id: TenantQuery = None) 
     All filters that are given have to hold. With `now`, messages in `deferred` become due as
     well; their retry count stays.
     """
-    return await call(operations.retry, body, tenant_id)
+    return await call(operations.retry, body, tenant_of(tenant_id, body.tenant_id))
 
 
 @router.post("/commands/cleanup-messages")
@@ -77,7 +83,8 @@ async def cleanup(
     tenant_id: TenantQuery = None,
 ) -> CleanedOut:
     """Remove finished messages whose every event was reported long enough ago."""
-    return await call(operations.cleanup, body or CleanupMessages(), tenant_id)
+    wanted = body or CleanupMessages()
+    return await call(operations.cleanup, wanted, tenant_of(tenant_id, wanted.tenant_id))
 
 
 @router.get("/messages")
@@ -86,7 +93,8 @@ async def list_messages(
     tenant_id: TenantQuery = None,
     active_only: Annotated[bool, Query(description="Only unfinished messages.")] = False,
     status: Annotated[
-        MessageState | None, Query(description="Only messages with this status.")
+        list[MessageState] | None,
+        Query(description="Only messages with this status; may be given several times."),
     ] = None,
     account_id: Annotated[
         Identifier | None, Query(description="Only messages of this account.")
@@ -109,13 +117,13 @@ async def list_messages(
 ) -> MessagesOut:
     """List messages, newest first.
 
-    A call looks into 20000 messages at most. With `q`, `waiting` or several filters, a page may
-    therefore be short or empty before the last one. Follow `next_cursor` until it is null: every
-    match comes once.
+    A call looks into 20000 messages, and for half a second, at most. With `q`, `waiting` or several
+    filters, a page may therefore be short or empty before the last one. Follow `next_cursor`
+    until it is null: every match comes once.
     """
     request = MessageQuery(
         active_only=active_only,
-        status=status,
+        status=status or None,
         account_id=account_id,
         batch_code=batch_code,
         id=id,

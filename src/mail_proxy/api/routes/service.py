@@ -9,6 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from mail_proxy.api.deps import Call, Route, TenantQuery, Watch
 from mail_proxy.api.errors import answer
+from mail_proxy.errors import NotReady
 from mail_proxy.operations import service as operations
 from mail_proxy.wire.service import Status, StatusQuery
 from mail_proxy.wire.tenants import Done
@@ -26,7 +27,7 @@ async def health() -> Done:
 async def ready(watch: Watch) -> Any:
     """Answer 200 if database and dispatcher work, else 503 with the reason."""
     reason = await watch.not_ready_reason()
-    return Done() if reason is None else answer(503, reason, retry_after=5)
+    return Done() if reason is None else answer(NotReady, reason, retry_after=5)
 
 
 @router.get(

@@ -17,13 +17,15 @@ COMMANDS = {
     "delete": "instances:delete",
     "demo": "demo:demo",
 }
+#: Those of them that take the name of an instance.
+NAMED_COMMANDS = frozenset({"start", "stop", "restart", "status", "delete"})
 #: ``mail-proxy NAME COMMAND``: commands about one instance. They find it in ``context.obj``.
 INSTANCE_COMMANDS = {
     "keys": "keys:commands",
     "log": "log:log",
 }
 #: Words that cannot name an instance, so that ``mail-proxy NAME ...`` never means two things.
-RESERVED_NAMES = frozenset(COMMANDS) | {"current", "use"}
+RESERVED_NAMES = frozenset({*COMMANDS, *INSTANCE_COMMANDS, "current", "use"})
 
 
 def register(app: typer.Typer, table: Mapping[str, str]) -> None:

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from mail_proxy.cli import control
 from mail_proxy.cli.background import holds_secret, replace_process
-from mail_proxy.cli.instance import Instance, home_folder
+from mail_proxy.cli.instance import Instance, home_folder, only_name
 from mail_proxy.cli.output import talk, waiting
 from mail_proxy.cli.process import Running
 from mail_proxy.config import ConcurrencyConfig
@@ -24,7 +24,13 @@ def _names() -> list[str]:
 
 Name = Annotated[
     str,
-    typer.Argument(metavar="NAME", help="Name of the instance.", autocompletion=_names),
+    typer.Argument(
+        metavar="NAME",
+        help="Name of the instance.",
+        default_factory=lambda: only_name(os.environ),
+        show_default="the only one",
+        autocompletion=_names,
+    ),
 ]
 
 

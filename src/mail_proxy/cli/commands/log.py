@@ -70,6 +70,8 @@ async def _show(instance: Instance, limit: int | None, follow: bool, as_json: bo
         async for entry in _past(connection, limit):
             _print(entry, as_json)
             last = entry
+        if last is None and limit != 0 and not as_json:
+            talk("The audit log is empty: nothing was changed, and no call was refused")
         while follow:
             await asyncio.sleep(_POLL_SECONDS)
             async for entry in _after(connection, last):

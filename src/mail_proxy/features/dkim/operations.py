@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 
 from mail_proxy.domain.facts import DirectoryChanged
-from mail_proxy.errors import Conflict, Malformed, NotFound
+from mail_proxy.errors import Conflict, NotFound
 from mail_proxy.features.dkim.keys import (
     check_private_key,
     make_private_key,
@@ -27,7 +27,9 @@ from mail_proxy.features.dkim.wire import (
 )
 from mail_proxy.operations.operation import Context, operation
 from mail_proxy.operations.parts import Parts
+from mail_proxy.sql import Connection
 from mail_proxy.sql.table import Row
+from mail_proxy.wire.mistakes import malformed, mistake
 from mail_proxy.wire.tenants import Done
 
 #: Each key of a domain is a signature in every mail.
@@ -43,13 +45,17 @@ class _Published:
     expected: str
 
 
-async def _with_private_key(parts: Parts, request: DkimKeyIn) -> DkimKeyIn:
-    """Make the key, or check the given one, before a transaction keeps others waiting."""
+async def _with_private_key(parts: Parts, tenant_id: str, request: DkimKeyIn) -> DkimKeyIn:
+    """Make the key, or check the given one, before a transaction keeps others waiting.
+
+    An RSA key takes a second to make, so that a request that is refused anyway makes none.
+    """
+    table = parts.tables.of_feature(DkimKeysTable)
+    await parts.db.read(_free_selector, table, tenant_id, request)
     try:
         pem = await asyncio.to_thread(_private_key, request)
     except ValueError as error:
-        detail = [{"field": "private_key", "message": str(error), "value": None}]
-        raise Malformed(f"private_key: {error}", detail) from None
+        raise malformed(mistake("private_key", str(error))) from None
     return request.model_copy(update={"private_key": pem})
 
 
@@ -57,6 +63,22 @@ def _private_key(request: DkimKeyIn) -> str:
     if request.private_key is None:
         return make_private_key(request.algorithm)
     return check_private_key(request.private_key, request.algorithm)
+
+
+def _free_selector(
+    connection: Connection, table: DkimKeysTable, tenant_id: str, request: DkimKeyIn
+) -> str:
+    """Return the selector of a new key; raises Conflict if there can be none."""
+    rows = table.of_tenant(connection, tenant_id)
+    selectors = [row["selector"] for row in rows if row["domain"] == request.domain]
+    if len(selectors) >= _MOST_KEYS_OF_DOMAIN or len(rows) >= _MOST_KEYS:
+        raise Conflict(
+            f"too many DKIM keys; allowed: {_MOST_KEYS_OF_DOMAIN} for a domain, {_MOST_KEYS} in all"
+        )
+    selector = request.selector or next_selector(selectors)
+    if selector in selectors:
+        raise Conflict(f"the domain has a DKIM key with the selector {selector} already")
+    return selector
 
 
 @operation("dkim.create", mutates=True, before=_with_private_key)
@@ -67,15 +89,7 @@ def create(context: Context, request: DkimKeyIn) -> DkimKeySaved:
     """
     assert request.private_key is not None, "`before` sets it"
     table = context.tables.of_feature(DkimKeysTable)
-    rows = table.of_tenant(context.connection, context.tenant_id)
-    selectors = [row["selector"] for row in rows if row["domain"] == request.domain]
-    if len(selectors) >= _MOST_KEYS_OF_DOMAIN or len(rows) >= _MOST_KEYS:
-        raise Conflict(
-            f"too many DKIM keys; allowed: {_MOST_KEYS_OF_DOMAIN} for a domain, {_MOST_KEYS} in all"
-        )
-    selector = request.selector or next_selector(selectors)
-    if selector in selectors:
-        raise Conflict(f"the domain has a DKIM key with the selector {selector} already")
+    selector = _free_selector(context.connection, table, context.tenant_id, request)
     row = {
         "tenant_id": context.tenant_id,
         "domain": request.domain,

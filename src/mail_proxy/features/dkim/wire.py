@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from mail_proxy.features.dkim.keys import MAX_PEM_LENGTH, record_name
 from mail_proxy.features.dkim.signature import Algorithm
 from mail_proxy.wire.addresses import parse_mailbox
-from mail_proxy.wire.fields import Answer, Identifier, Redacted, Request
+from mail_proxy.wire.fields import Answer, Identifier, Matching, Redacted, Request
 
 _NOT_IN_DOMAINS = re.compile(r"[\s@<>\[\]\"]")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -42,7 +42,13 @@ def _example(example: Any) -> ConfigDict:
 
 Domain = Annotated[str, Field(min_length=1, max_length=_LONGEST_NAME), AfterValidator(_domain)]
 Selector = Annotated[
-    str, AfterValidator(str.lower), Field(max_length=100, pattern=rf"(?i)^{_LABEL}(?:\.{_LABEL})*$")
+    str,
+    AfterValidator(str.lower),
+    Field(max_length=100),
+    Matching(
+        rf"{_LABEL}(?:\.{_LABEL})*",
+        "allowed: letters, digits and dashes, 1 to 63 between dots; no dash at either end",
+    ),
 ]
 PrivateKey = Annotated[str, Field(max_length=MAX_PEM_LENGTH), Redacted()]
 

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, true, union_all
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, true, union_all
 
 from mail_proxy.domain.message import WAITING, MessageState
 from mail_proxy.sql import schema
+from mail_proxy.sql.messages.search import containing, escaped, may_contain
 from mail_proxy.sql.table import Row
 
 #: Messages that one page examines if no index leads to the wanted ones alone: for a text search,
 #: and for several filters at once.
 MOST_LOOKED_AT = 20_000
-#: If a look finds too few messages, the next one is this many times as long.
+#: Tenants up to which a listing of all reads the index of each.
+_MOST_TENANTS = 20
+#: Time after which a page looks no further. A thousand recipients or long subjects make a message
+#: a thousand times as expensive to search as an ordinary one.
+MOST_SECONDS = 0.5
+#: If a look finds too few messages, the next one is this many times as long, if it was quick.
 _GROWTH = 8
+_LOOK_SECONDS = 0.1
+_FIRST_SEARCHED, _LEAST_SEARCHED = 200, 20
 _m, _payload, _account = schema.message.c, schema.message_payload.c, schema.account.c
 _head = schema.message_head.c
 
 
 @dataclass(frozen=True, slots=True)
 class MessageFilter:
-    """Filters of a listing of one tenant's messages; None means any."""
+    """Filters of a listing; None means any, also any tenant."""
 
-    tenant_id: str
+    tenant_id: str | None
     active_only: bool = False
-    state: str | None = None
+    wanted_states: Sequence[str] | None = None
     account_id: str | None = None
     batch_code: str | None = None
     id: str | None = None
@@ -37,7 +46,7 @@ class MessageFilter:
     def states(self) -> Sequence[str]:
         """The states that the filter lets through."""
         wanted = [*WAITING, MessageState.SENDING] if self.active_only else list(MessageState)
-        return [s for s in wanted if self.state in (None, s)]
+        return [s for s in wanted if self.wanted_states is None or s in self.wanted_states]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +66,13 @@ def page(connection: Connection, wanted: MessageFilter, limit: int, before_pk: s
     pieces = _pieces(connection, wanted)
     found: list[str] = []
     looked_at, step, place = 0, limit + 1, before_pk
+    if wanted.text is not None:
+        step = min(step, _FIRST_SEARCHED)
+    first = time.perf_counter()
     while pieces:
+        began = time.perf_counter()
         seen = _look(connection, pieces, wanted.text, step, place)
+        ended = time.perf_counter()
         found += [pk for pk, fits in seen if fits]
         looked_at += len(seen)
         if len(found) > limit:
@@ -66,9 +80,10 @@ def page(connection: Connection, wanted: MessageFilter, limit: int, before_pk: s
         if len(seen) < step:
             break
         place = seen[-1][0]
-        if looked_at >= MOST_LOOKED_AT:
+        if looked_at >= MOST_LOOKED_AT or ended - first >= MOST_SECONDS:
             return Page(_rows(connection, found), place)
-        step = min(step * _GROWTH, MOST_LOOKED_AT - looked_at)
+        quick = max(_LEAST_SEARCHED, int(step * _LOOK_SECONDS / max(ended - began, 0.001)))
+        step = min(step * _GROWTH, quick, MOST_LOOKED_AT - looked_at)
     return Page(_rows(connection, found), None)
 
 
@@ -107,10 +122,14 @@ def _look(
     fits: ColumnElement[bool] = seen.c.fits
     if text is not None:
         # Not EXISTS, for which PostgreSQL may read all there are at once.
-        contains = select(_contains(text)).where(_payload.pk == seen.c.pk).scalar_subquery()
-        fits = and_(fits, contains)
-    rows = connection.execute(select(seen.c.pk, fits).order_by(seen.c.pk.desc()))
-    return [(pk, bool(fits)) for pk, fits in rows]
+        found = select(may_contain(text)).where(_payload.pk == seen.c.pk).scalar_subquery()
+        fits = and_(fits, found)
+    statement = select(seen.c.pk, fits).order_by(seen.c.pk.desc())
+    rows = [(pk, bool(fits)) for pk, fits in connection.execute(statement)]
+    if text is None:
+        return rows
+    whole = containing(connection, [pk for pk, fits in rows if fits], text)
+    return [(pk, pk in whole) for pk, _ in rows]
 
 
 def _pieces(connection: Connection, wanted: MessageFilter) -> list[Select[Any]]:
@@ -128,34 +147,43 @@ def _pieces(connection: Connection, wanted: MessageFilter) -> list[Select[Any]]:
     if accounts is not None:
         conditions.append(_m.account_pk.in_(accounts))
     looked_through = select(_m.pk, and_(true(), *conditions).label("fits"))
-    of_tenant = looked_through.where(_m.tenant_id == wanted.tenant_id)
-    if wanted.id is not None:
-        return [of_tenant.where(_m.id == wanted.id)]
-    if wanted.batch_code is not None:
-        return [of_tenant.where(_m.batch_code == wanted.batch_code)]
-    if accounts is not None:
+    if wanted.id is None and wanted.batch_code is None and accounts is not None:
         return [looked_through.where(_m.account_pk == pk) for pk in accounts]
-    return [of_tenant.where(_m.state == state) for state in wanted.states]
+    tenants = _tenants(connection, wanted)
+    scopes = [_m.tenant_id == tenant_id for tenant_id in tenants]
+    if len(tenants) > _MOST_TENANTS:
+        scopes = [_m.tenant_id.in_(select(schema.tenant.c.id))]
+    if wanted.id is not None:
+        return [looked_through.where(scope, _m.id == wanted.id) for scope in scopes]
+    if wanted.batch_code is not None:
+        batch_code = wanted.batch_code
+        return [looked_through.where(scope, _m.batch_code == batch_code) for scope in scopes]
+    if len(tenants) > _MOST_TENANTS:
+        # In the order of the primary key; the states are among the conditions.
+        return [looked_through]
+    return [
+        looked_through.where(scope, _m.state == state)
+        for scope in scopes
+        for state in wanted.states
+    ]
+
+
+def _tenants(connection: Connection, wanted: MessageFilter) -> list[str]:
+    """Return the tenants of the listing; of very many only the first."""
+    if wanted.tenant_id is not None:
+        return [wanted.tenant_id]
+    some = select(schema.tenant.c.id).limit(_MOST_TENANTS + 1)
+    return list(connection.execute(some).scalars())
 
 
 def _accounts(connection: Connection, wanted: MessageFilter) -> list[str]:
     """Return the accounts with this id, also removed ones that had it before."""
-    owned = select(_account.pk).where(
-        _account.tenant_id == wanted.tenant_id, _account.id == wanted.account_id
-    )
+    owned = select(_account.pk).where(_account.id == wanted.account_id)
+    if wanted.tenant_id is not None:
+        owned = owned.where(_account.tenant_id == wanted.tenant_id)
     return list(connection.execute(owned).scalars())
-
-
-def _contains(text: str) -> ColumnElement[bool]:
-    return or_(contains(_payload.recipients, text), contains(_payload.subject, text))
 
 
 def contains(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
     """Return the condition that a column contains a text, whatever its case."""
-    return func.lower(column).like(_like(text.lower()), escape="\\")
-
-
-def _like(text: str) -> str:
-    for special in ("\\", "%", "_"):
-        text = text.replace(special, "\\" + special)
-    return f"%{text}%"
+    return func.lower(column).like(f"%{escaped(text.lower())}%", escape="\\")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from sqlalchemy import ColumnElement, Connection, delete, func, select, text, update
 
 from mail_proxy.domain.account import pause_seconds
@@ -26,10 +28,21 @@ class AccountHealthTable:
     def __init__(self, db: SqlDb) -> None:
         self._db = db
 
-    def troubled(self, connection: Connection) -> dict[str, Row]:
-        """Return all accounts in trouble, by pk."""
-        rows = connection.execute(select(schema.account_health))
+    def troubled(self, connection: Connection) -> set[str]:
+        """Return all accounts in trouble."""
+        return set(connection.execute(select(schema.account_health.c.account_pk)).scalars())
+
+    def of_accounts(self, connection: Connection, account_pks: Collection[str]) -> dict[str, Row]:
+        """Return those of the accounts that are in trouble, by pk."""
+        h = schema.account_health
+        rows = connection.execute(select(h).where(h.c.account_pk.in_(account_pks)))
         return {row.account_pk: dict(row._mapping) for row in rows}
+
+    def next_retry_at(self, connection: Connection, after: float) -> float | None:
+        """Return when the next account in trouble is tried again, later than ``after``."""
+        retry_at = schema.account_health.c.retry_at
+        found = select(func.min(retry_at)).where(retry_at > after)
+        return connection.execute(found).scalar()
 
     def of_tenant(self, connection: Connection, tenant_id: str) -> dict[str, Row]:
         """Return the tenant's accounts in trouble, by pk."""
@@ -53,6 +66,12 @@ class AccountHealthTable:
         if tenant_id is not None:
             found = found.where(account.c.tenant_id == tenant_id)
         return [dict(row._mapping) for row in connection.execute(found)]
+
+    def among(self, connection: Connection, account_pks: Sequence[str]) -> dict[str, Row]:
+        """Return those of the accounts that are in trouble, by pk."""
+        h = schema.account_health
+        rows = connection.execute(select(h).where(h.c.account_pk.in_(account_pks)))
+        return {row.account_pk: dict(row._mapping) for row in rows}
 
     def begin_probe(self, connection: Connection, account_pk: str, until: float) -> None:
         """Pause the account ``until`` then, while one message of its queue probes it."""
