@@ -19,7 +19,7 @@ from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 from mail_proxy.wire.accounts import AccountIn, AccountRef
 from mail_proxy.wire.batches import AddMessagesOut, parse_batch
 from mail_proxy.wire.messages import EventOut, Ids, MessageOut, MessageRef
-from mail_proxy.wire.service import Status
+from mail_proxy.wire.service import Status, StatusQuery
 from mail_proxy.wire.tenants import TenantIn
 
 KEY = bytes(range(32))
@@ -117,7 +117,7 @@ class Post:
         return await self.proxy.door.call(messages.delete, _ADMIN, Ids(ids=list(ids)))
 
     async def status(self) -> Status:
-        return await self.proxy.door.call(service.status, _ADMIN, None)
+        return await self.proxy.door.call(service.status, _ADMIN, StatusQuery())
 
     async def run_now(self) -> None:
         await self.proxy.door.call(service.run_now, _ADMIN, None)

@@ -41,8 +41,10 @@ def test_an_instance_in_the_background_from_first_start_to_deletion(
     stopped = mail_proxy("stop", "dev")
     assert stopped.returncode == 0, stopped.stderr
     assert not instance.pid_file.path.exists()
-    shown = json.loads(mail_proxy("status", "dev", "--json").stdout)
+    status = mail_proxy("status", "dev", "--json")
+    shown = json.loads(status.stdout)
     assert (shown["state"], shown["url"], shown["ready"]) == ("stopped", None, False)
+    assert (status.returncode, shown["reason"]) == (3, "it was stopped")
 
     assert mail_proxy("delete", "dev", answer="n\n").returncode == 1
     assert instance.exists()
@@ -57,7 +59,9 @@ def test_an_instance_with_its_dispatcher_switched_off_starts_and_says_so(
     started = mail_proxy("start", "dev", "--background", "--port", "0", **off)
     assert started.returncode == 0, started.stderr
     assert "the dispatcher is switched off" in started.stderr
-    shown = json.loads(mail_proxy("status", "dev", "--json").stdout)
+    status = mail_proxy("status", "dev", "--json")
+    assert status.returncode == 4
+    shown = json.loads(status.stdout)
     assert (shown["state"], shown["ready"]) == ("running", False)
     assert "switched off" in shown["reason"]
 
@@ -98,7 +102,10 @@ def test_what_a_killed_process_left_fools_nobody(mail_proxy: CommandLine) -> Non
     # The number of a process that lives, so that only the lock can tell.
     pid_file.write_text(pid_file.read_text().replace(str(running.pid), str(os.getpid())))
     [listed] = json.loads(mail_proxy("list", "--json").stdout)
-    assert listed["state"] == "stopped"
+    assert listed["state"] == "died"
+    status = mail_proxy("status", "dev")
+    assert status.returncode == 3
+    assert "ended without a stop" in status.stdout
     assert mail_proxy("stop", "dev").returncode == 0
     assert mail_proxy("start", "dev", "--background", "--port", "0").returncode == 0
 

@@ -182,6 +182,15 @@ _REJECTED = {
 }
 _DUPLICATE = {"id": "order-0", "status": "sent"}
 
+_ATTENTION = {
+    "code": "account_paused",
+    "text": "Account smtp cannot be used: AUTH refused: 535 5.7.8 authentication failed",
+    "since_ts": _NOW - 600,
+    "tenant_id": "acme",
+    "account_id": "smtp",
+    "waiting": 3,
+}
+
 #: By the name of the object in the document.
 EXAMPLES: dict[str, Any] = {
     "AccountAnswer": {**_ANSWER, "account": _ACCOUNT},
@@ -210,6 +219,7 @@ EXAMPLES: dict[str, Any] = {
     "ApiKeyIn": {"expires_at": _NOW},
     "ApiKeyOut": {**_ANSWER, "api_key": "w1Gb0e1C1cC9M3b0m7Zf7o9qT7r4Zk0s8y2n5x6u3aA"},
     "DuplicateOut": _DUPLICATE,
+    "Attention": _ATTENTION,
     "CleanedOut": {**_ANSWER, "removed": 120},
     "CleanupMessages": {"tenant_id": "acme", "older_than_seconds": 86_400},
     "ClientAuthIn": _AUTH,
@@ -270,6 +280,9 @@ EXAMPLES: dict[str, Any] = {
         "uptime_seconds": 86_400.5,
         "version": "1.0.0",
         "database": "sqlite",
+        "waiting": {"account_paused": 3},
+        "oldest_due_seconds": None,
+        "attention": [_ATTENTION],
     },
     "SuspensionOut": {
         **_ANSWER,
@@ -301,6 +314,7 @@ PARAMETERS: dict[str, Any] = {
     "batch_code": "spring",
     "cursor": _MESSAGE_PK,
     "endpoint": "POST /account",
+    "full": True,
     "id": "order-1",
     "limit": 50,
     "offset": 0,

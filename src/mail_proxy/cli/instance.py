@@ -137,6 +137,10 @@ class Instance:
     def find_running(self) -> Running | None:
         return self.pid_file.find_running()
 
+    def has_died(self) -> bool:
+        """Return True if the last process ended without removing its pid file."""
+        return self.find_running() is None and self.pid_file.path.exists()
+
     def delete(self) -> None:
         """Remove the folder and its content. Raises Conflict while the instance runs."""
         with self.pid_file.hold():

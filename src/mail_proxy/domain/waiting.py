@@ -80,8 +80,8 @@ def why_waiting(
 ) -> Wait:
     """Return why an unfinished message waits at the time ``now``.
 
-    If several reasons hold, it is the one that somebody has to end, and else the one that ends
-    last.
+    If several reasons hold, it is the one that somebody has to end, then the message's own time,
+    then a rate limit.
     """
     if state == MessageState.SENDING:
         return Wait(WaitReason.IN_FLIGHT)
@@ -95,7 +95,7 @@ def why_waiting(
     pause = around.pause
     if pause is not None and due_at <= max(pause.until, now):
         return Wait(WaitReason.ACCOUNT_PAUSED, max(pause.until, now), pause.error)
-    if due_at > max(now, around.limited_until or now):
+    if due_at > now:
         if state == MessageState.DEFERRED:
             return Wait(WaitReason.RETRY, due_at, error)
         return Wait(WaitReason.SCHEDULED, due_at)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from mail_proxy.domain.mail import Mail
 from mail_proxy.smtp.compose import compose_undated
+from mail_proxy.smtp.extra_headers import check_extra_headers
 from mail_proxy.sql.messages.mail_codec import dump_composed, dump_mail
+from mail_proxy.wire.mistakes import mistake
+from mail_proxy.wire.new_messages import WrongMessage
 
 #: A longer body is composed by each attempt: composing it takes too long for the event loop.
 _MOST_CHARACTERS = 16_000
@@ -24,3 +27,12 @@ def stored_form(mail: Mail, tracking_id: str) -> str:
         if not (undated.is_8bit or undated.needs_smtputf8):
             return dump_composed(mail, undated.before, undated.head + undated.content)
     return dump_mail(mail)
+
+
+def check_headers(mail: Mail) -> None:
+    """Raise WrongMessage for headers that delivery could not write."""
+    try:
+        check_extra_headers(mail.headers)
+    except ValueError as error:
+        message = str(error).removeprefix("header ")
+        raise WrongMessage([mistake("headers", message)]) from None

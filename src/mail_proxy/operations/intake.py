@@ -9,7 +9,6 @@ from typing import Any
 
 from mail_proxy.config import QueueConfig
 from mail_proxy.domain.facts import MessagesAdded
-from mail_proxy.domain.mail import Mail
 from mail_proxy.domain.message import MessageState
 from mail_proxy.errors import Conflict, ConstraintViolated, NothingUsable
 from mail_proxy.kit.batching import Batcher
@@ -17,12 +16,11 @@ from mail_proxy.kit.ids import uuid7
 from mail_proxy.kit.side_thread import SideThread
 from mail_proxy.operations.audit import audit_row
 from mail_proxy.operations.callers import Caller
-from mail_proxy.operations.composing import stored_form
+from mail_proxy.operations.composing import check_headers, stored_form
 from mail_proxy.operations.message_places import Refused, place_of, tenant_of, wrong_place
 from mail_proxy.operations.operation import Operation, Scope
 from mail_proxy.operations.parts import Parts
 from mail_proxy.operations.quotas import Load, QueueQuota, quotas_in
-from mail_proxy.smtp.extra_headers import check_extra_headers
 from mail_proxy.sql import Connection
 from mail_proxy.sql.directory import Snapshot
 from mail_proxy.sql.messages.insert import Added, NewMessage, Stored
@@ -39,7 +37,6 @@ from mail_proxy.wire.batches import (
     parse_batch,
     wrong_addresses,
 )
-from mail_proxy.wire.mistakes import mistake
 from mail_proxy.wire.new_messages import MessageIn, RejectionCode, WrongMessage
 
 _MOST_CALLS_A_COMMIT = 64
@@ -274,8 +271,7 @@ def _rejected(rejection: Rejection) -> RejectedOut:
 def _draft(message: MessageIn, tenant_id: str, usual_priority: int) -> _Draft:
     pk = uuid7()
     mail = message.mail(pk)
-    if mail.headers:
-        _check_headers(mail)
+    check_headers(mail)
     priority = usual_priority if message.priority is None else message.priority
     content = stored_form(mail, message.id)
     head = dump_head(mail, content)
@@ -294,15 +290,6 @@ def _loads(drafts: Sequence[_Draft]) -> dict[str, Load]:
         count, size = loads.get(draft.tenant_id, _NO_LOAD)
         loads[draft.tenant_id] = Load(count + 1, size + draft.size)
     return loads
-
-
-def _check_headers(mail: Mail) -> None:
-    """Raise WrongMessage for headers that delivery could not write."""
-    try:
-        check_extra_headers(mail.headers)
-    except ValueError as error:
-        message = str(error).removeprefix("header ")
-        raise WrongMessage([mistake("headers", message)]) from None
 
 
 def _audit(call: _Call, stored: Sequence[NewMessage], now: float) -> Row:

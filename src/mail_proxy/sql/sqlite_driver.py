@@ -1,4 +1,4 @@
-"""Statements and transactions on the connection of SQLite's own driver.
+"""Statements and transactions on SQLite's driver, without SQLAlchemy.
 
 SQLAlchemy takes more time for a small statement, and for a small transaction, than SQLite does.
 Errors are SQLAlchemy's all the same.
@@ -59,7 +59,7 @@ class KeptTransactions:
         if not self._free.acquire(timeout=self._wait_seconds):
             raise exc.TimeoutError("every connection is in use")
         try:
-            connection = self._idle.pop() if self._idle else self._connect()
+            connection = self._take()
             try:
                 execute(connection, self._begin)
                 yield connection
@@ -76,6 +76,12 @@ class KeptTransactions:
         while self._idle:
             self._idle.pop().close()
         self._engine.dispose()
+
+    def _take(self) -> Connection:
+        try:
+            return self._idle.pop()  # no look before: another thread may take the last one
+        except IndexError:
+            return self._connect()
 
     def _connect(self) -> Connection:
         connection = self._engine.connect()

@@ -5,9 +5,28 @@ from __future__ import annotations
 import importlib.metadata
 from functools import cache
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
-from mail_proxy.wire.fields import Answer
+from mail_proxy.wire.fields import Answer, Request
+
+
+class StatusQuery(Request):
+    """Extent of ``GET /status``."""
+
+    full: bool = False
+
+
+class Attention(BaseModel):
+    """A trouble that somebody has to mend now."""
+
+    code: str = Field(
+        description="account_paused, reports_failing, queue_late, dispatcher_stopped or disk_short."
+    )
+    text: str = Field(description="The trouble, in words.")
+    since_ts: int | None = Field(None, description="Since when, Unix seconds; null if unknown.")
+    tenant_id: str | None = Field(None, description="Tenant that it is about, if it is one.")
+    account_id: str | None = Field(None, description="Account that it is about, if it is one.")
+    waiting: int | None = Field(None, description="Unfinished messages that it holds up.")
 
 
 class Status(Answer):
@@ -21,6 +40,17 @@ class Status(Answer):
     uptime_seconds: float = Field(description="Time since the start, seconds.")
     version: str = Field(description="Version of the program.")
     database: str = Field(description="sqlite or postgresql.")
+    waiting: dict[str, int] | None = Field(
+        None, description="Unfinished messages by the reason why they wait; only with `full`."
+    )
+    oldest_due_seconds: float | None = Field(
+        None,
+        description="How long the message has been due whose turn is next; null without one; only "
+        "with `full`.",
+    )
+    attention: list[Attention] | None = Field(
+        None, description="What somebody has to mend now, [] if nothing; only with `full`."
+    )
 
 
 @cache

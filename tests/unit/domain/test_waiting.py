@@ -35,11 +35,11 @@ LIMITED = {**FREE, "limited_until": NOW + 30}
             {**FREE, "pause": Pause(NOW - 1, "535 no")},
             Wait(WaitReason.ACCOUNT_PAUSED, NOW, "535 no"),
         ),
-        ("pending", NOW + 5, LIMITED, Wait(WaitReason.RATE_LIMIT, NOW + 30)),
-        ("deferred", NOW + 31, LIMITED, Wait(WaitReason.RETRY, NOW + 31, "later")),
+        ("pending", NOW, LIMITED, Wait(WaitReason.RATE_LIMIT, NOW + 30)),
+        ("pending", NOW + 5, LIMITED, Wait(WaitReason.SCHEDULED, NOW + 5)),
     ],
 )
-def test_the_reason_is_the_one_that_ends_last(
+def test_the_reason_is_the_one_to_be_mended_first(
     state: str, due_at: float, around: dict[str, Any], expected: Wait
 ) -> None:
     assert why_waiting(state, due_at, "b", "later", Surroundings(**around), NOW) == expected

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from mail_proxy.api.deps import Call, Route, TenantQuery, Watch
 from mail_proxy.api.errors import answer
 from mail_proxy.errors import NotReady
 from mail_proxy.operations import service as operations
-from mail_proxy.wire.service import Status
+from mail_proxy.wire.service import Status, StatusQuery
 from mail_proxy.wire.tenants import Done
 
 router = APIRouter(tags=["service"], route_class=Route)
@@ -40,15 +40,20 @@ async def metrics(watch: Watch) -> Response:
     return Response(await watch.text(), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/status")
-async def status(call: Call) -> Status:
-    """Return the state of the instance.
+@router.get("/status", response_model_exclude_unset=True)
+async def status(
+    call: Call,
+    full: Annotated[
+        bool, Query(description="Also return `waiting`, `oldest_due_seconds` and `attention`.")
+    ] = False,
+    tenant_id: TenantQuery = None,
+) -> Status:
+    """Return the state of the instance; with `full`, what somebody has to mend now.
 
-    With a tenant key, `pending_messages` counts the messages of the tenant.
-
-    The count of a long queue is up to 10 s old.
+    With a tenant key or `tenant_id`, it is about the messages of the tenant. The count of a long
+    queue is up to 10 s old.
     """
-    return await call(operations.status, None)
+    return await call(operations.status, StatusQuery(full=full), tenant_id)
 
 
 @router.post("/commands/run-now")

@@ -16,6 +16,8 @@ from mail_proxy.cli.instance import Instance, home_folder
 from mail_proxy.cli.output import print_facts, print_json, print_table, talk, without_password
 from mail_proxy.errors import ConfigError, MailProxyError
 
+#: Exit codes of ``status``.
+_STOPPED, _NOT_READY = 3, 4
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -41,12 +43,16 @@ def list_(json: Json = False) -> None:
 
 
 def status(name: Name, json: Json = False) -> None:
-    """Show whether an instance runs and is ready, and how many messages wait."""
+    """Show whether an instance runs and is ready, and how many messages wait.
+
+    Exit codes: 0 ready, 3 stopped or died, 4 not ready.
+    """
     instance = Instance.existing(name, os.environ)
     described = _describe(instance)
     running = instance.find_running()
     if running is None:
-        described.update(ready=False, reason="the instance is not running")
+        reason = "its process ended without a stop" if instance.has_died() else "it was stopped"
+        described.update(ready=False, reason=reason)
     else:
         reason = control.why_not_ready(running)
         described.update(ready=not reason, reason=reason or None)
@@ -58,12 +64,14 @@ def status(name: Name, json: Json = False) -> None:
             described.update({k: v for k, v in service.items() if k not in ("ok", "database")})
     if json:
         print_json(described)
-        return
-    print_facts(
-        (key.replace("_", " "), _words(value))
-        for key, value in _for_people(described).items()
-        if value is not None
-    )
+    else:
+        print_facts(
+            (key.replace("_", " "), _words(value))
+            for key, value in _for_people(described).items()
+            if value is not None
+        )
+    if not described["ready"]:
+        raise typer.Exit(_STOPPED if running is None else _NOT_READY)
 
 
 def delete(
@@ -85,7 +93,7 @@ def _describe(instance: Instance) -> dict[str, Any]:
     running = instance.find_running()
     described: dict[str, Any] = {
         "name": instance.name,
-        "state": "stopped" if running is None else "running",
+        "state": "running" if running else "died" if instance.has_died() else "stopped",
         "url": running and running.url,
         "pid": running and running.pid,
         "folder": str(instance.folder),
@@ -103,8 +111,8 @@ def _describe(instance: Instance) -> dict[str, Any]:
 
 
 def _state(described: dict[str, Any]) -> Text:
-    if described["state"] == "stopped":
-        return Text("stopped", "dim")
+    if described["state"] != "running":
+        return Text(described["state"], "dim" if described["state"] == "stopped" else "red")
     if described.get("ready") is False:
         return Text("running, not ready", "yellow")
     return Text("running", "green")

@@ -121,6 +121,8 @@ def stop(
     instance = Instance.existing(name, os.environ)
     running = instance.find_running()
     if running is None:
+        with instance.pid_file.hold():
+            pass  # removes the file of a process that died
         talk(f"{name} is not running")
         return
     _end(instance, running, force)

@@ -15,66 +15,20 @@ from mail_proxy.sql import conditions, schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.messages.listing import detail
+from mail_proxy.sql.messages.new_message import (
+    INSERT,
+    MESSAGE,
+    PAYLOAD,
+    NewMessage,
+    message_row,
+)
 from mail_proxy.sql.messages.suspended import SuspendedMessages
 from mail_proxy.sql.table import EVERY_TENANT, EveryTenant, Row, Table
 
-_MESSAGE: Shape = (
-    ("pk", "uuid"),
-    ("tenant_id", "text"),
-    ("id", "text"),
-    ("account_pk", "uuid"),
-    ("state", "text"),
-    ("priority", "integer"),
-    ("due_at", "double precision"),
-    ("created_at", "double precision"),
-    ("size", "integer"),
-    ("batch_code", "text"),
-    ("expires_at", "double precision"),
-    ("client_message_id", "text"),
-)
-# "WHERE true" keeps ON CONFLICT from being read as a join condition.
-_INSERT = (
-    f"INSERT INTO message ({', '.join(name for name, _ in _MESSAGE)}) "
-    f"SELECT {', '.join(f'rows.{name}' for name, _ in _MESSAGE)} FROM rows WHERE true "
-    "ON CONFLICT (tenant_id, id) DO NOTHING"
-)
-_PAYLOAD: Shape = (
-    ("pk", "uuid"),
-    ("recipients", "text"),
-    ("subject", "text"),
-    ("content", "text"),
-)
+__all__ = ["Added", "MessagesTable", "NewMessage", "Stored"]
+
 _HEAD: Shape = (("pk", "uuid"), ("content", "text"))
 _IDENTITY: Shape = (("tenant_id", "text"), ("id", "text"))
-
-
-@dataclass(frozen=True, slots=True)
-class NewMessage:
-    """A validated message, ready to be stored.
-
-    ``content`` is the JSON text of the mail: everything that the client gave for it, so that equal
-    contents mean the same request; a Message-ID that the proxy makes holds the ``pk``.
-    ``recipients`` are its addresses joined by spaces.
-    ``size`` is the length of ``content`` in bytes: what a claimed message takes in memory, which
-    delivery bounds. It is not the size of the composed mail. Instants are Unix seconds.
-    ``head`` is the content without bodies, if it is large.
-    """
-
-    pk: str
-    tenant_id: str
-    id: str
-    account_pk: str
-    priority: int
-    due_at: float
-    created_at: float
-    batch_code: str | None
-    expires_at: float | None
-    client_message_id: str | None
-    recipients: str
-    subject: str
-    content: str
-    size: int
-    head: str | None = None
 
 
 class Stored(StrEnum):
@@ -155,13 +109,13 @@ class MessagesTable(Table):
         return results
 
     def _insert_new(self, connection: Connection, messages: list[NewMessage]) -> set[str]:
-        rows = [_message_row(m) for m in messages]
-        fresh = self._db.change_rows(connection, _INSERT, _MESSAGE, rows)
+        rows = [message_row(m) for m in messages]
+        fresh = self._db.change_rows(connection, INSERT, MESSAGE, rows)
         new = messages if len(fresh) == len(messages) else [m for m in messages if m.pk in fresh]
         self._db.insert_rows(
             connection,
             "message_payload",
-            _PAYLOAD,
+            PAYLOAD,
             [(m.pk, m.recipients, m.subject, m.content) for m in new],
         )
         self._insert_heads(connection, [(m.pk, m) for m in new])
@@ -239,8 +193,8 @@ class MessagesTable(Table):
             "FROM rows WHERE message.tenant_id = rows.tenant_id AND message.id = rows.id "
             f"AND {conditions.waiting()} AND NOT message.partly_sent "
             "RETURNING message.pk, message.tenant_id, message.id",
-            _MESSAGE,
-            [_message_row(m) for m in messages],
+            MESSAGE,
+            [message_row(m) for m in messages],
         )
         pks = {(tenant_id, id_): pk for pk, tenant_id, id_ in replaced}
         renewed = [(pks[m.tenant_id, m.id], m) for m in messages if (m.tenant_id, m.id) in pks]
@@ -248,7 +202,7 @@ class MessagesTable(Table):
             connection,
             "UPDATE message_payload SET recipients = rows.recipients, subject = rows.subject, "
             "content = rows.content FROM rows WHERE message_payload.pk = rows.pk",
-            _PAYLOAD,
+            PAYLOAD,
             [(pk, m.recipients, m.subject, _content_as(m, pk)) for pk, m in renewed],
         )
         self._db.execute_rows(
@@ -401,20 +355,3 @@ def _in_turn(messages: Sequence[NewMessage], results: dict[_Identity, Added]) ->
         added.append(result)
         before[identity] = message
     return added
-
-
-def _message_row(m: NewMessage) -> tuple[Any, ...]:
-    return (
-        m.pk,
-        m.tenant_id,
-        m.id,
-        m.account_pk,
-        MessageState.PENDING,
-        m.priority,
-        m.due_at,
-        m.created_at,
-        m.size,
-        m.batch_code,
-        m.expires_at,
-        m.client_message_id,
-    )

@@ -51,6 +51,22 @@ class AccountHealthTable:
         rows = connection.execute(select(h).where(h.c.account_pk.in_(owned)))
         return {row.account_pk: dict(row._mapping) for row in rows}
 
+    def described(self, connection: Connection, tenant_id: str | None, limit: int) -> list[Row]:
+        """Return accounts in trouble with id and tenant, the longest in trouble first.
+
+        Of one tenant or, with None, of all.
+        """
+        h, account = schema.account_health, schema.account
+        found = (
+            select(account.c.pk, account.c.id, account.c.tenant_id, h.c.last_error, h.c.since_at)
+            .join_from(h, account, h.c.account_pk == account.c.pk)
+            .order_by(h.c.since_at, account.c.pk)
+            .limit(limit)
+        )
+        if tenant_id is not None:
+            found = found.where(account.c.tenant_id == tenant_id)
+        return [dict(row._mapping) for row in connection.execute(found)]
+
     def among(self, connection: Connection, account_pks: Sequence[str]) -> dict[str, Row]:
         """Return those of the accounts that are in trouble, by pk."""
         h = schema.account_health

@@ -88,6 +88,17 @@ class TenantSyncTable(Table):
             statement = statement.where(c.tenant_id == tenant_id)
         connection.execute(statement.values(claimed_by=None, claimed_until=None))
 
+    def failing(self, connection: Connection, tenant_id: str | None, limit: int) -> list[Row]:
+        """Return the rows of tenants whose last call failed, the longest failing first.
+
+        Of one tenant or, with None, of all.
+        """
+        c = self.schema.c
+        found = select(self.schema).where(c.failures > 0).order_by(c.last_sync_at, c.tenant_id)
+        if tenant_id is not None:
+            found = found.where(c.tenant_id == tenant_id)
+        return [dict(row._mapping) for row in connection.execute(found.limit(limit))]
+
     def call_now(self, connection: Connection, now: float, tenant_id: str | None) -> None:
         """Make one tenant due now and reset its do-not-disturb.
 

@@ -1,0 +1,102 @@
+"""GET /status?full=true says what waits, why, and what somebody has to mend."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from tests.harness.patience import PATIENCE_SECONDS
+from tests.protocols.rest.client import Client
+
+from mail_proxy.testing.smtp_server import ScriptedSmtpServer
+from mail_proxy.testing.sync_endpoint import Reply, SyncEndpoint
+
+FULL = "/status?full=true"
+
+
+async def attention(client: Client, **options: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await client.ok("GET", FULL, **options))["attention"]
+    return found
+
+
+async def test_nothing_needs_attention(client: Client, smtp: ScriptedSmtpServer) -> None:
+    await client.account(smtp)
+    await client.add("m")
+    await client.in_state("sent", "m")
+    shown = await client.ok("GET", FULL)
+    assert (shown["waiting"], shown["oldest_due_seconds"], shown["attention"]) == ({}, None, [])
+    short = await client.ok("GET", "/status")
+    assert not {"waiting", "oldest_due_seconds", "attention"} & set(short)
+
+
+async def test_waiting_messages_are_counted_by_the_reasons_of_the_listing(
+    client: Client, smtp: ScriptedSmtpServer
+) -> None:
+    smtp.on_recipient("later@example.net", "450 4.2.1 mailbox busy")
+    await client.account(smtp)
+    await client.account(smtp, id="limited", limit_per_day=1)
+    await client.ok("POST", "/commands/suspend?batch_code=spring")
+    await client.add("scheduled", "scheduled2", account_id="smtp", deferred_ts=4e9)
+    await client.add("suspended", account_id="smtp", batch_code="spring")
+    await client.add("retried", account_id="smtp", to=["later@example.net"])
+    await client.add("first", account_id="limited")
+    await client.in_state("sent", "first")
+    await client.add("second", account_id="limited")
+    await client.in_state("deferred", "retried")
+    counted = (await client.ok("GET", FULL))["waiting"]
+    assert counted == {"scheduled": 2, "suspended": 1, "retry": 1, "rate_limit": 1}
+    for reason, count in counted.items():
+        listed = (await client.ok("GET", f"/messages?waiting={reason}"))["messages"]
+        assert len(listed) == count
+
+
+async def test_a_paused_account_needs_attention_until_it_works(
+    client: Client, smtp: ScriptedSmtpServer
+) -> None:
+    smtp.on("connect", "554 5.7.1 no mail from you")
+    await client.account(smtp)
+    await client.add("m1", "m2")
+    await client.in_state("deferred", "m1")
+    (found,) = await attention(client)
+    assert found["since_ts"] > 1_700_000_000
+    assert "no mail from you" in found["text"]
+    named = {name: found[name] for name in ("code", "tenant_id", "account_id", "waiting")}
+    assert named == {
+        "code": "account_paused",
+        "tenant_id": "default",
+        "account_id": "smtp",
+        "waiting": 2,
+    }
+    smtp.forget_script()
+    await client.ok("POST", "/account/smtp/test")
+    await client.in_state("sent", "m1", "m2")
+    assert await attention(client) == []
+
+
+async def test_a_tenant_key_sees_its_own_troubles(client: Client, smtp: ScriptedSmtpServer) -> None:
+    smtp.on("connect", "554 5.7.1 no mail from you")
+    await client.account(smtp)
+    await client.add("m1")
+    await client.in_state("deferred", "m1")
+    key = await client.tenant("t")
+    assert await attention(client, token=key) == []
+    assert len(await attention(client)) == 1
+
+
+async def test_an_application_that_takes_no_reports_needs_attention(
+    client: Client, endpoint: SyncEndpoint
+) -> None:
+    endpoint.default = Reply(status=500)
+    await client.ok("PUT", "/tenant/default", {"client_base_url": endpoint.url})
+    await endpoint.wait_for(1)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not (found := await attention(client)):
+            await asyncio.sleep(0.01)
+    assert [(one["code"], one["tenant_id"]) for one in found] == [("reports_failing", "default")]
+
+
+async def test_a_dispatcher_that_is_off_needs_attention_if_messages_wait(idle: Client) -> None:
+    assert await attention(idle) == []
+    await idle.add("m")
+    (found,) = await attention(idle)
+    assert (found["code"], found["waiting"]) == ("dispatcher_stopped", 1)
