@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
-from tests.harness.running import delivering, key_file, settings
+from tests.harness.running import delivering
 from tests.protocols.delivery.conftest import Settings
 
 from mail_proxy import MailProxy
-from mail_proxy.errors import ConfigError
 from mail_proxy.sql import Connection, SqlDb
 
 
@@ -27,21 +25,6 @@ async def test_what_has_begun_before_the_failure_is_stopped(
     assert delivering() == set()
     assert await db.read(dispatchers) == 0
     await db.close()
-
-
-async def test_a_database_file_that_has_lost_its_content_is_no_new_database(
-    tmp_path: Path,
-) -> None:
-    path = tmp_path / "mail.db"
-    url = f"sqlite:///{path}"
-    path.touch()
-    with pytest.raises(ConfigError, match="has 0 bytes"):
-        await MailProxy.create(settings(url, tmp_path))
-    assert path.stat().st_size == 0
-    key_file(tmp_path).unlink()
-    config = settings(url, tmp_path).model_copy(update={"key_file": tmp_path / "new_key"})
-    await (await MailProxy.create(config)).stop()
-    assert path.stat().st_size > 0
 
 
 def execute(connection: Connection, statement: str) -> None:
