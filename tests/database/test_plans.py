@@ -43,7 +43,10 @@ async def scans(
     [
         {},
         {"active_only": True},
-        *({"state": state} for state in ("pending", "sending", "sent", "deferred", "error")),
+        *(
+            {"wanted_states": [state]}
+            for state in ("pending", "sending", "sent", "deferred", "error")
+        ),
         {"account_id": "a"},
         {"account_id": "a", "wanted_states": ["error"]},
         {"batch_code": "b"},
