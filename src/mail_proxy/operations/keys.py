@@ -57,7 +57,8 @@ def find_key(config: ProxyConfig, db: SqlDb) -> bytes:
     ConfigError for a database file that has lost its content.
     """
     file = _own_file(config)
-    _refuse_emptied(config, file)
+    if not db.adapter.is_new:
+        _refuse_emptied(config, file)
     is_empty = current(db) is None
     try:
         key = load_key(file)

@@ -44,6 +44,12 @@ async def test_a_database_file_that_has_lost_its_content_is_no_new_database(
     assert path.stat().st_size > 0
 
 
+async def test_a_new_instance_has_its_key_before_its_database(tmp_path: Path) -> None:
+    path = tmp_path / "mail.db"
+    await (await MailProxy.create(settings(f"sqlite:///{path}", tmp_path))).stop()
+    assert path.stat().st_size > 0
+
+
 def execute(connection: Connection, statement: str) -> None:
     connection.exec_driver_sql(statement)
 
