@@ -57,6 +57,8 @@ def find_key(config: ProxyConfig, db: SqlDb) -> bytes:
     ConfigError for a database file that has lost its content.
     """
     file = _own_file(config)
+    if not db.adapter.is_new:
+        _refuse_emptied(config, file)
     is_empty = current(db) is None
     try:
         key = load_key(file)
@@ -74,6 +76,21 @@ def find_key(config: ProxyConfig, db: SqlDb) -> bytes:
             f"(key from {key_from_outside(os.environ) or file}); nothing was changed"
         )
     return rotated
+
+
+def _refuse_emptied(config: ProxyConfig, key_file: Path | None) -> None:
+    """Raise ConfigError for a SQLite file of 0 bytes next to an existing key.
+
+    SQLite takes that file for a new database. Its queue would be lost without a word.
+    """
+    scheme, _, path = config.database_url.partition(":///")
+    if scheme != "sqlite" or key_file is None or not key_file.exists():
+        return
+    if Path(path).is_file() and Path(path).stat().st_size == 0:
+        raise ConfigError(
+            f"db_path: {path} has 0 bytes, but {key_file} is the key of a database that was there "
+            "before; restore a backup, or delete the empty file to begin with a new database"
+        )
 
 
 class Rotation:

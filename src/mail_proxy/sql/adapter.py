@@ -31,6 +31,8 @@ class Adapter(Protocol):
     has_notify: bool
     writers: int
     readers: int
+    #: True if there was no database file, so that an empty one was made.
+    is_new: bool
     #: Where the data is, if it is on a disk of this machine's.
     folder: Path | None
 

@@ -25,6 +25,7 @@ class PostgresAdapter:
 
     name = "postgresql"
     folder: Path | None = None
+    is_new = False
     has_notify = True
     writers = 4
     readers = 4

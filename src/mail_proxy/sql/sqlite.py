@@ -56,7 +56,8 @@ class SqliteAdapter:
         self.folder: Path | None = Path(self._path).absolute().parent
         if not self.folder.is_dir():
             raise ConfigError(f"db_path = {self._path!r}: its folder does not exist")
-        if not Path(self._path).exists():
+        self.is_new = not Path(self._path).exists()
+        if self.is_new:
             # SQLite would create it readable for all users. Its -wal and -shm files get its mode.
             Path(self._path).touch(mode=0o600)
         # Half of the time for the turn, half for SQLite's own lock.
