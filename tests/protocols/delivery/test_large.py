@@ -19,7 +19,7 @@ async def test_the_next_ones_follow_at_once(config: Settings, server: ScriptedSm
     async with running(config(scheduler_active=False)) as post:
         await post.account(server)
         for id_ in ids:
-            await post.add(mail(id_, body=26 * _MEGABYTE_OF_LINES))
+            await post.add(mail(id_, body=24 * _MEGABYTE_OF_LINES))
     async with running(config()) as post:
         await post.reports.sent(*ids)
     assert len(server.accepted) == 3

@@ -38,7 +38,7 @@ async def test_settings_change_at_once_for_all_processes_and_null_takes_them_bac
             "max_enqueue_batch": 1,
         }
         assert changed["changed_settings"] == ["default_priority", "max_enqueue_batch"]
-        await other.ok("GET", "/messages")
+        await other.ok("GET", "/messages?tenant_id=default")
         for number, client in enumerate((idle, other)):
             await client.add(f"m{number}")
             assert (await client.message(f"m{number}"))["priority"] == 1
