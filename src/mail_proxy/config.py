@@ -196,12 +196,17 @@ class RetryConfig(Group):
     """Schedule of retries after temporary failures."""
 
     retry_delays: tuple[PositiveSeconds, ...] = Field(
-        (60, 300, 900, 3600, 7200),
+        (60, 300, 900, 3600, 7200, 14_400, 28_800, 43_200),
         min_length=1,
         description="Delay before each retry, seconds. The last one repeats; up to 10 % is added.",
     )
     max_retries: Annotated[int, Field(ge=0, le=100)] = Field(
-        5, description="Number of retries before a message ends in error."
+        8, description="Number of retries before a message ends in error."
+    )
+    account_trouble_max_wait: Annotated[float, Field(ge=0, le=31_536_000)] = Field(
+        259_200,
+        description="Longest wait for an account that cannot be used, seconds; then its messages "
+        "end in error.",
     )
     on_uncertain: Literal["retry", "hold"] = Field(
         "retry",

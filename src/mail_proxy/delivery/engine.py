@@ -75,7 +75,11 @@ class DeliveryEngine:
         self._reaper = Worker("smtp.reaper", self._reap)
         bell = Wakeup()
         outcome_metrics = OutcomeMetrics(metrics, directory)
-        settlement = Settlement(config.retry_strategy, config.retry.on_uncertain)
+        settlement = Settlement(
+            config.retry_strategy,
+            config.retry.on_uncertain,
+            config.retry.account_trouble_max_wait,
+        )
         limiter = RateLimiter(tables.rate_use, directory)
         lease = Lease(db, tables.queue, limiter, clock, config.timing.lease_seconds)
         outcome_log = OutcomeLog(directory, enabled=config.log_delivery_activity)

@@ -30,6 +30,8 @@ class Settlement:
 
     retry: RetryStrategy
     on_uncertain: Literal["retry", "hold"] = "retry"
+    #: Longest time that a message waits for a paused account.
+    longest_wait_seconds: float = 259_200.0
 
     def settle(self, message: ClaimedMessage, outcome: Outcome, now: float) -> StateChange:
         """Return the change for an attempt. ``wait_for_account`` is for AccountTrouble."""
@@ -51,11 +53,6 @@ class Settlement:
             case AccountTrouble(_, reason, code):
                 return self._deferred(message, reason, code, (), now)
 
-    @property
-    def longest_wait_seconds(self) -> float:
-        """Length of the retry schedule: no message waits longer for a paused account."""
-        return self.retry.total_seconds
-
     def wait_for_account(
         self,
         message: ClaimedMessage,
@@ -66,8 +63,8 @@ class Settlement:
     ) -> StateChange:
         """Return the change for a message whose account cannot be used since ``since``.
 
-        The message keeps its attempts. If it has waited in this way for longer than the whole
-        retry schedule, it ends in error.
+        The message keeps its attempts. If it has waited in this way for longer than
+        ``longest_wait_seconds``, it ends in error.
         """
         if now - max(message.due_at, since) > self.longest_wait_seconds:
             return self._failed(message, trouble.reason, trouble.code, (), now)

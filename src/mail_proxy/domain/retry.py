@@ -13,15 +13,9 @@ _JITTER = 0.1
 class RetryStrategy:
     """Delays (seconds) after the first, second, ... failure; the last one repeats."""
 
-    delays: Sequence[float] = (60, 300, 900, 3600, 7200)
-    max_retries: int = 5
+    delays: Sequence[float] = (60, 300, 900, 3600, 7200, 14_400, 28_800, 43_200)
+    max_retries: int = 8
     random: Callable[[], float] = random.random
-
-    @property
-    def total_seconds(self) -> float:
-        """Sum of all delays up to the last retry, without the jitter."""
-        last = len(self.delays) - 1
-        return sum(self.delays[min(retry, last)] for retry in range(self.max_retries))
 
     def delay_seconds(self, retries: int) -> float | None:
         """Return the delay after ``retries`` used retries, in seconds; None to give up.

@@ -41,7 +41,7 @@ async def _test(parts: Parts, order: _Test) -> AccountTestOut:
     ok = all(step.ok for step in steps)
     resumed = 0
     health = parts.tables.health
-    if ok and order.account_pk and await parts.db.write(health.resume, order.account_pk, now):
+    if ok and order.account_pk and await parts.db.write(health.resume, order.account_pk):
         resumed = await parts.db.read(health.waiting, order.account_pk, now)
         parts.bus.publish(DirectoryChanged())
         parts.bus.publish(MessagesDue())

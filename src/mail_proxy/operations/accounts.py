@@ -80,7 +80,7 @@ def save(context: Context, request: AccountIn) -> AccountSaved:
         with accounts.record(connection, **_identity(old), deleted_at=None) as row:
             row.update(wanted_columns(context, request, row))
             row.update(version=row["version"] + 1, updated_at=context.now)
-        context.tables.health.resume(connection, pk, context.now)
+        context.tables.health.heal(connection, pk)
     context.publish(DirectoryChanged())
     return AccountSaved(id=request.id, pk=pk)
 

@@ -102,15 +102,15 @@ async def test_only_one_message_probes_an_account_that_is_in_trouble(
         await post.reports.sent(*ids)
 
 
-async def test_a_message_that_waited_longer_than_all_retries_for_its_account_is_given_up(
+async def test_a_message_that_waited_too_long_for_its_account_is_given_up(
     config: Settings, unused_port: int
 ) -> None:
     clock = JumpingClock()
-    async with running(config(retry={"retry_delays": "10,20"}), clock=clock) as post:
+    async with running(config(retry={"account_trouble_max_wait": 90}), clock=clock) as post:
         await post.account(unused_port)
         await post.add(mail())
         await post.reports.wait_for("deferred", "m1")
-        clock.jump(100)  # 10 + 20 * 4 are 90
+        clock.jump(100)
         await post.run_now()
         assert "Connect call failed" in await post.reports.error("m1")
 

@@ -22,7 +22,7 @@ from mail_proxy.domain.retry import RetryStrategy
 from mail_proxy.sql.messages.queue import StateChange
 
 RETRY = RetryStrategy((60, 300), 2, random=lambda: 0.0)
-SETTLEMENT = Settlement(RETRY)
+SETTLEMENT = Settlement(RETRY, longest_wait_seconds=360)
 
 
 def result(name: str, status: str) -> RecipientResult:
@@ -131,7 +131,7 @@ def test_an_uncertain_end_is_marked_whatever_comes_of_it() -> None:
         assert change.event.data["uncertain"] is True
 
 
-def test_trouble_of_the_account_costs_no_attempt_until_the_whole_schedule_is_over() -> None:
+def test_trouble_of_the_account_costs_no_attempt_until_it_has_lasted_too_long() -> None:
     trouble = AccountTrouble("auth", "AUTH refused: 535 no", 535)
     long_ago = NOW - 361
     young = SETTLEMENT.wait_for_account(message(), trouble, NOW + 30, long_ago, NOW)

@@ -7,7 +7,6 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import ColumnElement, Connection, delete, func, select, text, update
 
 from mail_proxy.domain.account import pause_seconds
-from mail_proxy.domain.message import MessageState, Priority
 from mail_proxy.sql import conditions, schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
@@ -111,14 +110,11 @@ class AccountHealthTable:
             connection.execute(update(h).where(h.c.account_pk == account_pk).values(row))
         return row
 
-    def resume(self, connection: Connection, account_pk: str, now: float) -> bool:
-        """End the account's pause at once; return False if it was not paused.
-
-        Messages that were deferred to the end of the pause become due.
-        """
-        h = schema.account_health.c
-        self._make_due(connection, h.account_pk == account_pk, now)
-        ended = delete(schema.account_health).where(h.account_pk == account_pk)
+    def resume(self, connection: Connection, account_pk: str) -> bool:
+        """End the account's pause at once; return False if it was not paused."""
+        ended = delete(schema.account_health).where(
+            schema.account_health.c.account_pk == account_pk
+        )
         return connection.execute(ended).rowcount == 1
 
     def probe_now(self, connection: Connection, tenant_id: str | None, now: float) -> None:
@@ -131,7 +127,6 @@ class AccountHealthTable:
         if tenant_id is not None:
             owned = select(account.pk).where(account.tenant_id == tenant_id)
             paused = paused & h.account_pk.in_(owned)
-        self._make_due(connection, paused, now)
         connection.execute(update(schema.account_health).where(paused).values(retry_at=now))
 
     def waiting(self, connection: Connection, account_pk: str, now: float) -> int:
@@ -140,20 +135,6 @@ class AccountHealthTable:
         due = text(conditions.ready()), m.account_pk == account_pk, m.due_at <= now
         counted = select(func.count()).select_from(schema.message).where(*due)
         return int(connection.execute(counted).scalar_one())
-
-    def _make_due(self, connection: Connection, paused: ColumnElement[bool], now: float) -> None:
-        h, m = schema.account_health.c, schema.message.c
-        retry_at = select(h.retry_at).where(h.account_pk == m.account_pk).scalar_subquery()
-        deferred = (
-            text(conditions.ready()),
-            m.account_pk.in_(select(h.account_pk).where(paused)),
-            # Named one by one, so that the index leads past the backlog that is due already.
-            m.priority.in_(list(Priority)),
-            m.due_at > now,
-            m.due_at <= retry_at,
-            m.state == MessageState.DEFERRED,
-        )
-        connection.execute(update(schema.message).where(*deferred).values(due_at=now))
 
     def heal(self, connection: Connection, account_pk: str) -> None:
         """End the account's pause: it works again, or was saved with new settings."""
