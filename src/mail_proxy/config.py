@@ -187,6 +187,12 @@ class QuotaConfig(Group):
         "at once. More are refused with 429.",
     )
 
+    max_audit_entries: Annotated[int, Field(ge=1000)] = Field(
+        1_000_000,
+        description="Entries of the audit log about one tenant; of more, the oldest that were made "
+        "with the tenant's key are removed every ten minutes.",
+    )
+
     def of(self, own: Mapping[str, float]) -> QuotaConfig:
         """Return the quotas of a tenant that has some of its ``own``, by name."""
         return self.model_copy(update=own) if own else self

@@ -212,7 +212,7 @@ class MailProxy:
             # After the lease: messages that an ended process held are in the queue again.
             ClockWatch(db, tables, clock, self.config.timing.sync_interval, bus),
             SuspensionSweep(db, tables.suspended, bus),
-            Retention(db, tables, self._directory, clock),
+            Retention(db, tables, self._directory, clock, self.config.quotas.max_audit_entries),
         )
 
     def _delivering(self, key: bytes, bus: Bus) -> Service:

@@ -29,7 +29,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def retention(db: SqlDb, tables: Tables, clock: FakeClock) -> Retention:
-    return Retention(db, tables, Directory(db, tables, ConcurrencyConfig()), clock)
+    return Retention(db, tables, Directory(db, tables, ConcurrencyConfig()), clock, 1000)
 
 
 class Story:
@@ -202,6 +202,34 @@ async def test_audit_rows_go_after_their_time(
     assert await retention.remove_audit_rows() == 550
     (plan,) = await plans(db, tables.command_log.remove_oldest, NOW, 10)
     assert "ix_command_log_at" in plan
+    assert not whole_scans(plan), plan
+
+
+async def test_a_tenant_cannot_fill_the_audit_log(
+    db: SqlDb, tables: Tables, retention: Retention
+) -> None:
+    def log(connection: Connection) -> None:
+        for number in range(1500):
+            actor = "admin" if number % 100 == 0 else "tenant:t"
+            row = {"at": NOW, "endpoint": "x", "actor": actor, "status": 200, "tenant_id": "t"}
+            tables.command_log.insert(connection, row)
+        for _ in range(10):
+            row = {"at": NOW, "endpoint": "x", "actor": "tenant:u", "status": 200, "tenant_id": "u"}
+            tables.command_log.insert(connection, row)
+
+    def count(connection: Connection) -> tuple[int, int, int]:
+        found = tables.command_log.select(connection, tenant_id=EVERY_TENANT)
+        of_t = [row for row in found if row["tenant_id"] == "t"]
+        by_admin = [row for row in of_t if row["actor"] == "admin"]
+        return len(of_t), len(by_admin), len(found) - len(of_t)
+
+    await db.write(log)
+    assert await retention.remove_audit_rows_beyond_the_quota() == 495
+    # 15 entries of the administrator, 5 of which are older than the newest 1000.
+    assert await db.read(count) == (1005, 15, 10)
+    assert await retention.remove_audit_rows_beyond_the_quota() == 0
+    (plan,) = await plans(db, tables.command_log.remove_beyond, "t", 1000, 10)
+    assert "ix_command_log_tenant_id_id" in plan
     assert not whole_scans(plan), plan
 
 

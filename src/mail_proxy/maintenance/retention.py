@@ -18,6 +18,7 @@ from mail_proxy.sql.tables import Tables
 from mail_proxy.telemetry.log import Action, log
 
 _MINUTE = 60.0
+_TEN_MINUTES = 600.0
 _HOUR = 3600.0
 _DAY = 86_400.0
 #: A report may be committed this much later than its own time, and by hosts whose clocks differ.
@@ -48,9 +49,14 @@ class Retention:
         tables: Tables,
         directory: Directory,
         clock: Clock,
+        most_audit_rows: int,
         duties: Sequence[Duty] = (),
     ) -> None:
-        """Add ``duties`` of features to the ones of this module."""
+        """Add ``duties`` of features to the ones of this module.
+
+        Of the calls with a tenant's key, the newest ``most_audit_rows`` stay in the audit log.
+        """
+        self._most_audit_rows = most_audit_rows
         self._tables = tables
         self._directory = directory
         self._clock = clock
@@ -61,6 +67,7 @@ class Retention:
         self.duties = (
             Duty("messages", _MINUTE, self.remove_messages),
             Duty("audit", _HOUR, self.remove_audit_rows),
+            Duty("audit_quota", _TEN_MINUTES, self.remove_audit_rows_beyond_the_quota),
             Duty("orphans", _MINUTE, self.end_orphans),
             Duty("rates", _HOUR, self.remove_rate_counters),
             *duties,
@@ -111,6 +118,18 @@ class Retention:
             return self._tables.command_log.remove_oldest(connection, before, most)
 
         return await ChunkedWork(self._db).all(remove)
+
+    async def remove_audit_rows_beyond_the_quota(self) -> int:
+        """Remove a tenant's oldest calls from the audit log if it has too many."""
+        log_table, most_rows = self._tables.command_log, self._most_audit_rows
+        slices, removed = ChunkedWork(self._db), 0
+        for tenant_id in await self._db.read(log_table.with_more_than, most_rows):
+
+            def remove(connection: Connection, most: int, tenant_id: str = tenant_id) -> int:
+                return log_table.remove_beyond(connection, tenant_id, most_rows, most)
+
+            removed += await slices.all(remove)
+        return removed
 
     async def end_orphans(self) -> int:
         """Give up messages that were added for an account while it was being removed."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
-from sqlalchemy import Connection, Select, delete, or_, select
+from sqlalchemy import Connection, Select, delete, func, or_, select
 
 from mail_proxy.sql import schema
 from mail_proxy.sql.adapters import Shape
@@ -98,6 +98,27 @@ class CommandLogTable(Table):
         c = self.schema.c
         oldest = select(c.id).where(c.at < before).order_by(c.at).limit(limit)
         return connection.execute(delete(self.schema).where(c.id.in_(oldest))).rowcount
+
+    def with_more_than(self, connection: Connection, most: int) -> list[str]:
+        """Return the tenants that have more than ``most`` entries."""
+        c = self.schema.c
+        grouped = select(c.tenant_id).where(c.tenant_id.is_not(None)).group_by(c.tenant_id)
+        return list(connection.execute(grouped.having(func.count() > most)).scalars())
+
+    def remove_beyond(self, connection: Connection, tenant_id: str, most: int, limit: int) -> int:
+        """Remove at most ``limit`` entries of a tenant's key; return their number.
+
+        The tenant's newest ``most`` entries stay, and all that others made about the tenant.
+        """
+        c = self.schema.c
+        of_tenant = select(c.id).where(c.tenant_id == tenant_id)
+        newest_gone = of_tenant.order_by(c.id.desc()).offset(most).limit(1).scalar_subquery()
+        gone = (
+            of_tenant.where(c.id <= newest_gone, c.actor == f"tenant:{tenant_id}")
+            .order_by(c.id)
+            .limit(limit)
+        )
+        return connection.execute(delete(self.schema).where(c.id.in_(gone))).rowcount
 
 
 def _json(value: object) -> str | None:
