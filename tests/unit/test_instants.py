@@ -8,11 +8,12 @@ import pytest
 from sqlalchemy import Column, Double
 
 import mail_proxy
+import mail_proxy.sql.schema  # declares the tables
 from mail_proxy.domain.tenant import QUOTAS
-from mail_proxy.sql import schema
+from mail_proxy.sql.metadata import metadata
 from mail_proxy.sql.types import AFTER_CLOCK_SET_BACK, BY_STATEMENT, AtMost, Instant
 
-COLUMNS = [column for table in schema.metadata.sorted_tables for column in table.columns]
+COLUMNS = [column for table in metadata.sorted_tables for column in table.columns]
 INSTANTS = [column for column in COLUMNS if isinstance(column.type, Instant)]
 RULE_OF_ITS_OWN = BY_STATEMENT[AFTER_CLOCK_SET_BACK]
 

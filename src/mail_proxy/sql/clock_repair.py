@@ -7,6 +7,7 @@ from sqlalchemy import Connection, func, select, text, update
 from mail_proxy.domain.account import LONGEST_PAUSE_SECONDS
 from mail_proxy.sql import conditions, schema
 from mail_proxy.sql.db import SqlDb
+from mail_proxy.sql.metadata import metadata
 from mail_proxy.sql.types import AFTER_CLOCK_SET_BACK, AtMost
 
 #: The clocks of hosts that share a database may differ by so much.
@@ -85,7 +86,7 @@ class ClockRepair:
     def _bounded(self, connection: Connection, now: float, sync_interval: float) -> int:
         """Shorten every wait that is longer than its column declares."""
         changed = 0
-        for table in schema.metadata.sorted_tables:
+        for table in metadata.sorted_tables:
             for column in table.columns:
                 bound = column.info.get(AFTER_CLOCK_SET_BACK)
                 if isinstance(bound, AtMost):

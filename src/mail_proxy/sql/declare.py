@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Table, Text
 
-from mail_proxy.sql.schema import metadata
+from mail_proxy.sql.metadata import metadata
 from mail_proxy.sql.types import RECORD_ONLY, Instant, Sealed
 
 __all__ = [

@@ -17,6 +17,7 @@ from mail_proxy.encryption import decrypt_value_with_key, encrypt_value_with_key
 from mail_proxy.errors import EncryptionError, EncryptionKeyChanged
 from mail_proxy.sql import schema
 from mail_proxy.sql.db import SqlDb
+from mail_proxy.sql.metadata import metadata
 from mail_proxy.sql.types import Sealed
 
 KEY_CHECK = "mail-proxy"
@@ -73,7 +74,7 @@ def reencrypt(connection: Connection, db: SqlDb, old: bytes, new: bytes, progres
     """
     prove_key(connection, old, lock=True)
     _refuse_unknown_tables(connection)
-    tables = [(table, sealed) for table in schema.metadata.sorted_tables if (sealed := _of(table))]
+    tables = [(table, sealed) for table in metadata.sorted_tables if (sealed := _of(table))]
     found = {table.name: _read(connection, table, sealed) for table, sealed in tables}
     total = sum(_values(rows) for rows in found.values())
     done, damaged = 0, list[str]()
@@ -100,7 +101,7 @@ def _refuse_unknown_tables(connection: Connection) -> None:
 
     Secrets in such a table would be lost with the old key.
     """
-    known = {*schema.metadata.tables, "alembic_version"}
+    known = {*metadata.tables, "alembic_version"}
     unknown = set(inspect(connection).get_table_names()) - known
     if unknown:
         raise EncryptionError(f"unknown tables in the database: {', '.join(sorted(unknown))}")

@@ -18,7 +18,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
@@ -37,6 +36,7 @@ from mail_proxy.sql.conditions import (
     sending,
     urgent,
 )
+from mail_proxy.sql.metadata import metadata
 from mail_proxy.sql.types import (
     AS_NAMED,
     BY_STATEMENT,
@@ -45,21 +45,9 @@ from mail_proxy.sql.types import (
     Json,
     Pk,
     Sealed,
+    Serial,
     at_most,
 )
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-#: SQLite generates numbers only in a column whose type is exactly INTEGER.
-_Serial = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def _where(condition: Callable[[str], str]) -> dict[str, Any]:
@@ -129,7 +117,7 @@ tenant_sync = Table(
 sync_log = Table(
     "sync_log",
     metadata,
-    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("id", Serial, primary_key=True, autoincrement=True),
     Column("tenant_id", Text, ForeignKey("tenant.id", ondelete="CASCADE"), nullable=False),
     Column("at", Instant, info=RECORD_ONLY, nullable=False),
     Column("seconds", Double, nullable=False),
@@ -290,12 +278,7 @@ message = Table(
         "pk",
         **_where(ready),
     ),
-    Index(
-        "ix_message_sending",
-        "account_pk",
-        "claimed_by",
-        **_where(sending),
-    ),
+    Index("ix_message_sending", "account_pk", "claimed_by", **_where(sending)),
     Index(
         "ix_message_waiting_of_batch",
         "tenant_id",
@@ -360,7 +343,7 @@ message_head = Table(
 message_event = Table(
     "message_event",
     metadata,
-    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("seq", Serial, primary_key=True, autoincrement=True),
     Column("message_pk", Pk, ForeignKey("message.pk", ondelete="CASCADE"), nullable=False),
     Column("tenant_id", Text, nullable=False),
     Column("event_type", Text, nullable=False),
@@ -398,7 +381,7 @@ message_event = Table(
 command_log = Table(
     "command_log",
     metadata,
-    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("id", Serial, primary_key=True, autoincrement=True),
     Column("at", Instant, info=RECORD_ONLY, nullable=False),
     Column("operation", Text),
     Column("endpoint", Text, nullable=False),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Dialect, Double, Text, Uuid
+from sqlalchemy import BigInteger, Dialect, Double, Integer, Text, Uuid
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
@@ -49,6 +49,10 @@ class Pk(TypeDecorator[str]):
         if dialect.name == "postgresql":
             return dialect.type_descriptor(Uuid(as_uuid=False))
         return dialect.type_descriptor(Text())
+
+
+#: SQLite generates numbers only in a column whose type is exactly INTEGER.
+Serial = BigInteger().with_variant(Integer(), "sqlite")
 
 
 class Instant(Double[float]):

@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from mail_proxy.sql.schema import metadata
+import mail_proxy.sql.schema  # noqa: F401  # declares the tables
+from mail_proxy.sql.metadata import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(
