@@ -13,7 +13,7 @@ from mail_proxy.smtp import probe_hints
 from mail_proxy.smtp.connection import Connector, PooledConnection
 from mail_proxy.smtp.envelope import Envelope, SingleMail
 
-_STEP_SECONDS = 10.0
+PROBE_STEP_SECONDS = 10.0
 _QUIT_SECONDS = 5.0
 
 
@@ -34,9 +34,7 @@ class ProbeStep:
 class Probe:
     """Test of an account on a session of its own, which no other message uses."""
 
-    def __init__(
-        self, connector: Connector, login: SmtpLogin, step_seconds: float = _STEP_SECONDS
-    ) -> None:
+    def __init__(self, connector: Connector, login: SmtpLogin, step_seconds: float) -> None:
         """Limit each step to ``step_seconds``."""
         self._connector = connector
         self._login = login

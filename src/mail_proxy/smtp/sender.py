@@ -11,7 +11,7 @@ from mail_proxy.smtp.burst import withdraw
 from mail_proxy.smtp.compose import ComposedMail
 from mail_proxy.smtp.envelope import Burst, Envelope, SingleMail, Withdrawn
 from mail_proxy.smtp.pool import SMTPPool
-from mail_proxy.smtp.probe import Probe, ProbeStep
+from mail_proxy.smtp.probe import PROBE_STEP_SECONDS, Probe, ProbeStep
 
 
 def _always() -> bool:
@@ -70,12 +70,18 @@ class SmtpSender:
         assert mail.outcome is not None
         return mail.outcome
 
-    async def probe(self, login: SmtpLogin, mail: Envelope | None = None) -> list[ProbeStep]:
+    async def probe(
+        self,
+        login: SmtpLogin,
+        mail: Envelope | None = None,
+        *,
+        step_seconds: float = PROBE_STEP_SECONDS,
+    ) -> list[ProbeStep]:
         """Test an account on a new session, up to the first step that fails.
 
-        ``mail`` is sent too. Each step takes at most 10 seconds.
+        ``mail`` is sent too. Each step takes at most ``step_seconds``.
         """
-        return await Probe(self._pool.connector, login).run(mail)
+        return await Probe(self._pool.connector, login, step_seconds).run(mail)
 
 
 def _report_trouble(burst: Burst, returned: Sequence[Envelope], trouble: AccountTrouble) -> None:

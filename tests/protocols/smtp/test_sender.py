@@ -158,7 +158,8 @@ async def test_a_probe_ends_at_the_step_that_fails(
         assert "535" in steps[-1].detail
         server.on("QUIT", Act.DROP)
         steps = await sender.probe(login(server.port, user="u", password="p"))
-        assert steps[-1][:3] == ("quit", False, "no answer to QUIT")
+        last = steps[-1]
+        assert (last.step, last.ok, last.detail) == ("quit", False, "no answer to QUIT")
         steps = await sender.probe(login(server.port, host="localhost"))
         assert [(step.step, step.ok) for step in steps] == [("connect", True), ("tls", False)]
         await server.wait_until(lambda: server.open_connections == 0)
@@ -173,13 +174,13 @@ async def test_a_probe_is_bounded_and_tells_how_far_it_came(
         async with ScriptedSmtpServer(users={"u": "p"}) as server:
             server.on("AUTH", Act.SILENCE)
             user = login(server.port, user="u", password="p", tls=TlsMode.NONE)
-            steps = await sender.probe(user, timeout=seconds)
+            steps = await sender.probe(user, step_seconds=seconds)
             assert [(step.step, step.ok) for step in steps] == [
                 ("connect", True),
                 ("tls", True),
                 ("login", False),
             ]
-            assert steps[-1].detail == f"not done {seconds:g} seconds after the start"
+            assert steps[-1].detail == f"not done within {seconds:g} seconds"
             await server.wait_until(lambda: server.open_connections == 0)
 
     await with_growing_patience(attempt)
