@@ -42,7 +42,7 @@ def through(relay: Relay, url: str) -> str:
 
 @pytest.mark.parametrize(
     "said",
-    [b"SET state = 'sending'", b"SET state = rows.state", b"INSERT INTO message_payload"],
+    [b"SET state = 'sending'", b"SET state = 'sent'", b"INSERT INTO message_payload"],
     ids=["claim", "outcome", "intake"],
 )
 async def test_every_message_is_sent_once_all_the_same(
