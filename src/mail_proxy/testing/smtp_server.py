@@ -208,6 +208,7 @@ class ScriptedSmtpServer:
 
     async def _converse(self, session: _Session) -> None:
         await self._answer(session, "connect", "220 scripted.example ESMTP")
+        await self._notify()
         while True:
             line = await session.reader.readuntil(b"\r\n")
             text = line[:-2].decode("utf-8", "replace")
