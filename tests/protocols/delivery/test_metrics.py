@@ -12,12 +12,13 @@ from tests.harness.running import Post, mail, running
 from tests.harness.scrape import Scrape
 from tests.protocols.delivery.conftest import Settings
 
+from mail_proxy.config import RetryConfig
 from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.testing.clock import FakeClock, JumpingClock
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 
-#: Longer than the usual retries take together.
-_WHOLE_SCHEDULE_SECONDS = 12_060 * 1.1
+#: Longer than messages wait for an account in trouble.
+_LONGEST_WAIT_SECONDS = RetryConfig().account_trouble_max_wait + 1
 
 
 async def scrape(post: Post) -> Scrape:
@@ -96,7 +97,7 @@ async def test_messages_that_waited_too_long_for_their_account_are_errors(
         await post.reports.wait_for("deferred", ids[0])
         await post.add(*(mail(i) for i in ids[1:]))
         assert (await scrape(post))("gmp_errors_total") == 0
-        clock.jump(_WHOLE_SCHEDULE_SECONDS)
+        clock.jump(_LONGEST_WAIT_SECONDS)
         await post.run_now()
         await post.reports.wait_for("error", *ids)
         assert (await scrape(post))("gmp_errors_total", account_id="smtp") == 3
