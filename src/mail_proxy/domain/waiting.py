@@ -80,8 +80,8 @@ def why_waiting(
 ) -> Wait:
     """Return why an unfinished message waits at the time ``now``.
 
-    If several reasons hold, it is the one that somebody has to end, then the message's own time,
-    then a rate limit.
+    If several reasons hold, the first in this order is returned: in flight, inactive tenant, no
+    dispatcher, suspension, paused account, the message's own time, rate limit.
     """
     if state == MessageState.SENDING:
         return Wait(WaitReason.IN_FLIGHT)

@@ -15,7 +15,7 @@ class BodyBudget:
     A tenant or an address has a share of a sixteenth, so that one of them cannot keep the others
     waiting. A body that is larger than the share is admitted if its owner has no other one, and a
     body that is larger than the budget if there is no other one at all. Bodies are admitted in the
-    order of their arrival, except that nobody waits for another owner's share.
+    order of their arrival, but no owner waits because another one's share is used up.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Find the troubles of an instance that somebody has to mend now."""
+"""Find troubles of an instance that an operator has to mend: the attention list."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mail_proxy.wire.service import Attention
 
 #: A message whose turn has not come for so long is late: a dispatcher hangs, or cannot keep up.
 LATE_SECONDS = 900.0
-#: Entries of each kind. More of them help nobody, and an instance may have thousands of accounts.
+#: Most entries of each kind: an instance may have thousands of accounts in trouble.
 _MOST = 100
 
 
@@ -55,7 +55,7 @@ def find_waiting(context: Context) -> Waiting:
 
 
 def find_attention(context: Context, waiting: Waiting) -> list[Attention]:
-    """Return what somebody has to mend in the tenant's data, or in all of it."""
+    """Return the attention list of one tenant or, for the administrator, of all."""
     found = [*_paused_accounts(context, waiting), *_failing_reports(context)]
     oldest = waiting.oldest_due_at
     if oldest is not None and oldest < context.now - LATE_SECONDS:

@@ -13,8 +13,8 @@ _NO_TLS = "WRONG_VERSION_NUMBER"
 _USUAL = "Usual ports are 587 (tls: starttls) and 465 (tls: ssl)."
 _AUTHORITY = (
     "The certificate is signed by an authority that this machine does not know. Install the "
-    "authority's certificate on this machine, or set verify_cert to false if nobody else can be "
-    "on the way to the server."
+    "authority's certificate on this machine, or set verify_cert to false if the network between "
+    "this machine and the server is your own."
 )
 #: Parts of an error, and the hint for it. The first that is found counts.
 _BY_TEXT = (

@@ -64,9 +64,6 @@ class KeptTransactions:
                 execute(connection, self._begin)
                 yield connection
                 execute(connection, "COMMIT")
-            except BaseException:
-                _roll_back(connection)
-                raise
             finally:
                 self._put_back(connection)
         finally:
@@ -89,6 +86,9 @@ class KeptTransactions:
         return connection
 
     def _put_back(self, connection: Connection) -> None:
+        """Keep the connection; roll back what an error has left uncommitted."""
+        if not connection.invalidated and _driver(connection).in_transaction:
+            _roll_back(connection)
         if connection.invalidated:
             connection.close()
         else:

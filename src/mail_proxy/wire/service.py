@@ -17,7 +17,7 @@ class StatusQuery(Request):
 
 
 class Attention(BaseModel):
-    """A trouble that somebody has to mend now."""
+    """Entry of the attention list: a trouble that an operator has to mend."""
 
     code: str = Field(
         description="account_paused, reports_failing, queue_late, dispatcher_stopped or disk_short."
@@ -49,7 +49,7 @@ class Status(Answer):
         "with `full`.",
     )
     attention: list[Attention] | None = Field(
-        None, description="What somebody has to mend now, [] if nothing; only with `full`."
+        None, description="Troubles that an operator has to mend, [] if none; only with `full`."
     )
 
 

@@ -48,7 +48,7 @@ async def status(
     ] = False,
     tenant_id: TenantQuery = None,
 ) -> Status:
-    """Return the state of the instance; with `full`, what somebody has to mend now.
+    """Return the state of the instance; with `full`, also its troubles.
 
     With a tenant key or `tenant_id`, it is about the messages of the tenant. The count of a long
     queue is up to 10 s old.
