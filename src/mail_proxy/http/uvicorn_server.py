@@ -135,18 +135,28 @@ class Application(FastAPI):
             await super().__call__(scope, receive, send)
             return
         self.state.host = _host_of(receive)
-        watch = ProcessWatch(lambda: self.state.proxy.release_memory())
+        watch: ProcessWatch | None = None
 
-        async def bring(message: Message) -> None:
+        async def send_started(message: Message) -> None:
+            nonlocal watch
             if message["type"] == "lifespan.startup.complete":
                 _bring(receive, self.state.proxy.config)
+                watch = ProcessWatch(self.state.proxy.release_memory)
                 watch.start()
             await send(message)
 
+        async def receive_shutdown() -> Message:
+            message = await receive()
+            # The watch works on the proxy, so it ends before the proxy does.
+            if message["type"] == "lifespan.shutdown" and watch is not None:
+                await watch.stop()
+            return message
+
         try:
-            await super().__call__(scope, receive, bring)
+            await super().__call__(scope, receive_shutdown, send_started)
         finally:
-            await watch.stop()
+            if watch is not None:
+                await watch.stop()
 
 
 def _bring(receive: Receive, settings: ProxyConfig) -> None:
