@@ -122,7 +122,7 @@ class Conversation:
         """Write the result of a call; return the row if the claim is kept."""
         now = self._clock.now()
         if isinstance(answer, SyncAnswer):
-            self._settle(connection, events, answer, now)
+            self._settle(connection, claimed["tenant_id"], events, answer, now)
         try:
             with self._sync.record(connection, tenant_id=claimed["tenant_id"]) as row:
                 self._sync_log.append(connection, logged)
@@ -151,14 +151,14 @@ class Conversation:
     def _settle(
         self,
         connection: Connection,
+        tenant_id: str,
         events: Sequence[PendingEvent],
         answer: SyncAnswer,
         now: float,
     ) -> None:
         refused = set(answer.error)
-        self._events.acknowledge(
-            connection, [e.seq for e in events if e.message_id not in refused], now
-        )
+        taken = [e for e in events if e.message_id not in refused]
+        self._events.acknowledge(connection, tenant_id, taken, now)
         # All events of one message wait for the same time. Otherwise they could change their order.
         attempts: dict[str, int] = {}
         for event in events:
