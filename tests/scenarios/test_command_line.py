@@ -11,6 +11,7 @@ import stat
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.harness.command_line import CommandLine, end_of, occupied_port
 from tests.harness.running import delivering
@@ -64,6 +65,32 @@ def test_an_instance_with_its_dispatcher_switched_off_starts_and_says_so(
     shown = json.loads(status.stdout)
     assert (shown["state"], shown["ready"]) == ("running", False)
     assert "switched off" in shown["reason"]
+
+
+def test_counters_are_shown_of_a_running_and_of_a_stopped_instance(
+    mail_proxy: CommandLine,
+) -> None:
+    running = mail_proxy.started("dev", GMP_SCHEDULER_ACTIVE="true")
+    nothing = mail_proxy("dev", "stats")
+    assert (nothing.returncode, nothing.stdout) == (0, "")
+    assert "Nothing was counted" in nothing.stderr
+    headers = {"X-API-Token": str(mail_proxy.instance("dev").token())}
+    message = {"id": "m", "from": "a@example.org", "to": ["b@example.net"], "subject": "s"}
+    with httpx.Client(base_url=running.url, headers=headers, trust_env=False) as http:
+        account = {"id": "smtp", "host": "127.0.0.1", "port": 9, "tls": "none"}
+        http.post("/account", json=account).raise_for_status()
+        http.post("/commands/add-messages", json={"messages": [message]}).raise_for_status()
+    shown = mail_proxy("dev", "stats", "--by", "account", "--bucket", "day")
+    lines = [line.split() for line in shown.stdout.splitlines()]
+    title, row = (words for words in lines if len(words) > 1)
+    assert title[:4] == ["Day", "Tenant", "Account", "Queued"]
+    assert row[1:4] == ["default", "smtp", "1"]
+    assert mail_proxy("stop", "dev").returncode == 0
+    found = json.loads(mail_proxy("stats", "dev", "--json", "--tenant", "default").stdout)
+    assert sum(hour["queued"] for hour in found) == 1
+    wrong = mail_proxy("dev", "stats", "--from", "yesterday")
+    assert wrong.returncode == 1
+    assert "is not a time" in wrong.stderr
 
 
 def test_the_first_step_that_start_shows_works_when_it_is_copied(mail_proxy: CommandLine) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from operator import add
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -29,8 +30,6 @@ HOUR = 3600
 #: Tenant, Unix seconds of the hour, account pk, shard.
 _Key = tuple[str, int, str, int]
 COUNTERS = ("queued", "sent", "deferred", "error", "bounced", "complained", "reported")
-_PLACES = {name: place for place, name in enumerate(COUNTERS)}
-_NOTHING = (0,) * len(COUNTERS)
 #: Rows for one hour of an account that several connections may write without waiting.
 _SHARDS = 32
 _SHARD = "shard"
@@ -48,7 +47,7 @@ hourly_count = Table(
     Column("account_pk", Pk, primary_key=True),
     #: 0 on SQLite and for hours that are over; on PostgreSQL the number of a connection.
     Column("shard", Integer, primary_key=True, autoincrement=False),
-    *(Column(name, Integer, nullable=False) for name in COUNTERS),
+    *(Column(name, Integer, nullable=False, server_default="0") for name in COUNTERS),
     Index(
         "ix_hourly_count_sharded",
         "hour_at",
@@ -63,14 +62,6 @@ _KEY: Shape = (
     ("hour_at", "bigint"),
     ("account_pk", "uuid"),
     ("shard", "integer"),
-)
-_ROW: Shape = (*_KEY, *((name, "integer") for name in COUNTERS))
-_COLUMNS = ", ".join(name for name, _ in _ROW)
-_ADD = (
-    f"INSERT INTO hourly_count ({_COLUMNS}) "
-    f"SELECT {', '.join(f'rows.{name}' for name, _ in _ROW)} FROM rows WHERE true "
-    "ON CONFLICT (tenant_id, hour_at, account_pk, shard) DO UPDATE SET "
-    + ", ".join(f"{name} = hourly_count.{name} + excluded.{name}" for name in COUNTERS)
 )
 _TAKE = (
     "DELETE FROM hourly_count WHERE (tenant_id, hour_at, account_pk, shard) IN "
@@ -212,15 +203,20 @@ class HourlyCounts:
 
     def _write(self, connection: Connection, tally: Tally) -> None:
         shard = self._shard_of(connection)
-        rows: dict[_Key, list[int]] = {}
+        rows: dict[_Key, dict[str, int]] = {}
         for (tenant_id, hour, account_pk, counter), count in tally.items():
-            counts = rows.setdefault((tenant_id, hour * HOUR, account_pk, shard), list(_NOTHING))
-            counts[_PLACES[counter]] += count
+            rows.setdefault((tenant_id, hour * HOUR, account_pk, shard), {})[counter] = count
         self._put(connection, rows)
 
-    def _put(self, connection: Connection, rows: Mapping[_Key, Sequence[int]]) -> None:
+    def _put(self, connection: Connection, rows: Mapping[_Key, Mapping[str, int]]) -> None:
+        """Add to the rows, in the order of their keys."""
+        names = [name for name in COUNTERS if any(name in counts for counts in rows.values())]
+        statement, shape = _adding(tuple(names))
         self._db.change_rows(
-            connection, _ADD, _ROW, [(*key, *counts) for key, counts in sorted(rows.items())]
+            connection,
+            statement,
+            shape,
+            [(*key, *(counts.get(n, 0) for n in names)) for key, counts in sorted(rows.items())],
         )
 
     def _shard_of(self, connection: Connection) -> int:
@@ -230,10 +226,24 @@ class HourlyCounts:
         return shard
 
 
-def _summed(rows: Iterable[Any]) -> dict[_Key, list[int]]:
+@cache
+def _adding(names: tuple[str, ...]) -> tuple[str, Shape]:
+    """Return a statement that adds to these counters, and the shape of its rows."""
+    shape = (*_KEY, *((name, "integer") for name in names))
+    columns = [name for name, _ in shape]
+    statement = (
+        f"INSERT INTO hourly_count ({', '.join(columns)}) "
+        f"SELECT {', '.join(f'rows.{name}' for name in columns)} FROM rows WHERE true "
+        "ON CONFLICT (tenant_id, hour_at, account_pk, shard) DO UPDATE SET "
+        + ", ".join(f"{name} = hourly_count.{name} + excluded.{name}" for name in names)
+    )
+    return statement, shape
+
+
+def _summed(rows: Iterable[Any]) -> dict[_Key, Tally]:
     """Return the sums of rows of (tenant, hour, account pk, counters), for shard 0."""
-    sums: dict[_Key, list[int]] = {}
-    for row in rows:
-        counts = sums.setdefault((row[0], row[1], row[2], 0), list(_NOTHING))
-        counts[:] = map(add, counts, row[3:])
+    sums: dict[_Key, Tally] = {}
+    for tenant_id, hour, account_pk, *counts in rows:
+        total = sums.setdefault((tenant_id, hour, account_pk, 0), Counter())
+        total.update(dict(zip(COUNTERS, counts, strict=True)))
     return sums

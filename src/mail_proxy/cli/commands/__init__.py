@@ -23,6 +23,7 @@ NAMED_COMMANDS = frozenset({"start", "stop", "restart", "status", "delete"})
 INSTANCE_COMMANDS = {
     "keys": "keys:commands",
     "log": "log:log",
+    "stats": "stats:stats",
 }
 #: Words that cannot name an instance, so that ``mail-proxy NAME ...`` never means two things.
 RESERVED_NAMES = frozenset({*COMMANDS, *INSTANCE_COMMANDS, "current", "use"})

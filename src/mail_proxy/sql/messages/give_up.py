@@ -96,5 +96,8 @@ class GivenUpMessages:
             [(pk, reason, now) for pk in pks],
         )
         data = {"error": reason, "code": None}
-        self._events.append(connection, [NewEvent(*row, "error", now, data) for row in ended])
+        self._events.append(
+            connection,
+            [NewEvent(pk, owner, account, "error", now, data) for pk, owner, account in ended],
+        )
         return len(ended)

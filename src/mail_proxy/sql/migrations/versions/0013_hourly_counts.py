@@ -22,7 +22,7 @@ def upgrade() -> None:
         sa.Column("hour_at", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("account_pk", types.Pk(), nullable=False),
         sa.Column("shard", sa.Integer(), autoincrement=False, nullable=False),
-        *(sa.Column(name, sa.Integer(), nullable=False) for name in _COUNTERS),
+        *(sa.Column(name, sa.Integer(), nullable=False, server_default="0") for name in _COUNTERS),
         sa.ForeignKeyConstraint(
             ["tenant_id"],
             ["tenant.id"],
