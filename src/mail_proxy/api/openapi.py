@@ -22,7 +22,7 @@ _STATUSES = {
     403: "The token does not reach this resource, whether it exists or not.",
     404: "The resource does not exist.",
     408: "The body did not arrive in time.",
-    409: "The resource's current state does not allow this.",
+    409: "The resource's current state does not allow this, or several tenants have this id.",
     413: "The body or the batch is too large.",
     415: "A Content-Encoding or Content-Type that is not understood.",
     422: "Malformed: `detail` lists field, message and value of every mistake.",
@@ -31,6 +31,8 @@ _STATUSES = {
     503: "The service is starting, or the database is unavailable.",
 }
 _MAY_BE_REPEATED = (429, 503)
+#: Paths of single things that an administrator reads without naming the tenant.
+_OF_ANY_TENANT = ("/messages/{", "/account/{")
 _ERROR: Json = {
     "title": "Error",
     "description": "The form of every error answer.",
@@ -133,5 +135,7 @@ def _possible(operation: Json, route: Route, path: str, method: str) -> Iterator
         yield 404
     if method != "get":
         yield from (404, 409)
+    elif path.startswith(_OF_ANY_TENANT):
+        yield 409
     if "requestBody" in operation:
         yield from (408, 413, 415)

@@ -270,7 +270,7 @@ def _refuse_reversed(from_ts: float | None, to_ts: float | None) -> None:
 
 
 def _end_of_second(at: float | None) -> float | None:
-    """Return the end of the second that a time is in: times are shown as whole seconds."""
+    """Return the end of the whole second, in which times are shown."""
     return None if at is None else math.floor(at) + 1.0
 
 

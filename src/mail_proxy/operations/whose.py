@@ -1,4 +1,4 @@
-"""Find the tenant of a message or account that an administrator names by its id alone."""
+"""Find the tenant of a message or account that an administrator names by its id."""
 
 from __future__ import annotations
 

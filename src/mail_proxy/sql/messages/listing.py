@@ -1,4 +1,4 @@
-"""Page through messages in the order of intake, at a cost that grows with the page only."""
+"""Page through messages in order of intake; the cost grows with the page only."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def detail() -> Select[Any]:
 
 
 class _Walk:
-    """Walk over the messages that a filter may let through, in one of the two orders."""
+    """Walk over the messages that a filter may let through, in either order."""
 
     def __init__(self, connection: Connection, wanted: MessageFilter, oldest_first: bool) -> None:
         self._connection = connection
@@ -175,7 +175,7 @@ class _Walk:
         return [(pk, pk in whole) for pk, _ in rows]
 
     def _searches(self, pk: ColumnElement[str]) -> list[ColumnElement[bool]]:
-        """Return the conditions on the other tables, which let a few messages too many pass."""
+        """Return conditions on other tables, which let a few messages too many pass."""
         conditions: list[ColumnElement[bool]] = []
         if self._wanted.code is not None:
             conditions.append(may_have_code(pk, self._wanted.code))
