@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from mail_proxy.api.deps import Route, Token
@@ -83,7 +82,7 @@ def install(app: FastAPI, routes: Iterable[Route], models: Iterable[type[BaseMod
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def operation_id(route: APIRoute) -> str:
+def _operation_id(route: Route) -> str:
     """Return the name of a route's function in clients generated from the document."""
     return "_".join([*map(str, route.tags), route.name]).replace(" ", "_")
 
@@ -105,6 +104,7 @@ def _complete_schemas(document: Json, models: Iterable[type[BaseModel]]) -> None
 
 
 def _complete(operation: Json, route: Route, path: str, method: str) -> None:
+    operation["operationId"] = _operation_id(route)
     operation["x-token"] = str(route.token)
     operation["summary"] = re.split(r"[.;](?:\s|$)", operation["description"], maxsplit=1)[0]
     for parameter in operation.get("parameters", ()):
