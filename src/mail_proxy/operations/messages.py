@@ -72,7 +72,6 @@ class _Cleanup:
 @operation("messages.list", scope=Scope.TENANT_OR_ALL, command="listMessages")
 def list_messages(context: Context, request: MessageQuery) -> MessagesOut:
     """Return a page of messages in the order of intake."""
-    _refuse_reversed(request.from_ts, request.to_ts)
     wanted = MessageFilter(
         tenant_id=context.tenant_id or None,
         active_only=request.active_only,
@@ -220,7 +219,6 @@ def retry(context: Context, request: RetryMessages) -> _Retry:
     if all(getattr(request, name) is None for name in _RETRY_FILTERS):
         message = "one of these filters is required"
         raise malformed(*(mistake(name, message) for name in _RETRY_FILTERS))
-    _refuse_reversed(request.from_ts, request.to_ts)
     wanted = RetryFilter(
         context.tenant_id,
         account_id=request.account_id,
@@ -262,11 +260,6 @@ def cleanup(context: Context, request: CleanupMessages) -> _Cleanup:
 def _reported(data: dict[str, Any]) -> dict[str, Any]:
     """Return the stored data of an event, with its times as they are reported."""
     return {k: _whole(v) if k.endswith("_ts") else v for k, v in data.items()}
-
-
-def _refuse_reversed(from_ts: float | None, to_ts: float | None) -> None:
-    if from_ts is not None and to_ts is not None and to_ts < math.floor(from_ts):
-        raise malformed(mistake("to_ts", "must not be before from_ts"))
 
 
 def _end_of_second(at: float | None) -> float | None:
