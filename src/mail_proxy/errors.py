@@ -17,6 +17,7 @@ MailProxyError                     internal         500  exit 1
 |   +-- TooSlow                    too_slow         408  exit 1
 |   +-- Conflict                   conflict         409  exit 1
 |   |   +-- ConstraintViolated     constraint       409  exit 1
+|   |   +-- SeveralTenants         several_tenants  409  exit 1
 |   +-- TooLarge                   too_large        413  exit 1
 |   +-- UnsupportedMedia           unsupported      415  exit 1
 |   +-- Malformed                  malformed        422  exit 2
@@ -37,6 +38,7 @@ MailProxyError                     internal         500  exit 1
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 
@@ -170,6 +172,17 @@ class ConstraintViolated(Conflict):
     """
 
     code = "constraint"
+
+
+class SeveralTenants(Conflict):
+    """Several tenants have something with this id; ``detail.tenants`` names them."""
+
+    code = "several_tenants"
+
+    def __init__(self, thing: str, tenants: Sequence[str]) -> None:
+        named = ", ".join(tenants)
+        message = f"several tenants have this {thing}: {named}; name one with tenant_id"
+        super().__init__(message, {"tenants": list(tenants)})
 
 
 class TooLarge(RequestError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -53,12 +54,24 @@ async def scans(
         {"batch_code": "b", "wanted_states": ["error"]},
         {"id": "m1"},
         {"text": "hello"},
+        {"recipient_failed": True},
+        {"code": 550},
+        {"code": 550, "text": "hello", "wanted_states": ["error"]},
+        {"created_from": NOW, "created_before": NOW + 60},
+        {"created_from": NOW, "account_id": "a"},
+        {"created_before": NOW, "batch_code": "b", "recipient_failed": True},
     ],
     ids=lambda wanted: "-".join(map(str, wanted.values())) or "all",
 )
 @pytest.mark.parametrize("before", [None, "ffffffff-ffff-7fff-bfff-ffffffffffff"])
 async def test_listing(db: SqlDb, account: str, wanted: dict[str, Any], before: str | None) -> None:
-    assert await scans(db, listing.page, MessageFilter("t", **wanted), 10, before, but=()) == []
+    for oldest_first in (False, True):
+        in_order = partial(listing.page, oldest_first=oldest_first)
+        assert await scans(db, in_order, MessageFilter("t", **wanted), 10, before, but=()) == []
+
+
+async def test_the_tenants_that_have_an_id(db: SqlDb, tables: Tables, account: str) -> None:
+    assert await scans(db, tables.messages.tenants_with, "m1", 21, but=()) == []
 
 
 async def test_claims_and_what_they_look_at(db: SqlDb, tables: Tables, account: str) -> None:

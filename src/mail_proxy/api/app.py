@@ -73,10 +73,9 @@ def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
-        generate_unique_id_function=openapi.operation_id,
     )
-    for router in _ROUTERS:
-        app.include_router(router)
+    # ``include_router`` would prepare each route once more, on its first request.
+    app.router.routes.extend(routes())
     errors.install(app, routes())
     busiest = next(route for route in routes() if route.endpoint is messages.add)
     app.add_middleware(FastPath, route=busiest)

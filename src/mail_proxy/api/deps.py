@@ -296,5 +296,8 @@ Watch = Annotated[Monitoring, Depends(get_monitoring)]
 PathId = Annotated[Identifier, BeforeValidator(decoded), Path(description="Percent-encoded.")]
 TenantQuery = Annotated[
     Identifier | None,
-    Query(description="Optional with a tenant key, or if there is only one tenant."),
+    Query(
+        description="Optional with a tenant key, or if there is only one tenant. Without it, the "
+        "administrator's reading calls cover all tenants."
+    ),
 ]

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from mail_proxy.api.deps import Route, Token
@@ -22,7 +21,7 @@ _STATUSES = {
     403: "The token does not reach this resource, whether it exists or not.",
     404: "The resource does not exist.",
     408: "The body did not arrive in time.",
-    409: "The resource's current state does not allow this.",
+    409: "The resource's current state does not allow this, or several tenants have this id.",
     413: "The body or the batch is too large.",
     415: "A Content-Encoding or Content-Type that is not understood.",
     422: "Malformed: `detail` lists field, message and value of every mistake.",
@@ -31,6 +30,8 @@ _STATUSES = {
     503: "The service is starting, or the database is unavailable.",
 }
 _MAY_BE_REPEATED = (429, 503)
+#: Paths of single things that an administrator reads without naming the tenant.
+_OF_ANY_TENANT = ("/messages/{", "/account/{")
 _ERROR: Json = {
     "title": "Error",
     "description": "The form of every error answer.",
@@ -81,7 +82,7 @@ def install(app: FastAPI, routes: Iterable[Route], models: Iterable[type[BaseMod
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def operation_id(route: APIRoute) -> str:
+def _operation_id(route: Route) -> str:
     """Return the name of a route's function in clients generated from the document."""
     return "_".join([*map(str, route.tags), route.name]).replace(" ", "_")
 
@@ -103,6 +104,7 @@ def _complete_schemas(document: Json, models: Iterable[type[BaseModel]]) -> None
 
 
 def _complete(operation: Json, route: Route, path: str, method: str) -> None:
+    operation["operationId"] = _operation_id(route)
     operation["x-token"] = str(route.token)
     operation["summary"] = re.split(r"[.;](?:\s|$)", operation["description"], maxsplit=1)[0]
     for parameter in operation.get("parameters", ()):
@@ -133,5 +135,7 @@ def _possible(operation: Json, route: Route, path: str, method: str) -> Iterator
         yield 404
     if method != "get":
         yield from (404, 409)
+    elif path.startswith(_OF_ANY_TENANT):
+        yield 409
     if "requestBody" in operation:
         yield from (408, 413, 415)

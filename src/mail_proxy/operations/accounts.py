@@ -14,6 +14,7 @@ from mail_proxy.kit.ids import uuid7
 from mail_proxy.operations.operation import Context, Scope, operation
 from mail_proxy.operations.parts import Parts
 from mail_proxy.operations.places import private_allowed
+from mail_proxy.operations.whose import of_one_tenant
 from mail_proxy.sql import Connection
 from mail_proxy.sql.chunks import ChunkedWork
 from mail_proxy.sql.table import EVERY_TENANT, Damaged, Row
@@ -132,9 +133,16 @@ def list_accounts(context: Context, request: None) -> AccountsOut:
     return AccountsOut(accounts=[_shown(row, paused.get(row["pk"])) for row in rows])
 
 
-@operation("accounts.get")
+@operation("accounts.get", scope=Scope.TENANT_OR_ALL)
 def get(context: Context, request: AccountRef) -> AccountAnswer:
-    """Return one account, secrets masked."""
+    """Return one account, secrets masked.
+
+    Raises SeveralTenants for an administrator's call that names no tenant, if several have it.
+    """
+    if not context.tenant_id:
+        accounts, every = context.tables.accounts, EVERY_TENANT
+        rows = accounts.select(context.connection, tenant_id=every, id=request.id, deleted_at=None)
+        context = of_one_tenant(context, sorted(row["tenant_id"] for row in rows), "account")
     row = find_living(context, request.id)
     paused = context.tables.health.of_tenant(context.connection, context.tenant_id)
     return AccountAnswer(account=_shown(row, paused.get(row["pk"])))

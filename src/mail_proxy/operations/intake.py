@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from mail_proxy.domain.facts import MessagesAdded
 from mail_proxy.domain.message import MessageState
 from mail_proxy.errors import Conflict, ConstraintViolated, NothingUsable
 from mail_proxy.kit.batching import Batcher
-from mail_proxy.kit.ids import uuid7
+from mail_proxy.kit.ids import Uuid7Maker
 from mail_proxy.kit.side_thread import SideThread
 from mail_proxy.operations.audit import audit_row
 from mail_proxy.operations.callers import Caller
@@ -84,6 +84,8 @@ class Intake:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        #: By the clock of ``created_at``: listings by time read a part of the index of pks.
+        self._new_pk = Uuid7Maker(parts.clock.now)
         self._quota = QueueQuota(
             partial(parts.db.read, parts.tables.messages.load),
             quotas_in(parts.directory, parts.config.quotas),
@@ -103,9 +105,9 @@ class Intake:
         if not snapshot.tenants:
             snapshot = await self._parts.directory.current()
         if _count(request.messages) <= _CHECKED_AT_ONCE:
-            call = _check(caller, request, snapshot)
+            call = _check(caller, request, snapshot, self._new_pk)
         else:
-            call = await _BESIDE.run(_check, caller, request, snapshot)
+            call = await _BESIDE.run(_check, caller, request, snapshot, self._new_pk)
         if not call.drafts:
             raise _nothing_usable(call.rejected)
         async with self._quota.room(_loads(call.drafts)):
@@ -229,7 +231,9 @@ def _addresses(field: Any) -> int:
     return len(field) if isinstance(field, list) else 0
 
 
-def _check(caller: Caller, batch: ParsedBatch, snapshot: Snapshot) -> _Call:
+def _check(
+    caller: Caller, batch: ParsedBatch, snapshot: Snapshot, new_pk: Callable[[], str]
+) -> _Call:
     """Parse the addresses of all messages; reject those that are wrong."""
     call = _Call(caller, [], [])
     usual_priority = batch.default_priority
@@ -241,7 +245,8 @@ def _check(caller: Caller, batch: ParsedBatch, snapshot: Snapshot) -> _Call:
             continue
         named = message.tenant_id or batch.tenant_id
         try:
-            call.drafts.append(_draft(message, tenant_of(caller, named, snapshot), usual_priority))
+            tenant_id = tenant_of(caller, named, snapshot)
+            call.drafts.append(_draft(message, new_pk(), tenant_id, usual_priority))
         except WrongMessage as error:
             wrong = error.wrong
             if error.code is RejectionCode.MALFORMED:
@@ -268,8 +273,7 @@ def _rejected(rejection: Rejection) -> RejectedOut:
     return RejectedOut(id=rejection.id, reason=rejection.reason, code=rejection.code)
 
 
-def _draft(message: MessageIn, tenant_id: str, usual_priority: int) -> _Draft:
-    pk = uuid7()
+def _draft(message: MessageIn, pk: str, tenant_id: str, usual_priority: int) -> _Draft:
     mail = message.mail(pk)
     check_headers(mail)
     priority = usual_priority if message.priority is None else message.priority

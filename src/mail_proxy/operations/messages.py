@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,7 @@ from mail_proxy.errors import NotFound
 from mail_proxy.operations.operation import Context, Scope, operation
 from mail_proxy.operations.parts import Parts
 from mail_proxy.operations.wait_reasons import wait_reasons
+from mail_proxy.operations.whose import MOST_NAMED, of_one_tenant
 from mail_proxy.sql.chunks import ChunkedWork
 from mail_proxy.sql.messages import listing
 from mail_proxy.sql.messages.listing import MessageFilter, Page
@@ -29,6 +31,7 @@ from mail_proxy.wire.messages import (
     EventOut,
     EventsOut,
     Ids,
+    ListingOrder,
     MessageAnswer,
     MessageOut,
     MessageQuery,
@@ -68,7 +71,7 @@ class _Cleanup:
 
 @operation("messages.list", scope=Scope.TENANT_OR_ALL, command="listMessages")
 def list_messages(context: Context, request: MessageQuery) -> MessagesOut:
-    """Return a page of messages, newest first."""
+    """Return a page of messages in the order of intake."""
     wanted = MessageFilter(
         tenant_id=context.tenant_id or None,
         active_only=request.active_only,
@@ -77,11 +80,15 @@ def list_messages(context: Context, request: MessageQuery) -> MessagesOut:
         batch_code=request.batch_code,
         id=request.id,
         text=request.q,
+        recipient_failed=request.recipient_status is not None,
+        code=request.code,
+        created_from=request.from_ts,
+        created_before=_end_of_second(request.to_ts),
     )
     if request.waiting is not None:
         found, waits = _waiting_page(context, wanted, request)
     else:
-        found = listing.page(context.connection, wanted, request.limit, request.cursor)
+        found = _page(context, wanted, request, request.limit, request.cursor)
         waits = wait_reasons(context, found.rows)
     return MessagesOut(
         messages=[_shown(row, waits.get(row["pk"])) for row in found.rows],
@@ -89,19 +96,27 @@ def list_messages(context: Context, request: MessageQuery) -> MessagesOut:
     )
 
 
+def _page(
+    context: Context, wanted: MessageFilter, request: MessageQuery, limit: int, place: str | None
+) -> Page:
+    oldest_first = request.order is ListingOrder.OLDEST
+    return listing.page(context.connection, wanted, limit, place, oldest_first=oldest_first)
+
+
 def _waiting_page(
     context: Context, wanted: MessageFilter, request: MessageQuery
 ) -> tuple[Page, dict[str, Wait]]:
     """Return unfinished messages that wait for one reason.
 
-    The reason is not stored, so messages are examined one by one, up to a limit.
+    The reason is not stored, so messages are examined one by one, up to a limit of number and
+    time.
     """
     wanted = replace(wanted, active_only=True)
     kept: list[Row] = []
     waits: dict[str, Wait] = {}
-    looked_at, place = 0, request.cursor
+    looked_at, place, began = 0, request.cursor, time.perf_counter()
     while looked_at < listing.MOST_LOOKED_AT:
-        found = listing.page(context.connection, wanted, _EXAMINED_AT_ONCE, place)
+        found = _page(context, wanted, request, _EXAMINED_AT_ONCE, place)
         waits |= wait_reasons(context, found.rows)
         for row in found.rows:
             if waits[row["pk"]].reason == request.waiting:
@@ -111,20 +126,28 @@ def _waiting_page(
         if found.next_pk is None:
             return Page(kept, None), waits
         looked_at, place = looked_at + _EXAMINED_AT_ONCE, found.next_pk
+        if time.perf_counter() - began >= listing.MOST_SECONDS:
+            break
     return Page(kept, place), waits
 
 
-@operation("messages.get")
+@operation("messages.get", scope=Scope.TENANT_OR_ALL)
 def get(context: Context, request: MessageRef) -> MessageAnswer:
-    """Return one message."""
-    row = _detail(context, request.id)
+    """Return one message.
+
+    Raises SeveralTenants for an administrator's call that names no tenant, if several have it.
+    """
+    context, row = _detail(context, request.id)
     return MessageAnswer(message=_shown(row, wait_reasons(context, [row]).get(row["pk"])))
 
 
-@operation("messages.events")
+@operation("messages.events", scope=Scope.TENANT_OR_ALL)
 def events(context: Context, request: MessageRef) -> EventsOut:
-    """Return the events of a message, oldest first."""
-    row = _detail(context, request.id)
+    """Return the events of a message, oldest first.
+
+    Raises SeveralTenants as ``get`` does.
+    """
+    context, row = _detail(context, request.id)
     found = context.tables.events.of_message(context.connection, context.tenant_id, row["pk"])
     return EventsOut(
         events=[
@@ -201,7 +224,7 @@ def retry(context: Context, request: RetryMessages) -> _Retry:
         account_id=request.account_id,
         batch_code=request.batch_code,
         created_from=request.from_ts,
-        created_before=None if request.to_ts is None else math.floor(request.to_ts) + 1,
+        created_before=_end_of_second(request.to_ts),
         error_like=request.error_like,
         deferred=request.now,
     )
@@ -239,11 +262,21 @@ def _reported(data: dict[str, Any]) -> dict[str, Any]:
     return {k: _whole(v) if k.endswith("_ts") else v for k, v in data.items()}
 
 
-def _detail(context: Context, message_id: str) -> Row:
-    row = context.tables.messages.detail(context.connection, context.tenant_id, message_id)
+def _end_of_second(at: float | None) -> float | None:
+    """Return the end of the whole second, in which times are shown."""
+    return None if at is None else math.floor(at) + 1.0
+
+
+def _detail(context: Context, message_id: str) -> tuple[Context, Row]:
+    """Return a message, and the context of its tenant."""
+    messages, connection = context.tables.messages, context.connection
+    if not context.tenant_id:
+        tenants = messages.tenants_with(connection, message_id, MOST_NAMED + 1)
+        context = of_one_tenant(context, tenants, "message")
+    row = messages.detail(connection, context.tenant_id, message_id)
     if row is None:
         raise NotFound("no such message")
-    return row
+    return context, row
 
 
 def _shown(row: Row, wait: Wait | None) -> MessageOut:

@@ -10,6 +10,8 @@ from pydantic import BeforeValidator, WithJsonSchema
 
 #: The last second of the year 9999.
 _LATEST = 253_402_300_799
+#: The plus sign before a zone in the query of a URL means a blank.
+_BLANK_BEFORE_ZONE = re.compile(r"(:\d\d(?:\.\d{1,9})?) (\d\d:?\d\d)$")
 _NUMBER = re.compile(r"[+-]?\d{1,30}(?:\.\d{0,30})?")
 _ALLOWED = "Unix seconds, or ISO 8601 with a zone such as 2026-11-27T10:00:00Z"
 _SMALLER_UNITS = (
@@ -40,7 +42,7 @@ def _bounded(seconds: float) -> float:
 
 def _of_iso(text: str) -> float:
     try:
-        found = datetime.fromisoformat(text)
+        found = datetime.fromisoformat(_BLANK_BEFORE_ZONE.sub(r"\1+\2", text))
     except ValueError:
         raise ValueError(f"is not a time: {_ALLOWED}") from None
     if found.tzinfo is None:

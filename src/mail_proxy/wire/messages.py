@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field
@@ -31,7 +32,22 @@ def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+#: RFC 5321 section 4.2.
+ReplyCode = Annotated[int, Field(ge=200, le=599)]
 States = Annotated[list[MessageState], BeforeValidator(_one_or_many), Field(max_length=20)]
+
+
+class ListingOrder(StrEnum):
+    """Order of a listing, by the time of intake."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+
+
+class FailedRecipients(StrEnum):
+    """The status of recipients that a listing can ask for."""
+
+    FAILED = "failed"
 
 
 class Ids(OfTenant):
@@ -112,6 +128,11 @@ class MessageQuery(Request):
     id: Identifier | None = None
     waiting: WaitReason | None = None
     q: SearchText | None = None
+    recipient_status: FailedRecipients | None = None
+    code: ReplyCode | None = None
+    from_ts: Timestamp | None = None
+    to_ts: Timestamp | None = None
+    order: ListingOrder = ListingOrder.NEWEST
     limit: PageSize = 100
     cursor: Cursor | None = None
 
@@ -158,11 +179,11 @@ class MessageOut(BaseModel):
 
 
 class MessagesOut(Answer):
-    """A page of messages, newest first.
+    """A page of messages.
 
     ``next_cursor`` is null on the last page only. A page looks into 20000 messages, and for half a
-    second, at most. With ``q``, ``waiting`` or several filters, a page may be short or empty
-    before the last one.
+    second, at most. With ``q``, ``code``, ``recipient_status``, ``waiting`` or several filters, a
+    page may be short or empty before the last one.
     """
 
     messages: list[MessageOut] = Field(description="The page.")

@@ -291,7 +291,7 @@ async def test_the_administrator_has_to_name_the_tenant_where_there_are_several(
     idle: Client, mine: str
 ) -> None:
     for method, path, body in (
-        ("GET", "/messages/same", None),
+        ("POST", "/commands/retry-messages", {"ids": ["same"]}),
         ("POST", "/commands/delete-messages", {"ids": ["same"]}),
         ("POST", "/account", {"id": "x", "host": "x.example"}),
     ):

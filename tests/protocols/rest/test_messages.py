@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -128,6 +129,55 @@ async def test_filters_narrow_the_listing_and_can_be_combined(idle: Client) -> N
     assert await listed(idle, account_id="nobody") == []
 
 
+async def test_failures_are_found_by_code_and_by_refused_recipients(
+    client: Client, smtp: ScriptedSmtpServer
+) -> None:
+    smtp.on_recipient("gone@example.net", "550 5.1.1 no such user")
+    smtp.on_recipient("busy@example.net", "450 4.2.1 later")
+    await client.account(smtp)
+    people = ["gone@example.net", "bob@example.net"]
+    await add(
+        client,
+        {"id": "all", "to": "gone@example.net"},
+        {"id": "one", "to": people},
+        {"id": "busy", "to": "busy@example.net"},
+        {"id": "fine"},
+    )
+    await client.in_state("error", "all")
+    await client.in_state("sent", "one", "fine")
+    await client.in_state("deferred", "busy")
+    assert await listed(client, code=550) == ["all"]
+    assert await listed(client, code=450) == ["busy"]
+    assert await listed(client, code=450, status="error") == []
+    assert await listed(client, code=450, waiting="retry") == ["busy"]
+    assert await listed(client, recipient_status="failed") == ["one", "all"]
+    assert await listed(client, recipient_status="failed", order="oldest") == ["all", "one"]
+    assert await listed(client, recipient_status="failed", q="bob@") == ["one"]
+
+
+async def test_messages_of_a_time_in_either_order(idle: Client) -> None:
+    await add(idle, {"id": "a"}, {"id": "b"})
+    await add(idle, {"id": "c"})
+    created = (await idle.message("c"))["created_ts"]
+    assert await listed(idle, order="oldest") == ["a", "b", "c"]
+    assert await listed(idle, from_ts=created - 60, to_ts=created) == ["c", "b", "a"]
+    assert await listed(idle, from_ts=created - 60, waiting="stopped", order="oldest") == [
+        *("a", "b", "c"),
+    ]
+    assert await listed(idle, from_ts=created + 60) == []
+    assert await listed(idle, to_ts=created - 60) == []
+    moment = datetime.fromtimestamp(created, UTC)
+    for zone in (UTC, timezone(timedelta(hours=2))):
+        text = moment.astimezone(zone).isoformat()
+        assert await listed(idle, to_ts=text, order="oldest") == ["a", "b", "c"], text
+        # A plus sign that was not encoded arrives as a blank.
+        answer = await idle.ok("GET", f"/messages?to_ts={text}")
+        assert len(answer["messages"]) == 3, text
+    page = await idle.ok("GET", "/messages?order=oldest&limit=2")
+    rest = await idle.ok("GET", f"/messages?order=oldest&cursor={page['next_cursor']}")
+    assert [m["id"] for m in rest["messages"]] == ["c"]
+
+
 async def test_active_only_leaves_out_what_is_finished(
     client: Client, smtp: ScriptedSmtpServer
 ) -> None:
@@ -167,6 +217,12 @@ async def test_pages_follow_each_other_without_gaps_while_messages_come_in(idle:
         ("id=", "id"),
         ("q=a%00b", "q"),
         ("tenant_id=a%00b", "tenant_id"),
+        ("order=random", "order"),
+        ("recipient_status=sent", "recipient_status"),
+        ("code=5.1.1", "code"),
+        ("code=99", "code"),
+        ("from_ts=yesterday", "from_ts"),
+        ("to_ts=2026-11-27T10:00:00", "to_ts"),
     ],
 )
 async def test_a_filter_that_makes_no_sense_is_422(idle: Client, query: str, field: str) -> None:

@@ -78,6 +78,38 @@ async def test_the_admins_listings_cover_all_tenants_and_name_each(two: Client) 
     assert len((await two.ok("GET", "/accounts?tenant_id=acme"))["accounts"]) == 1
 
 
+async def test_the_admin_reads_what_one_tenant_alone_has(two: Client) -> None:
+    await two.ok("POST", ADD, {"messages": [{"id": "m1", **MAIL}], "tenant_id": "acme"})
+    assert (await two.message("m1"))["tenant_id"] == "acme"
+    assert [event["event_type"] for event in await two.events("m1")] == ["queued"]
+    await two.ok("POST", "/account", {"id": "own", "host": "127.0.0.1", "tenant_id": "acme"})
+    assert (await two.ok("GET", "/account/own"))["account"]["tenant_id"] == "acme"
+    for tenant_id in ("acme", "default"):
+        body = {"domain": f"{tenant_id}.example", "algorithm": "ed25519-sha256"}
+        await two.ok("POST", f"/dkim?tenant_id={tenant_id}", body)
+    keys = (await two.ok("GET", "/dkim"))["keys"]
+    assert [(key["tenant_id"], key["domain"]) for key in keys] == [
+        *(("acme", "acme.example"), ("default", "default.example")),
+    ]
+
+
+async def test_an_id_that_several_tenants_use_is_409_with_their_names(two: Client) -> None:
+    for tenant_id in ("default", "acme"):
+        await two.ok("POST", ADD, {"messages": [{"id": "m", **MAIL}], "tenant_id": tenant_id})
+    for path in ("/messages/m", "/messages/m/events", "/account/smtp"):
+        response = await two("GET", path)
+        answer = response.json()
+        assert (response.status_code, answer["code"]) == (409, "several_tenants"), path
+        assert answer["detail"] == {"tenants": ["acme", "default"]}
+        assert answer["error"].endswith(": acme, default; name one with tenant_id")
+        for tenant_id in ("default", "acme"):
+            await two.ok("GET", f"{path}?tenant_id={tenant_id}")
+    for path in ("/messages/none", "/messages/none/events", "/account/none"):
+        assert (await two("GET", path)).status_code == 404
+    key = (await two.ok("POST", "/tenant/acme/api-key"))["api_key"]
+    assert (await two.ok("GET", "/messages/m", token=key))["message"]["tenant_id"] == "acme"
+
+
 async def test_very_many_tenants_are_listed_too(idle: Client) -> None:
     for n in range(22):
         await idle.tenant(f"t{n:02}")

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 import uuid
 
-import pytest
+from mail_proxy.kit.ids import MOST_AHEAD_SECONDS, Uuid7Maker, first_uuid7, uuid7
+from mail_proxy.testing.clock import FakeClock
 
-from mail_proxy.kit import ids
-from mail_proxy.kit.ids import uuid7
+
+def seconds_of(made: str) -> float:
+    return (uuid.UUID(made).int >> 80) / 1000
 
 
 def test_ids_are_in_the_form_of_rfc_9562_and_carry_the_time() -> None:
     before = time.time_ns() // 1_000_000
-    made = uuid7()
+    made = Uuid7Maker()()
     after = time.time_ns() // 1_000_000
     parsed = uuid.UUID(made)
     assert str(parsed) == made
@@ -28,11 +30,34 @@ def test_ids_sort_by_creation_however_fast_they_are_made() -> None:
     assert len(set(made)) == len(made)
 
 
-def test_ids_go_on_growing_when_the_clock_steps_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    earlier = uuid7()
-    monkeypatch.setattr(ids.time, "time_ns", lambda: 1_000_000_000_000_000_000)
-    later = [uuid7() for _ in range(3)]
-    assert [earlier, *later] == sorted([earlier, *later])
+def test_ids_go_on_growing_when_the_clock_steps_back_a_little() -> None:
+    clock = FakeClock()
+    make = Uuid7Maker(clock.now)
+    made = [make()]
+    for _ in range(3):
+        clock.advance(-MOST_AHEAD_SECONDS / 4)
+        made.append(make())
+    assert made == sorted(made)
+
+
+def test_ids_are_never_far_ahead_of_their_clock() -> None:
+    clock = FakeClock()
+    make = Uuid7Maker(clock.now)
+    for step in (0.0, -1.0, -MOST_AHEAD_SECONDS - 1, -86_400.0, 86_400.0, -10.0):
+        clock.advance(step)
+        assert -0.001 <= seconds_of(make()) - clock.now() <= MOST_AHEAD_SECONDS + 1
+
+
+def test_the_first_id_of_a_time_is_between_its_neighbours() -> None:
+    clock = FakeClock()
+    make = Uuid7Maker(clock.now)
+    earlier = make()
+    clock.advance(1.0)
+    later = make()
+    assert earlier < first_uuid7(clock.now() - 0.5) < later
+    assert first_uuid7(clock.now()) <= later
+    assert uuid.UUID(first_uuid7(0)).version == 7
+    assert first_uuid7(253_402_300_799) > later
 
 
 def test_the_random_part_differs_between_ids_of_one_moment() -> None:

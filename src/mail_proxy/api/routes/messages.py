@@ -15,18 +15,22 @@ from mail_proxy.operations import intake
 from mail_proxy.operations import messages as operations
 from mail_proxy.wire.batches import AddMessages, AddMessagesOut
 from mail_proxy.wire.fields import Identifier, OfTenant
+from mail_proxy.wire.instants import Timestamp
 from mail_proxy.wire.messages import (
     CleanedOut,
     CleanupMessages,
     Cursor,
     DeletedOut,
     EventsOut,
+    FailedRecipients,
     Ids,
+    ListingOrder,
     MessageAnswer,
     MessageQuery,
     MessageRef,
     MessagesOut,
     PageSize,
+    ReplyCode,
     RetriedOut,
     RetryMessages,
     SearchText,
@@ -110,16 +114,34 @@ async def list_messages(
         SearchText | None,
         Query(description="Part of a recipient's address or of the subject."),
     ] = None,
+    recipient_status: Annotated[
+        FailedRecipients | None,
+        Query(description="Only messages with a recipient that was refused or given up."),
+    ] = None,
+    code: Annotated[
+        ReplyCode | None,
+        Query(description="Only messages whose last error or deferral has this SMTP reply code."),
+    ] = None,
+    from_ts: Annotated[
+        Timestamp | None, Query(description="Only messages taken in at this time or later.")
+    ] = None,
+    to_ts: Annotated[
+        Timestamp | None, Query(description="Only messages taken in up to this second.")
+    ] = None,
+    order: Annotated[
+        ListingOrder, Query(description="Which messages come first.")
+    ] = ListingOrder.NEWEST,
     limit: Annotated[PageSize, Query(description="Most messages in the answer.")] = 100,
     cursor: Annotated[
-        Cursor | None, Query(description="The `next_cursor` of the previous page.")
+        Cursor | None,
+        Query(description="The `next_cursor` of the previous page, with the same `order`."),
     ] = None,
 ) -> MessagesOut:
-    """List messages, newest first.
+    """List messages. All filters that are given have to hold.
 
-    A call looks into 20000 messages, and for half a second, at most. With `q`, `waiting` or several
-    filters, a page may therefore be short or empty before the last one. Follow `next_cursor`
-    until it is null: every match comes once.
+    A call looks into 20000 messages, and for half a second, at most. With `q`, `code`,
+    `recipient_status`, `waiting` or several filters, a page may therefore be short or empty before
+    the last one. Follow `next_cursor` until it is null: every match comes once.
     """
     request = MessageQuery(
         active_only=active_only,
@@ -129,6 +151,11 @@ async def list_messages(
         id=id,
         waiting=waiting,
         q=q,
+        recipient_status=recipient_status,
+        code=code,
+        from_ts=from_ts,
+        to_ts=to_ts,
+        order=order,
         limit=limit,
         cursor=cursor,
     )

@@ -25,10 +25,10 @@ from mail_proxy.features.dkim.wire import (
     DkimKeysOut,
     DnsRecord,
 )
-from mail_proxy.operations.operation import Context, operation
+from mail_proxy.operations.operation import Context, Scope, operation
 from mail_proxy.operations.parts import Parts
 from mail_proxy.sql import Connection
-from mail_proxy.sql.table import Row
+from mail_proxy.sql.table import EVERY_TENANT, Row
 from mail_proxy.wire.mistakes import malformed, mistake
 from mail_proxy.wire.tenants import Done
 
@@ -104,20 +104,24 @@ def create(context: Context, request: DkimKeyIn) -> DkimKeySaved:
     return DkimKeySaved(domain=request.domain, selector=selector, dns=_dns(row))
 
 
-@operation("dkim.list")
+@operation("dkim.list", scope=Scope.TENANT_OR_ALL)
 def list_keys(context: Context, request: None) -> DkimKeysOut:
-    """Return the tenant's keys without their private halves."""
+    """Return the DKIM keys without their private halves.
+
+    They are of one tenant or, for the administrator who names none, of all.
+    """
     table = context.tables.of_feature(DkimKeysTable)
     return DkimKeysOut(
         keys=[
             DkimKeyOut(
+                tenant_id=row["tenant_id"],
                 domain=row["domain"],
                 selector=row["selector"],
                 algorithm=row["algorithm"],
                 dns=_dns(row),
                 created_at=int(row["created_at"]),
             )
-            for row in table.of_tenant(context.connection, context.tenant_id)
+            for row in table.of_tenant(context.connection, context.tenant_id or EVERY_TENANT)
         ]
     )
 

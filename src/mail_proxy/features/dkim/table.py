@@ -18,7 +18,7 @@ from mail_proxy.sql.declare import (
     Text,
     declare_table,
 )
-from mail_proxy.sql.table import EVERY_TENANT, Damaged, Row
+from mail_proxy.sql.table import EVERY_TENANT, Damaged, EveryTenant, Row
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.instance import DirectoryTable
 
@@ -47,9 +47,9 @@ class DkimKeysTable(DirectoryTable):
     #: One key that cannot be decrypted must not stop the mails of others.
     keeps_damaged = True
 
-    def of_tenant(self, connection: Connection, tenant_id: str) -> list[Row]:
-        """Return the tenant's keys in the order of domains and selectors."""
-        order = (self.columns["domain"], self.columns["selector"])
+    def of_tenant(self, connection: Connection, tenant_id: str | EveryTenant) -> list[Row]:
+        """Return the keys in the order of tenants, domains and selectors."""
+        order = tuple(self.columns[name] for name in ("tenant_id", "domain", "selector"))
         return self.select(connection, tenant_id=tenant_id, order_by=order)
 
 

@@ -24,7 +24,13 @@ _PEM = (
 )
 _DNS = {"name": "gmp1._domainkey.example.org", "type": "TXT", "value": _RECORD}
 _REF = {"domain": "example.org", "selector": "gmp1"}
-_KEY = {**_REF, "algorithm": "ed25519-sha256", "dns": _DNS, "created_at": 1_790_000_000}
+_KEY = {
+    "tenant_id": "acme",
+    **_REF,
+    "algorithm": "ed25519-sha256",
+    "dns": _DNS,
+    "created_at": 1_790_000_000,
+}
 
 
 def _domain(value: str) -> str:
@@ -115,6 +121,7 @@ class DkimKeyOut(BaseModel):
 
     model_config = _example(_KEY)
 
+    tenant_id: str = Field(description="Tenant of the key.")
     domain: str = Field(description="Domain of the From addresses that are signed.")
     selector: str = Field(description="Name of the key in the DNS.")
     algorithm: str = Field(description="rsa-sha256 or ed25519-sha256.")
@@ -123,11 +130,11 @@ class DkimKeyOut(BaseModel):
 
 
 class DkimKeysOut(Answer):
-    """The DKIM keys of a tenant."""
+    """The DKIM keys of a tenant; for the administrator who names none, of all."""
 
     model_config = _example({"ok": True, "keys": [_KEY]})
 
-    keys: list[DkimKeyOut] = Field(description="In the order of domains and selectors.")
+    keys: list[DkimKeyOut] = Field(description="In the order of tenants, domains, selectors.")
 
 
 class DkimCheckOut(BaseModel):

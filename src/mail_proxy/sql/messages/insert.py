@@ -259,6 +259,14 @@ class MessagesTable(Table):
         )
         return {row[0] for row in found}
 
+    def tenants_with(self, connection: Connection, message_id: str, limit: int) -> list[str]:
+        """Return the first tenants, by name, that have a message with this id."""
+        m, t = self.schema.c, schema.tenant.c
+        # From tenant to tenant, because the index begins with the tenant.
+        theirs = select(m.pk).where(m.tenant_id == t.id, m.id == message_id).exists()
+        statement = select(t.id).where(theirs).order_by(t.id).limit(limit)
+        return list(connection.execute(statement).scalars())
+
     def detail(self, connection: Connection, tenant_id: str, message_id: str) -> Row | None:
         """Return one message with account id and content, or None."""
         m = self.schema.c
