@@ -74,6 +74,10 @@ _OF_TENANTS = "tenant_id IN (SELECT id FROM tenant) AND hour_at {compared}"
 _TAKE_FUTURE = text(_TAKE.format(where=_OF_TENANTS.format(compared="> :after")))
 _PRUNE = text(_TAKE.format(where=_OF_TENANTS.format(compared="< :before")))
 _SUMS = ", ".join(f"sum(c.{name}) AS {name}" for name in COUNTERS)
+_TOTALS = (
+    f"SELECT {_SUMS} FROM tenant CROSS JOIN hourly_count AS c "
+    "WHERE c.tenant_id = tenant.id AND c.hour_at >= :from_at {of_tenant}"
+)
 #: One window of buckets. SQLite takes a CROSS JOIN in the order given.
 _WINDOW = (
     "SELECT * FROM (SELECT c.hour_at - c.hour_at % {width} AS bucket_at, c.tenant_id, "
@@ -154,6 +158,18 @@ class HourlyCounts:
         hour = int(now) // HOUR * HOUR
         self._put(connection, _summed((row[0], hour, *row[2:]) for row in rows))
         return len(rows)
+
+    def totals(
+        self, connection: Connection, tenant_id: str | None, from_at: float
+    ) -> dict[str, int]:
+        """Return the sums of one tenant, or with None of all, since ``from_at``."""
+        values: dict[str, Any] = {"from_at": int(from_at)}
+        of_tenant = ""
+        if tenant_id is not None:
+            of_tenant, values["tenant_id"] = "AND tenant.id = :tenant_id", tenant_id
+        statement = text(_TOTALS.format(of_tenant=of_tenant))
+        row = connection.execute(statement, values).one()
+        return {name: int(count or 0) for name, count in zip(COUNTERS, row, strict=True)}
 
     def page(
         self, connection: Connection, wanted: CountFilter, after: CountPlace | None, limit: int

@@ -159,7 +159,7 @@ def waiting_groups(connection: Connection, tenant_id: str | None, now: float) ->
     return [group for group in groups if group.count > 0]
 
 
-def backlog(connection: Connection) -> Backlog:
+def find_backlog(connection: Connection) -> Backlog:
     """Return the instance's backlog. Reads all waiting rows: a second for a million."""
     counts = connection.execute(_BY_PRIORITY).one()
     oldest = connection.execute(_OLDEST_DUE.columns(pk=Pk, due_at=Instant))
