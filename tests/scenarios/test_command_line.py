@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.harness.command_line import CommandLine, end_of, occupied_port
+from tests.harness.command_line import CommandLine, end_of, occupied_port, wait_for
 from tests.harness.running import delivering
 
 from mail_proxy.cli import control
@@ -65,6 +65,35 @@ def test_an_instance_with_its_dispatcher_switched_off_starts_and_says_so(
     shown = json.loads(status.stdout)
     assert (shown["state"], shown["ready"]) == ("running", False)
     assert "switched off" in shown["reason"]
+
+
+def test_a_trouble_is_named_by_status_and_list_until_it_is_mended(mail_proxy: CommandLine) -> None:
+    running = mail_proxy.started("dev")
+    well = mail_proxy("status", "dev")
+    assert (well.returncode, "Needs attention" in well.stderr) == (0, False)
+    headers = {"X-API-Token": str(mail_proxy.instance("dev").token())}
+    message = {"id": "m", "from": "a@example.org", "to": ["b@example.net"], "subject": "s"}
+    with (
+        socket.create_server(("127.0.0.1", 0)) as closed,
+        httpx.Client(base_url=running.url, headers=headers, trust_env=False) as http,
+    ):
+        account = {"id": "smtp", "host": "127.0.0.1", "port": closed.getsockname()[1]}
+        closed.close()
+        http.post("/account", json={**account, "tls": "none"}).raise_for_status()
+        http.post("/commands/add-messages", json={"messages": [message]}).raise_for_status()
+        wait_for(lambda: http.get("/status?full=true").json()["attention"] or None)
+    troubled = mail_proxy("status", "dev")
+    assert troubled.returncode == 5
+    assert "Needs attention: Account smtp cannot be used" in troubled.stderr
+    assert "running, needs attention" in mail_proxy("list").stdout
+    [listed] = json.loads(mail_proxy("list", "--json").stdout)
+    assert listed["attention"] == 1
+    shown = json.loads(mail_proxy("status", "dev", "--json").stdout)
+    assert shown["accounts"] == {"total": 1, "paused": 1}
+    assert [one["code"] for one in shown["attention"]] == ["account_paused"]
+    with httpx.Client(base_url=running.url, headers=headers, trust_env=False) as http:
+        http.delete("/account/smtp").raise_for_status()
+    assert mail_proxy("status", "dev").returncode == 0
 
 
 def test_counters_are_shown_of_a_running_and_of_a_stopped_instance(

@@ -63,6 +63,7 @@ class AccountHealthTable:
         found = (
             select(account.c.pk, account.c.id, account.c.tenant_id, h.c.last_error, h.c.since_at)
             .join_from(h, account, h.c.account_pk == account.c.pk)
+            .where(account.c.deleted_at.is_(None))
             .order_by(h.c.since_at, account.c.pk)
             .limit(limit)
         )
