@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from mail_proxy.domain.tenant import Tenant
-from mail_proxy.errors import NotFound
+from mail_proxy.errors import ConstraintViolated, NotFound
 from mail_proxy.kit.clock import Clock
 from mail_proxy.reporting.pacing import after_answer, after_failure, is_due, put_off_seconds
 from mail_proxy.reporting.signing import call_id
@@ -60,7 +60,10 @@ class Conversation:
         once, until ``stopping`` is set. Each call uses the ``latest`` address of the tenant.
         """
         owner, now = self._terms.owner, self._clock.now()
-        sync = await self._db.write(self._sync.claim, tenant.id, owner, now, self._lease(now))
+        try:
+            sync = await self._db.write(self._sync.claim, tenant.id, owner, now, self._lease(now))
+        except ConstraintViolated:
+            return False  # the tenant was deleted at this moment
         called = False
         while sync is not None:
             if called:
