@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,8 +25,10 @@ from pydantic import (
 from mail_proxy.domain.helo_name import check_helo_name
 from mail_proxy.domain.networks import LOOPBACK, is_loopback, network_name
 from mail_proxy.domain.retry import RetryStrategy
+from mail_proxy.domain.tenant import signing_key
 from mail_proxy.domain.web_url import check_web_url
 
+_ADDRESS = re.compile(r"[!-;=?A-~]{1,64}@[A-Za-z0-9.-]{1,253}")
 PRIORITY_NAMES = {"immediate": 0, "high": 1, "medium": 2, "low": 3}
 #: A dispatcher that reads a longer lease in the database concludes that the clocks differ.
 LONGEST_LEASE_SECONDS = 300.0
@@ -46,6 +49,17 @@ def _name_server(address: str) -> str:
     if not is_good:
         raise ValueError("allowed: an IP address, or address:port; IPv6 in brackets")
     return address
+
+
+def _address(text: str) -> str:
+    if not _ADDRESS.fullmatch(text):
+        raise ValueError("allowed: one address such as ann@example.org, without a name")
+    return text
+
+
+def _signing_secret(secret: SecretStr) -> SecretStr:
+    signing_key(secret.get_secret_value())
+    return secret
 
 
 HeloName = Annotated[str, AfterValidator(check_helo_name)]
@@ -238,6 +252,30 @@ class ClientSyncConfig(Group):
     token: SecretStr | None = Field(None, description="Bearer token, instead of user and password.")
 
 
+class AlertConfig(Group):
+    """Alerts to a person about what needs attention."""
+
+    alert_email: Annotated[str, AfterValidator(_address)] | None = Field(
+        None, description="Address that gets a mail about what needs attention."
+    )
+    alert_account: str | None = Field(
+        None,
+        description="Account of the tenant default that sends these mails; default: its default "
+        "account.",
+    )
+    alert_url: WebUrl | None = Field(
+        None, description="URL that is called with POST about what needs attention."
+    )
+    alert_secret: Annotated[SecretStr, AfterValidator(_signing_secret)] | None = Field(
+        None,
+        description="Secret that signs the calls, whsec_ and the base64 of 24 to 64 bytes; "
+        "default: one that is made on first use.",
+    )
+    alert_after: PositiveSeconds = Field(
+        300.0, description="Time that something needs attention before an alert, seconds."
+    )
+
+
 class ProxyConfig(Group):
     """All settings of one instance."""
 
@@ -291,6 +329,7 @@ class ProxyConfig(Group):
     quotas: QuotaConfig = Field(default_factory=QuotaConfig)
     retry: RetryConfig = Field(default_factory=RetryConfig)
     client_sync: ClientSyncConfig = Field(default_factory=ClientSyncConfig)
+    alerts: AlertConfig = Field(default_factory=AlertConfig)
 
     @field_validator("dns_servers", "trusted_proxies", "allow_private_networks", mode="before")
     @classmethod

@@ -100,6 +100,7 @@ class MailProxy:
             Closing("database", db.close),
             Closing("connections", pool.close_all),
             *self._working(delivery, bus, own_name, report_delivery_callable),
+            *registry.services(parts),
             Closing("intake", self.door.drained),
             HostSignals(db, own_name, bus),
         )

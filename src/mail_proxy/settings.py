@@ -161,7 +161,7 @@ def _explain(error: Any, known: Mapping[str, Setting]) -> str:
     parts = [str(p) for p in error["loc"]]
     setting = known.get(".".join(parts[:2])) or known.get(parts[0])
     variable = f" ({setting.variables[0]})" if setting else ""
-    secret = any(word in parts[-1] for word in ("token", "password"))
+    secret = any(word in parts[-1] for word in ("token", "password", "secret"))
     value = "********" if secret else _LOGIN_IN_URL.sub("//********@", repr(error["input"]))
     message = error["msg"].removeprefix("Value error, ")
     return f"{'.'.join(parts)}{variable} = {value}: {message}"

@@ -9,10 +9,10 @@ from typing import Annotated, Any, get_type_hints
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, BeforeValidator
 
-from mail_proxy.api.deps import Call, Route, TenantQuery, decoded, tenant_of
+from mail_proxy.api.deps import AdminCall, Call, Route, TenantQuery, decoded, tenant_of
 from mail_proxy.features.feature import Feature
 from mail_proxy.features.feature import Route as FeatureRoute
-from mail_proxy.operations.operation import Operation
+from mail_proxy.operations.operation import Operation, Scope
 
 _FIELD = "tenant_id"
 
@@ -44,18 +44,21 @@ def _endpoint(route: FeatureRoute) -> Any:
     async def endpoint(**given: Any) -> Any:
         call = given["call"]
         body = given.get("body")
-        tenant_id = tenant_of(given[_FIELD], getattr(body, _FIELD, None))
+        tenant_id = tenant_of(given.get(_FIELD), getattr(body, _FIELD, None))
         request = body if body is not None else _request(operation, given, path)
         return await call(operation, request, tenant_id)
 
-    parameters = {"call": Call, **path}
+    of_admin = operation.scope is Scope.ADMIN
+    parameters = {"call": AdminCall if of_admin else Call, **path}
     if not path and not operation.takes_nothing:
         parameters["body"] = operation.request
     keyword = inspect.Parameter.KEYWORD_ONLY
     signature = [inspect.Parameter(n, keyword, annotation=a) for n, a in parameters.items()]
-    query = inspect.Parameter(_FIELD, keyword, annotation=TenantQuery, default=None)
+    if not of_admin:
+        query = inspect.Parameter(_FIELD, keyword, annotation=TenantQuery, default=None)
+        signature.append(query)
     endpoint.operation = operation  # type: ignore[attr-defined]
-    endpoint.__signature__ = inspect.Signature([*signature, query])  # type: ignore[attr-defined]
+    endpoint.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     return endpoint
 
 

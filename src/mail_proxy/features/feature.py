@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from mail_proxy.delivery.pipeline import Slot, Step
 from mail_proxy.kit.clock import Clock
+from mail_proxy.kit.service import Service
 from mail_proxy.operations.operation import Operation
+from mail_proxy.operations.parts import Parts
 from mail_proxy.sql.directory import Directory, DirectoryPart
 from mail_proxy.sql.table import Table
 
@@ -32,7 +34,7 @@ class Feature:
 
     ``tables`` are created by migrations. ``directory`` reads rows that every process keeps in
     memory; the result is ``snapshot.features[name]``. ``steps`` makes one delivery step for each
-    named slot.
+    named slot. ``service`` makes a part that starts and stops with the API process.
     """
 
     name: str
@@ -40,4 +42,5 @@ class Feature:
     directory: DirectoryPart | None = None
     operations: tuple[Operation[Any, Any], ...] = ()
     routes: tuple[Route, ...] = ()
+    service: Callable[[Parts], Service] | None = None
     steps: Mapping[Slot, Callable[[Directory, Clock], Step]] = field(default_factory=dict)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from mail_proxy.delivery.pipeline import FeatureSteps, Slot, Step
+from mail_proxy.features.alerts import ALERTS
 from mail_proxy.features.dkim import DKIM
 from mail_proxy.features.feature import Feature
 from mail_proxy.kit.clock import Clock
+from mail_proxy.kit.service import Service
 from mail_proxy.operations import registry
 from mail_proxy.operations.operation import Operation
+from mail_proxy.operations.parts import Parts
 from mail_proxy.sql.directory import Directory, DirectoryPart
 
-FEATURES: tuple[Feature, ...] = (DKIM,)
+FEATURES: tuple[Feature, ...] = (DKIM, ALERTS)
 
 #: Those of the service itself and those of its features.
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
@@ -32,3 +35,8 @@ def delivery_steps(directory: Directory, clock: Clock) -> FeatureSteps:
         for slot, make in feature.steps.items():
             steps.setdefault(slot, []).append(make(directory, clock))
     return steps
+
+
+def services(parts: Parts) -> tuple[Service, ...]:
+    """Return the services of all features, in the order of the features."""
+    return tuple(feature.service(parts) for feature in FEATURES if feature.service is not None)

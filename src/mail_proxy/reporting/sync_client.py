@@ -153,7 +153,7 @@ class SyncClient:
             async with asyncio.timeout(self._call_seconds):
                 return await self._post(http, url, {**request_headers(auth), **signature}, body)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
-            return Call(_failure(error, self._call_seconds), bytes_sent=len(body))
+            return Call(failed_call(error, self._call_seconds), bytes_sent=len(body))
 
     async def close(self) -> None:
         await self._guarded.aclose()
@@ -221,7 +221,7 @@ class CallableChannel:
     async def call(self, tenant: Tenant, report: Report) -> Call:
         answer = await as_value(self._within_time(report.payload))
         if isinstance(answer, TimeoutError):
-            return Call(_failure(answer, self._call_seconds))
+            return Call(failed_call(answer, self._call_seconds))
         if isinstance(answer, Exception):
             log(Action.REPORT_RAISED, exception=answer, tenant_id=tenant.id)
             reason = f"the callable raised {type(answer).__name__}"
@@ -307,7 +307,8 @@ def _auth_of(config: ClientSyncConfig) -> ClientAuth:
     return ClientAuth()
 
 
-def _failure(error: Exception, call_seconds: float) -> CallFailed:
+def failed_call(error: Exception, call_seconds: float) -> CallFailed:
+    """Return the result of a call that ended with an error of the connection."""
     if isinstance(error.__cause__, AnswerTooLargeError):
         return CallFailed(CallOutcome.BAD_ANSWER, str(error))
     if isinstance(error, httpx.ConnectTimeout):

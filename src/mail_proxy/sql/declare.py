@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, ForeignKey, Table, Text
 
 from mail_proxy.sql.metadata import metadata
-from mail_proxy.sql.types import RECORD_ONLY, Instant, Sealed
+from mail_proxy.sql.types import RECORD_ONLY, Instant, Sealed, at_most
 
 __all__ = [
     "RECORD_ONLY",
@@ -21,6 +21,7 @@ __all__ = [
     "Instant",
     "Sealed",
     "Text",
+    "at_most",
     "declare_table",
 ]
 

@@ -326,6 +326,20 @@ class Action(Enum):
         "reason",
     )
 
+    # Alerts to a person.
+    ALERT_SENT = (
+        "alert.sent",
+        INFO,
+        "Alert was sent: something needs attention for a while, or no longer does",
+        *("channel", "alerts"),
+    )
+    ALERT_FAILED = (
+        "alert.failed",
+        WARNING,
+        "Alert could not be sent and will be tried again",
+        *("channel", "alerts", "reason"),
+    )
+
 
 class Fields(TypedDict, total=False):
     """Fields of log lines. A field that is None is left out."""
@@ -358,11 +372,15 @@ class Fields(TypedDict, total=False):
     open: Annotated[int, "Number of open connections"]
     most: Annotated[int, "Largest allowed number"]
     messages: Annotated[int, "Number of messages"]
+    channel: Annotated[str, "Channel of an alert: `email` or `url`"]
+    alerts: Annotated[int, "Number of alerts in one mail or call"]
     rows: Annotated[int, "Number of rows"]
     ids: Annotated[Sequence[str], "Ids of the first 20 unknown messages"]
     loop: Annotated[str, "Name of the background loop"]
     job: Annotated[str, "Job of the loop: the id of a tenant"]
-    duty: Annotated[str, "Kind of removed rows: `messages`, `audit`, `orphans` or `rates`"]
+    duty: Annotated[
+        str, "Kind of removed rows: `messages`, `audit`, `orphans`, `rates` or `counts`"
+    ]
     database: Annotated[str, "`sqlite` or `postgresql`"]
     before: Annotated[str | None, "Schema revision before the migration"]
     after: Annotated[str | None, "Schema revision after the migration"]

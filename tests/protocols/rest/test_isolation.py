@@ -126,6 +126,7 @@ ADMINS: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/command-log/{id}"): ("/command-log/1", None),
     ("GET", "/command-log/export"): ("/command-log/export", None),
     ("POST", "/command-log/purge"): ("/command-log/purge", {"older_than_seconds": 0}),
+    ("POST", "/alerts/test"): ("/alerts/test", None),
     ("POST", "/command-log/replay"): ("/command-log/replay", None),
 }
 PUBLIC = {("GET", "/health"), ("GET", "/ready"), ("GET", "/metrics")}

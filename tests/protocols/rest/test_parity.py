@@ -25,6 +25,7 @@ _NO_COMMAND = {
     "accounts.test_unsaved": "not among the documented commands",
     "tenants.make_key": "an embedding program needs no key",
     "tenants.revoke_key": "an embedding program needs no key",
+    "alerts.test": "for operators",
     "dkim.create": "not among the documented commands",
     "dkim.list": "not among the documented commands",
     "dkim.delete": "not among the documented commands",
