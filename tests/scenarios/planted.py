@@ -59,6 +59,7 @@ class Secrets:
         self.instance_token = planted("client-sync-token")
         self.signing_secret = planted("signing", "whsec_planted+signing/secret+of+the+tenant")
         self.next_signing_secret = planted("next", "whsec_planted+next/signing+secret/once")
+        self.alert_secret = planted("alert", "whsec_planted+alert/secret+of+the+instance")
         self.admin_token = planted("admin-token", "planted-admin-token-of-the-instance")
         self.encryption_key = planted("key", generate_key())
         self.database_password = planted("database-password", "plantedDatabasePassword")

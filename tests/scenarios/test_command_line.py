@@ -96,6 +96,28 @@ def test_a_trouble_is_named_by_status_and_list_until_it_is_mended(mail_proxy: Co
     assert mail_proxy("status", "dev").returncode == 0
 
 
+def test_a_test_alert_is_sent_by_a_running_and_by_a_stopped_instance(
+    mail_proxy: CommandLine,
+) -> None:
+    none = mail_proxy("start", "dev", "--background", "--port", "0")
+    assert none.returncode == 0, none.stderr
+    refused = mail_proxy("dev", "alerts", "test")
+    assert refused.returncode == 1
+    assert "no alert_email and no alert_url is set" in refused.stderr
+    assert mail_proxy("stop", "dev").returncode == 0
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+    settings = {"GMP_ALERT_URL": url}
+    failed = mail_proxy("alerts", "test", "dev", **settings)
+    assert failed.returncode == 1
+    assert "url: failed: no connection" in failed.stderr
+    shown = json.loads(mail_proxy("dev", "alerts", "test", "--json", **settings).stdout)
+    assert [one["channel"] for one in shown["channels"]] == ["url"]
+    secret = mail_proxy("dev", "alerts", "secret").stdout
+    assert secret.startswith("whsec_")
+    assert mail_proxy("dev", "alerts", "secret").stdout == secret
+
+
 def test_counters_are_shown_of_a_running_and_of_a_stopped_instance(
     mail_proxy: CommandLine,
 ) -> None:

@@ -94,6 +94,7 @@ async def test_planted_secrets_are_found_nowhere(
         "GMP_LOG_DELIVERY_ACTIVITY": "true",
         "GMP_API_TOKEN": secrets.admin_token.value,
         "GMP_CLIENT_SYNC_TOKEN": secrets.instance_token.value,
+        "GMP_ALERT_SECRET": secrets.alert_secret.value,
         KEY_VARIABLE: secrets.encryption_key.value,
     }
     async with serving(mail_proxy, secrets, environ) as house:
