@@ -37,14 +37,6 @@ _OLDEST_DUE = text(
 )
 
 
-#: Accounts with waiting messages, of all tenants and of one.
-_ACCOUNTS = (
-    f"RECURSIVE found(pk) AS (SELECT (SELECT account_pk {_WAITING} ORDER BY account_pk LIMIT 1) "
-    f"UNION ALL SELECT (SELECT account_pk {_WAITING} AND account_pk > found.pk "
-    "ORDER BY account_pk LIMIT 1) FROM found WHERE found.pk IS NOT NULL)",
-    "found(pk) AS (SELECT pk FROM account WHERE tenant_id = :tenant_id)",
-)
-_OF_ACCOUNT = f"{_WAITING} AND account_pk = found.pk AND priority = priorities.number"
 _IS_PAUSED = "health.account_pk IS NOT NULL AND message.due_at <= health.retry_at"
 _IS_SUSPENDED = (
     "EXISTS (SELECT 1 FROM suspension WHERE suspension.tenant_id = message.tenant_id "
@@ -53,30 +45,26 @@ _IS_SUSPENDED = (
 _HEALTH = "LEFT JOIN account_health AS health ON health.account_pk = message.account_pk"
 
 
-def _of_all_and_of_one(statement: str, of_tenant: str = "") -> tuple[TextClause, TextClause]:
+def _of_all_and_of_one(statement: str, of_tenant: str) -> tuple[TextClause, TextClause]:
     """Return a statement about all tenants, and one about the tenant ``:tenant_id``."""
-    every, one = _ACCOUNTS
-    return (
-        text(statement.format(accounts=every, of_tenant="")),
-        text(statement.format(accounts=one, of_tenant=of_tenant)),
-    )
+    return text(statement.format(of_tenant="")), text(statement.format(of_tenant=of_tenant))
 
 
 _OF_TENANT = "AND message.tenant_id = :tenant_id"
+_OF_ACCOUNTS = "AND message.account_pk IN (SELECT pk FROM account WHERE tenant_id = :tenant_id)"
+#: Grouped by the first column of an index alone: further keys would cost a sort of all rows.
 _DUE = _of_all_and_of_one(
-    "WITH {accounts} SELECT account.tenant_id, account.pk, 'pending', false, false, false, "
-    f"sum((SELECT count(*) {_OF_ACCOUNT} AND due_at <= :now)), "
-    f"min((SELECT due_at {_OF_ACCOUNT} ORDER BY due_at LIMIT 1)) "
-    f"FROM found JOIN account ON account.pk = found.pk CROSS JOIN ({_PRIORITIES}) AS priorities "
-    "GROUP BY account.tenant_id, account.pk"
+    "SELECT account.tenant_id, due.account_pk, 'pending', false, false, false, number, due_at "
+    "FROM (SELECT account_pk, count(*) AS number, min(due_at) AS due_at FROM message "
+    f"WHERE {conditions.ready()} AND due_at <= :now {{of_tenant}} GROUP BY account_pk) AS due "
+    "JOIN account ON account.pk = due.account_pk",
+    _OF_ACCOUNTS,
 )
 _LATER = _of_all_and_of_one(
-    f"WITH {{accounts}} SELECT message.tenant_id, message.account_pk, state, {_IS_SUSPENDED}, "
-    f"true, {_IS_PAUSED}, count(*), min(due_at) FROM found CROSS JOIN ({_PRIORITIES}) "
-    "AS priorities CROSS JOIN message "
-    f"{_HEALTH} WHERE {conditions.ready()} AND message.account_pk = found.pk "
-    "AND message.priority = priorities.number AND message.due_at > :now "
-    "GROUP BY 1, 2, 3, 4, 6"
+    f"SELECT message.tenant_id, message.account_pk, state, {_IS_SUSPENDED}, true, {_IS_PAUSED}, "
+    f"count(*), min(due_at) FROM message {_HEALTH} "
+    f"WHERE {conditions.ready()} AND due_at > :now {{of_tenant}} GROUP BY 1, 2, 3, 4, 6",
+    _OF_ACCOUNTS,
 )
 _JOINED = _of_all_and_of_one(
     "SELECT message.tenant_id, message.account_pk, 'pending', true, false, false, count(*), "
