@@ -11,7 +11,7 @@ from mail_proxy.domain.message import Priority
 from mail_proxy.kit.bus import Bus
 from mail_proxy.maintenance.suspension import SuspensionSweep
 from mail_proxy.sql import Connection, SqlDb
-from mail_proxy.sql.messages.counts import find_backlog
+from mail_proxy.sql.messages.counts import find_backlog, waiting_groups
 from mail_proxy.sql.messages.insert import NewMessage
 from mail_proxy.sql.tables import Tables
 
@@ -90,3 +90,37 @@ async def test_it_steps_through_indexes(db: SqlDb, tables: Tables) -> None:
     assert [x for x in whole_scans(counts) if not any(i in x for i in indexes)] == []
     assert all(index in counts for index in indexes)
     assert [x for x in whole_scans(oldest) if "ix_message_waiting" not in x] == []
+
+
+async def test_messages_of_a_batch_that_was_just_suspended_wait_for_it(
+    db: SqlDb, tables: Tables
+) -> None:
+    await db.write(tables.instance.ensure, "test", NOW)
+    pk = await make_account(db, tables)
+    await add(db, tables, [new(pk, f"b{n}", batch="b", due=NOW - n) for n in range(3)])
+    await add(db, tables, [new(pk, "later", batch="b", due=NOW + 60), new(pk, "single", due=NOW)])
+    await db.write(tables.suspensions.suspend, "t", "b")  # and not held yet
+    for tenant in (None, "t"):
+        groups = await db.read(waiting_groups, tenant, NOW)
+        found = {(g.suspended, g.later): g.count for g in groups}
+        assert found == {(True, False): 3, (False, False): 1, (True, True): 1}
+    await SuspensionSweep(db, tables.suspended, Bus()).sweep()
+    groups = await db.read(waiting_groups, "t", NOW)
+    assert sorted((g.suspended, g.later, g.count) for g in groups) == [
+        (False, False, 1),
+        (True, False, 4),
+    ]
+    assert await db.read(waiting_groups, "other", NOW) == []
+
+
+async def test_waiting_messages_are_counted_in_indexes_of_their_own(
+    db: SqlDb, tables: Tables
+) -> None:
+    pk = await make_account(db, tables)
+    await add(db, tables, [new(pk, f"m{n}", batch="b" if n % 2 else None) for n in range(40)])
+    partial = ("ix_message_waiting", "ix_message_later", "ix_message_held", "ix_message_sending")
+    for tenant in (None, "t"):
+        for plan in await plans(db, waiting_groups, tenant, NOW):
+            scanned = [line for line in whole_scans(plan) if "on message" in line.lower()]
+            scanned += [line for line in plan.splitlines() if line.startswith("SCAN message")]
+            assert [line for line in scanned if not any(name in line for name in partial)] == []

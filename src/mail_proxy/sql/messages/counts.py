@@ -52,7 +52,7 @@ def _of_all_and_of_one(statement: str, of_tenant: str) -> tuple[TextClause, Text
 
 _OF_TENANT = "AND message.tenant_id = :tenant_id"
 _OF_ACCOUNTS = "AND message.account_pk IN (SELECT pk FROM account WHERE tenant_id = :tenant_id)"
-#: Grouped by the first column of an index alone: further keys would cost a sort of all rows.
+#: Grouped by the account first, as its index is. Further keys would cost a sort of all rows.
 _DUE = _of_all_and_of_one(
     "SELECT account.tenant_id, due.account_pk, 'pending', false, false, false, number, due_at "
     "FROM (SELECT account_pk, count(*) AS number, min(due_at) AS due_at FROM message "
@@ -61,9 +61,10 @@ _DUE = _of_all_and_of_one(
     _OF_ACCOUNTS,
 )
 _LATER = _of_all_and_of_one(
-    f"SELECT message.tenant_id, message.account_pk, state, {_IS_SUSPENDED}, true, {_IS_PAUSED}, "
-    f"count(*), min(due_at) FROM message {_HEALTH} "
-    f"WHERE {conditions.ready()} AND due_at > :now {{of_tenant}} GROUP BY 1, 2, 3, 4, 6",
+    "SELECT account.tenant_id, later.* FROM (SELECT message.account_pk, state, "
+    f"{_IS_SUSPENDED}, true, {_IS_PAUSED}, count(*), min(due_at) FROM message {_HEALTH} "
+    f"WHERE {conditions.ready()} AND due_at > :now {{of_tenant}} GROUP BY 1, 2, 3, 5) AS later "
+    "JOIN account ON account.pk = later.account_pk",
     _OF_ACCOUNTS,
 )
 _JOINED = _of_all_and_of_one(
