@@ -66,6 +66,20 @@ def test_an_instance_with_its_dispatcher_switched_off_starts_and_says_so(
     assert "switched off" in shown["reason"]
 
 
+def test_a_start_that_fails_names_the_database_without_its_password(
+    mail_proxy: CommandLine,
+) -> None:
+    with occupied_port() as port:
+        url = f"postgresql://me:hidden@127.0.0.1:{port}/mail"
+        started = mail_proxy(
+            "start", "dev", "--port", "0", GMP_DATABASE_URL=f"{url}?connect_timeout=2"
+        )
+    assert started.returncode == 1
+    assert f"127.0.0.1:{port}/mail: " in started.stderr
+    assert "action=proxy.failed" in started.stderr
+    assert "hidden" not in started.stderr
+
+
 def test_the_first_step_that_start_shows_works_when_it_is_copied(mail_proxy: CommandLine) -> None:
     started = mail_proxy("start", "dev", "--background", "--port", "0")
     [line] = re.findall(r"curl .*", started.stderr)
