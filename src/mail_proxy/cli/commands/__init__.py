@@ -21,6 +21,7 @@ COMMANDS = {
 NAMED_COMMANDS = frozenset({"start", "stop", "restart", "status", "delete"})
 #: ``mail-proxy NAME COMMAND``: commands about one instance. They find it in ``context.obj``.
 INSTANCE_COMMANDS = {
+    "audit": "audit:audit",
     "keys": "keys:commands",
     "log": "log:log",
 }
