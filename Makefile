@@ -8,6 +8,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 PIP := -m pip --disable-pip-version-check
 LOCKING := build/lock
+# Each process that a test starts would compile the whole source again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run check docs test test-fast bench format lock

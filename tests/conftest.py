@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from tests.harness.reused_databases import ReusedDatabases
 
 KEY = bytes(range(32))
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from going through 4000 collected tests again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 from tests.harness.command_line import CommandLine
 from tests.scenarios import rotation_killed
 
+from mail_proxy import MailProxy
 from mail_proxy.encryption import KEY_VARIABLE, generate_key
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.keys import key_matches
@@ -30,9 +31,10 @@ class Shop:
         self.environ = environ
         self.instance = mail_proxy.instance("shop")
         self.database_url = database_url
-        self.start("--database-url", database_url)
-        self.save_password()
-        self.stop()
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in environ.items():
+                patch.setenv(name, value)
+            asyncio.run(self._prepare())
 
     @property
     def pending(self) -> Path:
@@ -46,13 +48,15 @@ class Shop:
     def stop(self) -> None:
         assert self.mail_proxy("stop", "shop").returncode == 0
 
-    def save_password(self) -> None:
-        running = self.mail_proxy.ready("shop")
+    async def _prepare(self) -> None:
+        """Do here what a first start, a call and a stop would do in three processes."""
+        environ = {**self.mail_proxy.environ, **self.environ}
+        self.instance.create(environ)
+        config = self.instance.load_config({"db_path": self.database_url}, environ).config
+        self.instance.remembered_database.remember(config.db_path)
         account = {"id": "a", "host": "127.0.0.1", "port": 9, "user": "u", "password": PASSWORD}
-        headers = {"X-API-Token": self.instance.token() or ""}
-        url = f"{running.url}/account"
-        answer = httpx.post(url, json=account, headers=headers, trust_env=False)
-        assert answer.status_code == 200, answer.text
+        async with await MailProxy.create(config) as proxy:
+            assert (await proxy.handle_command("addAccount", account))["ok"]
 
     def rotate(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         return self.mail_proxy("shop", "keys", "rotate", *words, **{**self.environ, **environ})

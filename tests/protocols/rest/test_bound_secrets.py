@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.protocols.rest.client import Client
+from tests.protocols.rest.client import ONE_DATABASE, Client
 
 from mail_proxy import MailProxy
 from mail_proxy.config import ProxyConfig
@@ -47,6 +47,7 @@ async def save_tenant(idle: Client, request: pytest.FixtureRequest) -> Save:
     return save
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
@@ -79,6 +80,7 @@ async def test_an_account_that_gives_its_password_up_moves(save_account: Save) -
     assert (await save_account({"host": "other.example", "password": None}))[0] == 200
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     "changes",
     [
@@ -102,6 +104,7 @@ async def test_an_account_that_stays_keeps_its_password(
     assert shown["password"] == "********"
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize(
     ("changes", "named"),
     [

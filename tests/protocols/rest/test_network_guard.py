@@ -174,8 +174,9 @@ async def test_words_of_a_server_of_another_kind_are_not_passed_on(
 @pytest.mark.parametrize(
     "words",
     [
-        b"SSH-2.0-OpenSSH_9.6 the-banner\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nthe-banner",
+        # The empty line ends the head of an answer: without it, the call waits for its time limit.
+        b"SSH-2.0-OpenSSH_9.6 the-banner\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 10\r\n\r\nthe-banner",
         b"HTTP/1.1 500 the-banner\r\nServer: the-banner\r\nContent-Length: 10\r\n\r\nthe-banner",
         b"HTTP/1.1 302 the-banner\r\nLocation: http://the-banner/\r\nContent-Length: 0\r\n\r\n",
     ],
