@@ -108,7 +108,7 @@ async def _friday(weekend: Weekend) -> None:
 
 async def _until_sunday(weekend: Weekend) -> int:
     """Everything waits, and the status says why, since when, and how much."""
-    since = None
+    since: int | None = None
     for step in range(1, STEPS + 1):
         await weekend.hand_over()
         if step > 1:
