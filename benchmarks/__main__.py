@@ -15,9 +15,9 @@ from rich.console import Console
 from tests.harness.errors import HarnessError, NotAvailable
 from tests.harness.proxy import Launch, installed_command
 
-from benchmarks import machine
+from benchmarks import against, machine
 from benchmarks.bench import Bench, Options
-from benchmarks.figures import combine
+from benchmarks.figures import Figure, combine
 from benchmarks.report import Report, Result
 from benchmarks.scenarios import GROUPS, SCENARIOS, Scenario
 
@@ -84,7 +84,7 @@ def _measure(bench: Bench, console: Console, name: str, scenario: Scenario) -> R
     try:
         for number in range(1 if scenario.repeats_itself else bench.options.repeat):
             console.print(f"{name} ({number + 1}): {scenario.about}", highlight=False)
-            rounds.append(scenario.run(bench))
+            rounds.append(_in_turn(bench, scenario, number))
     except NotAvailable as error:
         return Result(name, "skipped", reason=str(error))
     except _FAILURES as error:
@@ -92,6 +92,19 @@ def _measure(bench: Bench, console: Console, name: str, scenario: Scenario) -> R
         console.print(f"{name} failed: {reason}", style="red", markup=False)
         return Result(name, "failed", combine(rounds), reason=reason)
     return Result(name, "measured", combine(rounds), seconds=time.monotonic() - started)
+
+
+def _in_turn(bench: Bench, scenario: Scenario, number: int) -> list[Figure]:
+    """Measure the proxy, and the other commit before or after it, if there is one."""
+    ours, (commit, other) = bench.options, bench.options.against
+    if other is None:
+        return scenario.run(bench)
+    figures = {}
+    for launch in (ours.launch, other) if number % 2 else (other, ours.launch):
+        bench.options = dataclasses.replace(ours, launch=launch)
+        figures[launch is other] = scenario.run(bench)
+    bench.options = ours
+    return against.compared(figures[False], figures[True], commit)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -112,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--stall-seconds", type=float, default=defaults.stall_seconds, metavar="S")
     add("--workers", type=int, metavar="N", help="passed on to the proxy")
     add("--command", metavar="LINE", help="the proxy's command, if not the installed one")
+    add("--against", metavar="COMMIT", help="measure this commit too, in turn")
     add("--env", action="append", default=[], metavar="GMP_X=V", help="a setting for the proxy")
     add("--pg-bin", type=Path, metavar="DIR", help="PostgreSQL's programs")
     add("--data-dir", type=Path, metavar="DIR", help="for databases; a real disk, not a tmpfs")
@@ -135,8 +149,13 @@ def _options(chosen: argparse.Namespace) -> Options:
     settings = dict(pair.split("=", 1) for pair in chosen.env)
     command = shlex.split(chosen.command) if chosen.command else installed_command()
     counts = {name.replace("-", "_"): getattr(chosen, name.replace("-", "_")) for name in _COUNTS}
+    other: tuple[str, Launch | None] = ("", None)
+    if chosen.against:
+        commit, built = against.install(chosen.against)
+        other = (commit, Launch(built, chosen.workers, settings))
     return Options(
         **counts,
+        against=other,
         database=chosen.database,
         stall_seconds=chosen.stall_seconds,
         pg_bin=chosen.pg_bin,

@@ -25,13 +25,15 @@ def against(kind: type[Peer]) -> Callable[[Bench], list[Figure]]:
             peer.provide(install=bench.options.install)
             total = bench.options.messages
             with peer:
+                begun = bench.calibration.begin()
                 theirs, cpu_seconds = _measured(peer, total)
+                cpu = bench.cpu("CPU per message", cpu_seconds, total, begun)
             with bench.fresh_proxy(sink) as proxy:
                 ours = bench.options.messages / Run(bench, proxy, sink).seconds
         return [
             Figure(kind.name, theirs, "messages/s", note=f"{kind.about}; {peer.versions()}"),
             Figure("messages handed over", total),
-            Figure("CPU per message", cpu_seconds / total * 1e6, "us"),
+            *cpu,
             Figure("the proxy, end to end", ours, "messages/s"),
             Figure(f"the proxy to {kind.name}", ours / theirs, "", _BOUNDS.get(kind)),
         ]

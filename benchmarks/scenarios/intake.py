@@ -27,14 +27,14 @@ def _large_calls(bench: Bench, proxy: ProxyProcess) -> list[Figure]:
     total = bench.options.messages
     calls = list(messages.calls("large", total, bench.options.size_bytes))
     before = proxy.usage().cpu_seconds
-    started = time.monotonic()
+    started = bench.calibration.begin()
     for number, body in calls:
         proxy.add_messages(body, number)
     seconds = time.monotonic() - started
     cpu_seconds = proxy.usage().cpu_seconds - before
     return [
         Figure("1000-message calls", total / seconds, "messages/s"),
-        Figure("CPU per message in those", cpu_seconds / total * 1e6, "us"),
+        *bench.cpu("CPU per message in those", cpu_seconds, total, started),
     ]
 
 
@@ -48,7 +48,7 @@ def _single_calls(bench: Bench, proxy: ProxyProcess) -> list[Figure]:
         calls=options.single_calls,
         size_bytes=options.size_bytes,
     )
-    before = proxy.usage().cpu_seconds
+    before, begun = proxy.usage().cpu_seconds, bench.calibration.begin()
     outcome = load.run_job(bench.children, job, limit_seconds=options.stall_seconds)
     cpu_seconds = proxy.usage().cpu_seconds - before
     if outcome.failures:
@@ -58,5 +58,5 @@ def _single_calls(bench: Bench, proxy: ProxyProcess) -> list[Figure]:
         Figure(name, options.single_calls / outcome.seconds, "calls/s", Bound(">=", 1500)),
         Figure(f"{name}, p50", percentile(outcome.latencies_ms, 50), "ms"),
         Figure(f"{name}, p99", percentile(outcome.latencies_ms, 99), "ms"),
-        Figure("CPU per single call", cpu_seconds / options.single_calls * 1e6, "us"),
+        *bench.cpu("CPU per single call", cpu_seconds, options.single_calls, begun),
     ]

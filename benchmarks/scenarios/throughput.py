@@ -38,7 +38,7 @@ def end_to_end(bench: Bench) -> list[Figure]:
             Figure("end to end", rate, "messages/s"),
             Figure("ratio to smtp-source", rate / yardstick.value, "", least),
             Figure("last POST answered after", run.intake_seconds, "s"),
-            *_costs(run, total),
+            *_costs(bench, run),
             Figure("accepted by smtp-sink", run.accepted, "", Bound("=", total)),
             Figure("distinct ids with status sent", len(set(sent)), "", Bound("=", total)),
         ]
@@ -75,7 +75,7 @@ class Run:
         calls = list(messages.calls("e2e", total, bench.options.size_bytes))
         earlier = sink.count()
         before = proxy.usage()
-        started = time.monotonic()
+        self.begun = started = bench.calibration.begin()
         for number, body in calls:
             proxy.add_messages(body, number)
         self.intake_seconds = time.monotonic() - started
@@ -87,14 +87,10 @@ class Run:
         self.accepted = sink.count() - earlier
 
 
-def _costs(run: Run, total: int) -> list[Figure]:
+def _costs(bench: Bench, run: Run) -> list[Figure]:
+    total = bench.options.messages
     return [
-        Figure(
-            "CPU per message",
-            run.cpu_seconds / total * 1e6,
-            "us",
-            Bound("<=", _CPU_MICROSECONDS),
-        ),
+        *bench.cpu("CPU per message", run.cpu_seconds, total, run.begun, _CPU_MICROSECONDS),
         Figure("peak RSS", run.usage.peak_rss_bytes / _MEBIBYTE, "MiB"),
         Figure("final RSS", run.usage.rss_bytes / _MEBIBYTE, "MiB"),
         Figure("processes", run.usage.processes),

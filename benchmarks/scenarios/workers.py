@@ -28,7 +28,7 @@ def workers(bench: Bench) -> list[Figure]:
                 run = Run(bench, proxy, sink)
             figures += [
                 Figure(f"end to end, {label}", total / run.seconds, "messages/s"),
-                Figure(f"CPU per message, {label}", run.cpu_seconds / total * 1e6, "us"),
+                *bench.cpu(f"CPU per message, {label}", run.cpu_seconds, total, run.begun),
             ]
             ratios[label] = total / run.seconds / yardstick.value
         best = max(ratios, key=lambda label: ratios[label])

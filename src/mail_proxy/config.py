@@ -124,6 +124,9 @@ class QueueConfig(Group):
     audit_retention_days: Annotated[int, Field(ge=1)] = Field(
         90, description="Age at which entries of the audit log are removed, days."
     )
+    stats_retention_days: Annotated[int, Field(ge=2, le=36_500)] = Field(
+        400, description="Age at which the hourly counters of GET /stats are removed, days."
+    )
 
     @field_validator("default_priority", mode="before")
     @classmethod

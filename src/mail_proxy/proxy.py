@@ -31,6 +31,7 @@ from mail_proxy.operations.keys import find_key
 from mail_proxy.operations.monitoring import Monitoring
 from mail_proxy.operations.parts import Parts
 from mail_proxy.operations.quotas import CallRates, quotas_in
+from mail_proxy.operations.waiting_counts import WaitingCounts
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
 from mail_proxy.reporting.terms import ReporterSettings
@@ -87,6 +88,7 @@ class MailProxy:
             sender=SmtpSender(pool),
             dispatcher=delivery,
             pending=PendingCounts(db, tables),
+            waiting=WaitingCounts(db, tables, config, clock),
             disk=FreeDisk(db.adapter.folder, int(config.queue.min_free_disk_mb * 1_000_000)),
             started_at=clock.monotonic(),
         )

@@ -11,7 +11,7 @@ from mail_proxy.domain.message import Priority
 from mail_proxy.kit.bus import Bus
 from mail_proxy.maintenance.suspension import SuspensionSweep
 from mail_proxy.sql import Connection, SqlDb
-from mail_proxy.sql.messages.counts import backlog
+from mail_proxy.sql.messages.counts import find_backlog
 from mail_proxy.sql.messages.insert import NewMessage
 from mail_proxy.sql.tables import Tables
 
@@ -26,7 +26,7 @@ async def suspend(db: SqlDb, tables: Tables, batch: str | None, tenant: str = "t
 
 
 async def test_an_empty_queue_has_four_zeros_and_nothing_old(db: SqlDb, tables: Tables) -> None:
-    found = await db.read(backlog)
+    found = await db.read(find_backlog)
     assert found.by_priority == dict.fromkeys(Priority, 0)
     assert found.oldest_due_at == {}
 
@@ -41,7 +41,7 @@ async def test_what_waits_is_held_or_is_being_sent_is_counted_by_priority(
     await add(db, tables, [new(one, "held", priority=0, batch="b")])
     await suspend(db, tables, "b")
     await db.write(claim(tables, [one], await register(db, tables), 1, NOW, limit=2))
-    found = await db.read(backlog)
+    found = await db.read(find_backlog)
     assert [found.by_priority[p] for p in Priority] == [1, 3, 0, 1]
 
 
@@ -51,9 +51,9 @@ async def test_the_oldest_is_found_whatever_its_account_and_priority(
     accounts = [await make_account(db, tables, account=f"a{n}") for n in range(3)]
     await add(db, tables, [new(pk, f"m{pk}", priority=0) for pk in accounts])
     await add(db, tables, [new(accounts[1], "later", priority=2, due=NOW + 60)])
-    assert (await db.read(backlog)).oldest_due_at == dict.fromkeys(accounts, NOW)
+    assert (await db.read(find_backlog)).oldest_due_at == dict.fromkeys(accounts, NOW)
     await add(db, tables, [new(accounts[2], "old", priority=3, due=NOW - 500)])
-    found = (await db.read(backlog)).oldest_due_at
+    found = (await db.read(find_backlog)).oldest_due_at
     assert found == {**dict.fromkeys(accounts, NOW), accounts[2]: NOW - 500}
 
 
@@ -66,7 +66,7 @@ async def test_what_is_suspended_waits_on_purpose(db: SqlDb, tables: Tables) -> 
     await add(db, tables, [new(theirs, "other", tenant="other", due=NOW - 10)])
 
     async def oldest() -> dict[str, float]:
-        return (await db.read(backlog)).oldest_due_at
+        return (await db.read(find_backlog)).oldest_due_at
 
     assert await oldest() == {mine: NOW - 30, theirs: NOW - 10}
     await suspend(db, tables, "b")
@@ -85,7 +85,7 @@ async def test_what_is_suspended_waits_on_purpose(db: SqlDb, tables: Tables) -> 
 async def test_it_steps_through_indexes(db: SqlDb, tables: Tables) -> None:
     pk = await make_account(db, tables)
     await add(db, tables, [new(pk, f"m{n}", batch="b" if n % 2 else None) for n in range(40)])
-    counts, oldest = await plans(db, backlog)
+    counts, oldest = await plans(db, find_backlog)
     indexes = ("ix_message_waiting", "ix_message_held", "ix_message_sending")
     assert [x for x in whole_scans(counts) if not any(i in x for i in indexes)] == []
     assert all(index in counts for index in indexes)

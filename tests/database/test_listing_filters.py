@@ -13,6 +13,7 @@ from mail_proxy.kit.ids import Uuid7Maker
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.messages import listing
 from mail_proxy.sql.messages.events import NewEvent
+from mail_proxy.sql.messages.insert import NewMessage
 from mail_proxy.sql.messages.listing import MessageFilter
 from mail_proxy.sql.tables import Tables
 from mail_proxy.testing.clock import FakeClock
@@ -49,17 +50,18 @@ def _model(number: int) -> Known:
     )
 
 
-def _failures(pk: str, known: Known) -> Iterator[NewEvent]:
+def _failures(message: NewMessage, known: Known) -> Iterator[NewEvent]:
     """Another code before the last one, and the code that is asked for in places that do not
     count: a single recipient's, a text."""
+    place = message.pk, message.tenant_id, message.account_pk
     if known.state in ("error", "deferred"):
         text = f'he said "code":{550 if known.code != 550 else 451}'
         one = {"address": "x@y.example", "status": "failed", "code": 421, "response": text}
-        yield NewEvent(pk, known.tenant_id, "deferred", 1.0, {"deferred_reason": "x", "code": 452})
+        yield NewEvent(*place, "deferred", 1.0, {"deferred_reason": "x", "code": 452})
         field = "error" if known.state == "error" else "deferred_reason"
         data = {field: text, "code": known.code, "recipients": [one]}
-        yield NewEvent(pk, known.tenant_id, known.state, 2.0, data)
-    yield NewEvent(pk, known.tenant_id, "sent", 3.0, {"code": 421})
+        yield NewEvent(*place, known.state, 2.0, data)
+    yield NewEvent(*place, "sent", 3.0, {"code": 421})
 
 
 @pytest.fixture
@@ -87,7 +89,7 @@ async def stored(db: SqlDb, tables: Tables, monkeypatch: pytest.MonkeyPatch) -> 
             values = {"state": one.state, "recipient_results": results}
             row = {"pk": message.pk, "tenant_id": message.tenant_id}
             tables.messages.update(connection, row, values)
-            tables.events.append(connection, list(_failures(message.pk, one)))
+            tables.events.append(connection, list(_failures(message, one)))
 
     await db.write(write)
     return known

@@ -12,6 +12,7 @@ from mail_proxy.config import ConcurrencyConfig
 from mail_proxy.maintenance.retention import Retention
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory
+from mail_proxy.sql.messages.events import PendingEvent
 from mail_proxy.sql.messages.purge import MessagePurge, Position
 from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables
@@ -56,8 +57,8 @@ class Story:
     async def happened(self, pks: list[str], kind: str, reported_at: float | None) -> None:
         await add_event(self._db, self._tables, self._tenant, pks, kind)
         if reported_at is not None:
-            seqs = [await self._db.read(self._last, pk) for pk in pks]
-            await self._db.write(self._tables.events.acknowledge, seqs, reported_at)
+            events = [await self._db.read(self._last, pk) for pk in pks]
+            await self._db.write(self._tables.events.acknowledge, self._tenant, events, reported_at)
 
     async def left(self) -> list[str]:
         rows = await self._db.read(
@@ -65,8 +66,10 @@ class Story:
         )
         return sorted(row["id"] for row in rows)
 
-    def _last(self, connection: Connection, pk: str) -> int:
-        return int(self._tables.events.of_message(connection, self._tenant, pk)[-1]["seq"])
+    def _last(self, connection: Connection, pk: str) -> PendingEvent:
+        row = self._tables.events.of_message(connection, self._tenant, pk)[-1]
+        kind, at = row["event_type"], row["event_at"]
+        return PendingEvent(row["seq"], pk, "", self._account, "a", kind, at, {}, 0)
 
 
 @pytest.fixture

@@ -98,7 +98,7 @@ def claim(
 def change(
     message: ClaimedMessage, state: str = "sent", claimed_by: str = "", **values: object
 ) -> StateChange:
-    event = NewEvent(message.pk, message.tenant_id, state, NOW, {"n": 1})
+    event = NewEvent(message.pk, message.tenant_id, message.account_pk, state, NOW, {"n": 1})
     fields = {
         "due_at": NOW,
         "retries": 0,
@@ -231,15 +231,15 @@ async def test_unreported_events_come_in_order_and_wait_behind_one_that_was_put_
     ]
 
     await db.write(tables.events.put_off, [(pending[0].seq, NOW + 10)])
-    late = NewEvent(m.pk, "t", "sent", NOW, {})
+    late = NewEvent(m.pk, "t", account, "sent", NOW, {})
     await db.write(tables.events.append, [late])
     assert [e.message_id for e in await db.read(tables.events.unreported, "t", NOW, 10)] == ["n"]
     later = await db.read(tables.events.unreported, "t", NOW + 11, 10)
     assert [e.event_type for e in later] == ["deferred", "deferred"]
-    await db.write(tables.events.acknowledge, [e.seq for e in later], NOW)
+    await db.write(tables.events.acknowledge, "t", later, NOW)
     last = await db.read(tables.events.unreported, "t", NOW + 11, 10)
     assert [e.event_type for e in last] == ["sent"]
-    await db.write(tables.events.acknowledge, [e.seq for e in last], NOW)
+    await db.write(tables.events.acknowledge, "t", last, NOW)
     assert await db.read(tables.events.unreported, "t", NOW + 11, 10) == []
 
 

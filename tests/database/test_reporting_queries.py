@@ -77,7 +77,7 @@ async def test_events_that_were_put_off_are_due_at_their_time(db: SqlDb, tables:
     pks = await make_events(db, tables, "t", account, 2)
     await settle(db, tables, "t", next_due_at=NOW + 300)
     (first, second) = await db.read(tables.events.unreported, "t", NOW, 10)
-    await db.write(tables.events.acknowledge, [second.seq], NOW)
+    await db.write(tables.events.acknowledge, "t", [second], NOW)
     await db.write(tables.events.put_off, [(first.seq, NOW + 60)])
     await add_event(db, tables, "t", [pks[0]], "bounce")
 
@@ -85,7 +85,7 @@ async def test_events_that_were_put_off_are_due_at_their_time(db: SqlDb, tables:
     assert await due(db, tables, NOW + 60) == ["t"]
     (again,) = await db.read(tables.events.unreported, "t", NOW + 60, 10)
     assert (again.seq, again.report_attempts) == (first.seq, 1)
-    await db.write(tables.events.acknowledge, [first.seq], NOW + 60)
+    await db.write(tables.events.acknowledge, "t", [first], NOW + 60)
     (late,) = await db.read(tables.events.unreported, "t", NOW + 60, 10)
     assert late.event_type == "bounce"
 
@@ -157,12 +157,12 @@ async def test_one_look_takes_no_more_events_than_fit_into_a_call(
 ) -> None:
     account = await make_tenant(db, tables, "t")
     pks = await add_messages(db, tables, "t", account, [f"m{n}" for n in range(10)])
-    large = [NewEvent(pk, "t", "sent", NOW, {"response": "x" * 1_000_000}) for pk in pks]
+    large = [NewEvent(pk, "t", account, "sent", NOW, {"response": "x" * 1_000_000}) for pk in pks]
     await db.write(tables.events.append, large)
     found = await db.read(tables.events.unreported, "t", NOW, 1000)
     assert len(found) == 4
     assert is_cut(found)
-    await db.write(tables.events.acknowledge, [event.seq for event in found], NOW)
+    await db.write(tables.events.acknowledge, "t", found, NOW)
     rest = await db.read(tables.events.unreported, "t", NOW, 2)
     assert not {event.seq for event in rest} & {event.seq for event in found}
     assert len(rest) == 2

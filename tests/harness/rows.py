@@ -58,8 +58,17 @@ async def add_event(
     at: float = _AT,
 ) -> None:
     """The same event for each of the messages."""
-    events = [NewEvent(pk, tenant_id, event_type, at, data or {}) for pk in message_pks]
-    await db.write(tables.events.append, events)
+
+    def work(connection: Connection) -> None:
+        c = tables.messages.columns
+        rows = tables.messages.select(connection, c["pk"].in_(message_pks), tenant_id=tenant_id)
+        accounts = {row["pk"]: row["account_pk"] for row in rows}
+        events = [
+            NewEvent(pk, tenant_id, accounts[pk], event_type, at, data or {}) for pk in message_pks
+        ]
+        tables.events.append(connection, events)
+
+    await db.write(work)
 
 
 def _message(tenant_id: str, account_pk: str, id_: str) -> NewMessage:

@@ -11,8 +11,9 @@ import stat
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
-from tests.harness.command_line import CommandLine, end_of, occupied_port
+from tests.harness.command_line import CommandLine, end_of, occupied_port, wait_for
 from tests.harness.running import delivering
 
 from mail_proxy.cli import control
@@ -78,6 +79,61 @@ def test_a_start_that_fails_names_the_database_without_its_password(
     assert f"127.0.0.1:{port}/mail: " in started.stderr
     assert "action=proxy.failed" in started.stderr
     assert "hidden" not in started.stderr
+
+
+def test_a_trouble_is_named_by_status_and_list_until_it_is_mended(mail_proxy: CommandLine) -> None:
+    running = mail_proxy.started("dev")
+    well = mail_proxy("status", "dev")
+    assert (well.returncode, "Needs attention" in well.stderr) == (0, False)
+    headers = {"X-API-Token": str(mail_proxy.instance("dev").token())}
+    message = {"id": "m", "from": "a@example.org", "to": ["b@example.net"], "subject": "s"}
+    with (
+        socket.create_server(("127.0.0.1", 0)) as closed,
+        httpx.Client(base_url=running.url, headers=headers, trust_env=False) as http,
+    ):
+        account = {"id": "smtp", "host": "127.0.0.1", "port": closed.getsockname()[1]}
+        closed.close()
+        http.post("/account", json={**account, "tls": "none"}).raise_for_status()
+        http.post("/commands/add-messages", json={"messages": [message]}).raise_for_status()
+        wait_for(lambda: http.get("/status?full=true").json()["attention"] or None)
+    troubled = mail_proxy("status", "dev")
+    assert troubled.returncode == 5
+    assert "Needs attention: Account smtp cannot be used" in troubled.stderr
+    assert "running, needs attention" in mail_proxy("list").stdout
+    [listed] = json.loads(mail_proxy("list", "--json").stdout)
+    assert listed["attention"] == 1
+    shown = json.loads(mail_proxy("status", "dev", "--json").stdout)
+    assert shown["accounts"] == {"total": 1, "paused": 1}
+    assert [one["code"] for one in shown["attention"]] == ["account_paused"]
+    with httpx.Client(base_url=running.url, headers=headers, trust_env=False) as http:
+        http.delete("/account/smtp").raise_for_status()
+    assert mail_proxy("status", "dev").returncode == 0
+
+
+def test_counters_are_shown_of_a_running_and_of_a_stopped_instance(
+    mail_proxy: CommandLine,
+) -> None:
+    running = mail_proxy.started("dev", GMP_SCHEDULER_ACTIVE="true")
+    nothing = mail_proxy("dev", "stats")
+    assert (nothing.returncode, nothing.stdout) == (0, "")
+    assert "Nothing was counted" in nothing.stderr
+    headers = {"X-API-Token": str(mail_proxy.instance("dev").token())}
+    message = {"id": "m", "from": "a@example.org", "to": ["b@example.net"], "subject": "s"}
+    with httpx.Client(base_url=running.url, headers=headers, trust_env=False) as http:
+        account = {"id": "smtp", "host": "127.0.0.1", "port": 9, "tls": "none"}
+        http.post("/account", json=account).raise_for_status()
+        http.post("/commands/add-messages", json={"messages": [message]}).raise_for_status()
+    shown = mail_proxy("dev", "stats", "--by", "account", "--bucket", "day")
+    lines = [line.split() for line in shown.stdout.splitlines()]
+    title, row = (words for words in lines if len(words) > 1)
+    assert title[:4] == ["Day", "Tenant", "Account", "Queued"]
+    assert row[1:4] == ["default", "smtp", "1"]
+    assert mail_proxy("stop", "dev").returncode == 0
+    found = json.loads(mail_proxy("stats", "dev", "--json", "--tenant", "default").stdout)
+    assert sum(hour["queued"] for hour in found) == 1
+    wrong = mail_proxy("dev", "stats", "--from", "yesterday")
+    assert wrong.returncode == 1
+    assert "is not a time" in wrong.stderr
 
 
 def test_the_first_step_that_start_shows_works_when_it_is_copied(mail_proxy: CommandLine) -> None:

@@ -19,6 +19,7 @@ from mail_proxy.api.routes import (
     instance,
     messages,
     service,
+    stats,
     suspension,
     sync_log,
     tenants,
@@ -31,7 +32,17 @@ from mail_proxy.proxy import MailProxy
 from mail_proxy.wire.service import program_version
 
 _MEGABYTE = 1_000_000
-_MODULES = (service, messages, suspension, accounts, tenants, sync_log, instance, command_log)
+_MODULES = (
+    service,
+    stats,
+    messages,
+    suspension,
+    accounts,
+    tenants,
+    sync_log,
+    instance,
+    command_log,
+)
 
 _ROUTERS = (*(module.router for module in _MODULES), *map(router_of, FEATURES))
 

@@ -190,9 +190,17 @@ _ATTENTION = {
     "account_id": "smtp",
     "waiting": 3,
 }
+_LAST_DAY = {"sent": 2381, "error": 4, "bounced": 1}
+_DISK = {"free_mb": 81_250.5, "min_free_mb": 100.0, "short": False}
+_PROCESS = {"host": "mail1", "pid": 4711}
 
 #: By the name of the object in the document.
 EXAMPLES: dict[str, Any] = {
+    "AccountCounts": {"total": 2, "paused": 1},
+    "DiskState": _DISK,
+    "LastDay": _LAST_DAY,
+    "ProcessState": _PROCESS,
+    "ReportState": {"failing": 0, "oldest_seconds": 0.4},
     "AccountAnswer": {**_ANSWER, "account": _ACCOUNT},
     "AccountIn": {
         "id": "smtp",
@@ -282,6 +290,12 @@ EXAMPLES: dict[str, Any] = {
         "database": "sqlite",
         "waiting": {"account_paused": 3},
         "oldest_due_seconds": None,
+        "last_24h": _LAST_DAY,
+        "accounts": {"total": 2, "paused": 1},
+        "reports": {"failing": 0, "oldest_seconds": 0.4},
+        "disk": _DISK,
+        "processes": [_PROCESS],
+        "last_backup_ts": None,
         "attention": [_ATTENTION],
     },
     "SuspensionOut": {
@@ -312,6 +326,8 @@ PARAMETERS: dict[str, Any] = {
     "account_id": "smtp",
     "active_only": True,
     "batch_code": "spring",
+    "bucket": "day",
+    "by": "account",
     "code": 550,
     "cursor": _MESSAGE_PK,
     "endpoint": "POST /account",

@@ -21,6 +21,8 @@ from mail_proxy.errors import MailProxyError
 READY_SECONDS = 30.0
 _POLL_SECONDS = 0.05
 _ANSWER_SECONDS = 5.0
+#: The full state counts every waiting message: some seconds, if there are millions.
+_STATUS_SECONDS = 30.0
 #: Added to shutdown_timeout, for closing connections after the last delivery.
 _STOP_MARGIN_SECONDS = 10.0
 _LOG_LINES_SHOWN = 15
@@ -66,9 +68,9 @@ def why_not_ready(running: Running, path: str = "/ready") -> str:
 
 
 def service_status(running: Running, token: str | None) -> dict[str, Any]:
-    """Return the body of ``GET /status``. Raises MailProxyError for any other answer."""
+    """Return the full state of the service; raise MailProxyError without one."""
     try:
-        answer = _get(running, "/status", token)
+        answer = _get(running, "/status?full=true", token, _STATUS_SECONDS)
     except httpx.HTTPError as error:
         raise MailProxyError(f"no answer from {running.url}: {error}") from None
     if answer.status_code != httpx.codes.OK:
@@ -154,10 +156,12 @@ def _tail(log_file: Path, start: int) -> str:
     return "\n".join(lines[-_LOG_LINES_SHOWN:])
 
 
-def _get(running: Running, path: str, token: str | None) -> httpx.Response:
+def _get(
+    running: Running, path: str, token: str | None, seconds: float = _ANSWER_SECONDS
+) -> httpx.Response:
     headers = {"X-API-Token": token} if token else {}
     # trust_env off: an HTTP proxy of the environment must not see loopback calls.
-    with httpx.Client(trust_env=False, timeout=_ANSWER_SECONDS) as client:
+    with httpx.Client(trust_env=False, timeout=seconds) as client:
         return client.get(running.url + path, headers=headers)
 
 

@@ -238,4 +238,4 @@ def _given_up(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _event(message: ClaimedMessage, kind: EventType, now: float, data: dict[str, Any]) -> NewEvent:
-    return NewEvent(message.pk, message.tenant_id, kind, now, data)
+    return NewEvent(message.pk, message.tenant_id, message.account_pk, kind, now, data)

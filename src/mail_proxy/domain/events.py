@@ -19,7 +19,8 @@ _LARGEST = 2**53
 class EventKind:
     """One kind of event: its name in ``event_type``, whether and how it is reported.
 
-    ``is_prefix``: the kind stands for every type whose name begins with ``name``.
+    ``is_prefix``: the kind stands for every type whose name begins with ``name``. ``counter`` is
+    the hourly counter of its events.
     """
 
     name: str
@@ -27,6 +28,7 @@ class EventKind:
     shape: Shape
     reported: bool = True
     is_prefix: bool = False
+    counter: str | None = None
 
 
 def kind_of(event_type: str) -> EventKind | None:
@@ -95,9 +97,9 @@ def _recipients(data: Mapping[str, Any]) -> Json:
 #: needs a migration.
 KINDS = (
     EventKind(EventType.QUEUED, "the message was queued", plain_shape, reported=False),
-    EventKind(EventType.SENT, "a mail server accepted the message", _sent),
-    EventKind(EventType.DEFERRED, "the message will be retried", _deferred),
-    EventKind(EventType.ERROR, "the message was given up", _error),
-    EventKind("bounce", "the message came back", _bounce),
+    EventKind(EventType.SENT, "a mail server accepted the message", _sent, counter="sent"),
+    EventKind(EventType.DEFERRED, "the message will be retried", _deferred, counter="deferred"),
+    EventKind(EventType.ERROR, "the message was given up", _error, counter="error"),
+    EventKind("bounce", "the message came back", _bounce, counter="bounced"),
     EventKind("pec_", "a receipt of certified mail arrived", _pec, is_prefix=True),
 )

@@ -37,26 +37,35 @@ class FreeDisk:
 
         Without a folder there is always enough space.
         """
-        self._folder = folder if least_bytes else None
+        self._folder = folder
         self._least_bytes = least_bytes
         self._free = free
         self._monotonic = monotonic
         self._asked = float("-inf")
         self._is_short = False
+        self._last = 0
 
     async def check(self) -> None:
         """Raise DiskShort if too little is free."""
-        if self._folder is None:
+        if not self._least_bytes:
             return
+        await self.free()
+        if self._is_short:
+            raise DiskShort(DiskShort.summary)
+
+    async def free(self) -> int | None:
+        """Return the free bytes; None if the database is on another machine."""
+        if self._folder is None:
+            return None
         now = self._monotonic()
         if now - self._asked >= _KEPT_SECONDS:
             self._asked = now
             # On a thread: a network file system may take its time.
             self._note(await asyncio.to_thread(self._free, self._folder))
-        if self._is_short:
-            raise DiskShort(DiskShort.summary)
+        return self._last
 
     def _note(self, free: int) -> None:
+        self._last = free
         was_short = self._is_short
         self._is_short = free < self._least_bytes * (_ENOUGH if was_short else 1)
         if self._is_short and not was_short:

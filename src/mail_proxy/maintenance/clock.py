@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from mail_proxy.domain.facts import ClockSetBack
 from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.worker import Worker
 from mail_proxy.sql import Connection, SqlDb
+from mail_proxy.sql.chunks import ChunkedWork
 from mail_proxy.sql.clock_repair import after_all_events
+from mail_proxy.sql.hourly_counts import HourlyCounts
 from mail_proxy.sql.tables import Tables
 from mail_proxy.telemetry.log import Action, log
 
@@ -38,6 +41,7 @@ class ClockWatch:
         self._db = db
         self._repairs = tables.clock_repair
         self._rates = tables.rate_use
+        self._counts = tables.counts
         self._clock = clock
         self._sync_interval = sync_interval
         self._bus = bus
@@ -77,6 +81,7 @@ class ClockWatch:
             changed, before = await self._db.write(self._repairs.messages, now, before, _SLICE)
             rows += changed
         rows += await self._db.write(self._repair_others, now)
+        rows += await ChunkedWork(self._db).all(partial(_move_counts, self._counts, now))
         if rows:
             log(Action.CLOCK_MENDED, rows=rows)
         self._bus.publish(ClockSetBack())
@@ -87,3 +92,7 @@ class ClockWatch:
 
     def _ahead(self) -> float:
         return self._clock.now() - self._clock.monotonic()
+
+
+def _move_counts(counts: HourlyCounts, now: float, connection: Connection, most: int) -> int:
+    return counts.repair(connection, now, most)

@@ -71,6 +71,7 @@ class Retention:
             Duty("audit_quota", _TEN_MINUTES, self.remove_audit_rows_beyond_the_quota),
             Duty("orphans", _MINUTE, self.end_orphans),
             Duty("rates", _HOUR, self.remove_rate_counters),
+            Duty("counts", _HOUR, self.remove_hourly_counts),
             *duties,
         )
         self._workers = [
@@ -153,6 +154,16 @@ class Retention:
     async def remove_rate_counters(self) -> int:
         """Remove rate counters that are older than the window of every rate limit."""
         return await self._db.write(self._tables.rate_use.prune, self._clock.now())
+
+    async def remove_hourly_counts(self) -> int:
+        """Remove counters older than ``stats_retention_days``; fold those of past hours.
+
+        Returns the number of removed rows.
+        """
+        counts, now, slices = self._tables.counts, self._clock.now(), ChunkedWork(self._db)
+        await slices.all(lambda connection, most: counts.fold(connection, now, most))
+        before = now - self._directory.snapshot.queue.stats_retention_days * _DAY
+        return await slices.all(lambda connection, most: counts.prune(connection, before, most))
 
     async def _round(self, duty: Duty) -> None:
         await asyncio.sleep(duty.interval_seconds)

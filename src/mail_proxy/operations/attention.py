@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from mail_proxy.domain.tenant import EVERYTHING
-from mail_proxy.domain.waiting import Surroundings, WaitReason, why_waiting
-from mail_proxy.operations.operation import Context
-from mail_proxy.operations.wait_reasons import surroundings
-from mail_proxy.sql.messages.counts import WaitingGroup, waiting_groups
+from mail_proxy.domain.waiting import WaitReason
+from mail_proxy.errors import DiskShort
+from mail_proxy.kit.free_disk import FreeDisk
+from mail_proxy.operations.waiting_counts import Waiting
+from mail_proxy.sql import Connection
+from mail_proxy.sql.table import Row
+from mail_proxy.sql.tables import Tables
 from mail_proxy.wire.service import Attention
 
 #: A message whose turn has not come for so long is late: a dispatcher hangs, or cannot keep up.
@@ -20,79 +21,48 @@ _MOST = 100
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """Unfinished messages by reason, and the groups that they are counted from.
+class Troubles:
+    """Rows of accounts in trouble, and of applications that take no reports."""
 
-    ``oldest_due_at`` is the earliest due time among those whose turn has not come.
-    """
-
-    by_reason: dict[str, int]
-    by_account: dict[str, int]
-    oldest_due_at: float | None
+    paused: list[Row]
+    failing: list[Row]
 
 
-def find_waiting(context: Context) -> Waiting:
-    """Count the unfinished messages of the tenant, or of all tenants, by reason."""
-    groups = waiting_groups(context.connection, context.tenant_id or None, context.now)
-    accounts: dict[str, set[str]] = {}
-    for group in groups:
-        accounts.setdefault(group.tenant_id, set()).add(group.account_pk)
-    around = {
-        pk: state
-        for tenant_id, pks in accounts.items()
-        for pk, state in surroundings(context, tenant_id, pks).items()
-    }
-    by_reason: Counter[str] = Counter()
-    by_account: Counter[str] = Counter()
-    oldest: float | None = None
-    for group in groups:
-        reason = _reason(group, around, context.now)
-        by_reason[reason] += group.count
-        by_account[group.account_pk] += group.count
-        if reason is WaitReason.QUEUE:
-            oldest = min(group.due_at, group.due_at if oldest is None else oldest)
-    return Waiting(dict(by_reason), dict(by_account), oldest)
+def find_troubles(connection: Connection, tables: Tables, tenant_id: str | None) -> Troubles:
+    """Return the troubles of one tenant or, with None, of all."""
+    return Troubles(
+        tables.health.described(connection, tenant_id, _MOST),
+        tables.tenant_sync.failing(connection, tenant_id, _MOST),
+    )
 
 
-def find_attention(context: Context, waiting: Waiting) -> list[Attention]:
-    """Return the attention list of one tenant or, for the administrator, of all."""
-    found = [*_paused_accounts(context, waiting), *_failing_reports(context)]
-    oldest = waiting.oldest_due_at
-    if oldest is not None and oldest < context.now - LATE_SECONDS:
-        minutes = round((context.now - oldest) / 60)
-        count = waiting.by_reason[WaitReason.QUEUE]
-        found.append(
-            Attention(
-                code="queue_late",
-                text=f"Messages have been due for {minutes} minutes, and nothing holds them up",
-                since_ts=int(oldest),
-                waiting=count,
-            )
-        )
-    if stopped := waiting.by_reason.get(WaitReason.STOPPED):
-        text = "No dispatcher runs (scheduler_active): nothing is sent"
-        found.append(Attention(code="dispatcher_stopped", text=text, waiting=stopped))
-    return found
+async def attention_list(
+    troubles: Troubles, waiting: Waiting, disk: FreeDisk, now: float
+) -> list[Attention]:
+    """Return the attention list at the time ``now`` (Unix seconds)."""
+    return [
+        *_paused_accounts(troubles, waiting),
+        *_failing_reports(troubles),
+        *_late_messages(waiting, now),
+        *_no_dispatcher(waiting),
+        *await _short_disk(disk),
+    ]
 
 
-def _paused_accounts(context: Context, waiting: Waiting) -> Iterable[Attention]:
-    tenant_id = context.tenant_id or None
-    for row in context.tables.health.described(context.connection, tenant_id, _MOST):
+def _paused_accounts(troubles: Troubles, waiting: Waiting) -> Iterable[Attention]:
+    for row in troubles.paused:
         yield Attention(
             code="account_paused",
             text=f"Account {row['id']} cannot be used: {row['last_error']}",
             since_ts=int(row["since_at"]),
             tenant_id=row["tenant_id"],
             account_id=row["id"],
-            waiting=waiting.by_account.get(row["pk"], 0),
+            waiting=waiting.by_account[row["pk"]],
         )
 
 
-def _failing_reports(context: Context) -> Iterable[Attention]:
-    failing = context.tables.tenant_sync.failing(
-        context.connection, context.tenant_id or None, _MOST
-    )
-    for row in failing:
+def _failing_reports(troubles: Troubles) -> Iterable[Attention]:
+    for row in troubles.failing:
         since = row["last_sync_at"]
         yield Attention(
             code="reports_failing",
@@ -102,8 +72,27 @@ def _failing_reports(context: Context) -> Iterable[Attention]:
         )
 
 
-def _reason(group: WaitingGroup, around: Mapping[str, Surroundings], now: float) -> WaitReason:
-    state = around[group.account_pk]
-    if group.suspended:
-        state = replace(state, suspended=(EVERYTHING,))
-    return why_waiting(group.state, group.due_at, None, None, state, now).reason
+def _late_messages(waiting: Waiting, now: float) -> Iterable[Attention]:
+    oldest = waiting.oldest_due_at
+    if oldest is not None and oldest < now - LATE_SECONDS:
+        minutes = round((now - oldest) / 60)
+        yield Attention(
+            code="queue_late",
+            text=f"Messages have been due for {minutes} minutes, and nothing holds them up",
+            since_ts=int(oldest),
+            waiting=waiting.by_reason[WaitReason.QUEUE],
+        )
+
+
+def _no_dispatcher(waiting: Waiting) -> Iterable[Attention]:
+    if stopped := waiting.by_reason[WaitReason.STOPPED]:
+        text = "No dispatcher runs (scheduler_active): nothing is sent"
+        yield Attention(code="dispatcher_stopped", text=text, waiting=stopped)
+
+
+async def _short_disk(disk: FreeDisk) -> list[Attention]:
+    try:
+        await disk.check()
+    except DiskShort as error:
+        return [Attention(code="disk_short", text=error.message)]
+    return []

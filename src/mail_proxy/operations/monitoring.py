@@ -7,12 +7,13 @@ import platform
 from collections.abc import Mapping
 
 from mail_proxy.domain.message import Priority
+from mail_proxy.domain.waiting import WaitReason
 from mail_proxy.errors import DatabaseUnavailable, EncryptionKeyChanged
 from mail_proxy.operations.cached_counts import CostCache
 from mail_proxy.operations.parts import Parts
 from mail_proxy.sql import Connection
 from mail_proxy.sql.directory import Snapshot
-from mail_proxy.sql.messages.counts import Backlog, backlog
+from mail_proxy.sql.messages.counts import Backlog, find_backlog
 from mail_proxy.sql.tables.instance import directory_version
 from mail_proxy.telemetry.metrics import AccountState, MailMetrics
 from mail_proxy.wire.service import program_version
@@ -35,11 +36,14 @@ class Monitoring:
         metrics.pending.of()
         for priority in Priority:
             metrics.queue.of(priority.name.lower())
+        for reason in WaitReason:
+            metrics.waiting.of(reason)
 
     async def text(self) -> bytes:
         """Return the Prometheus exposition text, with the counts that are in the database."""
         try:
-            pending, waiting = await self._parts.pending.of(None), await self._backlogs.of(None)
+            pending, backlog = await self._parts.pending.of(None), await self._backlogs.of(None)
+            waiting = await self._parts.waiting.of(None)
             version, troubled = await self._parts.db.read(self._accounts)
             snapshot = await self._parts.directory.at_least(version)
         except DatabaseUnavailable:
@@ -47,10 +51,12 @@ class Monitoring:
             self._metrics.backlog_unknown()
             return await asyncio.to_thread(self._metrics.text)
         self._metrics.pending.of().set(pending)
-        for priority, count in waiting.by_priority.items():
+        for priority, count in backlog.by_priority.items():
             self._metrics.queue.of(priority.name.lower()).set(count)
+        for reason in WaitReason:
+            self._metrics.waiting.of(reason).set(waiting.by_reason[reason])
         # Text of ten thousand accounts is megabytes: it is rendered off the event loop.
-        due = waiting.oldest_due_at
+        due = backlog.oldest_due_at
         return await asyncio.to_thread(self._rendered, snapshot, troubled, due)
 
     @property
@@ -79,7 +85,7 @@ class Monitoring:
         return directory_version(connection), self._parts.tables.health.troubled(connection)
 
     async def _find_backlog(self, _: None) -> Backlog:
-        return await self._parts.db.read(backlog)
+        return await self._parts.db.read(find_backlog)
 
     def _rendered(
         self, snapshot: Snapshot, troubled: set[str], oldest_due_at: Mapping[str, float]

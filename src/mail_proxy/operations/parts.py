@@ -10,6 +10,7 @@ from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.free_disk import FreeDisk
 from mail_proxy.operations.cached_counts import PendingCounts
+from mail_proxy.operations.waiting_counts import WaitingCounts
 from mail_proxy.smtp.sender import SmtpSender
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.directory import Directory
@@ -40,5 +41,6 @@ class Parts:
     sender: SmtpSender
     dispatcher: Alive | None
     pending: PendingCounts
+    waiting: WaitingCounts
     disk: FreeDisk
     started_at: float

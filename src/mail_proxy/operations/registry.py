@@ -16,6 +16,7 @@ from mail_proxy.operations import (
     messages,
     replay,
     service,
+    stats,
     suspension,
     sync_log,
     tenants,
@@ -24,6 +25,7 @@ from mail_proxy.operations.operation import Operation
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *service.ALL,
+    *stats.ALL,
     *intake.ALL,
     *messages.ALL,
     *suspension.ALL,

@@ -2,15 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mail_proxy.domain.facts import RunNow
-from mail_proxy.errors import DiskShort
-from mail_proxy.operations.attention import Waiting, find_attention, find_waiting
+from mail_proxy.operations.attention import Troubles, attention_list, find_troubles
 from mail_proxy.operations.operation import Context, Scope, operation
 from mail_proxy.operations.parts import Parts
-from mail_proxy.wire.service import Attention, Status, StatusQuery, program_version
+from mail_proxy.sql.hourly_counts import HOUR
+from mail_proxy.wire.service import (
+    AccountCounts,
+    Attention,
+    DiskState,
+    LastDay,
+    ProcessState,
+    ReportState,
+    Status,
+    StatusQuery,
+    program_version,
+)
 from mail_proxy.wire.tenants import Done
+
+_DAY_HOURS = 24
+
+
+@dataclass(frozen=True)
+class _Full:
+    """Findings in the database that the full state needs."""
+
+    troubles: Troubles
+    last_24h: LastDay
+    accounts: AccountCounts
+    reports: ReportState
+    processes: list[ProcessState]
 
 
 @dataclass(frozen=True)
@@ -18,12 +42,11 @@ class _Found:
     """Findings in the database about one tenant or, with None, about all."""
 
     tenant_id: str | None
-    waiting: Waiting | None = None
-    attention: tuple[Attention, ...] = ()
+    full: _Full | None = None
 
 
 async def _state(parts: Parts, found: _Found) -> Status:
-    """Return the state of the service, with a count that is up to 10 s old."""
+    """Return the state of the service, with counts that may be some seconds old."""
     status = Status(
         ok=True,
         active=parts.config.scheduler_active,
@@ -33,30 +56,59 @@ async def _state(parts: Parts, found: _Found) -> Status:
         version=program_version(),
         database=parts.db.adapter.name,
     )
-    if found.waiting is not None:
-        status.waiting = found.waiting.by_reason
-        oldest = found.waiting.oldest_due_at
-        status.oldest_due_seconds = None if oldest is None else parts.clock.now() - oldest
-        status.attention = [*found.attention, *await _of_the_disk(parts)]
+    if found.full is not None:
+        await _complete(status, found.full, parts, found.tenant_id)
     return status
 
 
-async def _of_the_disk(parts: Parts) -> list[Attention]:
-    try:
-        await parts.disk.check()
-    except DiskShort as error:
-        return [Attention(code="disk_short", text=error.message)]
-    return []
+async def _complete(status: Status, full: _Full, parts: Parts, tenant_id: str | None) -> None:
+    waiting, now = await parts.waiting.of(tenant_id), parts.clock.now()
+    status.waiting = {str(reason): count for reason, count in waiting.by_reason.items()}
+    oldest = waiting.oldest_due_at
+    status.oldest_due_seconds = None if oldest is None else now - oldest
+    status.last_24h, status.accounts, status.reports = full.last_24h, full.accounts, full.reports
+    status.last_backup_ts = None
+    status.attention = await attention_list(full.troubles, waiting, parts.disk, now)
+    if tenant_id is None:
+        status.processes = full.processes
+        status.disk = await _disk(parts, status.attention)
+
+
+async def _disk(parts: Parts, attention: Sequence[Attention]) -> DiskState | None:
+    free = await parts.disk.free()
+    if free is None:
+        return None
+    return DiskState(
+        free_mb=free / 1e6,
+        min_free_mb=parts.config.queue.min_free_disk_mb,
+        short=any(trouble.code == "disk_short" for trouble in attention),
+    )
 
 
 @operation("service.status", scope=Scope.TENANT_OR_ALL, then=_state)
 def status(context: Context, request: StatusQuery) -> _Found:
     """Return the state; with ``full``, why messages wait and what has to be mended."""
     tenant_id = context.tenant_id or None
-    if not request.full:
-        return _Found(tenant_id)
-    waiting = find_waiting(context)
-    return _Found(tenant_id, waiting, tuple(find_attention(context, waiting)))
+    return _Found(tenant_id, _full(context, tenant_id) if request.full else None)
+
+
+def _full(context: Context, tenant_id: str | None) -> _Full:
+    connection, tables = context.connection, context.tables
+    this_hour = context.now // HOUR * HOUR
+    counts = tables.counts.totals(connection, tenant_id, this_hour - (_DAY_HOURS - 1) * HOUR)
+    total, paused = tables.health.count(connection, tenant_id)
+    everyone = context.config.client_sync.url is not None
+    oldest_at = tables.tenant_sync.oldest_report_at(connection, tenant_id, everyone)
+    return _Full(
+        find_troubles(connection, tables, tenant_id),
+        LastDay(sent=counts["sent"], error=counts["error"], bounced=counts["bounced"]),
+        AccountCounts(total=total, paused=paused),
+        ReportState(
+            failing=tables.tenant_sync.count_failing(connection, tenant_id),
+            oldest_seconds=None if oldest_at is None else max(0.0, context.now - oldest_at),
+        ),
+        [ProcessState(host=d.host, pid=d.pid) for d in tables.queue.dispatchers(connection)],
+    )
 
 
 @operation("service.run_now", scope=Scope.TENANT_OR_ALL, mutates=True, command="run now")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from mail_proxy.domain.tenant import Tenant
-from mail_proxy.errors import NotFound
+from mail_proxy.errors import ConstraintViolated, NotFound
 from mail_proxy.kit.clock import Clock
 from mail_proxy.reporting.call_log import CallLog
 from mail_proxy.reporting.pacing import after_answer, after_failure, is_due, put_off_seconds
@@ -60,7 +60,10 @@ class Conversation:
         once, until ``stopping`` is set. Each call uses the ``latest`` address of the tenant.
         """
         owner, now = self._terms.owner, self._clock.now()
-        sync = await self._db.write(self._sync.claim, tenant.id, owner, now, self._lease(now))
+        try:
+            sync = await self._db.write(self._sync.claim, tenant.id, owner, now, self._lease(now))
+        except ConstraintViolated:
+            return False  # the tenant was deleted at this moment
         called = False
         while sync is not None:
             if called:
@@ -100,7 +103,7 @@ class Conversation:
         """
         now = self._clock.now()
         if isinstance(answer, SyncAnswer):
-            self._settle(connection, events, answer, now)
+            self._settle(connection, claimed["tenant_id"], events, answer, now)
         try:
             with self._sync.record(connection, tenant_id=claimed["tenant_id"]) as row:
                 self._sync_log.append(connection, logged)
@@ -129,14 +132,14 @@ class Conversation:
     def _settle(
         self,
         connection: Connection,
+        tenant_id: str,
         events: Sequence[PendingEvent],
         answer: SyncAnswer,
         now: float,
     ) -> None:
         refused = set(answer.error)
-        self._events.acknowledge(
-            connection, [e.seq for e in events if e.message_id not in refused], now
-        )
+        taken = [e for e in events if e.message_id not in refused]
+        self._events.acknowledge(connection, tenant_id, taken, now)
         # All events of one message wait for the same time. Otherwise they could change their order.
         attempts: dict[str, int] = {}
         for event in events:

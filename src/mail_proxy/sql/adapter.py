@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +20,7 @@ Shape = Sequence[tuple[str, str]]
 #: Longest wait for a lock. No transaction of the proxy holds one for so long, except a migration.
 #: One of another program may, and so may a process that was stopped in the middle of one.
 LOCK_SECONDS = 10.0
+_COLUMN_OF_ROWS = re.compile(r"\brows\.(\w+)")
 
 
 class Adapter(Protocol):
@@ -124,3 +127,17 @@ def parsed_url(url: str) -> URL:
 
 def first_line(error: exc.DBAPIError) -> str:
     return next(iter(str(error.orig).strip().splitlines()), "database error")
+
+
+@lru_cache(maxsize=256)
+def for_one_row(statement: str, shape: tuple[tuple[str, str], ...], mark: str) -> str:
+    """Replace the columns of ``rows`` in a statement by the parameters for one row.
+
+    ``mark`` is the form of a parameter, with ``{name}``, ``{kind}`` or ``{number}`` of its column.
+    """
+    marks = {
+        name: mark.format(name=name, kind=kind, number=number)
+        for number, (name, kind) in enumerate(shape, start=1)
+    }
+    without = statement.replace(" FROM rows ", " ")
+    return _COLUMN_OF_ROWS.sub(lambda found: marks[found[1]], without)

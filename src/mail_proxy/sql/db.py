@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, exc
@@ -24,7 +26,11 @@ from mail_proxy.sql.group_commit import GroupCommitter
 from mail_proxy.sql.transactions import Transactions
 
 Result = TypeVar("Result")
+#: Counts that a transaction collects and writes last.
+Tally = Counter[Any]
 _ATTEMPTS = 5
+#: Key in ``Connection.info`` of the tallies of the transaction that runs now.
+_TALLIES = "tallies"
 __all__ = ["Connection", "SqlDb"]
 
 
@@ -70,7 +76,7 @@ class SqlDb:
     def write_now(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Write on the calling thread, as ``write`` does. For start and command line."""
         with self.availability.watching_write(), self.adapter.writing_turn():
-            return self._attempt(self._writing, work, arguments)
+            return self._attempt(self._writing, partial(_with_tallies, work), arguments)
 
     def read_now(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Read on the calling thread, as ``read`` does."""
@@ -157,6 +163,15 @@ class SqlDb:
                 raise DatabaseUnavailable("no free database connection") from error
         raise AssertionError("unreachable")
 
+    def tally(self, connection: Connection, write: Callable[[Connection, Tally], None]) -> Tally:
+        """Return the tally of this writing transaction that ``write`` stores at its end.
+
+        So all transactions of a group commit share one ``write``. Locks that it takes are the last
+        ones, which no other transaction waits for while this one waits for it.
+        """
+        tallies: dict[Any, Tally] = connection.info.setdefault(_TALLIES, {})
+        return tallies.setdefault(write, Counter())
+
     def execute_rows(
         self, connection: Connection, statement: str, shape: Shape, rows: Sequence[Sequence[Any]]
     ) -> list[Any]:
@@ -187,3 +202,12 @@ class SqlDb:
         columns as ``rows.column``.
         """
         return self.adapter.change_rows(connection, statement, shape, rows)
+
+
+def _with_tallies(work: Callable[..., Result], connection: Connection, *arguments: Any) -> Result:
+    """Run ``work``, then store the tallies that it has filled."""
+    connection.info.pop(_TALLIES, None)  # those of a transaction that failed
+    result = work(connection, *arguments)
+    for write, tally in connection.info.pop(_TALLIES, {}).items():
+        write(connection, tally)
+    return result

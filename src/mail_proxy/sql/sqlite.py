@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +19,10 @@ from mail_proxy.errors import (
     DatabaseUnavailable,
 )
 from mail_proxy.sql import sqlite_driver
-from mail_proxy.sql.adapter import LOCK_SECONDS, Shape, first_line, parsed_url
+from mail_proxy.sql.adapter import LOCK_SECONDS, Shape, first_line, for_one_row, parsed_url
 from mail_proxy.sql.sqlite_driver import KeptTransactions
 from mail_proxy.sql.transactions import Transactions
 from mail_proxy.sql.writing_turn import WritingTurn
-
-_COLUMN_OF_ROWS = re.compile(r"\brows\.(\w+)")
 
 
 class SqliteAdapter:
@@ -139,12 +135,12 @@ class SqliteAdapter:
     def change_rows(
         self, connection: Connection, statement: str, shape: Shape, rows: Sequence[Sequence[Any]]
     ) -> set[Any]:
-        names = tuple(name for name, _ in shape)
         if len(rows) <= self._MOST_ONE_BY_ONE:
-            return sqlite_driver.change_each(connection, _for_one_row(statement, names), rows)
+            one = for_one_row(statement, tuple(shape), "?{number}")
+            return sqlite_driver.change_each(connection, one, rows)
         found: set[Any] = set()
         for expression, values in self.rows(shape, rows):
-            text = f"WITH {expression} {statement} RETURNING {names[0]}"
+            text = f"WITH {expression} {statement} RETURNING {shape[0][0]}"
             found |= {row[0] for row in sqlite_driver.execute(connection, text, values)}
         return found
 
@@ -191,11 +187,3 @@ class SqliteAdapter:
 
     def lock_schema(self, connection: Connection) -> None:
         """Do nothing: BEGIN IMMEDIATE already holds the one write lock."""
-
-
-@lru_cache(maxsize=256)
-def _for_one_row(statement: str, names: tuple[str, ...]) -> str:
-    """Replace the columns of ``rows`` in a statement by numbered parameters."""
-    numbers = {name: number for number, name in enumerate(names, start=1)}
-    without = statement.replace(" FROM rows ", " ")
-    return _COLUMN_OF_ROWS.sub(lambda found: f"?{numbers[found[1]]}", without)

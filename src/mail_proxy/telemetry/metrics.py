@@ -62,6 +62,7 @@ class MailMetrics:
         self.account_up = self._numbers(series.ACCOUNT_UP)
         self.pending = self._numbers(series.PENDING)
         self.queue = self._numbers(series.QUEUE)
+        self.waiting = self._numbers(series.WAITING)
         self.oldest_pending = self._numbers(series.OLDEST_PENDING)
         self.sync_calls = self._numbers(series.SYNC_CALLS)
         self.smtp = self._distributions(series.SMTP)
@@ -134,7 +135,7 @@ class MailMetrics:
 
     def backlog_unknown(self) -> None:
         """Set the numbers of waiting messages to NaN while the database is unavailable."""
-        for family in (self.pending, self.queue, self.oldest_pending):
+        for family in (self.pending, self.queue, self.waiting, self.oldest_pending):
             for number in family.children():
                 number.set(math.nan)
 

@@ -66,6 +66,14 @@ QUEUE = Series(
     ("priority",),
     "Messages that are not finished, by priority; of a queue of millions up to a minute old.",
 )
+WAITING = Series(
+    "gmp_waiting_messages",
+    "gauge",
+    "messages",
+    ("reason",),
+    "Messages that are not finished, by the reason why they wait, as in GET /messages; of a queue "
+    "of millions up to a minute old.",
+)
 OLDEST_PENDING = Series(
     "gmp_oldest_pending_seconds",
     "gauge",
@@ -115,6 +123,7 @@ ALL = (
     ACCOUNT_UP,
     PENDING,
     QUEUE,
+    WAITING,
     OLDEST_PENDING,
     SYNC_CALLS,
     SMTP,

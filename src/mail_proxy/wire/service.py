@@ -29,6 +29,46 @@ class Attention(BaseModel):
     waiting: int | None = Field(None, description="Unfinished messages that it holds up.")
 
 
+class LastDay(BaseModel):
+    """Messages in this hour and the 23 before it."""
+
+    sent: int = Field(description="Messages that a mail server accepted.")
+    error: int = Field(description="Messages that were given up.")
+    bounced: int = Field(description="Messages that came back.")
+
+
+class AccountCounts(BaseModel):
+    """Number of accounts, and of those that cannot be used now."""
+
+    total: int = Field(description="Accounts.")
+    paused: int = Field(description="Accounts in trouble; they are tried again by themselves.")
+
+
+class ReportState(BaseModel):
+    """State of the reports to applications."""
+
+    failing: int = Field(description="Applications whose last call failed.")
+    oldest_seconds: float | None = Field(
+        description="Age of the oldest event that an application has not acknowledged; null if "
+        "there is none."
+    )
+
+
+class DiskState(BaseModel):
+    """Room on the disk of the SQLite file."""
+
+    free_mb: float = Field(description="Free space, MB (10^6 bytes).")
+    min_free_mb: float = Field(description="The setting min_free_disk_mb; 0: no limit.")
+    short: bool = Field(description="Whether too little is free, so that no messages are taken.")
+
+
+class ProcessState(BaseModel):
+    """A process that delivers messages."""
+
+    host: str = Field(description="Name of its host.")
+    pid: int = Field(description="Its process id there.")
+
+
 class Status(Answer):
     """State of the instance: whether it sends, and how much is waiting."""
 
@@ -47,6 +87,24 @@ class Status(Answer):
         None,
         description="How long the message has been due whose turn is next; null without one; only "
         "with `full`.",
+    )
+    last_24h: LastDay | None = Field(
+        None, description="Outcomes of the last day, from the counters; only with `full`."
+    )
+    accounts: AccountCounts | None = Field(None, description="Accounts; only with `full`.")
+    reports: ReportState | None = Field(None, description="Reports; only with `full`.")
+    disk: DiskState | None = Field(
+        None,
+        description="Room for the database; null on PostgreSQL. Only with `full`, and for the "
+        "whole instance.",
+    )
+    processes: list[ProcessState] | None = Field(
+        None,
+        description="Delivering processes of all hosts; only with `full`, and for the whole "
+        "instance.",
+    )
+    last_backup_ts: int | None = Field(
+        None, description="Time of the last backup; null: none is known. Only with `full`."
     )
     attention: list[Attention] | None = Field(
         None, description="Troubles that an operator has to mend, [] if none; only with `full`."

@@ -36,6 +36,10 @@ _ADD = {"messages": [{**MAIL, "id": "other", "tenant_id": "{t}"}]}
 _DKIM = {"domain": "theirs.example", "algorithm": "ed25519-sha256"}
 AIMED: dict[tuple[str, str], list[tuple[str, Any]]] = {
     ("GET", "/status"): [("/status", None)],
+    ("GET", "/stats"): [
+        ("/stats?tenant_id={t}", None),
+        ("/stats?by=account", None),
+    ],
     ("POST", "/commands/run-now"): [("/commands/run-now?tenant_id={t}", None)],
     ("POST", "/commands/suspend"): [
         ("/commands/suspend?tenant_id={t}", None),
@@ -154,6 +158,7 @@ async def belongings(client: Client, tenant: str) -> Any:
         "/accounts?tenant_id={t}",
         "/tenant/{t}",
         "/dkim?tenant_id={t}",
+        "/stats?tenant_id={t}&by=account",
     )
     found = [await client.ok("GET", path.format(t=tenant)) for path in paths]
     for message in found[0]["messages"]:

@@ -16,6 +16,7 @@ from mail_proxy.operations.operation import Operation, Scope
 #: such list here; what is in none of them must be there.
 _NO_COMMAND = {
     "service.status": "an embedding program asks MailProxy",
+    "stats.list": "an embedding program asks MailProxy",
     "messages.get": "listMessages with an id",
     "messages.events": "the embedding program gets reports",
     "messages.retry": "not among the documented commands",

@@ -44,14 +44,14 @@ async def metrics(watch: Watch) -> Response:
 async def status(
     call: Call,
     full: Annotated[
-        bool, Query(description="Also return `waiting`, `oldest_due_seconds` and `attention`.")
+        bool, Query(description="Also say why messages wait, and what has to be mended.")
     ] = False,
     tenant_id: TenantQuery = None,
 ) -> Status:
     """Return the state of the instance; with `full`, also its troubles.
 
-    With a tenant key or `tenant_id`, it is about the messages of the tenant. The count of a long
-    queue is up to 10 s old.
+    With a tenant key or `tenant_id`, it is about the tenant. Counts of a long queue are up to 10 s
+    old, `waiting` up to a minute.
     """
     return await call(operations.status, StatusQuery(full=full), tenant_id)
 

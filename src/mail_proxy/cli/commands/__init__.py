@@ -24,6 +24,7 @@ INSTANCE_COMMANDS = {
     "audit": "audit:audit",
     "keys": "keys:commands",
     "log": "log:log",
+    "stats": "stats:stats",
 }
 #: Words that cannot name an instance, so that ``mail-proxy NAME ...`` never means two things.
 RESERVED_NAMES = frozenset({*COMMANDS, *INSTANCE_COMMANDS, "current", "use"})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -17,13 +18,13 @@ from mail_proxy.cli.output import print_facts, print_json, print_table, talk, wi
 from mail_proxy.errors import ConfigError, MailProxyError
 
 #: Exit codes of ``status``.
-_STOPPED, _NOT_READY = 3, 4
+_STOPPED, _NOT_READY, _NEEDS_ATTENTION = 3, 4, 5
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def list_(json: Json = False) -> None:
     """List the instances of this machine's user."""
-    found = [_describe(instance) for instance in Instance.all(os.environ)]
+    found = [_looked_at(instance) for instance in Instance.all(os.environ)]
     if json:
         print_json(found)
     elif not found:
@@ -43,9 +44,9 @@ def list_(json: Json = False) -> None:
 
 
 def status(name: Name, json: Json = False) -> None:
-    """Show whether an instance runs and is ready, and how many messages wait.
+    """Show whether an instance is ready, what waits, and what needs attention.
 
-    Exit codes: 0 ready, 3 stopped or died, 4 not ready.
+    Exit codes: 0 all is well, 3 stopped or died, 4 not ready, 5 needs attention.
     """
     instance = Instance.existing(name, os.environ)
     described = _describe(instance)
@@ -65,13 +66,13 @@ def status(name: Name, json: Json = False) -> None:
     if json:
         print_json(described)
     else:
-        print_facts(
-            (key.replace("_", " "), _words(value))
-            for key, value in _for_people(described).items()
-            if value is not None
-        )
+        print_facts(_for_people(described))
+        for trouble in described.get("attention") or ():
+            talk(f"[yellow]Needs attention:[/] {escape(_trouble(trouble))}")
     if not described["ready"]:
         raise typer.Exit(_STOPPED if running is None else _NOT_READY)
+    if described.get("attention") or described["error"]:
+        raise typer.Exit(_NEEDS_ATTENTION)
 
 
 def delete(
@@ -110,22 +111,66 @@ def _describe(instance: Instance) -> dict[str, Any]:
     return described
 
 
+def _looked_at(instance: Instance) -> dict[str, Any]:
+    """Describe an instance; if it runs, with the number of its troubles."""
+    described = {**_describe(instance), "attention": None}
+    running = instance.find_running()
+    if running is not None:
+        try:
+            service = control.service_status(running, instance.token())
+        except MailProxyError as error:
+            described["error"] = error.message
+        else:
+            described["attention"] = len(service["attention"])
+    return described
+
+
 def _state(described: dict[str, Any]) -> Text:
     if described["state"] != "running":
         return Text(described["state"], "dim" if described["state"] == "stopped" else "red")
     if described.get("ready") is False:
         return Text("running, not ready", "yellow")
+    if described.get("attention"):
+        return Text("running, needs attention", "yellow")
+    if described["error"]:
+        return Text("running, no answer", "red")
     return Text("running", "green")
 
 
-def _for_people(described: dict[str, Any]) -> dict[str, Any]:
-    shown = {**described, "state": _state(described)}
-    if "uptime_seconds" in shown:
-        shown["uptime"] = timedelta(seconds=round(shown.pop("uptime_seconds")))
-    return shown
+def _for_people(described: dict[str, Any]) -> Iterator[tuple[str, str | Text]]:
+    """Yield what is shown of an instance, as names and words."""
+    for name, value in {**described, "state": _state(described)}.items():
+        if value is None or name == "attention":
+            continue
+        if name == "uptime_seconds":
+            yield "uptime", str(timedelta(seconds=round(value)))
+        elif name == "processes":
+            yield name, ", ".join(f"{one['host']} {one['pid']}" for one in value) or "none"
+        elif isinstance(value, dict):
+            yield name.replace("_", " "), _parts(value)
+        else:
+            yield name.replace("_", " "), _words(value)
+
+
+def _parts(value: dict[str, Any]) -> str:
+    known = {name.replace("_", " "): part for name, part in value.items() if part is not None}
+    return ", ".join(f"{name} {_words(part)}" for name, part in known.items()) or "none"
 
 
 def _words(value: Any) -> str | Text:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.1f}"
     return value if isinstance(value, Text) else str(value)
+
+
+def _trouble(trouble: dict[str, Any]) -> str:
+    since, waiting = trouble.get("since_ts"), trouble.get("waiting")
+    parts = [trouble["text"]]
+    if since is not None:
+        when = datetime.fromtimestamp(since).astimezone()
+        parts.append(f"since {when.strftime('%Y-%m-%d %H:%M')}")
+    if waiting:
+        parts.append(f"{waiting} messages wait")
+    return "; ".join(parts)

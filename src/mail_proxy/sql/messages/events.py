@@ -9,15 +9,18 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, text
 
+from mail_proxy.domain.events import KINDS
 from mail_proxy.sql import conditions, schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
+from mail_proxy.sql.hourly_counts import HourlyCounts
 from mail_proxy.sql.table import Row, Table
 
 #: Of the data of the events of one report call.
 MOST_BYTES = 4_000_000
 _STREAMED = {"stream_results": True, "max_row_buffer": 50}
 _SEQ: Shape = (("seq", "bigint"),)
+_COUNTERS = {kind.name: kind.counter for kind in KINDS if kind.counter is not None}
 _EVENT: Shape = (
     ("message_pk", "uuid"),
     ("tenant_id", "text"),
@@ -39,7 +42,8 @@ PUT_OFF_REPORTABLE = (
     "AND earlier.report_after > e.report_after)"
 )
 _UNREPORTED_EVENTS = text(
-    "SELECT e.seq, e.message_pk, m.id, a.id, e.event_type, e.event_at, e.data, e.report_attempts "
+    "SELECT e.seq, e.message_pk, m.id, a.pk, a.id, e.event_type, e.event_at, e.data, "
+    "e.report_attempts "
     "FROM (SELECT seq FROM (SELECT e.seq FROM message_event AS e "
     f"WHERE {FRESH_REPORTABLE} AND e.tenant_id = :tenant_id ORDER BY e.seq LIMIT :limit) AS fresh "
     "UNION ALL SELECT seq FROM (SELECT e.seq FROM message_event AS e "
@@ -57,6 +61,7 @@ class NewEvent:
 
     message_pk: str
     tenant_id: str
+    account_pk: str
     event_type: str
     event_at: float
     data: dict[str, Any]
@@ -69,6 +74,7 @@ class PendingEvent:
     seq: int
     message_pk: str
     message_id: str
+    account_pk: str
     account_id: str
     event_type: str
     event_at: float
@@ -82,17 +88,26 @@ class MessageEventTable(Table):
 
     schema = schema.message_event
 
-    def __init__(self, db: SqlDb, key: bytes) -> None:
+    def __init__(self, db: SqlDb, key: bytes, counts: HourlyCounts) -> None:
         super().__init__(key)
         self._db = db
+        self._counts = counts
 
     def append(self, connection: Connection, events: Sequence[NewEvent]) -> None:
-        """Append events of messages that this transaction has changed."""
+        """Append events of messages that this transaction has changed, and count them."""
         self._db.insert_rows(
             connection,
             "message_event",
             _EVENT,
             [(e.message_pk, e.tenant_id, e.event_type, e.event_at, _dumps(e)) for e in events],
+        )
+        self._counts.add(
+            connection,
+            [
+                (e.tenant_id, e.account_pk, e.event_at, counter)
+                for e in events
+                if (counter := _COUNTERS.get(e.event_type)) is not None
+            ],
         )
 
     def of_message(self, connection: Connection, tenant_id: str, message_pk: str) -> list[Row]:
@@ -124,14 +139,20 @@ class MessageEventTable(Table):
                     break
         return found
 
-    def acknowledge(self, connection: Connection, seqs: Sequence[int], now: float) -> None:
+    def acknowledge(
+        self, connection: Connection, tenant_id: str, events: Sequence[PendingEvent], now: float
+    ) -> None:
         """Mark events as reported: the tenant has acknowledged them."""
-        self._db.execute_rows(
+        marked = self._db.change_rows(
             connection,
             "UPDATE message_event SET reported_at = rows.now FROM rows "
             "WHERE message_event.seq = rows.seq AND reported_at IS NULL",
             (*_SEQ, ("now", "double precision")),
-            [(seq, now) for seq in seqs],
+            [(event.seq, now) for event in events],
+        )
+        self._counts.add(
+            connection,
+            [(tenant_id, e.account_pk, now, "reported") for e in events if e.seq in marked],
         )
 
     def put_off(self, connection: Connection, until: Sequence[tuple[int, float]]) -> None:
@@ -159,6 +180,7 @@ def _pending(
     seq: int,
     message_pk: str,
     message_id: str,
+    account_pk: str,
     account_id: str,
     event_type: str,
     event_at: float,
@@ -170,6 +192,7 @@ def _pending(
         seq,
         message_pk,
         message_id,
+        account_pk,
         account_id,
         event_type,
         event_at,

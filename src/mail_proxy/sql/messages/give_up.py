@@ -91,12 +91,13 @@ class GivenUpMessages:
             connection,
             "UPDATE message SET state = 'error', held = false, error = rows.reason, "
             "state_at = rows.now FROM rows WHERE message.pk = rows.pk "
-            "RETURNING message.pk, message.tenant_id",
+            "RETURNING message.pk, message.tenant_id, message.account_pk",
             _ENDED,
             [(pk, reason, now) for pk in pks],
         )
         data = {"error": reason, "code": None}
         self._events.append(
-            connection, [NewEvent(pk, tenant_id, "error", now, data) for pk, tenant_id in ended]
+            connection,
+            [NewEvent(pk, owner, account, "error", now, data) for pk, owner, account in ended],
         )
         return len(ended)

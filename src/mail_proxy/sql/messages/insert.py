@@ -14,6 +14,7 @@ from mail_proxy.errors import ConstraintViolated
 from mail_proxy.sql import conditions, schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
+from mail_proxy.sql.hourly_counts import HourlyCounts
 from mail_proxy.sql.messages.listing import detail
 from mail_proxy.sql.messages.new_message import (
     INSERT,
@@ -69,9 +70,10 @@ class MessagesTable(Table):
 
     schema = schema.message
 
-    def __init__(self, db: SqlDb, key: bytes) -> None:
+    def __init__(self, db: SqlDb, key: bytes, counts: HourlyCounts) -> None:
         super().__init__(key)
         self._db = db
+        self._counts = counts
         self._held = SuspendedMessages(db)
 
     def add(self, connection: Connection, messages: Sequence[NewMessage]) -> list[Added]:
@@ -120,6 +122,9 @@ class MessagesTable(Table):
         )
         self._insert_heads(connection, [(m.pk, m) for m in new])
         self._log_queued(connection, [(m.pk, m) for m in new])
+        self._counts.add(
+            connection, [(m.tenant_id, m.account_pk, m.created_at, EventType.QUEUED) for m in new]
+        )
         return fresh
 
     def _insert_heads(

@@ -149,7 +149,8 @@ class RetriedMessages:
             "state_at = NULL, recipients_left = rows.recipients_left, "
             "recipient_results = rows.recipient_results "
             f"FROM rows WHERE message.pk = rows.pk AND {_MAY_BE_RETRIED} "
-            "RETURNING message.pk, message.tenant_id, message.id, message.batch_code",
+            "RETURNING message.pk, message.tenant_id, message.account_pk, message.id, "
+            "message.batch_code",
             _RETRIED,
             again,
         )
@@ -160,9 +161,12 @@ class RetriedMessages:
         rows = sorted(requeued)
         self._events.append(
             connection,
-            [NewEvent(pk, tenant_id, EventType.QUEUED, now, {}) for pk, tenant_id, _, _ in rows],
+            [
+                NewEvent(pk, tenant_id, account_pk, EventType.QUEUED, now, {})
+                for pk, tenant_id, account_pk, _, _ in rows
+            ],
         )
-        self._held.join(connection, [(t, id_, code) for _, t, id_, code in rows if code])
+        self._held.join(connection, [(t, id_, code) for _, t, _, id_, code in rows if code])
 
 
 def _left(results: Sequence[dict[str, Any]], content: str) -> tuple[str | None, str | None]:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from mail_proxy.sql.clock_repair import ClockRepair
 from mail_proxy.sql.db import SqlDb
+from mail_proxy.sql.hourly_counts import HourlyCounts
 from mail_proxy.sql.messages.events import MessageEventTable
 from mail_proxy.sql.messages.give_up import GivenUpMessages
 from mail_proxy.sql.messages.insert import MessagesTable
@@ -46,6 +47,7 @@ class Tables:
     queue: MessageQueue
     given_up: GivenUpMessages
     events: MessageEventTable
+    counts: HourlyCounts
     command_log: CommandLogTable
     claims: ClaimsTable
     clock_repair: ClockRepair
@@ -58,7 +60,8 @@ class Tables:
     @classmethod
     def of(cls, db: SqlDb, key: bytes) -> Tables:
         """Return the tables of ``db``; ``key`` is the encryption key, 32 bytes."""
-        events = MessageEventTable(db, key)
+        counts = HourlyCounts(db)
+        events = MessageEventTable(db, key, counts)
         queue = MessageQueue(db, events)
         return cls(
             instance=InstanceTable(key),
@@ -69,12 +72,13 @@ class Tables:
             accounts=AccountsTable(key),
             health=AccountHealthTable(db),
             rate_use=RateUseTable(db),
-            messages=MessagesTable(db, key),
+            messages=MessagesTable(db, key, counts),
             suspended=SuspendedMessages(db),
             retried=RetriedMessages(db, events),
             queue=queue,
             given_up=GivenUpMessages(db, queue, events),
             events=events,
+            counts=counts,
             command_log=CommandLogTable(db, key),
             claims=ClaimsTable(),
             clock_repair=ClockRepair(db),

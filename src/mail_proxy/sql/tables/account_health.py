@@ -45,8 +45,12 @@ class AccountHealthTable:
 
     def of_tenant(self, connection: Connection, tenant_id: str) -> dict[str, Row]:
         """Return the tenant's accounts in trouble, by pk."""
+        return self.of_tenants(connection, [tenant_id])
+
+    def of_tenants(self, connection: Connection, tenant_ids: Sequence[str]) -> dict[str, Row]:
+        """Return the accounts in trouble of these tenants, by pk."""
         h, account = schema.account_health, schema.account
-        owned = select(account.c.pk).where(account.c.tenant_id == tenant_id)
+        owned = select(account.c.pk).where(account.c.tenant_id.in_(tenant_ids))
         rows = connection.execute(select(h).where(h.c.account_pk.in_(owned)))
         return {row.account_pk: dict(row._mapping) for row in rows}
 
@@ -59,12 +63,29 @@ class AccountHealthTable:
         found = (
             select(account.c.pk, account.c.id, account.c.tenant_id, h.c.last_error, h.c.since_at)
             .join_from(h, account, h.c.account_pk == account.c.pk)
+            .where(account.c.deleted_at.is_(None))
             .order_by(h.c.since_at, account.c.pk)
             .limit(limit)
         )
         if tenant_id is not None:
             found = found.where(account.c.tenant_id == tenant_id)
         return [dict(row._mapping) for row in connection.execute(found)]
+
+    def count(self, connection: Connection, tenant_id: str | None) -> tuple[int, int]:
+        """Return the number of accounts, and of those in trouble.
+
+        Of one tenant or, with None, of all.
+        """
+        h, account = schema.account_health, schema.account
+        found = (
+            select(func.count(), func.count(h.c.account_pk))
+            .join_from(account, h, h.c.account_pk == account.c.pk, isouter=True)
+            .where(account.c.deleted_at.is_(None))
+        )
+        if tenant_id is not None:
+            found = found.where(account.c.tenant_id == tenant_id)
+        total, troubled = connection.execute(found).one()
+        return int(total), int(troubled)
 
     def among(self, connection: Connection, account_pks: Sequence[str]) -> dict[str, Row]:
         """Return those of the accounts that are in trouble, by pk."""

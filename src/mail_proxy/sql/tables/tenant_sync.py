@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, case, or_, select, text, update
 
-from mail_proxy.sql import schema
+from mail_proxy.sql import conditions, schema
 from mail_proxy.sql.messages.events import FRESH_REPORTABLE, PUT_OFF_REPORTABLE
-from mail_proxy.sql.table import Row, Table
+from mail_proxy.sql.table import EVERY_TENANT, Row, Table
 
 #: ``idle_calls`` of a tenant that added messages while a call was in flight.
 HANDED_OVER = -1
@@ -28,6 +28,13 @@ _DUE = text(
     "OR (coalesce(sync.next_due_at, 0) <= :now OR coalesce(sync.failures, 0) = 0) "
     f"AND {_HAS_REPORTS}) "
     "ORDER BY coalesce(sync.failures, 0), coalesce(sync.next_due_at, 0), tenant.id"
+)
+#: The first entry of an index for each tenant.
+_OLDEST_REPORT = text(
+    "SELECT min((SELECT e.event_at FROM message_event AS e "
+    f"WHERE {conditions.FRESH} AND e.tenant_id = tenant.id ORDER BY e.seq LIMIT 1)) "
+    "FROM tenant WHERE (:everyone OR tenant.client_base_url <> '') "
+    "AND (CAST(:tenant_id AS text) IS NULL OR tenant.id = :tenant_id)"
 )
 _ENSURE = text(
     "INSERT INTO tenant_sync (tenant_id) SELECT id FROM tenant "
@@ -98,6 +105,23 @@ class TenantSyncTable(Table):
         if tenant_id is not None:
             found = found.where(c.tenant_id == tenant_id)
         return [dict(row._mapping) for row in connection.execute(found.limit(limit))]
+
+    def count_failing(self, connection: Connection, tenant_id: str | None) -> int:
+        """Count the tenants whose last call failed, among one or, with None, all."""
+        wanted = EVERY_TENANT if tenant_id is None else tenant_id
+        return self.count(connection, self.schema.c.failures > 0, tenant_id=wanted)
+
+    def oldest_report_at(
+        self, connection: Connection, tenant_id: str | None, everyone: bool
+    ) -> float | None:
+        """Return when the oldest event happened that an application has not acknowledged.
+
+        Of one tenant or, with None, of all. Only tenants that are called count: those with a URL,
+        or with ``everyone`` all.
+        """
+        values = {"tenant_id": tenant_id, "everyone": everyone}
+        found = connection.execute(_OLDEST_REPORT, values).scalar()
+        return None if found is None else float(found)
 
     def call_now(self, connection: Connection, now: float, tenant_id: str | None) -> None:
         """Make one tenant due now and reset its do-not-disturb.

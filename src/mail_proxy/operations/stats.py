@@ -1,0 +1,79 @@
+"""Operation ``stats.list``: counters of messages by hour or day."""
+
+from __future__ import annotations
+
+import math
+
+from mail_proxy.operations.operation import Context, Scope, operation
+from mail_proxy.sql.hourly_counts import HOUR, CountFilter, CountPlace, CountRow
+from mail_proxy.wire.mistakes import malformed, mistake
+from mail_proxy.wire.stats import (
+    Bucket,
+    StatsAnswer,
+    StatsGroup,
+    StatsOut,
+    StatsQuery,
+    dump_cursor,
+    load_cursor,
+)
+
+_DAY = 24 * HOUR
+_WIDTHS = {Bucket.HOUR: HOUR, Bucket.DAY: _DAY}
+#: Buckets of one range: 31 days by the hour, ten years by the day.
+_MOST = {Bucket.HOUR: 31 * 24, Bucket.DAY: 3660}
+#: Buckets of the range if the call names no beginning.
+_USUAL = {Bucket.HOUR: 24, Bucket.DAY: 30}
+
+
+@operation("stats.list", scope=Scope.TENANT_OR_ALL)
+def list_stats(context: Context, request: StatsQuery) -> StatsAnswer:
+    """Return counters of one tenant or, for the administrator, of all."""
+    wanted = _wanted(context, request)
+    after = _place(request, wanted)
+    rows = context.tables.counts.page(context.connection, wanted, after, request.limit + 1)
+    shown = rows[: request.limit]
+    last = shown[-1].place if len(rows) > request.limit else None
+    return StatsAnswer(
+        ok=True,
+        stats=[_shown(row, wanted.by_account) for row in shown],
+        next_cursor=last and dump_cursor(last.bucket_at, last.tenant_id, last.account_id),
+    )
+
+
+def _wanted(context: Context, request: StatsQuery) -> CountFilter:
+    width, most = _WIDTHS[request.bucket], _MOST[request.bucket]
+    to_ts = context.now if request.to_ts is None else request.to_ts
+    before = math.ceil(to_ts / width) * width
+    if request.from_ts is None:
+        start = max(0, before - _USUAL[request.bucket] * width)
+    else:
+        start = int(request.from_ts) // width * width
+    if request.from_ts is not None and request.from_ts >= to_ts:
+        raise malformed(mistake("from_ts", "must be before to_ts", request.from_ts))
+    if before - start > most * width:
+        advice = "; or bucket=day" if request.bucket is Bucket.HOUR else ""
+        text = f"the range has over {most} buckets; give a later from_ts{advice}"
+        raise malformed(mistake("from_ts", text, request.from_ts))
+    by_account = request.by is StatsGroup.ACCOUNT
+    return CountFilter(context.tenant_id or None, by_account, width, start, before)
+
+
+def _place(request: StatsQuery, wanted: CountFilter) -> CountPlace | None:
+    if request.cursor is None:
+        return None
+    try:
+        place = CountPlace(*load_cursor(request.cursor))
+    except ValueError as error:
+        raise malformed(mistake("cursor", str(error), request.cursor)) from None
+    # A cursor of another range may stand before this one, or between its buckets.
+    start = place.bucket_at // wanted.width * wanted.width
+    return max(CountPlace(wanted.from_at), place if start == place.bucket_at else CountPlace(start))
+
+
+def _shown(row: CountRow, by_account: bool) -> StatsOut:
+    account = {"account_id": row.place.account_id} if by_account else {}
+    place = {"bucket_ts": row.place.bucket_at, "tenant_id": row.place.tenant_id}
+    return StatsOut(**place, **account, **row.counts)
+
+
+ALL = (list_stats,)
