@@ -11,6 +11,7 @@ from typing import Any, Self
 from mail_proxy.config import ProxyConfig, QueueConfig
 from mail_proxy.delivery.engine import DeliveryEngine, connection_pool
 from mail_proxy.domain.tenant import DEFAULT_TENANT
+from mail_proxy.errors import MailProxyError
 from mail_proxy.features import registry
 from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock, SystemClock
@@ -123,12 +124,18 @@ class MailProxy:
         db = SqlDb(config.database_url)
         async with AsyncExitStack() as unless_started:
             unless_started.push_async_callback(db.close)
-            key = await asyncio.to_thread(find_key, config, db)
-            tables = Tables.of(db, key)
-            await asyncio.to_thread(_prepare, db, tables, config, key, clock.now())
-            proxy = cls(config, db, tables, key, clock, report_delivery_callable)
-            unless_started.push_async_callback(proxy.stop)
-            await proxy._start()
+            try:
+                key = await asyncio.to_thread(find_key, config, db)
+                tables = Tables.of(db, key)
+                await asyncio.to_thread(_prepare, db, tables, config, key, clock.now())
+                proxy = cls(config, db, tables, key, clock, report_delivery_callable)
+                unless_started.push_async_callback(proxy.stop)
+                await proxy._start()
+            except MailProxyError as error:
+                error.message = f"database {db.adapter.place}: {error.message}"
+                error.args = (error.message,)
+                log(Action.PROXY_FAILED, place=db.adapter.place, reason=error.message)
+                raise
             unless_started.pop_all()
         return proxy
 
@@ -186,7 +193,8 @@ class MailProxy:
         await self._directory.current()
         for service in self._services:
             await service.start()
-        log(Action.PROXY_STARTED, database=self._db.adapter.name)
+        adapter = self._db.adapter
+        log(Action.PROXY_STARTED, database=adapter.name, place=adapter.place)
 
     def _working(
         self,

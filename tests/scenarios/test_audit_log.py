@@ -31,29 +31,29 @@ def test_an_export_makes_the_instance_anew(mail_proxy: CommandLine, tmp_path: Pa
     body = {"messages": [{**mail, "tenant_id": "acme"}]}
     call(mail_proxy, "old", "POST", "/commands/add-messages", body)
 
-    running = mail_proxy("old", "log", "--json")
+    running = mail_proxy("old", "audit", "--json")
     assert mail_proxy("stop", "old").returncode == 0
-    stopped = mail_proxy("old", "log", "--json")
+    stopped = mail_proxy("old", "audit", "--json")
     assert running.stdout == stopped.stdout
     operations = [json.loads(line)["operation"] for line in stopped.stdout.splitlines()]
     assert operations == ["tenants.save", "accounts.save", "messages.add"]
     assert "hunter22" not in stopped.stdout
-    words = mail_proxy("old", "log", "-n", "2").stdout.splitlines()
+    words = mail_proxy("old", "audit", "-n", "2").stdout.splitlines()
     assert ["POST /account" in words[0], "POST /commands/add-messages" in words[1]] == [True, True]
 
-    newest = mail_proxy("old", "log", "--json", "-n", "1").stdout
+    newest = mail_proxy("old", "audit", "--json", "-n", "1").stdout
     assert newest == stopped.stdout.splitlines(keepends=True)[-1]
 
     file = tmp_path / "export"
     file.write_text(stopped.stdout)
     start(mail_proxy, "new")
-    done = mail_proxy("new", "log", "--replay", str(file))
+    done = mail_proxy("new", "audit", "--replay", str(file))
     assert done.returncode == 0, done.stderr
     assert "2 entries were replayed, 1 skipped" in done.stderr
-    again = mail_proxy("new", "log", "--replay", str(file))
+    again = mail_proxy("new", "audit", "--replay", str(file))
     assert again.returncode == 1
     assert "empty instance" in again.stderr
-    lines = mail_proxy("new", "log", "--json").stdout.splitlines()
+    lines = mail_proxy("new", "audit", "--json").stdout.splitlines()
     operations = [json.loads(line)["operation"] for line in lines]
     assert operations == ["tenants.save", "accounts.save", "command_log.replay"]
 
@@ -61,7 +61,7 @@ def test_an_export_makes_the_instance_anew(mail_proxy: CommandLine, tmp_path: Pa
 def test_the_log_is_followed(mail_proxy: CommandLine) -> None:
     start(mail_proxy, "dev")
     call(mail_proxy, "dev", "POST", "/commands/run-now")
-    following = mail_proxy.foreground("dev", "log", "--follow")
+    following = mail_proxy.foreground("dev", "audit", "--follow")
     assert following.stdout is not None
     assert "POST /commands/run-now" in following.stdout.readline()
     call(mail_proxy, "dev", "POST", "/tenant", {"id": "acme"})
@@ -77,7 +77,7 @@ def test_what_cannot_be_done_is_told(
 ) -> None:
     start(mail_proxy, "dev")
     assert mail_proxy("stop", "dev").returncode == 0
-    done = mail_proxy("dev", "log", *words)
+    done = mail_proxy("dev", "audit", *words)
     assert done.returncode == code
     assert "Error:" in done.stderr
     assert "Traceback" not in done.stderr

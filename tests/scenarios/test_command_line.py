@@ -67,6 +67,20 @@ def test_an_instance_with_its_dispatcher_switched_off_starts_and_says_so(
     assert "switched off" in shown["reason"]
 
 
+def test_a_start_that_fails_names_the_database_without_its_password(
+    mail_proxy: CommandLine,
+) -> None:
+    with occupied_port() as port:
+        url = f"postgresql://me:hidden@127.0.0.1:{port}/mail"
+        started = mail_proxy(
+            "start", "dev", "--port", "0", GMP_DATABASE_URL=f"{url}?connect_timeout=2"
+        )
+    assert started.returncode == 1
+    assert f"127.0.0.1:{port}/mail: " in started.stderr
+    assert "action=proxy.failed" in started.stderr
+    assert "hidden" not in started.stderr
+
+
 def test_a_trouble_is_named_by_status_and_list_until_it_is_mended(mail_proxy: CommandLine) -> None:
     running = mail_proxy.started("dev")
     well = mail_proxy("status", "dev")

@@ -135,7 +135,7 @@ async def serving(
         house = House(http, secrets)
         house.answers += [started.stdout, started.stderr]
         yield house
-    log = await asyncio.to_thread(mail_proxy, "shop", "log", "--json", **environ)
+    log = await asyncio.to_thread(mail_proxy, "shop", "audit", "--json", **environ)
     house.audit += log.stdout
     stopped = await asyncio.to_thread(mail_proxy, "stop", "shop")
     shown = await asyncio.to_thread(mail_proxy, "status", "shop", "--json", **environ)

@@ -212,7 +212,7 @@ EXAMPLES: dict[str, Any] = {
     },
     "AccountOut": _ACCOUNT,
     "AccountSaved": {**_ANSWER, "id": "smtp", "pk": _ACCOUNT_PK},
-    "AccountTestOptions": {"to": "ann@example.org"},
+    "AccountTestOptions": {"tenant_id": "acme", "to": "ann@example.org"},
     "AccountTestOut": {**_ANSWER, "ok": False, "steps": [_STEP], "resumed": 0},
     "AccountTestStep": _STEP,
     "AccountsOut": {**_ANSWER, "accounts": [_ACCOUNT]},

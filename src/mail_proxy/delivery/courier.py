@@ -69,7 +69,7 @@ class Courier:
         if burst.probed_by is not None:
             health = self._health
             end = (
-                health.heal(account)
+                health.heal(account, self._clock.now())
                 if burst.is_healed
                 else health.probe_again(account, self._clock.now())
             )

@@ -82,8 +82,8 @@ class DeliveryEngine:
         )
         limiter = RateLimiter(tables.rate_use, directory)
         lease = Lease(db, tables.queue, limiter, clock, config.timing.lease_seconds)
-        outcome_log = OutcomeLog(directory, enabled=config.log_delivery_activity)
-        recorder = OutcomeRecorder(db, tables.queue, limiter, outcome_log, bus)
+        self._outcome_log = OutcomeLog(directory, enabled=config.log_delivery_activity)
+        recorder = OutcomeRecorder(db, tables.queue, limiter, self._outcome_log, bus)
         pipeline = Pipeline(
             preparing_steps(steps or {}),
             FairSemaphore(config.concurrency.max_concurrent_sends),
@@ -122,6 +122,7 @@ class DeliveryEngine:
         """Finish messages in flight by ``deadline`` and release the rest to the queue."""
         await self._dispatcher.stop(deadline)
         await self._reaper.stop()
+        self._outcome_log.summarize(is_last=True)
         await self._pool.close_all()
 
     def _wake_on_facts(self, bus: Bus, *, test_mode: bool) -> None:
@@ -138,6 +139,7 @@ class DeliveryEngine:
     async def _reap(self) -> None:
         await asyncio.sleep(_REAP_SECONDS)
         await self._pool.reap(self._clock.monotonic())
+        self._outcome_log.summarize()
 
 
 def connection_pool(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mail_proxy.delivery import outcome_log
+from mail_proxy.delivery.account_log import AccountLog
 from mail_proxy.delivery.facts import AccountUsable
 from mail_proxy.delivery.failure_shares import FailureShares
 from mail_proxy.delivery.lane import Lane
@@ -41,12 +41,14 @@ class AccountHealth:
         self._settlement = settlement
         self._metrics = metrics
         self._bus = bus
+        self._account_log = AccountLog()
 
-    async def heal(self, account: Account) -> None:
+    async def heal(self, account: Account, now: float) -> None:
         """Clear an account's failures: its server has answered about a message."""
         try:
-            await self._recorder.write_until_done(self._tables.health.heal, account.pk)
-            log(Action.ACCOUNT_HEALED, tenant_id=account.tenant_id, account_id=account.id)
+            since = await self._recorder.write_until_done(self._tables.health.heal, account.pk)
+            if since is not None:
+                self._account_log.log_healed(account, now - since)
         finally:
             self._bus.publish(AccountUsable(account.pk))
 
@@ -82,7 +84,7 @@ class AccountHealth:
             await self._recorder.give_back(messages)
             self._bus.publish(AccountUsable(account.pk))
             return
-        outcome_log.log_paused(account, trouble, row["retry_at"] - now)
+        self._account_log.log_paused(account, trouble, row, now)
         for waiting in messages:
             change = self._settlement.wait_for_account(
                 waiting, trouble, row["retry_at"], row["since_at"], now
@@ -96,8 +98,18 @@ class AccountHealth:
         cutoff = now - self._settlement.longest_wait_seconds
         overdue = (account.pk, trouble.reason, cutoff, now, _OVERDUE_AT_ONCE)
         write = self._recorder.write_until_done
+        total = 0
         while ended := await write(self._tables.given_up.overdue, *overdue):
             self._metrics.given_up(account.pk, account.tenant_id, ended)
+            total += ended
+        if total:
+            log(
+                Action.MESSAGES_GIVEN_UP,
+                tenant_id=account.tenant_id,
+                account_id=account.id,
+                messages=total,
+                reason="its account was in trouble for too long (account_trouble_max_wait)",
+            )
 
     def _pause(
         self,

@@ -16,12 +16,14 @@ from mail_proxy.kit.worker import as_value
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.messages.queue import ClaimedMessage, MessageQueue, StateChange
 from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.troubles import Troubles
 
 Result = TypeVar("Result")
 _MOST_A_COMMIT = 512
 #: An outcome that is not on disk is a mail that a crash would send twice: keep them few.
 _MOST_UNRECORDED = 100
 _RETRY_SECONDS = 1.0
+_WRITING = "outcomes"
 
 
 class OutcomeRecorder:
@@ -40,6 +42,7 @@ class OutcomeRecorder:
         self._limiter = limiter
         self._outcome_log = outcome_log
         self._bus = bus
+        self._troubles = Troubles()
         self._batcher: Batcher[StateChange, bool] = Batcher("outcomes", self._flush, _MOST_A_COMMIT)
 
     @property
@@ -81,11 +84,17 @@ class OutcomeRecorder:
         """Run ``SqlDb.write`` and repeat it until the database is available."""
         while True:
             try:
-                return await self._db.write(work, *arguments)
+                result = await self._db.write(work, *arguments)
+                break
             except DatabaseUnavailable as error:
                 # The mails are out; their outcomes must be kept until they can be written.
-                log(Action.OUTCOME_WAITS, reason=error.message)
+                if self._troubles.is_due(_WRITING):
+                    log(Action.OUTCOME_WAITS, reason=error.message)
                 await asyncio.sleep(_RETRY_SECONDS)
+        seconds = self._troubles.end(_WRITING)
+        if seconds is not None:
+            log(Action.OUTCOME_WRITTEN, seconds=seconds)
+        return result
 
     async def _flush(self, changes: Sequence[StateChange]) -> Sequence[bool]:
         pks = await self._write(changes)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from mail_proxy.errors import DatabaseUnavailable, WorkerEnded
 from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.troubles import Troubles
 
 Result = TypeVar("Result")
 
@@ -23,12 +24,14 @@ class Worker:
 
     ``step`` does one round, including its own waiting. An error of ``step`` is logged and followed
     by a pause, which doubles from 0.5 to 30 seconds and starts again from 0.5 after a good round.
+    The same error again and again is logged every few minutes.
     """
 
     def __init__(self, name: str, step: Callable[[], Awaitable[None]]) -> None:
         self.name = name
         self._step = step
         self._task: asyncio.Task[None] | None = None
+        self._troubles = Troubles()
 
     @property
     def alive(self) -> bool:
@@ -52,14 +55,23 @@ class Worker:
         while True:
             try:
                 await self._step()
+                if pause > _FIRST_PAUSE_SECONDS:
+                    self._recovered()
                 pause = _FIRST_PAUSE_SECONDS
                 continue
             except (DatabaseUnavailable, WorkerEnded) as error:
+                # Of the database and of the process there is a line already.
                 log(Action.LOOP_WAITS, loop=self.name, reason=error.message)
             except Exception as error:  # noqa: BLE001 - every loop survives; this is the one place
-                log(Action.LOOP_FAILED, exception=error, loop=self.name, seconds=pause)
+                if self._troubles.is_due(self.name):
+                    log(Action.LOOP_FAILED, exception=error, loop=self.name, seconds=pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    def _recovered(self) -> None:
+        seconds = self._troubles.end(self.name)
+        if seconds is not None:
+            log(Action.LOOP_RESUMED, loop=self.name, seconds=seconds)
 
 
 class Jobs:
@@ -71,6 +83,7 @@ class Jobs:
     def __init__(self, name: str) -> None:
         self.name = name
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._troubles = Troubles()
 
     def __len__(self) -> int:
         """Return the number of running jobs."""
@@ -99,10 +112,12 @@ class Jobs:
     async def _run(self, key: str, job: Callable[[], Awaitable[None]]) -> None:
         try:
             await job()
+            self._troubles.end(key)
         except DatabaseUnavailable as error:
             log(Action.JOB_WAITS, loop=self.name, job=key, reason=error.message)
         except Exception as error:  # noqa: BLE001 - one job's error must not reach the others
-            log(Action.JOB_FAILED, exception=error, loop=self.name, job=key)
+            if self._troubles.is_due(key):
+                log(Action.JOB_FAILED, exception=error, loop=self.name, job=key)
 
 
 def value_of(work: Callable[..., Result], *arguments: Any) -> Result | Exception:

@@ -21,6 +21,7 @@ _MINUTE = 60.0
 _TEN_MINUTES = 600.0
 _HOUR = 3600.0
 _DAY = 86_400.0
+_DELETED = "account deleted"
 #: A report may be committed this much later than its own time, and by hosts whose clocks differ.
 #: So each walk begins this far behind the end of the last one.
 _SETTLING_SECONDS = 600.0
@@ -136,10 +137,19 @@ class Retention:
         """Give up messages that were added for an account while it was being removed."""
         ended, now = self._tables.given_up, self._clock.now()
         orphaned = await self._db.read(ended.orphaned)
-        slices = ChunkedWork(self._db)
-        return sum(
-            [await slices.all(partial(_end, ended, account_pk, now)) for account_pk in orphaned]
-        )
+        slices, total = ChunkedWork(self._db), 0
+        for account_pk, tenant_id, account_id in orphaned:
+            count = await slices.all(partial(_end, ended, account_pk, now))
+            total += count
+            if count:
+                log(
+                    Action.MESSAGES_GIVEN_UP,
+                    tenant_id=tenant_id,
+                    account_id=account_id,
+                    messages=count,
+                    reason=_DELETED,
+                )
+        return total
 
     async def remove_rate_counters(self) -> int:
         """Remove rate counters that are older than the window of every rate limit."""
@@ -165,4 +175,4 @@ class Retention:
 def _end(
     ended: GivenUpMessages, account_pk: str, now: float, connection: Connection, most: int
 ) -> int:
-    return ended.of_account(connection, account_pk, "account deleted", now, most)
+    return ended.of_account(connection, account_pk, _DELETED, now, most)

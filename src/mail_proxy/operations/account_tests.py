@@ -14,6 +14,8 @@ from mail_proxy.operations.parts import Parts
 from mail_proxy.smtp.compose import compose
 from mail_proxy.smtp.envelope import Envelope
 from mail_proxy.sql.directory import login_of
+from mail_proxy.sql.table import Row
+from mail_proxy.telemetry.log import Action, log
 from mail_proxy.wire.accounts import (
     AccountTest,
     AccountTestOut,
@@ -27,9 +29,9 @@ _BODY = "The mail proxy sent this mail to test an account. The account works.\n"
 
 @dataclass(frozen=True)
 class _Test:
-    """A test that is allowed. ``account_pk`` is None for an account that is not saved."""
+    """A test that is allowed. ``account`` is None for one that is not saved."""
 
-    account_pk: str | None
+    account: Row | None
     login: SmtpLogin
     to: str | None
 
@@ -41,8 +43,10 @@ async def _test(parts: Parts, order: _Test) -> AccountTestOut:
     ok = all(step.ok for step in steps)
     resumed = 0
     health = parts.tables.health
-    if ok and order.account_pk and await parts.db.write(health.resume, order.account_pk):
-        resumed = await parts.db.read(health.waiting, order.account_pk, now)
+    account = order.account
+    if ok and account and await parts.db.write(health.resume, account["pk"]):
+        log(Action.ACCOUNT_RESUMED, tenant_id=account["tenant_id"], account_id=account["id"])
+        resumed = await parts.db.read(health.waiting, account["pk"], now)
         parts.bus.publish(DirectoryChanged())
         parts.bus.publish(MessagesDue())
     shown = [AccountTestStep(**asdict(step)) for step in steps]
@@ -57,7 +61,7 @@ def test(context: Context, request: AccountTest) -> _Test:
     """
     row = find_living(context, request.id)
     login = login_of(row, context.config.concurrency)
-    return _Test(row["pk"], login, request.to)
+    return _Test(row, login, request.to)
 
 
 @operation("accounts.test_unsaved", mutates=True, then=_test)

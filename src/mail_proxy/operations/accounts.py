@@ -18,6 +18,7 @@ from mail_proxy.operations.whose import of_one_tenant
 from mail_proxy.sql import Connection
 from mail_proxy.sql.chunks import ChunkedWork
 from mail_proxy.sql.table import EVERY_TENANT, Damaged, Row
+from mail_proxy.telemetry.log import Action, log
 from mail_proxy.wire.accounts import (
     PLACE,
     AccountAnswer,
@@ -49,13 +50,31 @@ DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class _Removal:
-    """A removed account (pk) whose waiting messages are not all given up yet."""
+    """A removed account, some of whose waiting messages are given up: ``ended``."""
 
     account_pk: str
+    tenant_id: str
+    account_id: str
+    ended: int
 
 
-@operation("accounts.save", mutates=True, replayable=True, command="addAccount")
-def save(context: Context, request: AccountIn) -> AccountSaved:
+@dataclass(frozen=True)
+class _Saved:
+    """A saved account; ``resumed`` if it was paused before."""
+
+    answer: AccountSaved
+    tenant_id: str
+    resumed: bool
+
+
+async def _after_saving(parts: Parts, saved: _Saved) -> AccountSaved:
+    if saved.resumed:
+        log(Action.ACCOUNT_RESUMED, tenant_id=saved.tenant_id, account_id=saved.answer.id)
+    return saved.answer
+
+
+@operation("accounts.save", mutates=True, replayable=True, command="addAccount", then=_after_saving)
+def save(context: Context, request: AccountIn) -> _Saved:
     """Create an account, or change the given fields of an existing one.
 
     Saving ends a pause of the account. Open connections are not used for new messages.
@@ -64,6 +83,7 @@ def save(context: Context, request: AccountIn) -> AccountSaved:
     if request.is_default:
         _unset_default(context, request.id)
     old = accounts.find_living(connection, context.tenant_id, request.id)
+    troubled_since = None
     if old is None:
         owned = _count(context)
         pk = uuid7()
@@ -81,9 +101,10 @@ def save(context: Context, request: AccountIn) -> AccountSaved:
         with accounts.record(connection, **_identity(old), deleted_at=None) as row:
             row.update(wanted_columns(context, request, row))
             row.update(version=row["version"] + 1, updated_at=context.now)
-        context.tables.health.heal(connection, pk)
+        troubled_since = context.tables.health.heal(connection, pk)
     context.publish(DirectoryChanged())
-    return AccountSaved(id=request.id, pk=pk)
+    answer = AccountSaved(id=request.id, pk=pk)
+    return _Saved(answer, context.tenant_id, resumed=troubled_since is not None)
 
 
 def _count(context: Context) -> int:
@@ -148,19 +169,28 @@ def get(context: Context, request: AccountRef) -> AccountAnswer:
     return AccountAnswer(account=_shown(row, paused.get(row["pk"])))
 
 
-async def _give_up_the_rest(parts: Parts, order: _Removal | None) -> Done:
+async def _give_up_the_rest(parts: Parts, order: _Removal) -> Done:
     """Give up the messages that still wait.
 
     If this is interrupted, retention goes on with it.
     """
-    if order is not None:
+    ended = order.ended
+    if ended >= _GIVEN_UP_AT_ONCE:
         now, given_up = parts.clock.now(), parts.tables.given_up
 
         def give_up(connection: Connection, most: int) -> int:
             return given_up.of_account(connection, order.account_pk, DELETED, now, most)
 
-        await ChunkedWork(parts.db).all(give_up)
+        ended += await ChunkedWork(parts.db).all(give_up)
         parts.bus.publish(EventsAdded())
+    if ended:
+        log(
+            Action.MESSAGES_GIVEN_UP,
+            tenant_id=order.tenant_id,
+            account_id=order.account_id,
+            messages=ended,
+            reason=DELETED,
+        )
     return Done()
 
 
@@ -171,11 +201,8 @@ async def _give_up_the_rest(parts: Parts, order: _Removal | None) -> Done:
     command="deleteAccount",
     then=_give_up_the_rest,
 )
-def delete(context: Context, request: AccountRef) -> _Removal | None:
-    """Remove an account; the messages that wait for it end in error and are reported.
-
-    Returns None if none of them can be left.
-    """
+def delete(context: Context, request: AccountRef) -> _Removal:
+    """Remove an account; the messages that wait for it end in error and are reported."""
     identity = _identity(find_living(context, request.id))
     with context.tables.accounts.record(context.connection, **identity, deleted_at=None) as row:
         row.update(deleted_at=context.now, is_default=False, version=row["version"] + 1)
@@ -185,7 +212,7 @@ def delete(context: Context, request: AccountRef) -> _Removal | None:
         context.connection, pk, DELETED, context.now, _GIVEN_UP_AT_ONCE
     )
     context.publish(DirectoryChanged(), EventsAdded())
-    return _Removal(pk) if ended == _GIVEN_UP_AT_ONCE else None
+    return _Removal(pk, context.tenant_id, request.id, ended)
 
 
 def find_living(context: Context, account_id: str) -> Row:

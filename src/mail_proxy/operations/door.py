@@ -16,6 +16,7 @@ from mail_proxy.operations.operation import Answer, Batch, Context, Operation, R
 from mail_proxy.operations.parts import Parts
 from mail_proxy.operations.read_shares import ReadShares
 from mail_proxy.sql import Connection
+from mail_proxy.telemetry.log import Action, log
 
 
 class Door:
@@ -85,10 +86,18 @@ class Door:
             async with self._shares.turn(about):
                 return await self._parts.db.read(work)
         try:
-            return await self._parts.db.write(work)
+            done = await self._parts.db.write(work)
         except ConstraintViolated:
             # Another process was faster. The second attempt sees what it wrote.
-            return await self._parts.db.write(work)
+            done = await self._parts.db.write(work)
+        log(
+            Action.CALL_DONE,
+            operation=operation.name,
+            tenant_id=about or None,
+            actor=caller.actor,
+            address=caller.address,
+        )
+        return done
 
     async def _tenant_of(
         self, operation: Operation[Any, Any], caller: Caller, tenant_id: str | None

@@ -102,7 +102,8 @@ class Intake:
         """
         await self._parts.disk.check()
         snapshot = self._parts.directory.snapshot
-        if not snapshot.tenants:
+        if not snapshot.tenants or any(isinstance(m, Rejection) for m in request.messages):
+            # Its other mistakes are looked for in the newest state.
             snapshot = await self._parts.directory.current()
         if _count(request.messages) <= _CHECKED_AT_ONCE:
             call = _check(caller, request, snapshot, self._new_pk)

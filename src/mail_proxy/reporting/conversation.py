@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from mail_proxy.domain.tenant import Tenant
 from mail_proxy.errors import ConstraintViolated, NotFound
 from mail_proxy.kit.clock import Clock
+from mail_proxy.reporting.call_log import CallLog
 from mail_proxy.reporting.pacing import after_answer, after_failure, is_due, put_off_seconds
 from mail_proxy.reporting.signing import call_id
 from mail_proxy.reporting.sync_client import Call, CallFailed, Report, ReportChannel
@@ -16,12 +17,9 @@ from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.messages.events import PendingEvent, is_cut
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
-from mail_proxy.telemetry.log import Action, log
 from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.wire.reports import SyncAnswer, report_entry, report_payload
 from mail_proxy.wire.sync_log import CallOutcome
-
-_MOST_IDS_IN_LOG = 20
 
 LatestTenant = Callable[[str], Awaitable[Tenant | None]]
 
@@ -42,6 +40,7 @@ class Conversation:
         channel: ReportChannel,
         terms: Terms,
         metrics: MailMetrics,
+        call_log: CallLog,
     ) -> None:
         self._db = db
         self._sync = tables.tenant_sync
@@ -51,6 +50,7 @@ class Conversation:
         self._channel = channel
         self._terms = terms
         self._metrics = metrics
+        self._call_log = call_log
 
     async def hold(self, tenant: Tenant, latest: LatestTenant, stopping: asyncio.Event) -> bool:
         """Call ``tenant`` if it is due and no other process calls it.
@@ -80,39 +80,14 @@ class Conversation:
             call = await self._channel.call(tenant, report)
             seconds = self._clock.monotonic() - begun
             called = True
-            self._log(tenant.id, events, call.answer)
             logged = {"at": now, "seconds": seconds, **_logged(tenant.id, events, call)}
             self._metrics.sync_calls.of(tenant.id, logged["outcome"]).inc()
-            sync = await self._db.write(self._record, sync, events, call.answer, logged)
+            url, had_failed = self._channel.url_of(tenant), sync["failures"] > 0
+            written = await self._db.write(self._record, sync, events, call.answer, logged)
+            retry_at = None if written is None else written["next_due_at"]
+            self._call_log.add(tenant.id, url, events, call.answer, retry_at, had_failed=had_failed)
+            sync = written if written is not None and written["claimed_by"] else None
         return called
-
-    def _log(
-        self, tenant_id: str, events: Sequence[PendingEvent], answer: SyncAnswer | CallFailed
-    ) -> None:
-        if isinstance(answer, CallFailed):
-            count, reason = len(events), answer.reason
-            log(Action.REPORT_FAILED, tenant_id=tenant_id, events=count, reason=reason)
-            return
-        queued, refused = answer.queued, set(answer.error)
-        if not events:
-            log(Action.REPORT_EMPTY, tenant_id=tenant_id, queued=queued)
-            return
-        log(
-            Action.REPORT_SENT,
-            tenant_id=tenant_id,
-            events=len(events),
-            refused=len(refused),
-            queued=queued,
-        )
-        missing = set(answer.not_found)
-        if missing:
-            # Log only ids that were in the call: the application may answer any text.
-            known = [e.message_id for e in events if e.message_id in missing]
-            ids = list(dict.fromkeys(known))[:_MOST_IDS_IN_LOG]
-            log(Action.REPORT_NOT_FOUND, tenant_id=tenant_id, count=len(missing), ids=ids)
-        if self._terms.logs_messages:
-            for event in (e for e in events if e.message_id not in refused):
-                _log_reported(tenant_id, event)
 
     def _record(
         self,
@@ -122,7 +97,10 @@ class Conversation:
         answer: SyncAnswer | CallFailed,
         logged: Row,
     ) -> Row | None:
-        """Write the result of a call; return the row if the claim is kept."""
+        """Write the result of a call; return the row, without a claim if that has ended.
+
+        None: the claim was lost, or the tenant is gone.
+        """
         now = self._clock.now()
         if isinstance(answer, SyncAnswer):
             self._settle(connection, claimed["tenant_id"], events, answer, now)
@@ -138,7 +116,7 @@ class Conversation:
                 row["claimed_until"] = self._lease(now) if goes_on else None
         except NotFound:
             return None  # the tenant was deleted while it was called
-        return dict(row) if goes_on else None
+        return dict(row)
 
     def _changes(self, row: Row, claimed: Row, answer: SyncAnswer | CallFailed, now: float) -> Row:
         interval, chance = self._terms.interval_seconds, self._terms.chance()
@@ -215,14 +193,3 @@ def _logged(tenant_id: str, events: Sequence[PendingEvent], call: Call) -> Row:
         "bytes_sent": call.bytes_sent,
         "bytes_received": call.bytes_received,
     }
-
-
-def _log_reported(tenant_id: str, event: PendingEvent) -> None:
-    log(
-        Action.MESSAGE_REPORTED,
-        tenant_id=tenant_id,
-        account_id=event.account_id,
-        message_id=event.message_id,
-        message_pk=event.message_pk,
-        event_type=event.event_type,
-    )

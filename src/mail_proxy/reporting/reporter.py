@@ -14,6 +14,7 @@ from mail_proxy.kit.liveness import has_ended, process_space
 from mail_proxy.kit.service import seconds_until
 from mail_proxy.kit.wakeup import Wakeup
 from mail_proxy.kit.worker import Jobs, Worker
+from mail_proxy.reporting.call_log import CallLog
 from mail_proxy.reporting.conversation import Conversation
 from mail_proxy.reporting.sync_client import (
     CallableChannel,
@@ -65,6 +66,7 @@ class ClientReporter:
         self._metrics = metrics
         self._settings = settings
         self._terms = settings.terms
+        self._call_log = CallLog(each_message=settings.terms.logs_messages)
         self._callable = report_delivery_callable
         self._space = process_space()
         self._channel: ReportChannel | None = None
@@ -184,7 +186,7 @@ class ClientReporter:
 
     async def _call(self, tenant: Tenant, channel: ReportChannel) -> None:
         conversation = Conversation(
-            self._db, self._tables, self._clock, channel, self._terms, self._metrics
+            self._db, self._tables, self._clock, channel, self._terms, self._metrics, self._call_log
         )
         if await conversation.hold(tenant, self._latest, self._stopping):
             # Events that were added during the call found the tenant busy.

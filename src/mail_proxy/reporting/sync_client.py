@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from mail_proxy.network.http_transport import GuardedTransport
 from mail_proxy.network.tls import system_tls_context
 from mail_proxy.reporting.signing import signature_headers
 from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.troubles import Troubles
 from mail_proxy.wire.reports import OWN_CALL_HEADER, SyncAnswer, read_answer
 from mail_proxy.wire.sync_log import CallOutcome
 
@@ -94,6 +96,10 @@ class ReportChannel(Protocol):
         """Return whether there is an address for the tenant."""
         ...
 
+    def url_of(self, tenant: Tenant) -> str | None:
+        """Return the tenant's URL for the log, without its query; None for a function."""
+        ...
+
     async def call(self, tenant: Tenant, report: Report) -> Call:
         """Send one report. Raises nothing except CancelledError."""
         ...
@@ -128,6 +134,11 @@ class SyncClient:
 
     def reaches(self, tenant: Tenant) -> bool:
         return tenant.sync_url is not None or self.everyone
+
+    def url_of(self, tenant: Tenant) -> str | None:
+        url = tenant.sync_url or self._fallback_url
+        # A query may hold a token.
+        return None if url is None else re.split("[?#]", url, maxsplit=1)[0]
 
     async def call(self, tenant: Tenant, report: Report) -> Call:
         url, auth = tenant.sync_url, tenant.client_auth
@@ -214,18 +225,24 @@ class CallableChannel:
     def __init__(self, deliver: ReportCallable, call_seconds: float) -> None:
         self._deliver = deliver
         self._call_seconds = call_seconds
+        self._troubles = Troubles()
 
     def reaches(self, tenant: Tenant) -> bool:
         return True
+
+    def url_of(self, tenant: Tenant) -> str | None:
+        return None
 
     async def call(self, tenant: Tenant, report: Report) -> Call:
         answer = await as_value(self._within_time(report.payload))
         if isinstance(answer, TimeoutError):
             return Call(failed_call(answer, self._call_seconds))
         if isinstance(answer, Exception):
-            log(Action.REPORT_RAISED, exception=answer, tenant_id=tenant.id)
+            if self._troubles.is_due(tenant.id):
+                log(Action.REPORT_RAISED, exception=answer, tenant_id=tenant.id)
             reason = f"the callable raised {type(answer).__name__}"
             return Call(CallFailed(CallOutcome.RAISED, reason))
+        self._troubles.end(tenant.id)
         return Call(check_answer(read_answer(answer)))
 
     async def close(self) -> None:

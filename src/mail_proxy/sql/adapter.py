@@ -38,6 +38,8 @@ class Adapter(Protocol):
     is_new: bool
     #: Where the data is, if it is on a disk of this machine's.
     folder: Path | None
+    #: File or URL of the database, for people: without password and options.
+    place: str
 
     def transactions(self) -> tuple[Transactions, Transactions]:
         """Return the transactions that write, and those that read."""

@@ -73,6 +73,8 @@ class PostgresAdapter:
             ) from None
         self._url = parsed_url(url).set(drivername="postgresql+psycopg")
         self._lock_seconds = lock_seconds
+        shown = self._url.set(drivername="postgresql", password=None, query={})
+        self.place = shown.render_as_string()
 
     def writing_turn(self) -> AbstractContextManager[None]:
         return nullcontext()

@@ -49,6 +49,7 @@ class SqliteAdapter:
         self._path = address.database or ""
         if not self._path or self._path == ":memory:":
             raise ConfigError(f"db_path = {url!r}: a file is needed; memory is not durable")
+        self.place = str(Path(self._path).absolute())
         self.folder: Path | None = Path(self._path).absolute().parent
         if not self.folder.is_dir():
             raise ConfigError(f"db_path = {self._path!r}: its folder does not exist")

@@ -27,7 +27,8 @@ class Action(Enum):
         self.logger = logging.getLogger(f"mail_proxy.{word.partition('.')[0]}")
 
     # The service and its processes.
-    PROXY_STARTED = ("proxy.started", INFO, "The service is running", "database")
+    PROXY_STARTED = ("proxy.started", INFO, "The service is running", "database", "place")
+    PROXY_FAILED = ("proxy.failed", ERROR, "The service could not start", "place", "reason")
     PROXY_STOPPING = (
         "proxy.stopping",
         INFO,
@@ -90,7 +91,7 @@ class Action(Enum):
     )
     LOOP_WAITS = (
         "loop.waits",
-        WARNING,
+        DEBUG,
         "Background loop is waiting and will retry",
         "loop",
         "reason",
@@ -101,9 +102,15 @@ class Action(Enum):
         "Background loop failed because of a bug in the proxy; it will retry",
         *("loop", "seconds", "error", "trace"),
     )
+    LOOP_RESUMED = (
+        "loop.resumed",
+        WARNING,
+        "Background loop works again",
+        *("loop", "seconds"),
+    )
     JOB_WAITS = (
         "job.waits",
-        WARNING,
+        DEBUG,
         "Job is waiting and will be retried",
         *("loop", "job", "reason"),
     )
@@ -140,6 +147,12 @@ class Action(Enum):
         DEBUG,
         "Request was answered",
         *("method", "route", "status", "milliseconds", "actor", "address"),
+    )
+    CALL_DONE = (
+        "call.done",
+        INFO,
+        "Request changed something, or started work",
+        *("operation", "tenant_id", "actor", "address"),
     )
     REQUEST_UNAVAILABLE = (
         "request.unavailable",
@@ -183,7 +196,7 @@ class Action(Enum):
         "reason",
     )
 
-    # Messages: only with the setting log_delivery_activity.
+    # Messages. Except for those that are given up, only with the setting log_delivery_activity.
     MESSAGE_QUEUED = (
         "message.queued",
         INFO,
@@ -205,9 +218,15 @@ class Action(Enum):
     )
     MESSAGE_ERROR = (
         "message.error",
-        INFO,
+        WARNING,
         "Message was given up",
         *_OUTCOME,
+    )
+    MESSAGES_GIVEN_UP = (
+        "messages.given_up",
+        WARNING,
+        "Messages of an account were given up; their events have the reasons",
+        *("tenant_id", "account_id", "messages", "reason"),
     )
     MESSAGE_REPORTED = (
         "message.reported",
@@ -227,12 +246,18 @@ class Action(Enum):
         "account.paused",
         WARNING,
         "Account is paused because it cannot be used; its messages wait",
-        *("tenant_id", "account_id", "stage", "code", "seconds", "reason"),
+        *("tenant_id", "account_id", "server", "stage", "code", "seconds", "retry_ts", "reason"),
     )
     ACCOUNT_HEALED = (
         "account.healed",
-        INFO,
+        WARNING,
         "Account can be used again",
+        *("tenant_id", "account_id", "seconds"),
+    )
+    ACCOUNT_RESUMED = (
+        "account.resumed",
+        WARNING,
+        "Pause of an account was ended: it was saved, or its test succeeded",
         *("tenant_id", "account_id"),
     )
     LEASE_LOST = (
@@ -252,6 +277,12 @@ class Action(Enum):
         WARNING,
         "Outcomes are kept in memory because the database is unavailable",
         "reason",
+    )
+    OUTCOME_WRITTEN = (
+        "outcome.written",
+        WARNING,
+        "Outcomes that were kept in memory are written",
+        "seconds",
     )
     OUTCOME_LOST_CLAIM = (
         "outcome.lost_claim",
@@ -299,7 +330,13 @@ class Action(Enum):
         "report.failed",
         WARNING,
         "Report call failed and will be retried",
-        *("tenant_id", "events", "reason"),
+        *("tenant_id", "url", "events", "reason", "retry_ts"),
+    )
+    REPORT_RESUMED = (
+        "report.resumed",
+        WARNING,
+        "Application accepts reports again",
+        *("tenant_id", "url", "seconds"),
     )
     REPORT_NOT_FOUND = (
         "report.not_found",
@@ -345,7 +382,7 @@ class Fields(TypedDict, total=False):
     """Fields of log lines. A field that is None is left out."""
 
     request_id: Annotated[str | None, "`X-Request-ID` of the request"]
-    tenant_id: Annotated[str, "Id of the tenant"]
+    tenant_id: Annotated[str | None, "Id of the tenant"]
     account_id: Annotated[str | None, "Id that the tenant gave the account"]
     message_id: Annotated[str, "Id that the tenant gave the message"]
     message_pk: Annotated[str, "`pk` of the message"]
@@ -356,8 +393,12 @@ class Fields(TypedDict, total=False):
         str | None,
         "Reason, in words of the proxy, or of a server before any mail",
     ]
+    server: Annotated[str, "Host and port of the mail server"]
+    url: Annotated[str | None, "URL of the application, without its query"]
+    operation: Annotated[str, "Name of the operation, as in the audit log"]
+    place: Annotated[str, "File or URL of the database, without password"]
     stage: Annotated[str, "`dns`, `connect`, `tls`, `greeting`, `ehlo`, `auth` or `MAIL`"]
-    seconds: Annotated[float, "Duration: of the pause, the delay, the jump of the clock"]
+    seconds: Annotated[float | None, "Duration: of the pause, the trouble, the jump of the clock"]
     megabytes: Annotated[float, "Free space, MB (10^6 bytes)"]
     milliseconds: Annotated[float, "Duration of the request"]
     status: Annotated[int | str, "HTTP status; with `outcome.fault`, the status of the message"]

@@ -17,6 +17,7 @@ from mail_proxy.wire.fields import (
     Matching,
     Name,
     NotBool,
+    OfTenant,
     OneLine,
     Request,
     Secret,
@@ -183,7 +184,7 @@ class AccountSaved(Answer):
     pk: str = Field(description="Internal UUID.")
 
 
-class AccountTestOptions(Request):
+class AccountTestOptions(OfTenant):
     """Options of an account test."""
 
     to: MailAddress | None = Field(None, description="Address that gets a test mail.")

@@ -44,7 +44,15 @@ def _suggestion(name: str, names: tuple[str, ...]) -> str | None:
     meant = _SYNONYMS.get(name.lower())
     if meant in names:
         return meant
+    by_words = {_words(known): known for known in names}
+    if _words(name) in by_words:
+        return by_words[_words(name)]
     return next(iter(get_close_matches(name.lower(), names, n=1, cutoff=0.6)), None)
+
+
+def _words(name: str) -> tuple[str, ...]:
+    """Return the words of a name without their order: ``html_body`` is ``body_html``."""
+    return tuple(sorted(name.lower().replace("-", "_").split("_")))
 
 
 def field_names(model: Any, location: Sequence[str | int]) -> tuple[str, ...]:

@@ -145,7 +145,10 @@ async def test_all_these_answers_acknowledge_nothing_and_all_is_told_again(
     assert (sync["last_error"], sync["failures"]) == (reason, 1)
     # The sentinel's call may fail too, if the reporter is impatient and the machine busy.
     failed = [line for line in lines(caplog, "report.failed") if line["tenant_id"] == "t"]
-    assert failed == [{"tenant_id": "t", "events": 2, "reason": reason}]
+    url = f"{endpoint.url}/mail-proxy/sync"
+    retry_ts = round(sync["next_due_at"], 3)
+    expected = {"tenant_id": "t", "url": url, "events": 2, "reason": reason, "retry_ts": retry_ts}
+    assert failed == [expected]
     assert 4.5 <= sync["next_due_at"] - house.clock.now() <= 5
 
     reporter = await house.reporter("second")
@@ -159,6 +162,9 @@ async def test_all_these_answers_acknowledge_nothing_and_all_is_told_again(
     assert ids(endpoint.calls) == [["m", "n"], ["m", "n", "o"]]
     assert await house.unreported() == []
     assert (await house.sync())["failures"] == 0
+    # By the process that saw the end, which is not the one that saw the begin.
+    resumed = [line for line in lines(caplog, "report.resumed") if line["tenant_id"] == "t"]
+    assert resumed == [{"tenant_id": "t", "url": url}]
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,15 @@ async def test_a_rejection_names_every_wrong_field(idle: Client) -> None:
     ]
 
 
+async def test_no_mistake_is_named_that_a_call_just_before_has_mended(idle: Client) -> None:
+    await idle.ok("POST", "/tenant", {"id": "acme"})
+    await idle.ok("POST", "/account", {"id": "new", "host": "127.0.0.1", "tenant_id": "acme"})
+    record = {**bad.MAIL, "tenant_id": "acme", "html_body": "<p>"}
+    answer = (await idle("POST", bad.ADD, {"messages": [record]})).json()
+    (rejected,) = answer["detail"]["rejected"]
+    assert rejected["reason"] == "html_body: unknown field; did you mean body_html?"
+
+
 @pytest.mark.parametrize(
     ("fields", "code"),
     [

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import pytest
 from tests.harness.log_lines import lines
+from tests.harness.patience import PATIENCE_SECONDS
 
 from mail_proxy.errors import DatabaseUnavailable
+from mail_proxy.kit import worker as worker_module
 from mail_proxy.kit.wakeup import Wakeup
 from mail_proxy.kit.worker import Jobs, Worker, as_value
 
@@ -59,6 +62,7 @@ async def test_a_worker_runs_its_step_again_and_again_until_it_is_stopped() -> N
 async def test_a_worker_survives_whatever_its_step_raises(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG, "mail_proxy")
     again = asyncio.Event()
     errors = [error]
 
@@ -119,3 +123,30 @@ async def test_caught_makes_an_error_a_value_but_lets_cancellation_through() -> 
     assert await as_value(fail(error)) is error
     with pytest.raises(asyncio.CancelledError):
         await as_value(fail(asyncio.CancelledError()))
+
+
+async def test_a_loop_that_keeps_failing_is_logged_at_its_begin_and_its_end(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "_FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(worker_module, "_LONGEST_PAUSE_SECONDS", 0.002)
+    rounds = 0
+    good = asyncio.Event()
+
+    async def step() -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds <= 10:
+            raise ValueError("oops")
+        if rounds == 12:
+            good.set()
+            await asyncio.Event().wait()
+
+    worker = Worker("test", step)
+    worker.start()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await good.wait()
+    await worker.stop()
+    assert len(lines(caplog, "loop.failed")) == 1
+    (resumed,) = lines(caplog, "loop.resumed")
+    assert resumed["loop"] == "test"

@@ -76,7 +76,7 @@ def test_text_is_a_sentence_and_fields(configure: Configure, stderr: Stderr) -> 
     time, level, rest = stderr.line().split(maxsplit=2)
     assert time.endswith("Z")
     assert time[10] == "T"
-    assert level == "INFO"
+    assert level == "WARNING"
     assert rest == (
         'Account can be used again action=account.healed tenant_id=acme account_id="the smtp"'
     )

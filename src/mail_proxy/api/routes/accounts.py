@@ -31,7 +31,7 @@ async def save(call: Call, body: AccountIn, tenant_id: TenantQuery = None) -> Ac
 
 @router.get("/accounts")
 async def list_accounts(call: Call, tenant_id: TenantQuery = None) -> AccountsOut:
-    """List the tenant's accounts; secrets are never returned."""
+    """List accounts; secrets are never returned."""
     return await call(operations.list_accounts, None, tenant_id)
 
 
@@ -73,5 +73,6 @@ async def test(
     If a step fails, `hint` says what to change. A test that succeeds ends the account's pause,
     and `resumed` messages go on. With `to`, it sends a test mail before it quits.
     """
-    request = AccountTest(id=id, to=None if body is None else body.to)
-    return await call(account_tests.test, request, tenant_id)
+    options = body or AccountTestOptions()
+    request = AccountTest(id=id, to=options.to)
+    return await call(account_tests.test, request, tenant_of(tenant_id, options.tenant_id))

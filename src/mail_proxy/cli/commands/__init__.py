@@ -22,6 +22,7 @@ NAMED_COMMANDS = frozenset({"start", "stop", "restart", "status", "delete"})
 #: ``mail-proxy NAME COMMAND``: commands about one instance. They find it in ``context.obj``.
 INSTANCE_COMMANDS = {
     "alerts": "alerts:commands",
+    "audit": "audit:audit",
     "keys": "keys:commands",
     "log": "log:log",
     "stats": "stats:stats",

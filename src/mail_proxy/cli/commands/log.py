@@ -1,129 +1,76 @@
-"""Command ``log``: shows, exports and replays the audit log."""
+"""Command ``log``: shows the log that a service in the background has written."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import AsyncIterator
-from datetime import datetime
-from pathlib import Path
-from typing import Annotated, Any
+import os
+import time
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Annotated, BinaryIO
 
 import typer
+from rich.markup import escape
 
-from mail_proxy.cli.connection import Connection, connected
 from mail_proxy.cli.instance import Instance
 from mail_proxy.cli.output import print_line, talk
-from mail_proxy.errors import MailProxyError, Malformed
+from mail_proxy.cli.private_files import open_private
 
-_POLL_SECONDS = 1.0
-_PAGE = 1000
+_POLL_SECONDS = 0.5
 _SHOWN = 50
-#: Most entries of a log. They are never replayed, because no mail may be sent twice.
-_BULK = "messages.add"
+_BLOCK_BYTES = 65_536
+#: Longest part of the file that is read for the newest lines.
+_MOST_BYTES = 16_000_000
 
 
 def log(
     context: typer.Context,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Keep printing new entries until Ctrl-C.")
+        bool, typer.Option("--follow", "-f", help="Keep printing new lines until Ctrl-C.")
     ] = False,
     limit: Annotated[
-        int | None,
-        typer.Option(
-            "--limit",
-            "-n",
-            min=0,
-            max=_PAGE,
-            help="Number of newest entries to show.",
-            show_default=f"{_SHOWN}; with --json all",
-        ),
-    ] = None,
-    json_lines: Annotated[
-        bool,
-        typer.Option("--json", help="Print JSON lines. Without --limit, all entries: an export."),
-    ] = False,
-    replay: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Recreate tenants and accounts from an exported log. This instance must be empty.",
-        ),
-    ] = None,
+        int, typer.Option("--limit", "-n", min=0, max=100_000, help="Number of newest lines.")
+    ] = _SHOWN,
 ) -> None:
-    """Show the audit log: changes and refused calls, oldest first."""
+    """Show the service's own log; `audit` shows who changed what."""
     instance: Instance = context.obj
-    if replay is not None:
-        if follow or json_lines:
-            raise Malformed("--replay does not go with --follow or --json")
-        asyncio.run(_replay(instance, replay))
-    else:
-        most = _SHOWN if limit is None and not json_lines else limit
-        asyncio.run(_show(instance, most, follow, json_lines))
+    place = 0
+    with _opened(instance) as file:
+        place = file.seek(0, os.SEEK_END)
+        for line in _newest(file, place, limit):
+            print_line(line)
+    if place == 0:
+        talk(f"The log of {instance.name} is empty: {escape(str(instance.log_file))}")
+        talk("Started without --background, an instance logs to its terminal instead")
+    while follow:
+        time.sleep(_POLL_SECONDS)
+        place = _print_new(instance, place)
 
 
-async def _show(instance: Instance, limit: int | None, follow: bool, as_json: bool) -> None:
-    if follow and instance.find_running() is None:
-        raise MailProxyError(f"{instance.name} is not running, so there are no new entries")
-    async with connected(instance) as connection:
-        last: dict[str, Any] | None = None
-        async for entry in _past(connection, limit):
-            _print(entry, as_json)
-            last = entry
-        if last is None and limit != 0 and not as_json:
-            talk("The audit log is empty: nothing was changed, and no call was refused")
-        while follow:
-            await asyncio.sleep(_POLL_SECONDS)
-            async for entry in _after(connection, last):
-                _print(entry, as_json)
-                last = entry
-
-
-async def _past(connection: Connection, limit: int | None) -> AsyncIterator[dict[str, Any]]:
-    if limit is None:
-        async for line in connection.lines("/command-log/export"):
-            yield json.loads(line)
-    elif limit:
-        answer = await connection.json("GET", "/command-log", params={"limit": limit})
-        for entry in reversed(answer["commands"]):
-            yield entry
-
-
-async def _after(
-    connection: Connection, last: dict[str, Any] | None
-) -> AsyncIterator[dict[str, Any]]:
-    since = {"since_ts": last["command_ts"]} if last else {}
-    async for line in connection.lines("/command-log/export", params=since):
-        entry = json.loads(line)
-        if last is None or entry["id"] > last["id"]:
-            yield entry
-
-
-def _print(entry: dict[str, Any], as_json: bool) -> None:
-    print_line(json.dumps(entry) if as_json else _words(entry))
-
-
-def _words(entry: dict[str, Any]) -> str:
-    when = datetime.fromtimestamp(entry["command_ts"]).astimezone().isoformat(" ", "seconds")
-    parts = [when, str(entry["status"]), entry["actor"], entry["endpoint"]]
-    parts += [f"{name}={entry[name]}" for name in ("tenant_id", "address") if entry[name]]
-    return "  ".join(parts + ([entry["error"]] if entry["error"] else []))
-
-
-async def _replay(instance: Instance, file: Path) -> None:
-    kept, left_out = _without_messages(file)
-    async with connected(instance) as connection:
-        answer = await connection.json("POST", "/command-log/replay", content=kept)
-    talk(f"{answer['replayed']} entries were replayed, {answer['skipped'] + left_out} skipped")
-    talk("An export holds no secrets: set the passwords and create the tenants' keys again")
-
-
-def _without_messages(file: Path) -> tuple[bytes, int]:
-    """Blank the lines of ``messages.add``, so that the other lines keep their numbers."""
+def _opened(instance: Instance) -> BinaryIO:
     try:
-        lines = file.read_bytes().splitlines()
-    except OSError as error:
-        raise MailProxyError(f"{file}: {error.strerror}") from None
-    mark = f'"operation":"{_BULK}"'.encode()
-    kept = [b"" if mark in line.replace(b'": "', b'":"') else line for line in lines]
-    return b"\n".join(kept), kept.count(b"") - lines.count(b"")
+        return os.fdopen(open_private(instance.log_file, os.O_RDONLY), "rb")
+    except FileNotFoundError:
+        return BytesIO()
+
+
+def _newest(file: BinaryIO, end: int, limit: int) -> Iterator[str]:
+    """Yield the last lines in front of a place, the oldest first."""
+    text, begin = b"", end
+    while limit and begin > 0 and text.count(b"\n") <= limit and len(text) < _MOST_BYTES:
+        begin = max(0, begin - _BLOCK_BYTES)
+        file.seek(begin)
+        text = file.read(min(_BLOCK_BYTES, end - begin)) + text
+    lines = text.splitlines()
+    yield from (line.decode(errors="replace") for line in lines[max(0, len(lines) - limit) :])
+
+
+def _print_new(instance: Instance, place: int) -> int:
+    """Print the whole lines behind a place; return where they end."""
+    with _opened(instance) as file:
+        # logrotate's copytruncate makes the file shorter.
+        file.seek(place if place <= file.seek(0, os.SEEK_END) else 0)
+        begin = file.tell()
+        text, found, _ = file.read(_MOST_BYTES).rpartition(b"\n")
+        for line in text.splitlines():
+            print_line(line.decode(errors="replace"))
+        return begin + len(text) + len(found)

@@ -58,15 +58,15 @@ class GivenUpMessages:
         found = self._first(connection, where, _READY_ORDER, account_pk, cutoff, limit)
         return self._end(connection, found, reason, now)
 
-    def orphaned(self, connection: Connection) -> list[str]:
-        """Return removed accounts that still have waiting messages.
+    def orphaned(self, connection: Connection) -> list[tuple[str, str, str]]:
+        """Return removed accounts that still have waiting messages: pk, tenant, id.
 
         A message that was being sent when its account was removed may come back later.
         """
         a = schema.account.c
         waiting = self._queue.waiting_accounts(connection)
-        gone = select(a.pk).where(a.pk.in_(waiting), a.deleted_at.is_not(None))
-        return list(connection.execute(gone).scalars())
+        gone = select(a.pk, a.tenant_id, a.id).where(a.pk.in_(waiting), a.deleted_at.is_not(None))
+        return [tuple(row) for row in connection.execute(gone)]
 
     def _first(
         self,

@@ -157,7 +157,11 @@ class AccountHealthTable:
         counted = select(func.count()).select_from(schema.message).where(*due)
         return int(connection.execute(counted).scalar_one())
 
-    def heal(self, connection: Connection, account_pk: str) -> None:
-        """End the account's pause: it works again, or was saved with new settings."""
+    def heal(self, connection: Connection, account_pk: str) -> float | None:
+        """End the account's pause: it works again, or was saved with new settings.
+
+        Returns since when it was in trouble, None if it was not.
+        """
         h = schema.account_health
-        connection.execute(delete(h).where(h.c.account_pk == account_pk))
+        ended = delete(h).where(h.c.account_pk == account_pk).returning(h.c.since_at)
+        return connection.execute(ended).scalar()
