@@ -21,7 +21,7 @@ from mail_proxy.telemetry.log import Action, log
 _CLAIM = "alerts"
 #: Longer than a look takes: a mail has several steps of ten seconds, a call thirty.
 _CLAIM_SECONDS = 120.0
-_LONGEST_INTERVAL_SECONDS = 15.0
+_SHORTEST_INTERVAL_SECONDS, _LONGEST_INTERVAL_SECONDS = 0.02, 15.0
 _LOOKS = 5
 #: Time for a look in progress at a stop.
 _LAST_SECONDS = 5.0
@@ -42,7 +42,8 @@ class AlertWatch:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._after = parts.config.alerts.alert_after
-        self._interval = min(_LONGEST_INTERVAL_SECONDS, self._after / _LOOKS)
+        interval = max(_SHORTEST_INTERVAL_SECONDS, self._after / _LOOKS)
+        self._interval = min(_LONGEST_INTERVAL_SECONDS, interval)
         self._table = parts.tables.of_feature(AlertsTable)
         self._channels = channels_of(parts)
         self._is_on = bool(self._channels) and not parts.config.test_mode
