@@ -161,6 +161,8 @@ async def test_a_test_alert_says_what_each_channel_did(
         assert "This is a test alert" in mail.data.decode()
         (alert,) = alerts_in(endpoint.calls[:1])
         assert alert["state"] == "test"
+        logged = (await client.ok("GET", "/command-log"))["commands"]
+        assert [c["operation"] for c in logged].count("alerts.test") == 2
 
 
 @ONE_DATABASE
