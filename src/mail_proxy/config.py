@@ -260,7 +260,7 @@ class ProxyConfig(Group):
     log_format: Literal["text", "json"] = Field("text", description="Format of the log lines.")
     log_delivery_activity: bool = Field(
         False,
-        description="Log each message when it is queued, sent, deferred and reported. A message that is "
+        description="Log each message when it is queued, sent, deferred and reported. One that is "
         "given up is logged without it.",
     )
     helo_name: HeloName | None = Field(
