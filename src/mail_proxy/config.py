@@ -298,7 +298,8 @@ class ProxyConfig(Group):
     log_format: Literal["text", "json"] = Field("text", description="Format of the log lines.")
     log_delivery_activity: bool = Field(
         False,
-        description="Log each message when it is queued, sent, deferred, given up and reported.",
+        description="Log each message when it is queued, sent, deferred and reported. One that is "
+        "given up is logged without it.",
     )
     helo_name: HeloName | None = Field(
         None,

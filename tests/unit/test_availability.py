@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
+from tests.harness.log_lines import lines
 
 from mail_proxy.errors import DatabaseDamaged, DatabaseFull, DatabaseUnavailable
 from mail_proxy.sql.availability import Availability
@@ -97,3 +98,16 @@ def test_trouble_that_comes_and_goes_does_not_fill_the_log(
             steps.now += 6
             write(availability)
     assert len(caplog.records) <= 2 * (10 * 6 / 30 + 1)
+
+
+def test_a_trouble_that_lasts_is_logged_every_five_minutes(
+    availability: Availability, steps: Steps, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "mail_proxy")
+    for _ in range(10):
+        fail(availability, DatabaseUnavailable("gone"))
+        steps.now += 60
+    assert len(lines(caplog, "database.unavailable")) == 2
+    write(availability)
+    (available,) = lines(caplog, "database.available")
+    assert available["seconds"] == 600

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mail_proxy.errors import DiskShort
 from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.troubles import Troubles
 
 #: Free space is asked for at most once in this time, however many calls come.
 _KEPT_SECONDS = 1.0
@@ -43,6 +44,7 @@ class FreeDisk:
         self._monotonic = monotonic
         self._asked = float("-inf")
         self._is_short = False
+        self._troubles = Troubles(monotonic)
         self._last = 0
 
     async def check(self) -> None:
@@ -68,7 +70,9 @@ class FreeDisk:
         self._last = free
         was_short = self._is_short
         self._is_short = free < self._least_bytes * (_ENOUGH if was_short else 1)
-        if self._is_short and not was_short:
-            log(Action.DISK_SHORT, megabytes=free / 1e6)
-        elif was_short and not self._is_short:
+        disk = str(self._folder)
+        if self._is_short:
+            if self._troubles.is_due(disk):
+                log(Action.DISK_SHORT, megabytes=free / 1e6)
+        elif self._troubles.end(disk) is not None:
             log(Action.DISK_ENOUGH, megabytes=free / 1e6)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from mail_proxy.errors import DatabaseDamaged, DatabaseUnavailable
 from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.troubles import REMINDER_SECONDS
 
 #: A transaction may succeed while others fail: a small one still fits on a full disk, and most
 #: pages of a damaged file are whole. So a failure counts for a while.
@@ -81,7 +82,8 @@ class Availability:
             until = now + (_DAMAGE_SECONDS if is_damage else _TROUBLE_SECONDS)
             if until >= self._until or self._error is None:
                 self._error, self._until = error, until
-            if self._is_logged or now - self._logged < _QUIET_SECONDS:
+            pause = REMINDER_SECONDS if self._is_logged else _QUIET_SECONDS
+            if now - self._logged < pause:
                 return
             self._is_logged, self._logged = True, now
         log(Action.DATABASE_UNAVAILABLE, reason=error.message)

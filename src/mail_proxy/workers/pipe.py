@@ -32,23 +32,27 @@ class WorkerState(Fact):
 
 
 class WorkerConfig(NamedTuple):
-    """Settings and encryption key of a delivering process."""
+    """Settings and encryption key of a delivering process.
+
+    With ``quiet`` it does not log why it could not start.
+    """
 
     config: ProxyConfig
     key: bytes
+    quiet: bool = False
 
-    def line(self) -> bytes:
+    def line(self, *, quiet: bool = False) -> bytes:
         """Return the first line of the pipe."""
         settings = self.config.model_dump(mode="json", exclude=_UNNEEDED)
         key = base64.b64encode(self.key).decode()
-        return orjson.dumps({"settings": settings, "key": key}) + b"\n"
+        return orjson.dumps({"settings": settings, "key": key, "quiet": quiet}) + b"\n"
 
     @classmethod
     def of(cls, line: bytes) -> WorkerConfig:
         """Return the settings and the key that ``line`` holds."""
         record = orjson.loads(line)
         key = base64.b64decode(record["key"])
-        return cls(ProxyConfig.model_validate(record["settings"]), key)
+        return cls(ProxyConfig.model_validate(record["settings"]), key, record["quiet"])
 
 
 class WorkerPipe:

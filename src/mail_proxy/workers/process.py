@@ -52,7 +52,8 @@ async def _serve(ours: socket.socket) -> int:
     try:
         await _deliver(worker, db, pipe)
     except MailProxyError as error:
-        log(Action.WORKER_FAILED, reason=error.message)
+        if not worker.quiet:
+            log(Action.WORKER_FAILED, reason=error.message)
         return 1
     finally:
         await db.close()

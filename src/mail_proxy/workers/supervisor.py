@@ -16,6 +16,7 @@ from mail_proxy.kit.bus import Bus, Reach
 from mail_proxy.kit.service import seconds_until
 from mail_proxy.kit.worker import Worker
 from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.troubles import Troubles
 from mail_proxy.workers.pipe import WorkerConfig, WorkerPipe, WorkerState
 
 #: Added to ``shutdown_timeout`` before a process is killed: time to record its last outcomes.
@@ -48,6 +49,7 @@ class WorkerProcesses:
         self._bus = bus
         self._processes: set[_Process] = set()
         self._stopping = False
+        self._troubles = Troubles()
         self._changed = asyncio.Condition()
         self._supervisors = [
             Worker(f"workers.{number}", partial(self._keep_one, number))
@@ -106,7 +108,7 @@ class WorkerProcesses:
         """
         if self._stopping:
             await asyncio.Event().wait()
-        started = asyncio.get_running_loop().time()
+        started, key = asyncio.get_running_loop().time(), str(number)
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
@@ -120,15 +122,20 @@ class WorkerProcesses:
             )
         try:
             reader, writer = await asyncio.open_connection(sock=ours)
-            writer.write(self._worker.line())
+            # The reason why a start fails is logged once, not by each of many starts.
+            writer.write(self._worker.line(quiet=self._troubles.is_known(key)))
             await self._receive(_Process(process, WorkerPipe(reader, writer, Reach.WORKERS)))
             code = await process.wait()
         finally:
             if process.returncode is None:
                 process.kill()
         if not self._stopping:
-            log(Action.WORKER_ENDED, worker=number, exit_status=code)
-            if asyncio.get_running_loop().time() - started < _SHORT_LIFE_SECONDS:
+            is_short = asyncio.get_running_loop().time() - started < _SHORT_LIFE_SECONDS
+            if not is_short:
+                self._troubles.end(key)
+            if self._troubles.is_due(key):
+                log(Action.WORKER_ENDED, worker=number, exit_status=code)
+            if is_short:
                 raise WorkerEnded(f"process ended soon, with status {code}")
 
     async def _receive(self, each: _Process) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 
 import pytest
+from tests.harness.log_lines import lines
 from tests.harness.running import delivering, eventually, mail, running
 from tests.protocols.delivery.conftest import Settings
 
@@ -55,6 +56,20 @@ async def test_one_that_is_killed_is_replaced_and_its_mail_is_sent(
         await post.reports.sent("m1")
         assert delivering() != {pid}
     assert len(server.accepted) == 1
+
+
+async def test_one_that_ends_again_and_again_is_logged_at_first_only(
+    config: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    killed: set[int] = set()
+    async with running(config(concurrency={"workers": 1})) as post:
+        for _ in range(3):
+            await eventually(lambda: bool(delivering() - killed) and post.proxy.monitoring.delivers)
+            (pid,) = delivering()
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+            await eventually(lambda: not post.proxy.monitoring.delivers)
+    assert [line["worker"] for line in lines(caplog, "worker.ended")] == [1]
 
 
 async def test_a_stop_sends_nothing_twice(config: Settings, server: ScriptedSmtpServer) -> None:
