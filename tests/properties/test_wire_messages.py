@@ -18,6 +18,7 @@ from mail_proxy.smtp.compose import ComposedMail, compose, date_line
 from mail_proxy.sql.messages.mail_codec import StoredMail, dump_mail, load_mail
 from mail_proxy.wire.batches import Rejection, parse_batch
 from mail_proxy.wire.new_messages import MessageIn
+from mail_proxy.wire.usual_message import UsualMessage
 
 TEXT = st.text(max_size=40)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | TEXT
@@ -101,6 +102,8 @@ def test_what_is_accepted_can_be_stored_and_sent_and_smuggles_nothing(
         assert len(parsed.reason) < 20 * 300
         orjson.dumps({"id": parsed.id, "reason": parsed.reason})
         return
+    if isinstance(parsed, UsualMessage):
+        parsed = parsed.in_full()
     try:
         mail = parsed.mail("unique")
     except ValueError as error:

@@ -10,6 +10,9 @@ from collections.abc import Callable
 #: Longest time by which an id is ahead of the clock that it was made from.
 MOST_AHEAD_SECONDS = 60
 _STAMPS_A_SECOND = 4096 * 1000
+_RANDOM_BYTES = 8
+#: Asked of the system at once: the call takes longer than the rest of an id.
+_STORED = 256
 
 
 class Uuid7Maker:
@@ -18,6 +21,9 @@ class Uuid7Maker:
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self._last = 0
+        self._tails: list[str] = []
+        # A forked process must not make the ids that its parent makes.
+        os.register_at_fork(after_in_child=self._tails.clear)
         self._lock = threading.Lock()
 
     def __call__(self) -> str:
@@ -33,10 +39,17 @@ class Uuid7Maker:
             if 0 <= self._last - stamp < MOST_AHEAD_SECONDS * _STAMPS_A_SECOND:
                 stamp = self._last + 1
             self._last = stamp
-        tail = os.urandom(8).hex()
+            if not self._tails:
+                self._tails += _random_texts()
+            tail = self._tails.pop()
         head = f"{stamp >> 12:012x}"
         variant = "89ab"[int(tail[0], 16) & 3]
         return f"{head[:8]}-{head[8:]}-7{stamp & 0xFFF:03x}-{variant}{tail[1:4]}-{tail[4:]}"
+
+
+def _random_texts() -> list[str]:
+    text, size = os.urandom(_RANDOM_BYTES * _STORED).hex(), 2 * _RANDOM_BYTES
+    return [text[at : at + size] for at in range(0, len(text), size)]
 
 
 #: For rows whose ids nobody compares with a time.

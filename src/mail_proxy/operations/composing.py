@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import NamedTuple
+
 from mail_proxy.domain.mail import Mail
-from mail_proxy.smtp.compose import compose_undated
+from mail_proxy.smtp.compose import compose_plain, compose_undated, from_header
 from mail_proxy.smtp.extra_headers import check_extra_headers
-from mail_proxy.sql.messages.mail_codec import dump_composed, dump_mail
+from mail_proxy.sql.messages.mail_codec import (
+    dump_address,
+    dump_composed,
+    dump_mail,
+    dump_plain,
+    is_small,
+)
+from mail_proxy.wire.addresses import parse_mailbox
 from mail_proxy.wire.mistakes import mistake
 from mail_proxy.wire.new_messages import WrongMessage
+from mail_proxy.wire.usual_message import UsualMessage
 
 #: A longer body is composed by each attempt: composing it takes too long for the event loop.
 _MOST_CHARACTERS = 16_000
@@ -27,6 +38,44 @@ def stored_form(mail: Mail, tracking_id: str) -> str:
         if not (undated.is_8bit or undated.needs_smtputf8):
             return dump_composed(mail, undated.before, undated.head + undated.content)
     return dump_mail(mail)
+
+
+class _Sender(NamedTuple):
+    """The parts of a stored message that depend on its sender alone."""
+
+    header: str
+    json: str
+    domain: str
+
+
+@lru_cache(maxsize=1024)  # the same in most messages of an application
+def _sender(text: str) -> _Sender | None:
+    """Return the parts for a sender that is right and all ASCII, else None."""
+    try:
+        sender = parse_mailbox(text)
+    except ValueError:
+        return None
+    if not (sender.name.isascii() and sender.email.isascii()):
+        return None
+    domain = sender.email.rpartition("@")[2]
+    return _Sender(from_header(sender), dump_address(sender), domain)
+
+
+def usual_form(message: UsualMessage, unique: str) -> str | None:
+    """Return the text that ``stored_form`` returns for the same message, or None.
+
+    None means that it takes more than filling in a template, or that the sender is wrong.
+    """
+    sender = _sender(message.sender)
+    if sender is None:
+        return None
+    message_id = f"<{unique}@{sender.domain}>"
+    to, subject = message.to, message.subject
+    parts = compose_plain(sender.header, to, subject, message_id, message.id, message.body)
+    if parts is None:
+        return None
+    content = dump_plain(sender.json, to, subject, message_id, *parts)
+    return content if is_small(content) else None
 
 
 def check_headers(mail: Mail) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from mail_proxy.kit.ids import Uuid7Maker
 from mail_proxy.kit.side_thread import SideThread
 from mail_proxy.operations.audit import audit_row
 from mail_proxy.operations.callers import Caller
-from mail_proxy.operations.composing import check_headers, stored_form
+from mail_proxy.operations.drafts import Draft, completed, new_draft, price_of, rejected_out
 from mail_proxy.operations.message_places import Refused, place_of, tenant_of, wrong_place
 from mail_proxy.operations.operation import Operation, Scope
 from mail_proxy.operations.parts import Parts
@@ -24,7 +24,6 @@ from mail_proxy.operations.quotas import Load, QueueQuota, quotas_in
 from mail_proxy.sql import Connection
 from mail_proxy.sql.directory import Snapshot
 from mail_proxy.sql.messages.insert import Added, NewMessage, Stored
-from mail_proxy.sql.messages.mail_codec import dump_head
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables.instance import directory_version
 from mail_proxy.telemetry.log import Action, log
@@ -35,9 +34,8 @@ from mail_proxy.wire.batches import (
     RejectedOut,
     Rejection,
     parse_batch,
-    wrong_addresses,
 )
-from mail_proxy.wire.new_messages import MessageIn, RejectionCode, WrongMessage
+from mail_proxy.wire.new_messages import RejectionCode, WrongMessage
 
 _MOST_CALLS_A_COMMIT = 64
 #: A larger body, and a call with more messages and addresses than this, is read and checked beside
@@ -50,25 +48,11 @@ _NO_LOAD = Load()
 
 
 @dataclass(slots=True)
-class _Draft:
-    """A checked message; its account is looked up when it is stored."""
-
-    request: MessageIn
-    tenant_id: str
-    pk: str
-    recipients: str
-    content: str
-    head: str | None
-    size: int
-    priority: int
-
-
-@dataclass(slots=True)
 class _Call:
     """The drafts of one call, with the messages that are already rejected."""
 
     caller: Caller
-    drafts: list[_Draft]
+    drafts: list[Draft]
     rejected: list[RejectedOut]
     tenants: set[str] = field(default_factory=set)
 
@@ -105,7 +89,7 @@ class Intake:
         if not snapshot.tenants or any(isinstance(m, Rejection) for m in request.messages):
             # Its other mistakes are looked for in the newest state.
             snapshot = await self._parts.directory.current()
-        if _count(request.messages) <= _CHECKED_AT_ONCE:
+        if price_of(request.messages) <= _CHECKED_AT_ONCE:
             call = _check(caller, request, snapshot, self._new_pk)
         else:
             call = await _BESIDE.run(_check, caller, request, snapshot, self._new_pk)
@@ -213,25 +197,6 @@ async def read_batch(body: bytes | bytearray, most: int) -> ParsedBatch:
     return await _BESIDE.run(parse_batch, body, most)
 
 
-def _count(messages: Sequence[MessageIn | Rejection]) -> int:
-    """Return the number of messages and addresses, or more.
-
-    A text counts by its commas.
-    """
-    return sum(
-        1 + sum(_addresses(field) for field in (m.to, m.cc, m.bcc, m.reply_to))
-        if isinstance(m, MessageIn)
-        else 1 + sum(map(_addresses, (m.record or {}).values()))
-        for m in messages
-    )
-
-
-def _addresses(field: Any) -> int:
-    if isinstance(field, str):
-        return field.count(",") + 1
-    return len(field) if isinstance(field, list) else 0
-
-
 def _check(
     caller: Caller, batch: ParsedBatch, snapshot: Snapshot, new_pk: Callable[[], str]
 ) -> _Call:
@@ -242,53 +207,21 @@ def _check(
         usual_priority = snapshot.queue.default_priority
     for message in batch.messages:
         if isinstance(message, Rejection):
-            call.rejected.append(_rejected(_completed(message, caller, batch, snapshot)))
+            call.rejected.append(rejected_out(completed(message, caller, batch, snapshot)))
             continue
         named = message.tenant_id or batch.tenant_id
         try:
             tenant_id = tenant_of(caller, named, snapshot)
-            call.drafts.append(_draft(message, new_pk(), tenant_id, usual_priority))
+            call.drafts.append(new_draft(message, new_pk(), tenant_id, usual_priority))
         except WrongMessage as error:
             wrong = error.wrong
             if error.code is RejectionCode.MALFORMED:
                 wrong = [*wrong, *wrong_place(caller, named, message.account_id, snapshot)]
-            call.rejected.append(_rejected(Rejection(message.id, wrong, error.code)))
+            call.rejected.append(rejected_out(Rejection(message.id, wrong, error.code)))
     return call
 
 
-def _completed(
-    rejection: Rejection, caller: Caller, batch: ParsedBatch, snapshot: Snapshot
-) -> Rejection:
-    """Return the rejection of a message with the mistakes in its other fields."""
-    record = rejection.record
-    if record is None:
-        return rejection
-    named = record.get("tenant_id") or batch.tenant_id
-    known = {m["field"] for m in rejection.wrong}
-    place = wrong_place(caller, named, record.get("account_id"), snapshot)
-    more = [*wrong_addresses(rejection), *(m for m in place if m["field"] not in known)]
-    return replace(rejection, wrong=[*rejection.wrong, *more])
-
-
-def _rejected(rejection: Rejection) -> RejectedOut:
-    return RejectedOut(id=rejection.id, reason=rejection.reason, code=rejection.code)
-
-
-def _draft(message: MessageIn, pk: str, tenant_id: str, usual_priority: int) -> _Draft:
-    mail = message.mail(pk)
-    check_headers(mail)
-    priority = usual_priority if message.priority is None else message.priority
-    content = stored_form(mail, message.id)
-    head = dump_head(mail, content)
-    size = len(content) if content.isascii() else len(content.encode())
-    if head is not None:
-        # ``content`` has the bodies: a large call would hold them twice until it is stored.
-        message.body, message.body_html = "", None
-    recipients = " ".join(mail.recipients)
-    return _Draft(message, tenant_id, pk, recipients, content, head, size, priority)
-
-
-def _loads(drafts: Sequence[_Draft]) -> dict[str, Load]:
+def _loads(drafts: Sequence[Draft]) -> dict[str, Load]:
     """Return the number and size of the drafts of each tenant."""
     loads: dict[str, Load] = {}
     for draft in drafts:
@@ -326,7 +259,7 @@ def _added(calls: Sequence[_Call], rows: Sequence[Sequence[_Prepared]]) -> Messa
     return MessagesAdded(frozenset().union(*(call.tenants for call in calls)), frozenset(pks))
 
 
-def _row(draft: _Draft, snapshot: Snapshot, now: float) -> _Prepared:
+def _row(draft: Draft, snapshot: Snapshot, now: float) -> _Prepared:
     request, tenant_id = draft.request, draft.tenant_id
     account = place_of(tenant_id, request.account_id, request.expires_ts, snapshot, now)
     if isinstance(account, Refused):
@@ -360,7 +293,7 @@ def _answer(call: _Call, rows: Sequence[_Prepared], results: Sequence[_Result]) 
         elif result is not None:
             duplicates.append(DuplicateOut(id=draft.request.id, status=result))
         elif isinstance(row, Refused):
-            rejected.append(_rejected(Rejection(draft.request.id, row.wrong, row.code)))
+            rejected.append(rejected_out(Rejection(draft.request.id, row.wrong, row.code)))
     return AddMessagesOut(
         queued=queued, replaced=replaced, duplicates=duplicates, rejected=rejected
     )

@@ -92,6 +92,17 @@ def _addr_spec(text: str) -> str:
     return address
 
 
+def is_plain_address(text: str) -> bool:
+    """Return True for an address that is valid as it is, with its domain in lower case."""
+    match = _PLAIN.fullmatch(text)
+    return (
+        match is not None
+        and len(text) <= _MAX_ADDRESS
+        and match.end(1) <= _MAX_LOCAL
+        and match[2].islower()
+    )
+
+
 def parse_mailboxes(value: list[str] | str | None) -> tuple[Address, ...]:
     """Parse a list of mailboxes, or one text with commas between them."""
     if value is None:

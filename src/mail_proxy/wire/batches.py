@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 from mail_proxy.errors import TooLarge
 from mail_proxy.wire.addresses import parse_mailbox, parse_mailboxes
 from mail_proxy.wire.fields import Answer, Identifier, Priority, Request
-from mail_proxy.wire.json_bounds import has_more_separators, refuse_too_many_values
+from mail_proxy.wire.json_bounds import refuse_too_many_values
 from mail_proxy.wire.json_steps import NotJson, load_in_steps
 from mail_proxy.wire.message_bounds import NOT_TEXTS, beyond_bounds
 from mail_proxy.wire.mistakes import (
@@ -32,6 +32,7 @@ from mail_proxy.wire.new_messages import (
     collected,
     reverse_path,
 )
+from mail_proxy.wire.usual_message import UsualMessage, usual_message
 
 #: In one call. A value takes up to a microsecond to parse, and about 100 octets of memory.
 _MOST_VALUES = 250_000
@@ -89,7 +90,7 @@ class ParsedBatch:
     ``tenant_id`` is for the messages that name none.
     """
 
-    messages: list[MessageIn | Rejection]
+    messages: list[UsualMessage | MessageIn | Rejection]
     default_priority: int | None
     tenant_id: str | None = None
 
@@ -100,9 +101,7 @@ def parse_batch(body: bytes | bytearray | dict[str, Any], most: int) -> ParsedBa
     Raises Malformed when the body as a whole cannot be understood, TooLarge for more than
     ``most`` messages, or 250 000 values in all.
     """
-    if not isinstance(body, dict):
-        refuse_too_many_values(body, _MOST_VALUES)
-    record = read_object(body)
+    record = body if isinstance(body, dict) else _read_object(body)
     names = tuple(AddMessages.model_fields)
     wrong = [mistake(name, unknown_field(name, names)) for name in record if name not in names]
     messages = record.get("messages")
@@ -118,12 +117,14 @@ def parse_batch(body: bytes | bytearray | dict[str, Any], most: int) -> ParsedBa
     return ParsedBatch(parsed, rest.default_priority, rest.tenant_id)
 
 
-def read_object(body: bytes | bytearray | dict[str, Any]) -> dict[str, Any]:
+def _read_object(body: bytes | bytearray) -> dict[str, Any]:
     """Return the JSON object in ``body``; raises Malformed if it is none."""
-    if isinstance(body, dict):
-        return body
+    is_ordinary = (
+        refuse_too_many_values(body, _MOST_VALUES) <= _MOST_VALUES_AT_ONCE
+        and len(body) <= _MOST_BYTES_AT_ONCE
+    )
     try:
-        record = _load(body)
+        record = _load(body, is_ordinary)
     except NotJson as error:
         raise malformed(mistake("body", str(error))) from None
     if not isinstance(record, dict):
@@ -131,15 +132,17 @@ def read_object(body: bytes | bytearray | dict[str, Any]) -> dict[str, Any]:
     return record
 
 
-def _load(body: bytes | bytearray) -> Any:
-    is_ordinary = len(body) <= _MOST_BYTES_AT_ONCE
-    if is_ordinary and not has_more_separators(body, _MOST_VALUES_AT_ONCE):
+def _load(body: bytes | bytearray, is_ordinary: bool) -> Any:
+    if is_ordinary:
         with suppress(orjson.JSONDecodeError):
             return orjson.loads(body)
     return load_in_steps(body)
 
 
-def _parse(place: int, record: Any) -> MessageIn | Rejection:
+def _parse(place: int, record: Any) -> UsualMessage | MessageIn | Rejection:
+    usual = usual_message(record)
+    if usual is not None:
+        return usual
     beyond = beyond_bounds(record)
     if beyond is not None:
         is_bound = beyond[1] != NOT_TEXTS

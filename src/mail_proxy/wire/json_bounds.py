@@ -21,22 +21,20 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _INSIDE = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 
 
-def refuse_too_many_values(body: bytes | bytearray, most: int) -> None:
+def refuse_too_many_values(body: bytes | bytearray, most: int) -> int:
     """Raise TooLarge if a JSON text has more than ``most`` values.
 
-    The text need not be valid JSON.
+    Returns the number of separators, including those in strings, which is at least that of values;
+    0 for a short text, which is not searched. The text need not be valid JSON.
     """
-    # Most texts have no more separators than that, even with those inside strings.
-    if has_more_separators(body, most) and _is_beyond(_counts(body), most):
-        raise TooLarge(f"more than {most} values in one body; allowed: {most}")
-
-
-def has_more_separators(body: bytes | bytearray, most: int) -> bool:
-    """Return whether a text has over ``most`` separators, including those in strings."""
     if len(body) <= UNCOUNTED_BYTES:
-        return False
+        return 0
+    # Most texts have no more separators than that, even with those inside strings.
     starts = range(0, len(body), _STEP_BYTES)
-    return _is_beyond((_separators(body, at, at + _STEP_BYTES) for at in starts), most)
+    separators = sum(_separators(body, at, at + _STEP_BYTES) for at in starts)
+    if separators > most and _is_beyond(_counts(body), most):
+        raise TooLarge(f"more than {most} values in one body; allowed: {most}")
+    return separators
 
 
 def _is_beyond(counts: Iterator[int], most: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 
@@ -63,3 +64,16 @@ def test_the_first_id_of_a_time_is_between_its_neighbours() -> None:
 def test_the_random_part_differs_between_ids_of_one_moment() -> None:
     tails = {uuid7()[-12:] for _ in range(100)}
     assert len(tails) == 100
+
+
+def test_a_forked_process_makes_other_ids() -> None:
+    clock = FakeClock()
+    make = Uuid7Maker(clock.now)
+    make()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, make().encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 100).decode() != make()

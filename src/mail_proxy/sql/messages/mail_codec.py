@@ -58,7 +58,7 @@ def dump_head(mail: Mail, content: str) -> str | None:
 
     ``content`` is that of ``dump_mail``. Listings read the head, so that they read no bodies.
     """
-    if len(content) <= _SMALL:
+    if is_small(content):
         return None
     return dump_mail(replace(mail, body="", body_html=None))
 
@@ -81,6 +81,28 @@ def dump_composed(mail: Mail, before: bytes, after: bytes) -> str:
         if value != empty:
             record[name] = value
     return b"".join((b"=", orjson.dumps(record), b"\n", before, after)).decode()
+
+
+def dump_plain(sender: str, to: str, subject: str, message_id: str, before: str, after: str) -> str:
+    """Return what ``dump_composed`` returns for a plain mail to one address.
+
+    ``sender`` is JSON; no other text here but the subject has characters that JSON escapes.
+    """
+    return (
+        f'={{"sender":{sender},"to":[{{"name":"","email":"{to}"}}],'
+        f'"subject":{orjson.dumps(subject).decode()},"message_id":"{message_id}",'
+        f'"content_type":"plain"}}\n{before}{after}'
+    )
+
+
+def dump_address(address: Address) -> str:
+    """Return the JSON text of an address."""
+    return orjson.dumps(address).decode()
+
+
+def is_small(content: str) -> bool:
+    """Return whether a stored mail needs no head of its own."""
+    return len(content) <= _SMALL
 
 
 def load_mail(text: str) -> Mail:
