@@ -10,7 +10,8 @@ from sphinx.errors import ExtensionError
 from tests.docs.pages import ROOT
 
 from mail_proxy.settings import settings
-from mail_proxy.telemetry.actions import Action, Fields
+from mail_proxy.telemetry.actions import Action
+from mail_proxy.telemetry.log_fields import Fields
 from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.telemetry.series import ALL
 from reference_pages import RENDERERS, errors, fill, rest

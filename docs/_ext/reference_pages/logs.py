@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import get_type_hints
 
-from mail_proxy.telemetry.actions import Action, Fields
+from mail_proxy.telemetry.actions import Action
+from mail_proxy.telemetry.log_fields import Fields
 from reference_pages.markdown import code, table
 
 

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Unpack
 
-from mail_proxy.telemetry.actions import Action, Fields
+from mail_proxy.telemetry.actions import Action
 from mail_proxy.telemetry.exception_fields import described
+from mail_proxy.telemetry.log_fields import Fields
 
 __all__ = ["Action", "Entry", "begin_request", "log", "without_logins"]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple, get_type_hints
 
 import mail_proxy
-from mail_proxy.telemetry.actions import Action, Fields
+from mail_proxy.telemetry.actions import Action
+from mail_proxy.telemetry.log_fields import Fields
 
 SOURCE = Path(mail_proxy.__path__[0])
 FIELDS = set(get_type_hints(Fields))
