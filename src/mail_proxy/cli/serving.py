@@ -27,6 +27,7 @@ from mail_proxy.config import ProxyConfig
 from mail_proxy.errors import MailProxyError
 from mail_proxy.http.limits import HttpLimits
 from mail_proxy.http.uvicorn_server import BoundedHttp
+from mail_proxy.kit.garbage import freeze_loaded_objects
 from mail_proxy.server import create_app
 from mail_proxy.settings import LoadedConfig
 
@@ -96,6 +97,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
+        freeze_loaded_objects()
         self._on_started()
 
 

@@ -16,6 +16,7 @@ from mail_proxy.errors import MailProxyError
 from mail_proxy.features import registry
 from mail_proxy.kit.bus import Bus, Reach
 from mail_proxy.kit.clock import SystemClock
+from mail_proxy.kit.garbage import freeze_loaded_objects
 from mail_proxy.kit.process_watch import ProcessWatch
 from mail_proxy.kit.runtime import prepare_process
 from mail_proxy.network.tls import system_tls_context
@@ -74,6 +75,7 @@ async def _deliver(worker: WorkerConfig, db: SqlDb, pipe: WorkerPipe) -> None:
     engine = DeliveryEngine(db, tables, directory, config, metrics, clock, bus, steps=steps)
     watch = ProcessWatch(db.renew_connections)
     watch.start()
+    freeze_loaded_objects()
     await engine.start()
     receiving = asyncio.create_task(_receive(bus, pipe))
     sending_state = asyncio.create_task(_send_state(engine, bus))
