@@ -33,7 +33,10 @@ class Draft:
 def new_draft(
     message: UsualMessage | MessageIn, pk: str, tenant_id: str, usual_priority: int
 ) -> Draft:
-    """Check a message and write its stored form; raises WrongMessage with every mistake."""
+    """Check a message and write its stored form.
+
+    Raises WrongMessage with every mistake.
+    """
     priority = usual_priority if message.priority is None else message.priority
     if isinstance(message, UsualMessage):
         content = usual_form(message, pk)

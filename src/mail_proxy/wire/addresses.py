@@ -93,7 +93,7 @@ def _addr_spec(text: str) -> str:
 
 
 def is_plain_address(text: str) -> bool:
-    """Return True for an address that is valid as it is, with its domain in lower case."""
+    """Return whether an address is valid and already in the form that is stored."""
     match = _PLAIN.fullmatch(text)
     return (
         match is not None

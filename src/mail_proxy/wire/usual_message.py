@@ -1,7 +1,7 @@
-"""Usual message: one plain recipient and a short text in ASCII, as most messages are.
+"""Usual messages: one plain recipient and a short text in ASCII.
 
-It is recognized with a few regular expressions, at a fifth of the price of ``MessageIn``, which
-reads every other message and reports every mistake.
+Most messages are like that. They are recognized with a few regular expressions, at a fifth of the price of ``MessageIn``,
+which reads every other message and names every mistake.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ _MOST_CHARACTERS = 8_000
 
 @dataclass(slots=True)
 class UsualMessage:
-    """Message with the attributes of ``MessageIn``; those below the first nine have one value."""
+    """Message with the attributes of ``MessageIn`` that intake reads.
+
+    The last three are always empty.
+    """
 
     id: str
     tenant_id: str | None
