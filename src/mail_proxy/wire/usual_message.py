@@ -1,7 +1,7 @@
 """Usual messages: one plain recipient and a short text in ASCII.
 
-Most messages are like that. They are recognized with a few regular expressions, at a fifth of the price of ``MessageIn``,
-which reads every other message and names every mistake.
+Most messages are like that. They are recognized with a few regular expressions, at a fifth of the
+price of ``MessageIn``, which reads every other message and names every mistake.
 """
 
 from __future__ import annotations
