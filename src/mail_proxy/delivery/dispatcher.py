@@ -83,8 +83,15 @@ class Dispatcher:
         self._bell.ring()
 
     def outcomes_recorded(self, fact: OutcomesRecorded) -> None:
-        """Work out the idle time again: a deferred message may be due next."""
-        if any(change.state == MessageState.DEFERRED for change in fact.changes):
+        """Look at the accounts of messages that are due again, and work out the idle time again.
+
+        A round may have looked for messages of a later due time before this commit, so it has not
+        seen these.
+        """
+        deferred = [c for c in fact.changes if c.state == MessageState.DEFERRED]
+        if deferred:
+            now = self._clock.now()
+            self._claimer.due_accounts.mark({c.account_pk for c in deferred if c.due_at <= now})
             self._bell.ring()
 
     def clock_set_back(self) -> None:
