@@ -18,7 +18,7 @@ class AccountLog:
 
     def log_paused(self, account: Account, trouble: AccountTrouble, row: Row, now: float) -> None:
         """Log that an account is paused; ``row`` is its health."""
-        if not self._troubles.is_due(account.pk, anew=row["since_at"] >= now):
+        if not self._troubles.is_due(account.pk, has_just_begun=row["since_at"] >= now):
             return
         # A server's reply may quote the mail.
         has_seen_mail = trouble.reason.startswith(Stage.END_OF_DATA)

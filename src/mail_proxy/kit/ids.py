@@ -52,7 +52,7 @@ def _random_texts() -> list[str]:
     return [text[at : at + size] for at in range(0, len(text), size)]
 
 
-#: For rows whose ids nobody compares with a time.
+#: For ids that no listing compares with a time.
 uuid7 = Uuid7Maker()
 
 

@@ -39,10 +39,10 @@ class Troubles:
         self._known: OrderedDict[str, _Trouble] = OrderedDict()
         self._lock = threading.Lock()
 
-    def is_due(self, key: str, *, anew: bool = False) -> bool:
+    def is_due(self, key: str, *, has_just_begun: bool = False) -> bool:
         """Note that a trouble goes on; return whether to log that now.
 
-        ``anew``: it is known to have begun just now, even if nobody noted an end.
+        ``has_just_begun``: the trouble begins now, even if the end of an earlier one was not noted.
         """
         now = self._monotonic()
         with self._lock:
@@ -50,7 +50,7 @@ class Troubles:
             self._known.move_to_end(key)
             if len(self._known) > _MOST_KEYS:
                 self._known.popitem(last=False)
-            if trouble.is_over or anew:
+            if trouble.is_over or has_just_begun:
                 trouble.began, trouble.is_over, trouble.is_logged = now, False, False
             pause = self._reminder_seconds if trouble.is_logged else _QUIET_SECONDS
             if now - trouble.logged < pause:

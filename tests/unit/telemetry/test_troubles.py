@@ -63,10 +63,10 @@ def test_one_that_stays_after_a_short_end_is_logged_a_little_later(
 def test_one_that_begins_anew_is_logged_before_the_reminder(
     clock: FakeClock, troubles: Troubles
 ) -> None:
-    assert troubles.is_due("a", anew=True)
+    assert troubles.is_due("a", has_just_begun=True)
     clock.advance(60)
     assert not troubles.is_due("a")
-    assert troubles.is_due("a", anew=True)
+    assert troubles.is_due("a", has_just_begun=True)
 
 
 def test_the_number_of_known_troubles_is_bounded(troubles: Troubles) -> None:
