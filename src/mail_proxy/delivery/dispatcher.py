@@ -83,7 +83,7 @@ class Dispatcher:
         self._bell.ring()
 
     def outcomes_recorded(self, fact: OutcomesRecorded) -> None:
-        """Look at the accounts of messages that are due again, and work out the idle time again.
+        """Look at accounts whose messages are due again; work out the idle time again.
 
         A round may have looked for messages of a later due time before this commit, so it has not
         seen these.
