@@ -93,8 +93,8 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _made_alert_secret(config: ProxyConfig) -> str:
     """Return the signing secret of the database; make it if there is none."""
-    """Return the secret in the database that signs calls to alert_url; make it if missing."""
     # Imported only if it is needed, so that the other commands start fast.
     from mail_proxy.features.alerts.table import AlertSecretTable
     from mail_proxy.operations.keys import find_key
