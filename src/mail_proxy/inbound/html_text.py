@@ -6,7 +6,10 @@ import html
 import re
 
 _BLOCKS = frozenset(
-    "br p div tr li ul ol table h1 h2 h3 h4 h5 h6 hr pre blockquote dd dt dl title body".split()
+    [
+        *("br", "p", "div", "tr", "li", "ul", "ol", "table", "hr", "pre", "blockquote"),
+        *("h1", "h2", "h3", "h4", "h5", "h6", "dd", "dt", "dl", "title", "body"),
+    ]
 )
 _CELLS = frozenset({"td", "th"})
 _HIDDEN = frozenset({"style", "script", "head"})

@@ -28,7 +28,8 @@ _SNIFFED_BYTES = 4_000
 
 _FIELD_NAME = re.compile(rb"[A-Za-z0-9_.-]{1,80}[ \t]{0,20}:")
 _PARAMETER = re.compile(
-    r";\s{0,20}([\w*-]{1,40})\s{0,20}=\s{0,20}(?:\"([^\"]{0,500})\"|([^;\s]{1,500}))"
+    r";\s{0,20}([\w*-]{1,40})\s{0,20}=\s{0,20}"
+    r"(?:\"([^\"]{0,500})\"|([^;\s]{1,500}))"
 )
 _SNIFFED = re.compile(rb"(?:^|\n)--([!-~]{1,100})[ \t]*\n(?=Content-)", re.IGNORECASE)
 #: Types whose content is a message or its header.

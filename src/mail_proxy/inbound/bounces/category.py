@@ -181,7 +181,7 @@ def _causes() -> tuple[tuple[BounceCategory, re.Pattern[str]], ...]:
     """Return the sections of the file of words, in order."""
     sections: list[tuple[BounceCategory, list[str]]] = []
     for line in _CAUSES_FILE.read_text("utf-8").splitlines():
-        if line.startswith("["):
+        if line.startswith("[") and line.endswith("]"):
             sections.append((BounceCategory(line.strip("[]")), []))
         elif line and not line.startswith("#"):
             sections[-1][1].append(folded(line).replace("~", ".{0,40}?"))

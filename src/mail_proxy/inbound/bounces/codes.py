@@ -52,9 +52,9 @@ class Codes:
 
     def better(self, other: Codes) -> Codes:
         """Return these codes, completed or made exact by the other ones."""
-        if self.is_generic and (other.enhanced or (other.reply and not self.reply)):
-            return Codes(other.enhanced or self.enhanced, other.reply or self.reply)
-        return Codes(self.enhanced, self.reply or other.reply)
+        if self.is_generic and not other.is_generic:
+            return Codes(other.enhanced, other.reply or self.reply)
+        return Codes(self.enhanced or other.enhanced, self.reply or other.reply)
 
     def shown(self) -> str | None:
         """Return the code for a user: the enhanced one, unless only the other is exact."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,6 +28,7 @@ _MOST_TEXTS = 4
 _MOST_DELIVERED_TO = 20
 _OWN_FIELDS = ("to", "delivered-to", "x-original-to", "envelope-to", "x-envelope-to")
 _ORIGINAL_ID_FIELDS = ("x-original-message-id", "original-message-id")
+_QUOTED = re.compile(r"^>", re.MULTILINE)
 _ANSWERS = ("re:", "fw:", "fwd:", "aw:", "wg:", "r:", "i:", "sv:", "tr:", "rv:", "antw:")
 
 
@@ -52,12 +54,27 @@ class ReturnedMail:
             return True
         return has("daemon name", sender.partition("<")[0] if "<" in sender else "")
 
+    @property
+    def domain(self) -> str:
+        """Domain of the sender; empty if it has none."""
+        sender = addresses_in((self.message.header("from") or "")[:500])
+        return sender[0].rpartition("@")[2] if sender else ""
+
     @cached_property
     def has_bounce_subject(self) -> bool:
         """True for a subject of a bounce; not for the answer of a person to it."""
-        if self.subject.lower().startswith(_ANSWERS) and not self.is_from_daemon:
+        if not has("bounce subject", self.subject):
             return False
-        return has("bounce subject", self.subject)
+        if self.is_from_daemon or not self.subject.lower().startswith(_ANSWERS):
+            return True
+        answers = self.message.header("in-reply-to") or self.message.header("references")
+        return not answers and _QUOTED.search(self.text) is None
+
+    @cached_property
+    def is_delivery_report(self) -> bool:
+        """True if the mail calls itself a delivery report, even without the fields of one."""
+        kind = self.message.parameters.get("report-type", "").lower()
+        return kind == "delivery-status" and self.message.content_type == "multipart/report"
 
     @cached_property
     def delivered_to(self) -> list[str]:
@@ -87,7 +104,8 @@ class ReturnedMail:
 
     @cached_property
     def explanation(self) -> Explanation:
-        return Explanation(self.text, self.returned, self.delivered_to)
+        own = [v for name in ("to", "delivered-to") for v in self.message.headers(name)]
+        return Explanation(self.text, self.returned, addresses_in(" ".join(own)))
 
     @cached_property
     def ids(self) -> tuple[str | None, str | None]:

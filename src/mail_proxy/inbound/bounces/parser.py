@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from mail_proxy.inbound.addresses import addresses_in, same, unique
+from mail_proxy.inbound.addresses import addresses_in, field_address, same, unique
 from mail_proxy.inbound.bounces.automatic import is_automatic_answer
 from mail_proxy.inbound.bounces.category import category_of, type_of
 from mail_proxy.inbound.bounces.codes import Codes
@@ -94,8 +94,19 @@ def _read_receipt(mail: ReturnedMail) -> BounceInfo | None:
         return None
     fields = dict(read_fields(part.text())) if part else {}
     info = _info(mail, BounceKind.NONE)
+    address = field_address(fields.get("final-recipient", ""))
+    if address and _is_rejection(mail):
+        reason, codes = mail.explanation.rest()
+        one = _bounced(address, codes, reason or mail.subject, (reason, mail.text, "rejected by"), False)
+        info = replace(info, kind=BounceKind.BOUNCE, recipients=(one,))
     found_id = message_id(fields.get("original-message-id", "")) or info.message_id
     return replace(info, message_id=found_id)
+
+
+def _is_rejection(mail: ReturnedMail) -> bool:
+    """Return whether a filter of the recipient refused the mail (Sieve, RFC 5429)."""
+    submitted = (mail.message.header("auto-submitted") or "").lower()
+    return "rejected" in submitted or has("rejection", mail.text[:2_000])
 
 
 def _status_report(mail: ReturnedMail) -> BounceInfo | None:
@@ -150,15 +161,16 @@ def _automatic(mail: ReturnedMail) -> BounceInfo | None:
 
 def _text_bounce(mail: ReturnedMail) -> BounceInfo | None:
     named = addresses_in(mail.message.header("x-failed-recipients") or "")
-    is_sure = bool(named) or mail.has_bounce_subject
-    says_failure = has("bounce text", mail.text[:8_000])
+    is_sure = bool(named) or mail.has_bounce_subject or mail.is_delivery_report
+    beginning = mail.text[:8_000]
+    says_failure = has("bounce text", beginning) or has("delay text", beginning)
     if not named and not (is_sure or mail.is_from_daemon):
         return None
     if has("delivered subject", mail.subject) and not named:
         return _info(mail, BounceKind.DELIVERED)
     if not (named or says_failure or (mail.is_from_daemon and mail.has_bounce_subject)):
         return None
-    failed = [mail.explanation.about(a) for a in named] or mail.explanation.failed()
+    failed = [mail.explanation.about(a) for a in named] or mail.explanation.failed(mail.domain)
     if not failed:
         if _wrapped(mail, only_report=True):
             return None

@@ -8,58 +8,10 @@ from dataclasses import dataclass, field
 
 from mail_proxy.domain.mail import TRACKING_HEADER
 from mail_proxy.inbound.addresses import addresses_in, field_address, unique
+from mail_proxy.inbound.bounces.signs import begins_with
 from mail_proxy.inbound.charsets import decode_words
 from mail_proxy.inbound.mime import HEADER_TYPES, MESSAGE_TYPES, Part, read_fields
 
-#: Lines of servers behind which the copy of the message begins.
-_COPY_LINES: tuple[tuple[str, str], ...] = (
-    (
-        "qmail",
-        r"-{2,} ?(?:below (?:this|the next) line is a copy|enclosed are|enclosed is|undelivered message follows)",
-    ),
-    (
-        "exim",
-        r"-{4,} ?this is a copy of (?:the|your) message|-{4,} ?the body of the message|-{4,} ?a copy of the message",
-    ),
-    (
-        "gmx",
-        r"-{2,} ?the header of the original message is following|-{2,} ?original message headers",
-    ),
-    (
-        "gmail, lotus",
-        r"-{3,} ?(?:original message|message header|returned message|forwarded message|message headers?|original-nachricht)[ s]{0,2}(?:follows)?\W{0,5}-*",
-    ),
-    (
-        "sendmail",
-        r"-{3,} ?(?:unsent message|original message|message (?:header|body|text)|returned message|unsent message below|text of message|original message header)s? ?(?:follows|below|suppressed)?\W*-*",
-    ),
-    (
-        "imail, dragonfly",
-        r"(?:the )?original message (?:follows|headers?|is (?:below|attached))\b.{0,40}",
-    ),
-    ("opensmtpd", r"\s{0,8}below is a copy of the original message\W*"),
-    (
-        "exchange",
-        r"original message headers?\W*|urspr(?:ü|ue)ngliche nachrichtenkopfzeilen\W*|en-t(?:ê|e)tes de message d'origine\W*|intestazioni messaggio originale\W*|encabezados de mensajes? originales?\W*|cabe(?:ç|c)alhos (?:da|de) mensagem origina\w*\W*|oorspronkelijke berichtkop\w*\W*|元のメッセージ ?ヘッダー\W*|原始邮件(?:头|标头)\W*|исходные заголовки сообщения\W*",
-    ),
-    (
-        "mailenable",
-        r"(?:message headers? follow|headers? of (?:the|your) (?:original )?message|your (?:original )?message (?:follows|reads|is (?:below|attached|enclosed)))\b.{0,60}",
-    ),
-    (
-        "iplanet",
-        r"your original message (?:is|header).{0,60}|the following is (?:a copy of )?(?:the|your) (?:original )?message.{0,60}|(?:a )?copy of (?:the|your) (?:original )?(?:message|mail).{0,60}(?:follows|below|below:|:)",
-    ),
-    (
-        "others",
-        r"[-=*_ ]{2,}(?:start of returned|begin(?:ning)? of returned|included is a copy|returned mail|header of|message follows|undelivered mail|below this line|-- ?message body).{0,60}|-{4,} ?(?:原|元).{0,30}",
-    ),
-    (
-        "old mailers",
-        r"(?:unsent|undelivered|returned) (?:message|mail) (?:follows|below)\W*|message header\W*|\[?the following (?:headers|message) .{0,60}(?:returned|original).{0,30}|={3,} ?original.{0,40}",
-    ),
-)
-_COPY = re.compile("|".join(f"(?:{line})" for _, line in _COPY_LINES), re.IGNORECASE)
 _HEADER_LINE = re.compile(r"(?:> ?)?([A-Za-z][A-Za-z0-9-]{1,50}):(?:[ \t]|$)")
 #: Fields that stand in a copied header, and hardly in an explanation.
 _STRONG = frozenset(
@@ -143,7 +95,7 @@ def split_copy(text: str) -> tuple[str, Returned]:
     """Return the explanation in a text, and the header of the copy that follows it."""
     lines = text.split("\n", _MOST_LINES)[:_MOST_LINES]
     for number, line in enumerate(lines):
-        if _COPY.match(line.strip()) and len(line) < 160:
+        if len(line) < 160 and begins_with("copy line", line):
             following = "\n".join(lines[number + 1 :])
             returned = _first_header(lines, number + 1)
             if returned.fields or not _FAILURE.search(following[:2_000]):

@@ -20,6 +20,15 @@ def is_wholly(section: str, text: str) -> bool:
     return bool(text) and _signs()[section].fullmatch(plain(text)) is not None
 
 
+def begins_with(section: str, text: str) -> bool:
+    return bool(text) and _signs()[section].match(plain(text)) is not None
+
+
+def words(section: str) -> str:
+    """Return the expressions of a section as one group, for a larger expression."""
+    return f"(?:{_signs()[section].pattern})"
+
+
 def plain(text: str) -> str:
     """Return a text as the signs are compared with it: on one line, without case and accents."""
     return " ".join(folded(text).replace("\u2019", "'").split())
@@ -29,7 +38,7 @@ def plain(text: str) -> str:
 def _signs() -> dict[str, re.Pattern[str]]:
     sections: dict[str, list[str]] = {}
     for line in _FILE.read_text("utf-8").splitlines():
-        if line.startswith("["):
+        if line.startswith("[") and line.endswith("]"):
             lines = sections.setdefault(line.strip("[]"), [])
         elif line and not line.startswith("#"):
             lines.append(folded(line).replace("~", ".{0,40}?"))
