@@ -1,1 +1,1 @@
-"""Mail that comes back: readers of bounces, complaints, automatic mail and PEC receipts."""
+"""Parsers of mail that comes back: bounces, complaints, PEC receipts."""

@@ -69,12 +69,12 @@ def decode_xtext(address: str) -> str:
 
 
 def same(left: str, right: str) -> bool:
-    """Return whether two addresses are equal, whatever the case of their letters."""
+    """Return whether two addresses are equal without regard to case."""
     return left.casefold() == right.casefold()
 
 
 def unique(addresses: Iterable[str]) -> list[str]:
-    """Return the addresses in order without repetitions, whatever the case of their letters."""
+    """Return the addresses in order, each once, without regard to case."""
     found: dict[str, str] = {}
     for address in addresses:
         found.setdefault(address.casefold(), address)

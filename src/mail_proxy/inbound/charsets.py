@@ -1,4 +1,4 @@
-"""Decoding of octets and encoded words (RFC 2047) from strangers, without exceptions."""
+"""Decoding of octets and encoded words (RFC 2047) without exceptions."""
 
 from __future__ import annotations
 
@@ -79,10 +79,7 @@ def decode_base64(octets: bytes) -> bytes:
 def _decoded_word(found: re.Match[str]) -> str:
     charset, kind, text = found.groups()
     octets = text.encode("utf-8", "surrogateescape")
-    if kind in "bB":
-        octets = decode_base64(octets)
-    else:
-        octets = binascii.a2b_qp(octets, header=True)
+    octets = decode_base64(octets) if kind in "bB" else binascii.a2b_qp(octets, header=True)
     return decode(octets, charset.partition("*")[0])
 
 

@@ -19,7 +19,7 @@ _BLANKS = re.compile(r"[ \t\r\f\v\u00a0]+")
 
 
 def html_to_text(source: str) -> str:
-    """Return the visible text, with a line for each block and cells separated by a blank."""
+    """Return the visible text of HTML, with a line for each block."""
     hidden: str | None = None
     in_pre = False
     first, *chunks = source.split("<")

@@ -120,7 +120,7 @@ def read_message(octets: bytes) -> Part:
 
 
 def read_fields(text: str) -> list[tuple[str, str]]:
-    """Return header fields at the beginning of a text: names in lower case, values unfolded."""
+    """Return header fields of a text: names in lower case, values unfolded."""
     octets = text.lstrip("\n").encode("utf-8", "replace")
     return _read_header(octets, 0, len(octets))[0]
 
@@ -166,7 +166,7 @@ def _read_parts(part: Part, depth: int, budget: _Budget) -> None:
 
 
 def _split(part: Part, boundary: str) -> list[tuple[int, int]]:
-    """Return the spans between the delimiter lines of a multipart, without its preamble."""
+    """Return the spans of the parts between the delimiter lines of a multipart."""
     delimiter = b"\n--" + boundary.strip().encode("utf-8", "replace")
     if len(delimiter) == 3:
         return []

@@ -1,4 +1,4 @@
-"""Commands ``bounce`` and ``pec``: show the content that the parsers find in mails."""
+"""Commands ``bounce`` and ``pec``: show what the parsers find in mails."""
 
 from __future__ import annotations
 

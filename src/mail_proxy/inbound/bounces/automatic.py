@@ -1,4 +1,4 @@
-"""Automatic answers (RFC 3834): vacation notes, acknowledgements, challenges of spam filters."""
+"""Automatic answers (RFC 3834): vacation notes, receipts, spam challenges."""
 
 from __future__ import annotations
 
@@ -72,6 +72,6 @@ def _is_marked(message: Part) -> bool:
 
 
 def _is_addressed(message: Part, text: str) -> bool:
-    """Return whether a challenge is about a mail of the reader: it answers it, or asks for a click."""
+    """Return whether a challenge answers a mail."""
     answers = message.header("in-reply-to") or message.header("references")
     return bool(answers) and len(text) < 6_000

@@ -1,4 +1,7 @@
-"""Cause of a failure: from the enhanced code first, then from the reply code, then from words."""
+"""Category of a bounce: from enhanced code, reply code and words of the server.
+
+An exact enhanced code decides. Servers use few codes with care, so words may replace the others.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Status codes in the texts of servers: enhanced (RFC 3463) and SMTP reply codes (RFC 5321)."""
+"""Enhanced codes (RFC 3463) and SMTP reply codes in texts of servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fields of delivery status notifications (RFC 3464, RFC 6533), also of those that break its rules."""
+"""Fields of delivery status notifications (RFC 3464), also of broken ones."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class StatusRecord:
 
     @property
     def action(self) -> str | None:
-        """Action of RFC 3464 in lower case; by the status if the field is missing or unknown."""
+        """Action of RFC 3464 in lower case; from the status if it is missing."""
         word = self.fields.get("action", "").strip().lower()
         for beginning, action in _ACTIONS:
             if word.startswith(beginning):
@@ -114,7 +114,7 @@ class StatusRecord:
 
 @dataclass(slots=True)
 class StatusReport:
-    """A whole notification: the fields of the message, and a record for each recipient."""
+    """A delivery status notification: fields of the message, record per recipient."""
 
     message: dict[str, str] = field(default_factory=dict)
     records: list[StatusRecord] = field(default_factory=list)
@@ -134,7 +134,7 @@ def read_status(texts: Iterable[str]) -> StatusReport:
 
 
 def looks_like_status(text: str) -> bool:
-    """Return whether a text holds the fields of a report, whatever its content type says."""
+    """Return whether a text holds the fields of a delivery status notification."""
     return bool(_IN_TEXT.search(text) and _IN_TEXT_TOO.search(text))
 
 
@@ -164,7 +164,7 @@ def _add(report: StatusReport, block: list[tuple[str, str]]) -> None:
 
 
 def _by_recipient(block: list[tuple[str, str]]) -> Iterator[dict[str, str]]:
-    """Split a block without blank lines: a field that comes again begins the next recipient."""
+    """Split a block without blank lines; a repeated field begins a recipient."""
     fields: dict[str, str] = {}
     for name, value in block:
         if name in fields and (name in _RECIPIENT_FIELDS or name == "action"):

@@ -34,7 +34,7 @@ _NOISE = re.compile(r"^\s*(?:[-=_*#]{3,}.*|>>> .*|\.{3,}.*)?$")
 
 @dataclass(slots=True)
 class FailedRecipient:
-    """One address: the lines that say why it failed, their codes, and all lines about it."""
+    """One failed address: reason, codes, and all lines about it."""
 
     address: str
     reason: str = ""
@@ -43,7 +43,7 @@ class FailedRecipient:
 
 
 class Explanation:
-    """The text in front of the copy of the message, with what is known about its addresses.
+    """The explanation of a bounce: the text in front of the returned message.
 
     ``own`` are the addresses to which the bounce was sent.
     """
@@ -91,7 +91,7 @@ class Explanation:
         chunks = [self._after(place, others) for place in places[:_MOST_MENTIONS]]
         line, reason = self._best(chunks)
         if not reason:
-            before = [n for n in range(max(0, places[0] - _LINES_BEFORE), places[0])]
+            before = range(max(0, places[0] - _LINES_BEFORE), places[0])
             chunks.append([number for number in before if number not in others])
             line, reason = self._best(chunks[-1:])
         if not reason:
@@ -142,7 +142,7 @@ class Explanation:
         return best
 
     def _score(self, number: int) -> int:
-        """Return how much a line says: an exact code most, a code more than words of a cause."""
+        """Return a score of a line: high for an exact code, low for mere words."""
         found = self._scores.get(number)
         if found is None:
             found = self._scores[number] = _score(self._lines[number])

@@ -1,4 +1,4 @@
-"""Feedback reports (ARF, RFC 5965) and the forms of providers that do not follow it."""
+"""Feedback reports (ARF, RFC 5965) and the older forms of providers."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _RETURNED_FIELDS = (
     "to",
 )
 _HOTMAIL_SENDER = re.compile(
-    r"(?:staff|jmrp\w*|postmaster|sndsapps?)@(?:hotmail|outlook|live|\w+\.outlook)\.com",
+    r"(?:staff|jmrp\w{0,20}|postmaster|sndsapps?)@(?:\w{1,20}\.){0,2}(?:hotmail|outlook|live)\.",
     re.IGNORECASE,
 )
 _COMPLAINT_SUBJECT = re.compile(
-    r"complaint about message|^feedback report|email feedback report|abuse report|spam (?:complaint|report)|"
-    r"client tos notification|fbl report|user complaint",
+    r"complaint about message|^feedback report|email feedback report|abuse report|fbl report|"
+    r"spam (?:complaint|report)|client tos notification|user complaint",
     re.IGNORECASE,
 )
 _TYPE = re.compile(r"[a-z0-9-]{1,40}")

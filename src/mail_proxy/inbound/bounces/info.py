@@ -46,8 +46,8 @@ class BouncedRecipient:
     """One recipient that a report names.
 
     ``code`` is the enhanced status code (``5.1.1``, RFC 3463), else the reply code (``550``), else
-    None. ``type``, ``code`` and ``category`` are None for a delivery and for a complaint. ``reason``
-    is one line of at most 500 characters.
+    None. ``type``, ``code`` and ``category`` are None for a delivery and for a complaint.
+    ``reason`` is one line of at most 500 characters.
     """
 
     address: str

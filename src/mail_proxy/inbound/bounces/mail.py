@@ -1,4 +1,4 @@
-"""A mail as the bounce parser sees it: explanation, report fields, header of the returned message."""
+"""A mail as the bounce parser sees it: explanation, report, returned message."""
 
 from __future__ import annotations
 

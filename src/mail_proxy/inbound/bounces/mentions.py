@@ -1,4 +1,4 @@
-"""Addresses in the text of a bounce, and how surely each is a recipient that failed."""
+"""Addresses in the text of a bounce, weighed as failed recipients."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _PEC_FIELDS = ("x-ricevuta", "x-trasporto")
 
 
 class BounceParser:
-    """Reads bounces, complaints and automatic answers; never raises, whatever the octets are."""
+    """Parser of bounces, complaints and automatic answers; takes any octets."""
 
     def parse(self, octets: bytes) -> BounceInfo:
         """Return what a mail says about an earlier message.
@@ -97,7 +97,9 @@ def _read_receipt(mail: ReturnedMail) -> BounceInfo | None:
     address = field_address(fields.get("final-recipient", ""))
     if address and _is_rejection(mail):
         reason, codes = mail.explanation.rest()
-        one = _bounced(address, codes, reason or mail.subject, (reason, mail.text, "rejected by"), False)
+        one = _bounced(
+            address, codes, reason or mail.subject, (reason, mail.text, "rejected by"), False
+        )
         info = replace(info, kind=BounceKind.BOUNCE, recipients=(one,))
     found_id = message_id(fields.get("original-message-id", "")) or info.message_id
     return replace(info, message_id=found_id)
@@ -211,7 +213,7 @@ def _is_delay(mail: ReturnedMail) -> bool:
 
 
 def _only_recipient(mail: ReturnedMail) -> str:
-    """Return the single recipient of the returned message, or the single one that failed."""
+    """Return the only recipient of the returned message, or the only failed one."""
     sent_to = mail.returned.recipients
     if len(sent_to) == 1:
         return sent_to[0]
@@ -220,7 +222,7 @@ def _only_recipient(mail: ReturnedMail) -> str:
 
 
 def _wrapped(mail: ReturnedMail, *, only_report: bool = False) -> Part | None:
-    """Return the message inside of one from the same sender, as spam filters wrap bounces."""
+    """Return a bounce that a spam filter wrapped into a mail of the same sender."""
     sender = addresses_in(mail.message.header("from") or "")
     for part in mail.message.leaves():
         if part.content is None:

@@ -1,4 +1,4 @@
-"""The message that came back: its header fields, and where its copy begins in a text."""
+"""Header of the message that came back, from a part or from a text."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ from mail_proxy.inbound.mime import HEADER_TYPES, MESSAGE_TYPES, Part, read_fiel
 _HEADER_LINE = re.compile(r"(?:> ?)?([A-Za-z][A-Za-z0-9-]{1,50}):(?:[ \t]|$)")
 #: Fields that stand in a copied header, and hardly in an explanation.
 _STRONG = frozenset(
-    "received return-path message-id mime-version content-type dkim-signature x-mailer "
-    "delivered-to content-transfer-encoding x-genro-mail-id received-spf user-agent".split()
+    [
+        *("received", "return-path", "message-id", "mime-version", "content-type"),
+        *("content-transfer-encoding", "dkim-signature", "received-spf", "delivered-to"),
+        *("x-mailer", "user-agent", TRACKING_HEADER.lower()),
+    ]
 )
-_WEAK = frozenset("from to cc subject date reply-to sender in-reply-to references".split())
+_WEAK = frozenset(
+    ["from", "to", "cc", "subject", "date", "reply-to", "sender", "in-reply-to", "references"]
+)
 _FAILURE = re.compile(r"\b[45]\d\d\b|recipient|deliver|reason|unknown", re.IGNORECASE)
 _MESSAGE_ID = re.compile(r"<[^<>\s]{1,250}@?[^<>\s]{0,250}>")
 _ID_IN_TEXT = re.compile(r"message-?\s?id\W{1,5}(<[^<>\s]{3,300}>)", re.IGNORECASE)
@@ -31,7 +36,7 @@ _MOST_RECIPIENTS = 500
 
 @dataclass(slots=True)
 class Returned:
-    """Header fields of the message that came back; without fields if none were returned."""
+    """Header fields of the returned message; empty if none were returned."""
 
     fields: list[tuple[str, str]] = field(default_factory=list)
 

@@ -30,7 +30,7 @@ def words(section: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a text as the signs are compared with it: on one line, without case and accents."""
+    """Return a text on one line, without case and accents, for comparison."""
     return " ".join(folded(text).replace("\u2019", "'").split())
 
 

@@ -1,4 +1,4 @@
-"""Bounded reader of ``daticert.xml``, the certification data of PEC receipts (RFC 6109)."""
+"""Bounded reader of ``daticert.xml``, the data of PEC receipts (RFC 6109)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _DAY = re.compile(r"(\d{1,2})[/.-](\d{1,2})[/.-](\d{4})")
 _TIME = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 
 
-class _Refused(Exception):  # noqa: N818
+class _Refused(Exception):
     """The document declares entities, or exceeds a bound."""
 
 
 @dataclass(slots=True)
 class CertificationData:
-    """Content of a ``daticert.xml``, by the names of its elements; empty texts if they are missing.
+    """Content of a ``daticert.xml``; a text is empty if its element is missing.
 
     ``recipients`` are those of the message (``destinatari``), ``received`` those of a hand-over
     between providers (``ricezione``), ``delivery`` the one of a delivery (``consegna``).
@@ -50,16 +50,13 @@ class CertificationData:
     time: str = ""
 
     def timestamp(self) -> str | None:
-        """Return the instant in ISO 8601 with its zone; without one if the document has none."""
+        """Return the instant in ISO 8601, with a zone if the document has one."""
         day, time = _DAY.search(self.day), _TIME.search(self.time)
         if not day or not time:
             return None
         try:
-            instant = datetime(
-                *(int(day[n]) for n in (3, 2, 1)),
-                *(int(time[n] or 0) for n in (1, 2, 3)),
-                tzinfo=_zone(self.zone),
-            )
+            date = datetime(int(day[3]), int(day[2]), int(day[1]), tzinfo=_zone(self.zone))
+            instant = date.replace(hour=int(time[1]), minute=int(time[2]), second=int(time[3] or 0))
         except ValueError:
             return None
         return instant.isoformat()

@@ -1,4 +1,4 @@
-"""PEC receipts (RFC 6109): which event a receipt is, about which message and which recipient."""
+"""Parser of PEC receipts (RFC 6109): event, original message, recipient."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class PecReceiptInfo:
 
 
 class PecReceiptParser:
-    """Reads PEC receipts; never raises, whatever the octets are.
+    """Parser of PEC receipts; takes any octets.
 
     The signature is not verified here. A receipt is what its own header names so: ``X-Ricevuta``
     in a message inside, or in a transport envelope, proves nothing.
@@ -94,7 +94,9 @@ def _receipt(message: Part, receipt_type: str) -> PecReceiptInfo:
         provider=data.provider or None,
         error=error or None,
         error_reason=data.error_reason[:_MOST_TEXT] or None,
-        delivery_kind=data.receipt_kind or (_value(message, "x-tiporicevuta") or "").lower() or None,
+        delivery_kind=data.receipt_kind
+        or (_value(message, "x-tiporicevuta") or "").lower()
+        or None,
         security_check=_value(message, "x-verificasicurezza"),
         receipt_message_id=_message_id(_value(message, "message-id") or ""),
         tracking_id=_tracking_id(message),
@@ -102,7 +104,7 @@ def _receipt(message: Part, receipt_type: str) -> PecReceiptInfo:
 
 
 def _certification(message: Part) -> CertificationData | None:
-    """Return the data of the first ``daticert.xml`` that is not inside of another message."""
+    """Return the data of the ``daticert.xml`` outside of other messages."""
     candidates = [
         part for part in message.leaves() if part.content is None and part.filename() == _FILE
     ] or [part for part in message.leaves() if part.content_type in ("application/xml", "text/xml")]
@@ -114,7 +116,7 @@ def _certification(message: Part) -> CertificationData | None:
 
 
 def _tracking_id(message: Part) -> str | None:
-    """Return the tracking header of the original message, which a whole receipt contains."""
+    """Return the tracking header of the original message inside of a receipt."""
     inner = (part.content for part in message.leaves() if part.content is not None)
     return next(filter(None, (_value(part, TRACKING_HEADER.lower()) for part in inner)), None)
 
