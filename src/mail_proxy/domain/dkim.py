@@ -1,4 +1,4 @@
-"""DKIM keys by their names: algorithms, and the name of a key's DNS record (RFC 6376)."""
+"""Names of DKIM keys: algorithms, and their DNS records (RFC 6376)."""
 
 from __future__ import annotations
 
