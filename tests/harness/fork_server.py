@@ -14,7 +14,6 @@ import gc
 import importlib
 import json
 import os
-import pkgutil
 import runpy
 import selectors
 import socket
@@ -28,14 +27,12 @@ from pathlib import Path
 from tests.harness.forks import LARGEST_REQUEST_BYTES
 from tests.harness.processes import die_with_parent
 
-import mail_proxy
-
-#: Imported by a running service when it first needs them.
-_LATE = (
+#: The program and its server, and what they import when they first need it.
+_MODULES = (
+    "mail_proxy.cli.main",
+    "mail_proxy.cli.connection",
+    "mail_proxy.cli.serving",
     "alembic.command",
-    "alembic.autogenerate.api",
-    "httpcore._async",
-    "httpcore._sync",
     "httptools",
     "psycopg",
     "sqlalchemy.dialects.postgresql.psycopg",
@@ -136,11 +133,8 @@ def serve(requests: socket.socket) -> Start | None:
                 events.register(living.end, selectors.EVENT_READ, living)
 
 
-def _import_everything() -> None:
-    for module in pkgutil.walk_packages(mail_proxy.__path__, "mail_proxy."):
-        if not module.name.endswith("__main__") and ".migrations." not in module.name:
-            importlib.import_module(module.name)
-    for name in _LATE:
+def _import_program() -> None:
+    for name in _MODULES:
         importlib.import_module(name)
     if len(list(Path("/proc/self/task").iterdir())) != 1:
         raise RuntimeError("an import has started a thread, which a forked process would lack")
@@ -166,7 +160,7 @@ class _Ending:
 def main() -> None:
     ending = _Ending()
     atexit.register(ending)  # before all others, so that it is called after them
-    _import_everything()
+    _import_program()
     gc.collect()
     gc.freeze()
     if serve(socket.socket(fileno=int(sys.argv[1]))) is None:
