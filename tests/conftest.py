@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.harness.compiled_statements import CompiledStatements
 from tests.harness.errors import NotAvailable
+from tests.harness.order import slow_first
 from tests.harness.postgres import postgres_server
 
 import mail_proxy.features.registry  # noqa: F401  # declares the tables of features
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
     from tests.harness.reused_databases import ReusedDatabases
 
 KEY = bytes(range(32))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    if processes > 1:
+        items[:] = slow_first(items, processes)
 
 
 def pytest_collection_finish() -> None:
