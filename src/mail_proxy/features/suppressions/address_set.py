@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from heapq import merge
 
+from mail_proxy.wire.addresses import comparable
+
 
 class AddressSet:
     """Immutable set of addresses, whatever their case, as a sorted array of hashes.
@@ -44,15 +46,6 @@ class AddressSet:
 
 
 NO_ADDRESSES = AddressSet()
-
-
-def comparable(address: str) -> str:
-    """Return the form of an address that a suppression list compares.
-
-    Servers may tell local parts of different case apart (RFC 5321 section 2.4), but none is known
-    that does so for different people.
-    """
-    return address.casefold()
 
 
 def _hash(address: str) -> int:

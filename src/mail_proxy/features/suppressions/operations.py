@@ -7,7 +7,12 @@ from mail_proxy.errors import Conflict, NotFound
 from mail_proxy.features.suppressions.address_set import NO_ADDRESSES
 from mail_proxy.features.suppressions.step import NAME
 from mail_proxy.features.suppressions.table import SuppressionsTable
-from mail_proxy.features.suppressions.wire import (
+from mail_proxy.operations.operation import Context, Scope, operation
+from mail_proxy.operations.parts import Parts
+from mail_proxy.sql.table import EVERY_TENANT, Row
+from mail_proxy.wire.cursors import NO_CURSOR, dump_cursor, load_cursor
+from mail_proxy.wire.mistakes import malformed, mistake
+from mail_proxy.wire.suppressions import (
     SuppressionIn,
     SuppressionOut,
     SuppressionRef,
@@ -15,11 +20,6 @@ from mail_proxy.features.suppressions.wire import (
     SuppressionsOut,
     SuppressionsQuery,
 )
-from mail_proxy.operations.operation import Context, Scope, operation
-from mail_proxy.operations.parts import Parts
-from mail_proxy.sql.table import EVERY_TENANT, Row
-from mail_proxy.wire.cursors import NO_CURSOR, dump_cursor, load_cursor
-from mail_proxy.wire.mistakes import malformed, mistake
 from mail_proxy.wire.tenants import Done
 
 #: Each delivering process keeps them in memory, 8 octets each.

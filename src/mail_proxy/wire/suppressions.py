@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from mail_proxy.features.suppressions.address_set import comparable
-from mail_proxy.wire.addresses import parse_mailbox
+from mail_proxy.wire.addresses import comparable, parse_mailbox
 from mail_proxy.wire.cursors import Cursor
 from mail_proxy.wire.fields import Answer, Identifier, OneLine, Request
 
