@@ -16,10 +16,11 @@ from typing import Any
 
 import orjson
 
+from mail_proxy.domain.long_text import LONGEST_PLAIN_TEXT, LongText
+
 #: Parsed at once: about a millisecond.
 STEP_BYTES = 262_144
-#: Characters. A longer string is cut somewhere behind it: no field may have so many, and joining
-#: the pieces would take too long.
+#: Characters. A longer string is cut somewhere behind it: no field may have so many.
 LONGEST_STRING = 25_000_000
 #: Of objects and lists that are larger than a step. A message is at the third level.
 _DEEPEST_LARGE = 16
@@ -45,7 +46,8 @@ def load_in_steps(text: bytes | bytearray) -> Any:
     """Return the value of a JSON text; raises NotJson.
 
     A string with a lone surrogate or with octets that are not UTF-8 is returned with lone
-    surrogates, which its validation refuses.
+    surrogates, which its validation refuses. One of more than ``LONGEST_PLAIN_TEXT`` characters is
+    returned as a LongText.
     """
     return _Parser(text).document()
 
@@ -114,6 +116,8 @@ class _Parser:
             at = self._behind_space(at)
             if self._octet(at) != b":":
                 raise NotJson("expected ':'", at)
+            if isinstance(name, LongText):
+                name = name.pieces[0]  # no field has such a name
             members[name], at = self._value(self._behind_space(at + 1), level)
             at = self._behind_space(at)
             if self._octet(at) == b"}":
@@ -166,7 +170,7 @@ class _Parser:
         inside = self._wrapped(brackets, at, found.end() - 1)
         return _load(inside, at - 1), self._behind_space(found.end())
 
-    def _string(self, at: int) -> tuple[str, int]:
+    def _string(self, at: int) -> tuple[str | LongText, int]:
         """Return a long string, and the position behind its closing quote."""
         pieces, length = [], 0
         while self._octet(at) != b'"':
@@ -176,7 +180,8 @@ class _Parser:
                 pieces.append(piece)
             length += len(piece)
             at = end
-        return "".join(pieces), at + 1
+        text = "".join(pieces) if length <= LONGEST_PLAIN_TEXT else LongText(tuple(pieces))
+        return text, at + 1
 
     def _end_of_piece(self, at: int) -> int:
         """Return where the next piece of a string ends: between two characters."""
