@@ -21,7 +21,7 @@ _QUOTED_PRINTABLE_PLAIN = bytes([*range(32, 61), *range(62, 127), 9, 10])
 def encode_long_body(text: LongText) -> tuple[bytes, list[bytes]]:
     """Return transfer encoding and encoded octets of a body, as ``encode_body`` does.
 
-    A body with a line of about 256 kB is written in base64 in any case.
+    A body with a line of more than 64 kB is written in base64 in any case.
     """
     pieces = list(_with_line_ends(text.pieces))
     if _is_seven_bit(pieces):
