@@ -21,7 +21,7 @@ from mail_proxy.domain.long_text import LONGEST_PLAIN_TEXT, LongText
 #: Parsed at once: about a millisecond.
 STEP_BYTES = 262_144
 #: Of a long string at once: as many octets of escapes take two milliseconds.
-_PIECE_BYTES = 65_536
+PIECE_BYTES = 65_536
 #: Characters. A longer string is cut somewhere behind it: no field may have so many.
 LONGEST_STRING = 25_000_000
 #: Of objects and lists that are larger than a step. A message is at the third level.
@@ -187,16 +187,19 @@ class _Parser:
 
     def _end_of_piece(self, at: int) -> int:
         """Return where the next piece of a string ends: between two characters."""
-        text, limit = self._text, min(at + _PIECE_BYTES, len(self._text))
+        text, limit = self._text, min(at + PIECE_BYTES, len(self._text))
         quote = text.find(b'"', at, limit)
-        if quote < 0 and limit < len(text):
-            return self._between_characters(at, limit)
-        if quote >= 0 and not self._is_escaped(at, quote):
+        if quote >= 0 and self._is_escaped(at, quote):
+            # Of the same length without escapes. A regular expression takes twenty times as long.
+            plain = text[at:limit].replace(rb"\\", b"  ").replace(rb'\"', b"  ")
+            found = plain.find(b'"')
+            quote = at + found if found >= 0 else -1
+        if quote >= 0:
             return quote
-        end = _CHARACTERS.match(text, at, limit).end()  # type: ignore[union-attr]
+        end = self._between_characters(at, limit) if limit < len(text) else at
         if end == at:
             raise NotJson("invalid or unfinished string", at)
-        return end if text[end : end + 1] == b'"' else self._between_characters(at, end)
+        return end
 
     def _between_characters(self, at: int, end: int) -> int:
         """Return a position near ``end`` that divides no escape and no character."""
