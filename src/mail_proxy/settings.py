@@ -10,9 +10,9 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from mail_proxy.config import Group, ProxyConfig
 from mail_proxy.errors import ConfigError
@@ -48,12 +48,16 @@ class LoadedConfig:
 
 @dataclass(frozen=True)
 class Setting:
-    """Name, environment variables, description and default of one setting."""
+    """Name, environment variables, description and default of one setting.
+
+    ``is_secret``: its type holds a SecretStr, so its value is not shown.
+    """
 
     dotted: str
     variables: tuple[str, ...]
     description: str
     default: Any
+    is_secret: bool
 
 
 def settings() -> list[Setting]:
@@ -72,8 +76,16 @@ def settings() -> list[Setting]:
 def _setting(dotted: str, name: str, field: Any) -> Setting:
     names = _ALIASES.get(name, (name.upper(),))
     return Setting(
-        dotted, tuple(PREFIX + n for n in names), field.description or "", field.get_default()
+        dotted,
+        tuple(PREFIX + n for n in names),
+        field.description or "",
+        field.get_default(),
+        _holds_secret(field.annotation),
     )
+
+
+def _holds_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(_holds_secret(part) for part in get_args(annotation))
 
 
 def load_config(
@@ -161,7 +173,7 @@ def _explain(error: Any, known: Mapping[str, Setting]) -> str:
     parts = [str(p) for p in error["loc"]]
     setting = known.get(".".join(parts[:2])) or known.get(parts[0])
     variable = f" ({setting.variables[0]})" if setting else ""
-    secret = any(word in parts[-1] for word in ("token", "password", "secret"))
-    value = "********" if secret else _LOGIN_IN_URL.sub("//********@", repr(error["input"]))
+    is_secret = setting is not None and setting.is_secret
+    value = "********" if is_secret else _LOGIN_IN_URL.sub("//********@", repr(error["input"]))
     message = error["msg"].removeprefix("Value error, ")
     return f"{'.'.join(parts)}{variable} = {value}: {message}"

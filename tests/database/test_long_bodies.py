@@ -107,7 +107,9 @@ async def test_the_loop_goes_on_while_a_long_body_is_stored_and_claimed(
         whole = b"".join(pieces).decode()
         row = (uuid7(), f"at-once-{next(numbers)}", whole)
         found = "SELECT rows.pk, rows.id, length(rows.content) FROM rows"
-        db.execute_rows(connection, found, (("pk", "uuid"), ("id", "text"), ("content", "text")), [row])
+        db.execute_rows(
+            connection, found, (("pk", "uuid"), ("id", "text"), ("content", "text")), [row]
+        )
 
     async def in_pieces() -> None:
         message = _message(account, _mail(text, 60_000), f"m{next(numbers)}")

@@ -13,9 +13,9 @@ from mail_proxy.cli.instance import Instance
 from mail_proxy.errors import MailProxyError
 
 _ANSWER_SECONDS = 60.0
-#: The caller's address in the audit log if the application runs in this process.
 #: Neither deliver, nor report, nor send alerts by itself.
 _QUIET = {"scheduler_active": False, "test_mode": True}
+#: The caller's address in the audit log if the application runs in this process.
 _HERE = ("local", 0)
 
 
@@ -61,7 +61,7 @@ async def connected(instance: Instance) -> AsyncIterator[Connection]:
         # Imported only if it is needed, because it loads most of the program.
         from mail_proxy.api.app import build_app
 
-        config = instance.load_config(None, os.environ).config
+        config = instance.load_own_config(None, os.environ).config
         app = build_app(lambda: config.model_copy(update=_QUIET))
         async with app.router.lifespan_context(app):
             transport = httpx.ASGITransport(app, client=_HERE)

@@ -14,8 +14,8 @@ class LongText:
     """Text of more than a million characters, in pieces.
 
     Each operation on a string holds the interpreter lock, so that the event loop stands still.
-    With pieces of 64 kB that is a fraction of a millisecond; a single emoji in a string of 24 MB makes it one of
-    96 MB, which takes 100 ms to copy.
+    With pieces of 64 kB that is a fraction of a millisecond. A single emoji makes a string of 24 MB
+    one of 96 MB, which takes 100 ms to copy.
     """
 
     pieces: tuple[str, ...]

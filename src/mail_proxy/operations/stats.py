@@ -36,7 +36,7 @@ def list_stats(context: Context, request: StatsQuery) -> StatsAnswer:
     return StatsAnswer(
         ok=True,
         stats=[_shown(row, wanted.by_account) for row in shown],
-        next_cursor=last and dump_cursor(last.bucket_at, last.tenant_id, last.account_id),
+        next_cursor=last and dump_cursor(request, last.bucket_at, last.tenant_id, last.account_id),
     )
 
 
@@ -62,12 +62,14 @@ def _place(request: StatsQuery, wanted: CountFilter) -> CountPlace | None:
     if request.cursor is None:
         return None
     try:
-        place = CountPlace(*load_cursor(request.cursor))
+        place = CountPlace(*load_cursor(request))
     except ValueError as error:
         raise malformed(mistake("cursor", str(error), request.cursor)) from None
-    # A cursor of another range may stand before this one, or between its buckets.
     start = place.bucket_at // wanted.width * wanted.width
-    return max(CountPlace(wanted.from_at), place if start == place.bucket_at else CountPlace(start))
+    if start != place.bucket_at:
+        place = CountPlace(start)
+    # The call that gave the cursor may have had an earlier from_ts.
+    return max(CountPlace(wanted.from_at), place)
 
 
 def _shown(row: CountRow, by_account: bool) -> StatsOut:

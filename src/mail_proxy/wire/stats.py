@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mail_proxy.wire.fields import Answer, Matching, Request
 from mail_proxy.wire.instants import Timestamp
 
-_NO_CURSOR = "must be a next_cursor of this listing"
+_NO_CURSOR = "must be a next_cursor of this listing, with the same bucket and by"
 StatsCursor = Annotated[str, Field(max_length=3000), Matching(r"[A-Za-z0-9_-]+", _NO_CURSOR)]
 StatsPageSize = Annotated[int, Field(ge=1, le=10_000)]
 
@@ -30,6 +30,7 @@ _EXAMPLE: dict[str, Any] = {
     "complained": 0,
     "reported": 122,
 }
+_EXAMPLE_CURSOR = "WyJob3VyIiwiYWNjb3VudCIsMTc4OTk5OTIwMCwiYWNtZSIsInNtdHAiXQ"
 
 
 class Bucket(StrEnum):
@@ -82,7 +83,7 @@ class StatsAnswer(Answer):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [{"ok": True, "stats": [_EXAMPLE], "next_cursor": "WzE3ODk5OTkyMDBd"}]
+            "examples": [{"ok": True, "stats": [_EXAMPLE], "next_cursor": _EXAMPLE_CURSOR}]
         }
     )
 
@@ -90,22 +91,27 @@ class StatsAnswer(Answer):
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one.")
 
 
-def dump_cursor(bucket_ts: int, tenant_id: str, account_id: str) -> str:
-    """Return a cursor that stands behind one row of the listing."""
-    place = orjson.dumps([bucket_ts, tenant_id, account_id])
+def dump_cursor(query: StatsQuery, bucket_ts: int, tenant_id: str, account_id: str) -> str:
+    """Return a cursor that stands behind one row of the listing of ``query``."""
+    place = orjson.dumps([query.bucket, query.by, bucket_ts, tenant_id, account_id])
     return base64.urlsafe_b64encode(place).decode().rstrip("=")
 
 
-def load_cursor(cursor: str) -> tuple[int, str, str]:
-    """Return bucket, tenant and account of a cursor; ValueError for another text."""
+def load_cursor(query: StatsQuery) -> tuple[int, str, str]:
+    """Return bucket, tenant and account of the cursor of ``query``.
+
+    Raises ValueError for another text, and for a cursor of a listing with another ``bucket`` or
+    ``by``: its place says nothing about the order of this one.
+    """
+    cursor = query.cursor or ""
     try:
         place: Any = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        bucket_ts, tenant_id, account_id = place
+        bucket, by, bucket_ts, tenant_id, account_id = place
     except (binascii.Error, TypeError, ValueError):
         raise ValueError(_NO_CURSOR) from None
     is_good = type(bucket_ts) is int and 0 <= bucket_ts < 2**53
     if not is_good or type(tenant_id) is not str or type(account_id) is not str:
         raise ValueError(_NO_CURSOR)
-    if "\0" in tenant_id + account_id:
+    if "\0" in tenant_id + account_id or [bucket, by] != [query.bucket, query.by]:
         raise ValueError(_NO_CURSOR)
     return bucket_ts, tenant_id, account_id

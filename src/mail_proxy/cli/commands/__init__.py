@@ -23,6 +23,7 @@ NAMED_COMMANDS = frozenset({"start", "stop", "restart", "status", "delete"})
 INSTANCE_COMMANDS = {
     "alerts": "alerts:commands",
     "audit": "audit:audit",
+    "info": "info:info",
     "keys": "keys:commands",
     "log": "log:log",
     "stats": "stats:stats",

@@ -1,9 +1,8 @@
-"""Commands ``alerts test`` and ``alerts secret``."""
+"""Command ``alerts test``."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +10,7 @@ from rich.markup import escape
 
 from mail_proxy.cli.connection import connected
 from mail_proxy.cli.instance import Instance
-from mail_proxy.cli.output import print_json, print_line, talk
+from mail_proxy.cli.output import print_json, talk
 
 commands = typer.Typer(help="Alerts to a person about what needs attention.")
 
@@ -34,29 +33,6 @@ def test(
             talk(f"{result['channel']}: {escape(words)}")
     if not answer["ok"]:
         raise typer.Exit(1)
-
-
-@commands.command()
-def secret(context: typer.Context) -> None:
-    """Print the secret that signs the calls to alert_url; make it if there is none."""
-    # Imported only when it runs, so that the other commands start fast.
-    from mail_proxy.features.alerts.table import AlertSecretTable
-    from mail_proxy.operations.keys import find_key
-    from mail_proxy.sql import SqlDb
-    from mail_proxy.sql.migrations import upgrade
-
-    instance: Instance = context.obj
-    config = instance.load_own_config(None, os.environ).config
-    if config.alerts.alert_secret is not None:
-        print_line(config.alerts.alert_secret.get_secret_value())
-        return
-    db = SqlDb(config.database_url)
-    try:
-        key = find_key(config, db)
-        upgrade(db, key=key)
-        print_line(db.write_now(AlertSecretTable(key).obtain))
-    finally:
-        db.dispose()
 
 
 async def _test(instance: Instance) -> dict[str, Any]:
