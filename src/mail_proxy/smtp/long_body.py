@@ -1,4 +1,7 @@
-"""Encodes a body of many megabytes in pieces, so that other threads have turns in between."""
+"""Encodes a body of many megabytes piece by piece.
+
+Other threads have turns in between: each call holds the interpreter lock.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ def is_short_quoted_printable(octets: Iterable[bytes]) -> bool:
 
 
 def quoted_printable(octets: bytes) -> Iterator[bytes]:
-    """Encode whole lines piece by piece, because other threads wait while ``b2a_qp`` runs."""
+    """Encode whole lines piece by piece: other threads wait for ``b2a_qp``."""
     begin = 0
     while begin < len(octets):
         end = octets.find(b"\n", begin + _PIECE) + 1 or len(octets)

@@ -1,4 +1,7 @@
-"""COPY into PostgreSQL on the driver psycopg, without SQLAlchemy, whose errors are raised."""
+"""COPY into PostgreSQL on its driver, without SQLAlchemy.
+
+Errors are SQLAlchemy's all the same.
+"""
 
 from __future__ import annotations
 

@@ -356,7 +356,7 @@ class MessagesTable(Table):
 
 @dataclass(slots=True)
 class _Known:
-    """Stored message that has the id of a new message; a large content is not read yet."""
+    """Stored message with the id of a new one; a large content is not read yet."""
 
     pk: str
     state: str

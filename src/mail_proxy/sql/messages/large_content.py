@@ -1,4 +1,4 @@
-"""Stored form of a mail with long bodies, in pieces that are written and compared one by one."""
+"""Stored form of a mail with long bodies, written and compared in pieces."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ LONGEST_STR_BYTES = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class LargeContent:
-    """UTF-8 of a stored mail in pieces: no operation on megabytes holds the interpreter lock.
+    """UTF-8 of a stored mail with long bodies, in pieces.
 
-    What is not a body is in pieces of its own.
+    No operation on megabytes holds the interpreter lock. The bodies share no piece with the rest.
     """
 
     pieces: tuple[bytes | bytearray, ...]

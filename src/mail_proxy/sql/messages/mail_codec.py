@@ -45,7 +45,7 @@ def dump_mail(mail: Mail) -> str:
 
 
 def has_long_body(mail: Mail) -> bool:
-    """Return whether ``dump_mail`` would hold the interpreter lock for more than a moment."""
+    """Return whether ``dump_mail`` would hold the interpreter lock for long."""
     return len(mail.body) > _PIECE or len(mail.body_html or "") > _PIECE
 
 
