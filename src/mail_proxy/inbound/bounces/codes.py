@@ -46,8 +46,8 @@ class Codes:
 
     @property
     def permanence(self) -> str | None:
-        """First digit of the code: ``2``, ``4``, ``5`` or None."""
-        code = self.enhanced or self.reply
+        """First digit of the code that is shown: ``2``, ``4``, ``5`` or None."""
+        code = self.shown()
         return code[0] if code else None
 
     def better(self, other: Codes) -> Codes:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from mail_proxy.inbound.addresses import addresses_in, field_address, same, unique
 from mail_proxy.inbound.bounces.automatic import is_automatic_answer
-from mail_proxy.inbound.bounces.category import category_of, type_of
+from mail_proxy.inbound.bounces.category import category_of, names_a_cause, type_of
 from mail_proxy.inbound.bounces.codes import Codes
 from mail_proxy.inbound.bounces.delivery_status import StatusRecord
 from mail_proxy.inbound.bounces.explanation import FailedRecipient
@@ -180,9 +180,18 @@ def _text_bounce(mail: ReturnedMail) -> BounceInfo | None:
         failed = [FailedRecipient(only)] if only else []
     if not failed and not (mail.has_bounce_subject and mail.is_from_daemon):
         return None
+    if not (named or mail.is_from_daemon or mail.has_null_sender or mail.is_delivery_report):
+        # A person may write that a parcel was not delivered.
+        failed = [one for one in failed if _is_plausible(one)]
+        if not failed:
+            return None
     is_delay = _is_delay(mail) and not any(one.codes.permanence == "5" for one in failed)
     recipients = [_from_text(mail, one, len(failed) == 1, is_delay) for one in failed]
     return _info(mail, BounceKind.DELAYED if is_delay else BounceKind.BOUNCE, recipients)
+
+
+def _is_plausible(failed: FailedRecipient) -> bool:
+    return failed.is_certain or failed.codes != Codes() or names_a_cause(failed.reason)
 
 
 def _from_text(
@@ -218,7 +227,10 @@ def _only_recipient(mail: ReturnedMail) -> str:
     if len(sent_to) == 1:
         return sent_to[0]
     failed = mail.explanation.failed()
-    return failed[0].address if len(failed) == 1 else ""
+    if len(failed) == 1:
+        return failed[0].address
+    received_for = mail.returned.received_for or ""
+    return received_for if not sent_to or received_for in sent_to else ""
 
 
 def _wrapped(mail: ReturnedMail, *, only_report: bool = False) -> Part | None:
