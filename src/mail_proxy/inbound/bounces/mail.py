@@ -56,7 +56,7 @@ class ReturnedMail:
 
     @cached_property
     def has_null_sender(self) -> bool:
-        """True if the envelope had no sender, as that of each bounce (RFC 5321 section 4.5.5)."""
+        """True if the envelope had no sender, as each bounce (RFC 5321)."""
         path = self.message.header("return-path")
         return path is not None and path.strip("<> ").lower() in ("", "mailer-daemon")
 
