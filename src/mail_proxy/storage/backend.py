@@ -1,4 +1,4 @@
-"""What a storage backend does, whatever keeps the files. All methods block."""
+"""Interface of storage backends: folders on disk, and object storage."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ class OpenFile(Protocol):
 
 
 class Backend(Protocol):
-    """Files of one mount. Paths are clean and relative; the empty path is the mount's root.
+    """Files of one mount; all methods block.
 
-    Errors are ``StorageError``. A written file appears as a whole or not at all.
+    Paths are clean and relative; the empty path is the mount's root. Errors are ``StorageError``. A
+    written file appears as a whole or not at all.
     """
 
     def find(self, path: str) -> Found | None:

@@ -1,4 +1,4 @@
-"""Storage backend of a folder on disk that neither ``..`` nor symbolic links leave."""
+"""Storage backend of a folder on disk; neither ``..`` nor links lead out."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ _MISSING = {errno.ENOENT, errno.ENOTDIR}
 
 
 class LocalFolder:
-    """Files below ``root``; its real path must be in one of ``within``, if that is not None.
+    """Files below a folder ``root``.
 
+    Its real path must be in one of ``within``, if that is not None.
     Each file is opened without effect first (``O_PATH``). Its real path, as the system knows it
     then, has to be below the root. So a link that is changed meanwhile gains nothing.
     """

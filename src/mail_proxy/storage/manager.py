@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Links:
-    """Links to files of storages whose provider has none: signer, and URL of ``/files``."""
+    """Signer and base URL of links, for storages whose provider signs no URLs."""
 
     signer: UrlSigner
     base_url: str

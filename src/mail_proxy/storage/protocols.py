@@ -19,9 +19,10 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Provider:
-    """A provider of object storage: its name in fsspec, and the extra that installs it.
+    """A provider of object storage.
 
-    ``errors`` are the classes that its libraries raise, as ``module:name``.
+    It has a name in fsspec, and an extra that installs its library. ``errors`` are the classes that
+    its libraries raise, as ``module:name``.
     """
 
     fsspec_name: str
@@ -54,7 +55,7 @@ PROVIDERS: dict[str, Provider] = {
 
 
 def installed_errors(protocol: str) -> tuple[type[BaseException], ...]:
-    """Return the errors that the libraries of a protocol raise, with those of the system.
+    """Return the errors of the libraries of a protocol, and of the system.
 
     Raises StorageError, with the command to enter, if the extra is not installed.
     """
@@ -155,5 +156,5 @@ def _given(**options: Any) -> dict[str, Any]:
 
 
 def _fsspec() -> Any:
-    """Return fsspec, which is imported when the first mount that is no folder needs it."""
+    """Return fsspec, imported when the first mount that is no folder needs it."""
     return import_module("fsspec")

@@ -1,4 +1,4 @@
-"""Storage backend over fsspec, for object storage and everything else that it knows."""
+"""Storage backend over fsspec, for object storage and other filesystems."""
 
 from __future__ import annotations
 
