@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
 from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
@@ -115,11 +116,12 @@ class StorageNode:
     async def read_bytes(self, most: int = _MOST_IN_MEMORY) -> bytes:
         """Return the content; StorageError if it has more than ``most`` bytes."""
         read, total = list[bytes](), 0
-        async for piece in self.pieces():
-            total += len(piece)
-            if total > most:
-                raise StorageError(f"the file has more than {most} bytes")
-            read.append(piece)
+        async with aclosing(self.pieces()) as pieces:
+            async for piece in pieces:
+                total += len(piece)
+                if total > most:
+                    raise StorageError(f"the file has more than {most} bytes")
+                read.append(piece)
         return b"".join(read)
 
     async def read_text(self, encoding: str = "utf-8") -> str:
@@ -131,8 +133,11 @@ class StorageNode:
 
     async def pieces(
         self, octets: int = _PIECE_BYTES, start: int = 0, end: int | None = None
-    ) -> AsyncIterator[bytes]:
-        """Yield the content from ``start`` up to ``end`` in pieces of at most ``octets``."""
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the content from ``start`` up to ``end`` in pieces of at most ``octets``.
+
+        Close the generator (``aclosing``) if it may not be read to its end.
+        """
         file = await self._run(lambda backend: backend.open(self.path))
         try:
             if start:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -103,7 +104,9 @@ def open_filesystem(mount: Mount, guard: NetworkGuard) -> tuple[Any, str]:
     if mount.protocol == "s3":
         return _s3(config, None if mount.trusted else guard), root
     if mount.protocol == "gcs":
-        return _filesystem("gcs", token=config.get("credentials")), root
+        # Google's own libraries ask an emulator without credentials too.
+        anonymous = "anon" if os.environ.get("STORAGE_EMULATOR_HOST") else None
+        return _filesystem("gcs", token=config.get("credentials") or anonymous), root
     if mount.protocol == "azure":
         options = _given(connection_string=config.get("connection_string"))
         timeouts = {"connection_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS}

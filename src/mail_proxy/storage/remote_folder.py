@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, cast
 from urllib.parse import quote
 
 from mail_proxy.errors import StorageError
+from mail_proxy.kit.ids import uuid7
 from mail_proxy.storage.backend import Found, OpenFile
 from mail_proxy.storage.mount import Mount
-from mail_proxy.storage.protocols import installed_errors
+from mail_proxy.storage.protocols import PROVIDERS, installed_errors
 
 _READ_BLOCK = 1_048_576
 #: S3 takes no smaller parts; two of them are in memory during an upload.
@@ -49,19 +50,33 @@ class RemoteFolder:
             return cast(OpenFile, _Reading(opened, self))
 
     def write(self, path: str, pieces: Iterable[bytes]) -> int:
-        size = 0
         with self._in_words():
-            if self._protocol not in ("s3", "gcs", "azure"):
-                above = self._at(path.rpartition("/")[0])
-                self._filesystem.makedirs(above, exist_ok=True)
-            file = self._filesystem.open(self._at(path), "wb", block_size=_WRITE_BLOCK)
+            if self._protocol in PROVIDERS:
+                return self._written(path, pieces)
+            # An object appears when its upload ends, other files when it begins.
+            above, _, _ = path.rpartition("/")
+            draft = f"{above}/.{uuid7()}".lstrip("/")
+            self._filesystem.makedirs(self._at(above), exist_ok=True)
             try:
-                for piece in pieces:
-                    size += file.write(piece)
-                file.close()
+                size = self._written(draft, pieces)
+                self._filesystem.mv(self._at(draft), self._at(path))
             except BaseException:
-                _discard(file)
+                with suppress(*self._errors):
+                    self._filesystem.rm_file(self._at(draft))
                 raise
+            return size
+
+    def _written(self, path: str, pieces: Iterable[bytes]) -> int:
+        file = self._filesystem.open(self._at(path), "wb", block_size=_WRITE_BLOCK)
+        try:
+            size = sum(file.write(piece) for piece in pieces)
+            file.close()
+        except BaseException:
+            if self._protocol in PROVIDERS:
+                _discard(file)
+            else:
+                file.close()
+            raise
         return size
 
     def delete(self, path: str) -> None:
@@ -77,7 +92,7 @@ class RemoteFolder:
 
     def mkdir(self, path: str) -> None:
         """Make a folder; object storage has none, so there this does nothing."""
-        if self._protocol in ("s3", "gcs", "azure"):
+        if self._protocol in PROVIDERS:
             return
         with self._in_words():
             self._filesystem.makedirs(self._at(path), exist_ok=True)
