@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.protocols.rest.client import Client
+from tests.protocols.rest.client import ONE_DATABASE, Client
 from tests.protocols.rest.parity import doors
 
 from mail_proxy.features.registry import OPERATIONS
@@ -122,6 +122,19 @@ AIMED: dict[tuple[str, str], list[tuple[str, Any]]] = {
         ("/storage/theirs?tenant_id={t}", None),
         ("/storage/theirs", None),
     ],
+    ("POST", "/suppression"): [
+        ("/suppression?tenant_id={t}", {"address": "a@theirs.example"}),
+        ("/suppression", {"address": "a@theirs.example", "tenant_id": "{t}"}),
+    ],
+    ("GET", "/suppressions"): [
+        ("/suppressions?tenant_id={t}", None),
+        ("/suppressions?address=bob@theirs.example", None),
+        ("/suppressions", None),
+    ],
+    ("DELETE", "/suppression/{address}"): [
+        ("/suppression/bob@theirs.example?tenant_id={t}", None),
+        ("/suppression/bob@theirs.example", None),
+    ],
     ("GET", "/tenant/{id}"): [("/tenant/{t}", None)],
     ("PUT", "/tenant/{id}"): [("/tenant/{t}", {"name": "mine now"})],
     ("GET", "/tenant/{id}/sync-log"): [("/tenant/{t}/sync-log", None)],
@@ -174,6 +187,7 @@ async def belongings(client: Client, tenant: str) -> Any:
         "/tenant/{t}",
         "/dkim?tenant_id={t}",
         "/storages?tenant_id={t}",
+        "/suppressions?tenant_id={t}",
         "/stats?tenant_id={t}&by=account",
     )
     found = [await client.ok("GET", path.format(t=tenant)) for path in paths]
@@ -193,6 +207,8 @@ async def theirs(idle: Client, mine: str) -> Any:
     await idle.ok("POST", "/commands/add-messages", body)
     await idle.ok("POST", "/dkim?tenant_id=other", _DKIM)
     await idle.ok("POST", "/storage?tenant_id=other", _STORAGE)
+    suppressed = {"address": "bob@theirs.example", "tenant_id": "other"}
+    await idle.ok("POST", "/suppression", suppressed)
     return await belongings(idle, "other")
 
 
@@ -215,6 +231,7 @@ async def test_a_tenants_key_neither_sees_nor_touches_another_tenant(
     assert await belongings(idle, "other") == theirs
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("route", sorted(ADMINS), ids=" ".join)
 async def test_a_tenants_key_is_refused_by_the_administrators_routes(
     idle: Client, mine: str, theirs: Any, route: tuple[str, str]
