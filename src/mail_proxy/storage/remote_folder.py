@@ -69,7 +69,7 @@ class RemoteFolder:
     def _written(self, path: str, pieces: Iterable[bytes]) -> int:
         file = self._filesystem.open(self._at(path), "wb", block_size=_WRITE_BLOCK)
         try:
-            size = sum(file.write(piece) for piece in pieces)
+            size: int = sum(file.write(piece) for piece in pieces)
             file.close()
         except BaseException:
             if self._protocol in PROVIDERS:
