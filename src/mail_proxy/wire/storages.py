@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mail_proxy.wire.fields import Answer, Identifier, Matching, Name, OneLine, Request, Text
+from mail_proxy.wire.fields import Answer, Identifier, Matching, Name, OneLine, Request
 from mail_proxy.wire.mistakes import malformed, mistake, mistakes_of
 from mail_proxy.wire.secrets import MASK
 
@@ -99,7 +99,7 @@ class MemoryConfig(_Config):
 class OtherConfig(_Config):
     """Any other filesystem of fsspec: its URL and its options."""
 
-    url: Annotated[Text, Field(min_length=1, max_length=2000)]
+    url: Annotated[OneLine, Field(min_length=1, max_length=2000)]
     options: dict[str, Any] | None = None
 
 
