@@ -20,7 +20,11 @@ LONGEST_MAILBOX = 998
 #: Octets.
 LONGEST_SUBJECT = 4000
 #: Octets of ``body``, and of ``body_html``. Most servers refuse larger mails.
-LONGEST_TEXT = LONGEST_STRING
+LONGEST_TEXT = 25_000_000
+#: Characters of ``raw``: a longer text may have been cut when it was parsed.
+LONGEST_RAW = LONGEST_STRING
+#: Octets of a raw message.
+MOST_OCTETS = 35_000_000
 #: Headers that the client names.
 MOST_HEADERS = 100
 #: Octets of their names and values together.
@@ -113,11 +117,17 @@ def _octets(most: int) -> Callable[[Any], str | None]:
 def _text(value: Any) -> str | None:
     if not isinstance(value, str) or len(value) * 4 <= LONGEST_TEXT:
         return None
-    # A text that is longer still may have been cut when it was parsed.
-    size = len(value) if value.isascii() else len(value.encode(errors="replace"))
+    is_sure = value.isascii() or len(value) > LONGEST_TEXT
+    size = len(value) if is_sure else len(value.encode(errors="replace"))
     if size <= LONGEST_TEXT:
         return None
     return f"more than {LONGEST_TEXT} octets; allowed: {LONGEST_TEXT}"
+
+
+def _raw(value: Any) -> str | None:
+    if not isinstance(value, str) or len(value) <= LONGEST_RAW:
+        return None
+    return f"more than {LONGEST_RAW} characters; allowed: {LONGEST_RAW}"
 
 
 _mailbox = _octets(LONGEST_MAILBOX)
@@ -141,7 +151,9 @@ def shown(value: str) -> str:
     return repr(value if len(value) <= _LONGEST_SHOWN else value[: _LONGEST_SHOWN - 3] + "...")
 
 
-_RARE = frozenset({"return_path", "message_id", "cc", "bcc", "reply_to", "headers", "body_html"})
+_RARE = frozenset(
+    {"return_path", "message_id", "cc", "bcc", "reply_to", "headers", "body_html", "raw"}
+)
 _BOUNDS: dict[str, Callable[[Any], str | None]] = {
     "subject": _octets(LONGEST_SUBJECT),
     "from": _mailbox,
@@ -154,4 +166,5 @@ _BOUNDS: dict[str, Callable[[Any], str | None]] = {
     "headers": _headers,
     "body": _text,
     "body_html": _text,
+    "raw": _raw,
 }
