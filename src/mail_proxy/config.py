@@ -23,13 +23,13 @@ from pydantic import (
 )
 
 from mail_proxy.domain.helo_name import check_helo_name
+from mail_proxy.domain.message import PRIORITIES
 from mail_proxy.domain.networks import LOOPBACK, is_loopback, network_name
 from mail_proxy.domain.retry import RetryStrategy
 from mail_proxy.domain.tenant import signing_key
 from mail_proxy.domain.web_url import check_web_url
 
 _ADDRESS = re.compile(r"[!-;=?A-~]{1,64}@[A-Za-z0-9.-]{1,253}")
-PRIORITY_NAMES = {"immediate": 0, "high": 1, "medium": 2, "low": 3}
 #: A dispatcher that reads a longer lease in the database concludes that the clocks differ.
 LONGEST_LEASE_SECONDS = 300.0
 
@@ -145,7 +145,7 @@ class QueueConfig(Group):
     @field_validator("default_priority", mode="before")
     @classmethod
     def _named_priority(cls, value: Any) -> Any:
-        number = PRIORITY_NAMES.get(str(value).lower(), value)
+        number = PRIORITIES.get(str(value).lower(), value)
         if str(number) not in {"0", "1", "2", "3"}:
             raise ValueError("allowed: 0-3, immediate, high, medium, low")
         return number
@@ -252,6 +252,28 @@ class ClientSyncConfig(Group):
     token: SecretStr | None = Field(None, description="Bearer token, instead of user and password.")
 
 
+class CacheConfig(Group):
+    """Cache of attachments, in the memory of each process and on a shared disk."""
+
+    cache_memory_max_mb: Annotated[float, Field(ge=0, le=100_000)] = Field(
+        50.0, description="Attachments in memory, per process, MB (10^6 bytes); 0: none."
+    )
+    cache_memory_ttl: PositiveSeconds = Field(
+        300.0, description="Time after which an attachment in memory is forgotten, seconds."
+    )
+    cache_disk_dir: Path | None = Field(
+        None,
+        description="Folder for attachments of more than 100 kB, and for those that are being "
+        "sent; default: cache/ in the folder of the instance, without one none.",
+    )
+    cache_disk_max_mb: Annotated[float, Field(ge=0, le=100_000_000)] = Field(
+        500.0, description="Attachments in the cache on disk, MB (10^6 bytes); 0: none."
+    )
+    cache_disk_ttl: PositiveSeconds = Field(
+        3600.0, description="Time after which an attachment on disk is removed, seconds."
+    )
+
+
 class AlertConfig(Group):
     """Alerts to a person about what needs attention."""
 
@@ -330,6 +352,7 @@ class ProxyConfig(Group):
     quotas: QuotaConfig = Field(default_factory=QuotaConfig)
     retry: RetryConfig = Field(default_factory=RetryConfig)
     client_sync: ClientSyncConfig = Field(default_factory=ClientSyncConfig)
+    cache: CacheConfig = Field(default_factory=CacheConfig)
     alerts: AlertConfig = Field(default_factory=AlertConfig)
 
     @field_validator("dns_servers", "trusted_proxies", "allow_private_networks", mode="before")

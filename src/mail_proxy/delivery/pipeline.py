@@ -9,7 +9,7 @@ from typing import Any, Literal
 from mail_proxy.delivery.fair_semaphore import FairSemaphore
 from mail_proxy.domain.account import Account
 from mail_proxy.domain.mail import Mail, dated
-from mail_proxy.domain.outcome import Failed, Outcome
+from mail_proxy.domain.outcome import Failed, Outcome, RecipientResult
 from mail_proxy.domain.tenant import Tenant
 from mail_proxy.kit.side_thread import SideThread
 from mail_proxy.smtp.compose import ComposedMail, date_line, header_length
@@ -33,7 +33,8 @@ class Outgoing:
     """Attempt to deliver a message, with the fields that the steps read and fill in.
 
     ``load`` sets ``stored``, ``compose`` sets ``composed``. Steps of features may set ``mail``
-    before ``compose``, and replace ``composed`` behind it.
+    before ``compose``, and replace ``composed`` behind it. ``refused`` are recipients that the
+    server is not asked about.
     """
 
     account: Account
@@ -41,6 +42,7 @@ class Outgoing:
     message: ClaimedMessage
     stored: StoredMail | None = None
     composed: ComposedMail | None = None
+    refused: tuple[RecipientResult, ...] = ()
     _mail: Mail | None = None
 
     @property
@@ -83,7 +85,7 @@ class Outgoing:
 #: no turn of the event loop.
 Step = Callable[[Outgoing], Outcome | Awaitable[Outcome | None] | None]
 #: A place between the built-in steps where features put steps of their own.
-Slot = Literal["attachments", "large files", "signing"]
+Slot = Literal["recipients", "attachments", "large files", "signing"]
 FeatureSteps = Mapping[Slot, Sequence[Step]]
 
 
@@ -95,6 +97,7 @@ def preparing_steps(features: FeatureSteps) -> tuple[Step, ...]:
 
     return (
         load,
+        *slot("recipients"),
         *slot("attachments"),
         *slot("large files"),
         compose,

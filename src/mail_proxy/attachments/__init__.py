@@ -1,0 +1,1 @@
+"""Attachments: read them from their sources, and keep them in a cache."""
