@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.harness.compiled_statements import CompiledStatements
 from tests.harness.errors import NotAvailable
+from tests.harness.order import slow_first
 from tests.harness.postgres import postgres_server
 
 import mail_proxy.features.registry  # noqa: F401  # declares the tables of features
@@ -24,10 +26,23 @@ if TYPE_CHECKING:
 KEY = bytes(range(32))
 
 
-def pytest_collection_finish() -> None:
-    """Keep the garbage collector from going through 4000 collected tests again and again."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    if processes > 1:
+        items[:] = slow_first(items, processes)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector from going through thousands of tests again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -70,9 +85,21 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.fixture(scope="session")
+def compiled_statements() -> CompiledStatements:
+    return CompiledStatements()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def database_url(
+    request: pytest.FixtureRequest, tmp_path: Path, compiled_statements: CompiledStatements
+) -> Iterator[str]:
     """An empty database with the newest schema, one for each test."""
+    with compiled_statements.shared():
+        yield from _database_url(request, tmp_path)
+
+
+def _database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         template: Path = request.getfixturevalue("sqlite")
         yield f"sqlite:///{shutil.copy(template, tmp_path / 'mail.db')}"
