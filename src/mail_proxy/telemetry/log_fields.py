@@ -49,6 +49,10 @@ class Fields(TypedDict, total=False):
     alerts: Annotated[int, "Number of alerts in one mail or call"]
     rows: Annotated[int, "Number of rows"]
     ids: Annotated[Sequence[str], "Ids of the first 20 unknown messages"]
+    mailbox: Annotated[str, "Name of a watched mailbox, such as `bounces`"]
+    uid: Annotated[int, "UID of a mail in its folder"]
+    kind: Annotated[str, "`bounce` or `complaint`"]
+    recipient: Annotated[str, "Address that the mail was sent to"]
     loop: Annotated[str, "Name of the background loop"]
     job: Annotated[str, "Job of the loop: the id of a tenant"]
     duty: Annotated[
