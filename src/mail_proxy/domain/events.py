@@ -79,7 +79,10 @@ def _deferred(event_type: str, event_at: float, data: Mapping[str, Any]) -> Json
 
 
 def _bounce(event_type: str, event_at: float, data: Mapping[str, Any]) -> Json:
-    names = (*("bounce_type", "bounce_code", "bounce_reason", "bounce_recipient"), "bounce_category")
+    names = (
+        *("bounce_type", "bounce_code", "bounce_reason", "bounce_recipient"),
+        "bounce_category",
+    )
     return {"bounce_ts": int(event_at), **{name: data.get(name) for name in names}}
 
 

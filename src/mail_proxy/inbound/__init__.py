@@ -1,1 +1,1 @@
-"""Mail that comes back: watch mailboxes, and read bounces, complaints and PEC receipts."""
+"""Parsers of mail that comes back: bounces, complaints, PEC receipts."""

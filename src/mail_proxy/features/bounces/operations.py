@@ -7,13 +7,13 @@ from mail_proxy.features.bounces.facts import BounceMailboxReload
 from mail_proxy.features.bounces.table import NAME, BounceMailboxTable
 from mail_proxy.operations.operation import Context, Scope, operation
 from mail_proxy.sql.table import Row
-from mail_proxy.wire.bound_secrets import refuse_other_places
 from mail_proxy.wire.bounces import (
     BounceMailboxAnswer,
     BounceMailboxIn,
     BounceMailboxOut,
     MailboxStateOut,
 )
+from mail_proxy.wire.bound_secrets import refuse_other_places
 from mail_proxy.wire.mistakes import malformed, mistake
 from mail_proxy.wire.secrets import MASK
 from mail_proxy.wire.tenants import Done

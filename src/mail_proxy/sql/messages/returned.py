@@ -11,9 +11,7 @@ from sqlalchemy import Connection, TextClause, text
 
 from mail_proxy.sql.table import Row
 
-_MADE = re.compile(
-    r"<([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})@[^<>]{1,255}>"
-)
+_MADE = re.compile(r"<([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})@[^<>]{1,255}>")
 _MOST = 20
 _COLUMNS = (
     "SELECT message.pk, message.tenant_id, message.id, message.account_pk, p.recipients "
@@ -85,7 +83,9 @@ def last_bounce(connection: Connection, pk: str) -> Row | None:
     return None if row is None else {**orjson.loads(row[0]), "bounce_ts": int(row[1])}
 
 
-def _rows(connection: Connection, statement: TextClause, value: str | None) -> list[ReturnedMessage]:
+def _rows(
+    connection: Connection, statement: TextClause, value: str | None
+) -> list[ReturnedMessage]:
     if value is None:
         return []
     rows = connection.execute(statement, {"value": value, "most": _MOST})

@@ -17,10 +17,7 @@ def upgrade() -> None:
     op.create_table(
         "mailbox",
         sa.Column("name", sa.Text(), nullable=False),
-        *(
-            sa.Column(name, sa.BigInteger(), nullable=False)
-            for name in ("uidvalidity", "last_uid")
-        ),
+        *(sa.Column(name, sa.BigInteger(), nullable=False) for name in ("uidvalidity", "last_uid")),
         sa.Column("checked_at", sa.Double(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("error_since", sa.Double(), nullable=True),
