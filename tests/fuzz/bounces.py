@@ -32,8 +32,18 @@ _TOKENS = [
     *(b"\r", b"\n", b"\r\n", b"\n\n", b"\0", b"\x1b$B", b"\xff", b"=", b"=?utf-8?b?", b"?=", b"--"),
     *(b"<", b">", b"@", b":", b";", b'"', b"&lt;", b"<!ENTITY a 'b'>", b"]]>", b"550 5.1.1 "),
     *(b"Content-Type: multipart/mixed; boundary=x\n", b"Content-Type: message/rfc822\n\n"),
-    *(b"Content-Transfer-Encoding: base64\n", b"charset=punycode", b"charset=utf-16", b"charset=idna"),
-    *(b"Final-Recipient: rfc822;", b"Action: delayed\n", b"X-Ricevuta: accettazione\n", b"x" * 3_000),
+    *(
+        b"Content-Transfer-Encoding: base64\n",
+        b"charset=punycode",
+        b"charset=utf-16",
+        b"charset=idna",
+    ),
+    *(
+        b"Final-Recipient: rfc822;",
+        b"Action: delayed\n",
+        b"X-Ricevuta: accettazione\n",
+        b"x" * 3_000,
+    ),
 ]
 
 
@@ -87,7 +97,9 @@ def faults(info: BounceInfo, receipt: PecReceiptInfo) -> list[str]:
     if max(len(info.recipients), len(receipt.recipients)) > _MOST_RECIPIENTS:
         wrong.append("too many recipients")
     if info.kind in (BounceKind.BOUNCE, BounceKind.DELAYED):
-        wrong += [f"no type or category: {r}" for r in info.recipients if not (r.type and r.category)]
+        wrong += [
+            f"no type or category: {r}" for r in info.recipients if not (r.type and r.category)
+        ]
     if any(not recipient.address for recipient in info.recipients):
         wrong.append("an empty address")
     return wrong

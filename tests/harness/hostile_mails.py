@@ -9,7 +9,9 @@ HEADER = (
     b"Subject: Undelivered Mail Returned to Sender\n"
 )
 _DAEMON = b"From: MAILER-DAEMON@example.org\nSubject: "
-_RECEIPT = b"X-Ricevuta: accettazione\nContent-Type: application/xml; name=daticert.xml\n\n<postacert"
+_RECEIPT = (
+    b"X-Ricevuta: accettazione\nContent-Type: application/xml; name=daticert.xml\n\n<postacert"
+)
 _STATUS = b"Content-Type: message/delivery-status\n\n"
 _MULTIPART = b"Content-Type: multipart/mixed; boundary=x\n\n"
 
@@ -44,10 +46,14 @@ def _numbered(start: bytes, piece: str, end: bytes = b"") -> Callable[[int], byt
 
 
 MAILS: dict[str, Callable[[int], bytes]] = {
-    **_bodies(b"\0", b" ", b"\n", b"\r", b"@", b"a", b"a@a.", b'"', b'"a@', b"-", b"550 ", b"5.1.1"),
+    **_bodies(
+        b"\0", b" ", b"\n", b"\r", b"@", b"a", b"a@a.", b'"', b'"a@', b"-", b"550 ", b"5.1.1"
+    ),
     **_bodies(b"<user@example.com>: 550 unknown\n", b"message-id: <", b"\nFrom: a\nTo: b\n"),
     **_bodies(b"<a@example.org> user mailbox recipient address ", b"user mailbox "),
-    **_bodies(b"----- original message -----\n", b"Final-Recipient: rfc822;a@b.c\nAction: failed\n"),
+    **_bodies(
+        b"----- original message -----\n", b"Final-Recipient: rfc822;a@b.c\nAction: failed\n"
+    ),
     **_bodies("é".encode(), "a\u0301".encode(), b"\x1b$B", "\u00df".encode(), b"\xff"),
     "many recipients": _numbered(HEADER + b"\n", "<u%d@example.com>: 550 unknown\n"),
     "long subject": _after(_DAEMON, b"mail delivery ", b"\n\nx"),

@@ -42,8 +42,13 @@ userdb {{
   driver = static
   args = uid={uid} gid={gid} home={folder}/mail/%u
 }}
+# A wrong password is answered at once, also the next time.
+auth_failure_delay = 0
 service anvil {{
   chroot =
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
 }}
 service imap-login {{
   chroot =

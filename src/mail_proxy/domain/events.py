@@ -79,11 +79,9 @@ def _deferred(event_type: str, event_at: float, data: Mapping[str, Any]) -> Json
 
 
 def _bounce(event_type: str, event_at: float, data: Mapping[str, Any]) -> Json:
-    names = (
-        *("bounce_type", "bounce_code", "bounce_reason", "bounce_recipient"),
-        "bounce_category",
-    )
-    return {"bounce_ts": int(event_at), **{name: data.get(name) for name in names}}
+    names = ("type", "code", "reason", "recipient", "category")
+    found = {f"bounce_{name}": data.get(f"bounce_{name}") for name in names}
+    return {"bounce_ts": int(event_at), **found}
 
 
 def _pec(event_type: str, event_at: float, data: Mapping[str, Any]) -> Json:

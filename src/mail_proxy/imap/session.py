@@ -1,4 +1,4 @@
-"""Blocking IMAP session over a socket that is connected already, with bounded answers."""
+"""Blocking IMAP session over a connected socket, with bounded answers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _Protocol(imaplib.IMAP4):
 
 
 class ImapSession(imapclient.IMAPClient):  # type: ignore[misc]
-    """A session of ``imapclient``; all methods block, up to ``seconds`` for each answer."""
+    """Session of ``imapclient``; its methods block, up to ``seconds`` an answer."""
 
     def __init__(self, connected: socket.socket, host: str, seconds: float) -> None:
         """Read the greeting over a connected socket, which may speak TLS already."""
@@ -84,7 +84,7 @@ class ImapSession(imapclient.IMAPClient):  # type: ignore[misc]
         )
 
     def remove(self, uids: Sequence[int]) -> None:
-        """Delete messages, and no others that are marked as deleted if the server can do that."""
+        """Delete messages; if the server can, no others that are marked as deleted."""
         self.add_flags(uids, [imapclient.DELETED], silent=True)
         if self.has_capability("UIDPLUS"):
             self.uid_expunge(uids)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.imap import IMAPClient, ImapLogin, ImapTrouble, Mailbox
 from mail_proxy.kit.clock import Clock
+from mail_proxy.kit.liveness import has_ended, process_space
 from mail_proxy.kit.side_thread import SideThread
 from mail_proxy.kit.worker import value_of
 from mail_proxy.network.guard import NetworkGuard
@@ -36,7 +37,7 @@ class Handler(Protocol):
     """Reader of the mails of one mailbox."""
 
     def read(self, octets: bytes) -> Any:
-        """Return what a mail says, or None for one that is left as it is; on a side thread."""
+        """Return the meaning of a mail, or None to leave it; on a side thread."""
 
     def store(self, connection: Connection, found: Any, now: float) -> None:
         """Store what a mail says, in the transaction that notes the mail as handled."""
@@ -98,6 +99,8 @@ class MailboxWatch:
         self._owner = owner
         self._pause = _FIRST_PAUSE_SECONDS
         self._troubles = Troubles()
+        self._space = process_space()
+        self._is_over = False
 
     async def round(self) -> None:
         """Watch the mailbox until it cannot be used, then pause.
@@ -117,7 +120,8 @@ class MailboxWatch:
             await client.close()
 
     async def release(self) -> None:
-        """Let another process take over."""
+        """Let another process take over; the watch is over then."""
+        self._is_over = True
         with suppress(DatabaseUnavailable):  # the claim expires
             await self._db.write(self._claims.release, self._owner, self._claim)
 
@@ -126,10 +130,18 @@ class MailboxWatch:
         return f"mailbox:{self.place.name}"
 
     async def _claimed(self) -> bool:
+        """Take or renew the claim, also that of a process of this host that has ended."""
+        for owner in await self._db.read(self._claims.owners):
+            if has_ended(owner, self._space):
+                await self._db.write(self._claims.release, owner)
+        return await self._db.write(self._take)
+
+    def _take(self, connection: Connection) -> bool:
+        # A transaction whose caller was cancelled may still come, after ``release``.
+        if self._is_over:
+            return False
         now = self._clock.now()
-        return await self._db.write(
-            self._claims.take, self._claim, self._owner, now, _CLAIM_SECONDS
-        )
+        return self._claims.take(connection, self._claim, self._owner, now, _CLAIM_SECONDS)
 
     async def _follow(self, client: IMAPClient) -> None:
         while True:

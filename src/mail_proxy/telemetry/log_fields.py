@@ -56,7 +56,7 @@ class Fields(TypedDict, total=False):
     loop: Annotated[str, "Name of the background loop"]
     job: Annotated[str, "Job of the loop: the id of a tenant"]
     duty: Annotated[
-        str, "Kind of removed rows: `messages`, `audit`, `orphans`, `rates` or `counts`"
+        str, "Kind of removed rows: `messages`, `audit`, `orphans`, `rates`, `counts` or `inbound`"
     ]
     database: Annotated[str, "`sqlite` or `postgresql`"]
     before: Annotated[str | None, "Schema revision before the migration"]

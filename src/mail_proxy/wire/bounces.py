@@ -17,7 +17,7 @@ AfterProcessing = Annotated[
     Field(max_length=200),
     Matching(r"delete|seen|move:[^\r\n\0]+", "allowed: delete, seen, move:<folder>"),
 ]
-_PLACE = {
+_PLACE: dict[str, Any] = {
     "enabled": True,
     "imap_host": "imap.example.org",
     "imap_port": 993,

@@ -1,4 +1,4 @@
-"""Bounces and complaints: read from a mailbox, recorded at their messages, reported."""
+"""Bounces and complaints: read from a mailbox, recorded at messages, reported."""
 
 from mail_proxy.features.bounces import operations
 from mail_proxy.features.bounces.receiver import BounceReceiver

@@ -1,4 +1,4 @@
-"""Record what bounces and complaints say: events of messages, and suppressed addresses."""
+"""Record bounces and complaints: events of messages, suppressed addresses."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ class BounceRecording:
 
 
 def _of(info: BounceInfo, message: ReturnedMessage) -> Sequence[BouncedRecipient]:
-    """Return the recipients of a report; the message's only one if the report names none."""
+    """Return the recipients of a report; without any, the message's only one."""
     if info.recipients or len(message.recipients) != 1:
         return info.recipients
     return [BouncedRecipient(message.recipients[0], reason=info.feedback_type or "")]

@@ -1,4 +1,4 @@
-"""The delivery step that makes bounces come to the bounce mailbox, with a token (VERP).
+"""The delivery step that directs bounces to the bounce mailbox (VERP).
 
 A server may send a bounce that holds nothing of the message. The address that it is sent to then
 still names the message: ``bounces+<pk>@example.org``.
@@ -36,7 +36,7 @@ def return_path_step(directory: Directory, clock: Clock) -> Step:
 
 
 def with_token(address: str, message_pk: str) -> str:
-    """Return an address with the pk of a message, or without if that would be too long."""
+    """Return an address with the pk of a message, unless it gets too long."""
     local, _, domain = address.rpartition("@")
     local_part = f"{local}+{UUID(message_pk).hex}"
     return address if len(local_part) > _LONGEST_LOCAL_PART else f"{local_part}@{domain}"

@@ -68,7 +68,7 @@ class BounceMailboxTable(DirectoryTable):
 
 
 class SoftBouncesTable(Table):
-    """Table of the soft bounces of the last weeks, one row for each address and message."""
+    """Table of recent soft bounces, one row for each address and message."""
 
     schema = declare_table(
         "soft_bounce",
@@ -81,7 +81,7 @@ class SoftBouncesTable(Table):
     def count_with(
         self, connection: Connection, tenant_id: str, address: str, message_pk: str, now: float
     ) -> int:
-        """Add a soft bounce; return the number of messages that came back from the address."""
+        """Add a soft bounce; return the number of soft bounces of the address."""
         identity = {"tenant_id": tenant_id, "address": address, "message_pk": message_pk}
         if self.find(connection, **identity) is None:
             self.insert(connection, {**identity, "at": now})

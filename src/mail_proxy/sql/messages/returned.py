@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import orjson
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, TextClause, select, text
 
+from mail_proxy.sql import schema
 from mail_proxy.sql.table import Row
 
 _MADE = re.compile(r"<([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})@[^<>]{1,255}>")
@@ -28,10 +28,8 @@ _BY_ID = text(
         condition="message.tenant_id = tenant.id AND message.id = :value",
     )
 )
-_LAST_BOUNCE = text(
-    "SELECT data, event_at FROM message_event WHERE message_pk = :pk "
-    "AND event_type = 'bounce' ORDER BY seq DESC LIMIT 1"
-)
+#: Messages that are looked for at once.
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +75,16 @@ def find_returned(
     return found[0] if len(found) == 1 else None
 
 
-def last_bounce(connection: Connection, pk: str) -> Row | None:
-    """Return the data of the last bounce of a message, with its time as ``bounce_ts``."""
-    row = connection.execute(_LAST_BOUNCE, {"pk": pk}).first()
-    return None if row is None else {**orjson.loads(row[0]), "bounce_ts": int(row[1])}
+def last_bounces(connection: Connection, pks: Sequence[str]) -> dict[str, Row]:
+    """Return the data of the last bounce of each message, with ``bounce_ts``."""
+    c = schema.message_event.c
+    selected = select(c.message_pk, c.data, c.event_at).where(c.event_type == "bounce")
+    found: dict[str, Row] = {}
+    for start in range(0, len(pks), _AT_ONCE):
+        among = c.message_pk.in_(pks[start : start + _AT_ONCE])
+        for pk, data, at in connection.execute(selected.where(among).order_by(c.seq)):
+            found[pk] = {**data, "bounce_ts": int(at)}
+    return found
 
 
 def _rows(

@@ -1,4 +1,4 @@
-"""Tables about watched mailboxes: how far each is read, and the mails that were handled."""
+"""Tables about watched mailboxes: their progress, and the mails handled."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _ADMIT = text(
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a mailbox is read: UIDs are valid as long as ``uidvalidity`` stays."""
+    """Progress in a mailbox: UIDs are valid as long as ``uidvalidity`` stays."""
 
     uidvalidity: int = 0
     last_uid: int = 0
@@ -68,7 +68,7 @@ class MailboxState:
 
 
 class MailboxesTable:
-    """Table of watched mailboxes by name, such as ``bounces``, and of the mails handled."""
+    """Table of watched mailboxes by name, such as ``bounces``."""
 
     def progress(self, connection: Connection, name: str) -> Progress:
         """Return how far a mailbox is read; all zero for a new one."""
