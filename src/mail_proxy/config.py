@@ -34,6 +34,13 @@ _ADDRESS = re.compile(r"[!-;=?A-~]{1,64}@[A-Za-z0-9.-]{1,253}")
 LONGEST_LEASE_SECONDS = 300.0
 
 
+def _listed(value: Any) -> Any:
+    """Return the entries of a text with commas; ``none`` has none."""
+    if not isinstance(value, str):
+        return value
+    return [] if value.strip().lower() == "none" else [v.strip() for v in value.split(",")]
+
+
 def _web_url(url: str) -> str:
     check_web_url(url)
     return url
@@ -252,6 +259,22 @@ class ClientSyncConfig(Group):
     token: SecretStr | None = Field(None, description="Bearer token, instead of user and password.")
 
 
+class AttachmentConfig(Group):
+    """Attachments: where they may come from, and how large they may be."""
+
+    attachment_roots: tuple[Path, ...] = Field(
+        (),
+        max_length=100,
+        description="Folders whose files messages may attach, and below which tenant keys may have "
+        "local storages, or none. Links do not lead out.",
+    )
+
+    @field_validator("attachment_roots", mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return _listed(value)
+
+
 class CacheConfig(Group):
     """Cache of attachments, in the memory of each process and on a shared disk."""
 
@@ -357,15 +380,14 @@ class ProxyConfig(Group):
     quotas: QuotaConfig = Field(default_factory=QuotaConfig)
     retry: RetryConfig = Field(default_factory=RetryConfig)
     client_sync: ClientSyncConfig = Field(default_factory=ClientSyncConfig)
+    attachments: AttachmentConfig = Field(default_factory=AttachmentConfig)
     cache: CacheConfig = Field(default_factory=CacheConfig)
     alerts: AlertConfig = Field(default_factory=AlertConfig)
 
     @field_validator("dns_servers", "trusted_proxies", "allow_private_networks", mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        return [] if value.strip().lower() == "none" else [v.strip() for v in value.split(",")]
+        return _listed(value)
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod

@@ -9,6 +9,7 @@ from mail_proxy.features.alerts import ALERTS
 from mail_proxy.features.bounces import BOUNCES
 from mail_proxy.features.dkim import DKIM
 from mail_proxy.features.feature import Feature
+from mail_proxy.features.storages import STORAGES
 from mail_proxy.features.suppressions import SUPPRESSIONS
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.service import Service
@@ -17,7 +18,7 @@ from mail_proxy.operations.operation import Operation
 from mail_proxy.operations.parts import Parts
 from mail_proxy.sql.directory import Directory, DirectoryPart
 
-FEATURES: tuple[Feature, ...] = (DKIM, ALERTS, SUPPRESSIONS, BOUNCES)
+FEATURES: tuple[Feature, ...] = (DKIM, ALERTS, SUPPRESSIONS, STORAGES, BOUNCES)
 
 #: Those of the service itself and those of its features.
 OPERATIONS: tuple[Operation[Any, Any], ...] = (

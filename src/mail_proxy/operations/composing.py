@@ -8,11 +8,14 @@ from typing import NamedTuple
 from mail_proxy.domain.mail import Mail
 from mail_proxy.smtp.compose import compose_plain, compose_undated, from_header
 from mail_proxy.smtp.extra_headers import check_extra_headers
+from mail_proxy.sql.messages.large_content import LargeContent
 from mail_proxy.sql.messages.mail_codec import (
     dump_address,
     dump_composed,
+    dump_long_mail,
     dump_mail,
     dump_plain,
+    has_long_body,
     is_small,
 )
 from mail_proxy.wire.addresses import parse_mailbox
@@ -24,19 +27,21 @@ from mail_proxy.wire.usual_message import UsualMessage
 _MOST_CHARACTERS = 16_000
 
 
-def stored_form(mail: Mail, tracking_id: str) -> str:
+def stored_form(mail: Mail, tracking_id: str) -> str | LargeContent:
     """Return the text to store: the composed message, or the mail as JSON.
 
     A message is composed if it is small and all ASCII. The boundary of a multipart mail depends on
     its Message-ID, which the replacement of a waiting message changes, so that one is not composed.
     """
+    if has_long_body(mail):
+        return dump_long_mail(mail)
     if len(mail.body) <= _MOST_CHARACTERS and mail.body_html is None:
         try:
             undated = compose_undated(mail, tracking_id)
         except ValueError:
             return dump_mail(mail)  # the attempt to send it reports the reason
         if not (undated.is_8bit or undated.needs_smtputf8):
-            return dump_composed(mail, undated.before, undated.head + undated.content)
+            return dump_composed(mail, undated.before, b"".join((undated.head, *undated.content)))
     return dump_mail(mail)
 
 

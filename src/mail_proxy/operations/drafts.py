@@ -10,10 +10,14 @@ from mail_proxy.operations.callers import Caller
 from mail_proxy.operations.composing import check_headers, stored_form, usual_form
 from mail_proxy.operations.message_places import wrong_place
 from mail_proxy.sql.directory import Snapshot
+from mail_proxy.sql.messages.large_content import LargeContent
 from mail_proxy.sql.messages.mail_codec import dump_head
 from mail_proxy.wire.batches import ParsedBatch, RejectedOut, Rejection, wrong_addresses
 from mail_proxy.wire.new_messages import MessageIn
 from mail_proxy.wire.usual_message import UsualMessage
+
+#: Characters of a body that take as long to check and write as an address.
+_CHARACTERS_AS_ONE = 20_000
 
 
 @dataclass(slots=True)
@@ -24,7 +28,7 @@ class Draft:
     tenant_id: str
     pk: str
     recipients: str
-    content: str
+    content: str | LargeContent
     head: str | None
     size: int
     priority: int
@@ -46,14 +50,14 @@ def new_draft(
         message = message.in_full()
     mail = message.mail(pk)
     check_headers(mail)
-    content = stored_form(mail, message.id)
-    head = dump_head(mail, content)
-    size = len(content) if content.isascii() else len(content.encode())
+    form = stored_form(mail, message.id)
+    head = dump_head(mail, form)
+    size = len(form.encode()) if isinstance(form, str) and not form.isascii() else len(form)
     if head is not None:
-        # ``content`` has the bodies: a large call would hold them twice until it is stored.
+        # ``form`` has the bodies: a large call would hold them twice until it is stored.
         message.body, message.body_html = "", None
     recipients = " ".join(mail.recipients)
-    return Draft(message, tenant_id, pk, recipients, content, head, size, priority)
+    return Draft(message, tenant_id, pk, recipients, form, head, size, priority)
 
 
 def completed(
@@ -76,14 +80,16 @@ def rejected_out(rejection: Rejection) -> RejectedOut:
 
 
 def price_of(messages: Sequence[UsualMessage | MessageIn | Rejection]) -> int:
-    """Return the number of messages and addresses, or more.
+    """Return the number of messages, addresses and pieces of bodies, or more.
 
     A text counts by its commas.
     """
     return sum(
         2
         if isinstance(m, UsualMessage)
-        else 1 + sum(_addresses(field) for field in (m.to, m.cc, m.bcc, m.reply_to))
+        else 1
+        + sum(_addresses(field) for field in (m.to, m.cc, m.bcc, m.reply_to))
+        + (len(m.body) + len(m.body_html or "")) // _CHARACTERS_AS_ONE
         if isinstance(m, MessageIn)
         else 1 + sum(map(_addresses, (m.record or {}).values()))
         for m in messages

@@ -12,7 +12,7 @@ class Body:
 
     __slots__ = ("_at", "_data", "is_complete")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | bytearray) -> None:
         self.is_complete = False
         self._data = data
         self._at = 0
@@ -25,10 +25,10 @@ class Body:
         if end < len(data):
             end -= data[end - 1 : end] == b"\r"  # CRLF stays in one part
             self._at = end
-            return _stuffed(data[start:end], is_line_start)
+            return _stuffed(bytes(data[start:end]), is_line_start)
         self.is_complete = True
         tail = b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"
-        return _stuffed(data[start:], is_line_start) + tail
+        return _stuffed(bytes(data[start:]), is_line_start) + tail
 
 
 def _stuffed(part: bytes, is_line_start: bool) -> bytes:

@@ -7,14 +7,14 @@ body that is not empty ends with one.
 
 from __future__ import annotations
 
-import binascii
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
 from hashlib import blake2b
 
+from mail_proxy.domain.long_text import LongText
 from mail_proxy.domain.mail import TRACKING_HEADER, Address, Mail
 from mail_proxy.smtp.extra_headers import extra_header
 from mail_proxy.smtp.headers import (
@@ -24,14 +24,15 @@ from mail_proxy.smtp.headers import (
     text_header,
     token_header,
 )
+from mail_proxy.smtp.long_body import (
+    base64_lines,
+    encode_long_body,
+    has_long_line,
+    is_short_quoted_printable,
+    quoted_printable,
+)
 
-#: RFC 5322 section 2.1.1 allows 998 octets; some servers count the line end or a stuffed dot.
-_MAX_BODY_LINE = 990
-_BASE64_LINE = 76
-#: Least octets of whole lines that are encoded in one go.
-_PIECE = 64_000
-#: Octets that quoted-printable writes as they are (RFC 2045 section 6.7).
-_QUOTED_PRINTABLE_PLAIN = bytes([*range(32, 61), *range(62, 127), 9, 10])
+_HEAD_OF_PART = b"Content-Type: text/%b; charset=utf-8\r\nContent-Transfer-Encoding: %b\r\n\r\n%b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class ComposedMail:
     ``data`` has octets above 127.
     """
 
-    data: bytes
+    data: bytes | bytearray
     needs_smtputf8: bool
     is_8bit: bool
 
@@ -52,19 +53,25 @@ class ComposedMail:
 class UndatedMail:
     """Composed message without its Date, in the parts before and behind it.
 
-    ``head`` is the rest of the header; ``content`` begins with the fields about the content. The
-    other attributes are those of ``ComposedMail``.
+    ``head`` is the rest of the header; ``content`` begins with the fields about the content, and
+    is in several pieces if it is long. The other attributes are those of ``ComposedMail``.
     """
 
     before: bytes
     head: bytes
-    content: bytes
+    content: tuple[bytes, ...]
     needs_smtputf8: bool
     is_8bit: bool
 
     def dated(self, date: float) -> ComposedMail:
         """Return the message with a Date (Unix seconds)."""
-        data = b"".join((self.before, date_line(date), self.head, self.content))
+        data: bytes | bytearray
+        if len(self.content) == 1:
+            data = b"".join((self.before, date_line(date), self.head, *self.content))
+        else:
+            data = bytearray(self.before + date_line(date) + self.head)
+            for piece in self.content:  # a join would hold the interpreter lock all the time
+                data += piece
         return ComposedMail(data, self.needs_smtputf8, self.is_8bit)
 
 
@@ -156,7 +163,7 @@ def _date_line(seconds: int) -> bytes:
     return f"Date: {format_datetime(datetime.fromtimestamp(seconds, UTC))}\r\n".encode()
 
 
-def _content(mail: Mail) -> bytes:
+def _content(mail: Mail) -> tuple[bytes, ...]:
     """Write the Content-* headers, the empty line and the body."""
     body = _part(mail.content_type, mail.body)
     if mail.body_html is None:
@@ -164,28 +171,27 @@ def _content(mail: Mail) -> bytes:
     parts = (body, _part("html", mail.body_html))
     boundary = _boundary(mail.message_id, parts)
     delimiter = b"\r\n--" + boundary
-    return b"".join(
-        (
-            b'Content-Type: multipart/alternative;\r\n boundary="',
-            boundary,
-            b'"\r\n',
-            *(piece for part in parts for piece in (delimiter, b"\r\n", part)),
-            delimiter,
-            b"--\r\n",
-        )
+    pieces = (
+        b'Content-Type: multipart/alternative;\r\n boundary="',
+        boundary,
+        b'"\r\n',
+        *(piece for part in parts for piece in (delimiter, b"\r\n", *part)),
+        delimiter,
+        b"--\r\n",
     )
+    is_long = any(len(part) > 1 for part in parts)
+    return pieces if is_long else (b"".join(pieces),)
 
 
-def _part(subtype: str, text: str) -> bytes:
-    encoding, octets = _encode_body(text)
-    return b"Content-Type: text/%b; charset=utf-8\r\nContent-Transfer-Encoding: %b\r\n\r\n%b" % (
-        subtype.encode(),
-        encoding,
-        octets,
-    )
+def _part(subtype: str, text: str | LongText) -> tuple[bytes, ...]:
+    """Write the Content-* headers of a text, and the text; a long one in pieces."""
+    if isinstance(text, LongText):
+        encoding, pieces = encode_long_body(text)
+        return _HEAD_OF_PART % (subtype.encode(), encoding, b""), *pieces
+    return (_HEAD_OF_PART % (subtype.encode(), *encode_body(text)),)
 
 
-def _encode_body(text: str) -> tuple[bytes, bytes]:
+def encode_body(text: str) -> tuple[bytes, bytes]:
     """Return transfer encoding and encoded octets of a body.
 
     7bit if possible, else the shorter of quoted-printable and base64.
@@ -195,13 +201,9 @@ def _encode_body(text: str) -> tuple[bytes, bytes]:
     if seven_bit is not None:
         return b"7bit", seven_bit.encode()
     octets = text.encode()
-    escaped = len(octets.translate(None, _QUOTED_PRINTABLE_PLAIN))
-    # Quoted-printable adds two octets for each that it escapes, base64 one for every three.
-    if escaped * 6 <= len(octets):
-        return b"quoted-printable", b"".join(_quoted_printable(octets))
-    encoded = binascii.b2a_base64(octets.replace(b"\n", b"\r\n"), newline=False)
-    lines = [encoded[i : i + _BASE64_LINE] for i in range(0, len(encoded), _BASE64_LINE)]
-    return b"base64", b"\r\n".join(lines) + b"\r\n"
+    if is_short_quoted_printable((octets,)):
+        return b"quoted-printable", b"".join(quoted_printable(octets))
+    return b"base64", base64_lines(octets.replace(b"\n", b"\r\n"))
 
 
 def _with_line_ends(text: str) -> str:
@@ -213,38 +215,29 @@ def _with_line_ends(text: str) -> str:
 
 def _seven_bit(text: str) -> str | None:
     """Return a body that needs no encoding with CRLF line ends, None for another one."""
-    if text.isascii() and "\0" not in text and not _has_long_line(text):
+    if text.isascii() and "\0" not in text and not has_long_line(text):
         return text.replace("\n", "\r\n")
     return None
 
 
-def _quoted_printable(octets: bytes) -> Iterator[bytes]:
-    """Encode piece by piece, because other threads wait while ``b2a_qp`` runs."""
-    begin = 0
-    while begin < len(octets):
-        end = octets.find(b"\n", begin + _PIECE) + 1 or len(octets)
-        yield binascii.b2a_qp(octets[begin:end]).replace(b"\n", b"\r\n")
-        begin = end
-
-
-def _has_long_line(text: str) -> bool:
-    """Return whether a line has more characters than a mail may have in one."""
-    begin = 0
-    while len(text) - begin > _MAX_BODY_LINE:
-        # No line between two places that are this close can be too long.
-        end = text.rfind("\n", begin, begin + _MAX_BODY_LINE + 1)
-        if end < 0:
-            return True
-        begin = end + 1
-    return False
-
-
-def _boundary(message_id: str, parts: tuple[bytes, ...]) -> bytes:
+def _boundary(message_id: str, parts: Sequence[Sequence[bytes]]) -> bytes:
     """Return a MIME boundary that occurs in no part.
 
     No transfer encoding produces its first two octets.
     """
     boundary = b"=_" + blake2b(message_id.encode(), digest_size=16).hexdigest().encode()
-    while any(boundary in part for part in parts):
+    while any(_occurs(boundary, part) for part in parts):
         boundary += b"_"
     return boundary
+
+
+def _occurs(boundary: bytes, pieces: Sequence[bytes]) -> bool:
+    if len(pieces) == 1:
+        return boundary in pieces[0]
+    before = b""
+    for piece in pieces:
+        octets = before + piece
+        if boundary in octets:
+            return True
+        before = octets[-len(boundary) :]
+    return False

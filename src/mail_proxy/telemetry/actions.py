@@ -392,7 +392,7 @@ class Action(Enum):
         "mailbox.mail_skipped",
         ERROR,
         "Mail in a watched mailbox could not be read; it stays there",
-        *("mailbox", "uid"),
+        *("mailbox", "uid", "error", "trace"),
     )
     BOUNCE_RECORDED = (
         "bounce.recorded",

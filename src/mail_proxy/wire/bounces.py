@@ -15,8 +15,13 @@ ImapPassword = Annotated[Secret, SentTo("imap_port", "imap_tls", imap_host=usual
 AfterProcessing = Annotated[
     str,
     Field(max_length=200),
-    Matching(r"delete|seen|move:[^\r\n\0]+", "allowed: delete, seen, move:<folder>"),
+    Matching(r"(delete|seen|move:[^\x00-\x1f]+)", "allowed: delete, seen, move:<folder>"),
 ]
+_STATE: dict[str, Any] = {
+    "checked_ts": 1_790_000_000,
+    "error": "login: Authentication failed.",
+    "error_since_ts": 1_790_000_300,
+}
 _PLACE: dict[str, Any] = {
     "enabled": True,
     "imap_host": "imap.example.org",
@@ -28,6 +33,8 @@ _PLACE: dict[str, Any] = {
     "return_path": "bounces@example.org",
     "after_processing": "delete",
 }
+
+_SHOWN: dict[str, Any] = {**_PLACE, "imap_password": "********", "state": _STATE}
 
 
 class BounceMailboxIn(Request):
@@ -60,6 +67,8 @@ class BounceMailboxIn(Request):
 class MailboxStateOut(BaseModel):
     """State of the bounce mailbox. Times are Unix seconds."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_STATE]})
+
     checked_ts: int | None = Field(None, description="Last time that the mailbox was read.")
     error: str | None = Field(None, description="Why it cannot be read; null if it can.")
     error_since_ts: int | None = Field(None, description="Since when it cannot be read.")
@@ -67,6 +76,8 @@ class MailboxStateOut(BaseModel):
 
 class BounceMailboxOut(BaseModel):
     """The bounce mailbox; a stored password is shown as ``********``."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_SHOWN]})
 
     enabled: bool = Field(False, description="Whether the mailbox is watched.")
     imap_host: str | None = Field(None, description="IMAP server.")
@@ -81,13 +92,6 @@ class BounceMailboxOut(BaseModel):
     state: MailboxStateOut = Field(
         default_factory=MailboxStateOut, description="State of the mailbox."
     )
-
-
-_SHOWN: dict[str, Any] = {
-    **_PLACE,
-    "imap_password": "********",
-    "state": {"checked_ts": 1_790_000_000, "error": None, "error_since_ts": None},
-}
 
 
 class BounceMailboxAnswer(Answer):

@@ -67,7 +67,11 @@ def signed(composed: ComposedMail, keys: Sequence[SigningKey], at: int) -> Compo
     end_of_head = data.index(b"\r\n\r\n") + 2
     body_from = end_of_head + 2
     hashed = hash_body(
-        data[start : start + _CHUNK_BYTES] for start in range(body_from, len(data), _CHUNK_BYTES)
+        bytes(data[start : start + _CHUNK_BYTES])
+        for start in range(body_from, len(data), _CHUNK_BYTES)
     )
-    fields = signature_fields(data[:end_of_head], hashed, keys, at)
+    fields = signature_fields(bytes(data[:end_of_head]), hashed, keys, at)
+    if isinstance(data, bytearray):  # of a long mail, which nothing else holds
+        data[:0] = fields
+        return composed
     return replace(composed, data=fields + data)

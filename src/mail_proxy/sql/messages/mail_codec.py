@@ -3,6 +3,8 @@
 It is the JSON text of the mail, which each attempt composes. Or, for a small mail in ASCII, the
 message as intake has composed it, without its Date. Then ``=`` and the JSON text of the mail
 without its body are in a line of their own before it.
+
+A mail with a long body is written as ``LargeContent``, and read from octets.
 """
 
 from __future__ import annotations
@@ -13,12 +15,15 @@ from typing import Any
 
 import orjson
 
+from mail_proxy.domain.long_text import LongText, pieces_of
 from mail_proxy.domain.mail import Address, Mail
+from mail_proxy.sql.messages.large_content import LargeContent
+from mail_proxy.wire.json_steps import load_in_steps
 
 #: Characters that are written at once. ``orjson`` holds the interpreter lock while it writes.
 _PIECE = 262_144
 #: Place of a long text. In JSON this character is always escaped.
-_MARK = "\0"
+_MARK = b"\0"
 #: Content up to this length is listed as it is: a row of its own for the head would cost more.
 _SMALL = 10_000
 #: Fields that a composed mail leaves out if they are empty.
@@ -35,28 +40,36 @@ _BEHIND_DATE = "\r\nMessage-ID: "
 
 
 def dump_mail(mail: Mail) -> str:
-    """Return the JSON text of a mail, for ``load_mail``."""
-    if len(mail.body) <= _PIECE and len(mail.body_html or "") <= _PIECE:
-        return orjson.dumps(mail).decode()
+    """Return the JSON text of a mail without long bodies, for ``load_mail``."""
+    return orjson.dumps(mail).decode()
+
+
+def has_long_body(mail: Mail) -> bool:
+    """Return whether ``dump_mail`` would hold the interpreter lock for long."""
+    return len(mail.body) > _PIECE or len(mail.body_html or "") > _PIECE
+
+
+def dump_long_mail(mail: Mail) -> LargeContent:
+    """Return what ``dump_mail`` returns for a mail, in pieces."""
     record = {each.name: getattr(mail, each.name) for each in fields(mail)}
     long = [name for name in ("body", "body_html") if record[name] is not None]
-    marked = orjson.dumps(record | dict.fromkeys(long, orjson.Fragment(_MARK.encode())))
-    begin, *others = marked.decode().split(_MARK)
+    marked = orjson.dumps(record | dict.fromkeys(long, orjson.Fragment(_MARK)))
+    begin, *others = marked.split(_MARK)
     pieces = [begin]
     for name, following in zip(long, others, strict=True):
-        pieces += ('"', *_in_pieces(record[name]), '"', following)
-    return "".join(pieces)
+        pieces += (b'"', *_in_pieces(record[name]), b'"', following)
+    return LargeContent(tuple(pieces))
 
 
-def _in_pieces(text: str) -> Iterator[str]:
-    for start in range(0, len(text), _PIECE):
-        yield orjson.dumps(text[start : start + _PIECE])[1:-1].decode()
+def _in_pieces(text: str | LongText) -> Iterator[bytes]:
+    for piece in pieces_of(text, _PIECE):
+        yield orjson.dumps(piece)[1:-1]
 
 
-def dump_head(mail: Mail, content: str) -> str | None:
+def dump_head(mail: Mail, content: str | LargeContent) -> str | None:
     """Return the JSON text of a large mail without its bodies; None for a small one.
 
-    ``content`` is that of ``dump_mail``. Listings read the head, so that they read no bodies.
+    ``content`` is that of the mail. Listings read the head, so that they read no bodies.
     """
     if is_small(content):
         return None
@@ -100,7 +113,7 @@ def dump_address(address: Address) -> str:
     return orjson.dumps(address).decode()
 
 
-def is_small(content: str) -> bool:
+def is_small(content: str | LargeContent) -> bool:
     """Return whether a stored mail needs no head of its own."""
     return len(content) <= _SMALL
 
@@ -118,14 +131,17 @@ class StoredMail:
 
     __slots__ = ("_record", "composed")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str | bytearray) -> None:
         self.composed: tuple[bytes, bytes] | None = None
+        if isinstance(text, bytearray):
+            self._record: dict[str, Any] = load_in_steps(text)
+            return
         if text.startswith("="):
             end = text.index("\n")
             at = text.index(_BEHIND_DATE, end) + 2
             self.composed = text[end + 1 : at].encode(), text[at:].encode()
             text = text[1:end]
-        self._record: dict[str, Any] = orjson.loads(text)
+        self._record = orjson.loads(text)
 
     @property
     def not_before(self) -> float | None:
