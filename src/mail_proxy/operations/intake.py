@@ -35,6 +35,7 @@ from mail_proxy.wire.batches import (
     Rejection,
     parse_batch,
 )
+from mail_proxy.wire.message_bounds import MOST_OCTETS
 from mail_proxy.wire.new_messages import RejectionCode, WrongMessage
 
 _MOST_CALLS_A_COMMIT = 64
@@ -90,9 +91,9 @@ class Intake:
             # Its other mistakes are looked for in the newest state.
             snapshot = await self._parts.directory.current()
         if price_of(request.messages) <= _CHECKED_AT_ONCE:
-            call = _check(caller, request, snapshot, self._new_pk)
+            call = _check(caller, request, snapshot, self._new_pk, MOST_OCTETS)
         else:
-            call = await _BESIDE.run(_check, caller, request, snapshot, self._new_pk)
+            call = await _BESIDE.run(_check, caller, request, snapshot, self._new_pk, MOST_OCTETS)
         if not call.drafts:
             raise _nothing_usable(call.rejected)
         async with self._quota.room(_loads(call.drafts)):
@@ -198,21 +199,29 @@ async def read_batch(body: bytes | bytearray, most: int) -> ParsedBatch:
 
 
 def _check(
-    caller: Caller, batch: ParsedBatch, snapshot: Snapshot, new_pk: Callable[[], str]
+    caller: Caller,
+    batch: ParsedBatch,
+    snapshot: Snapshot,
+    new_pk: Callable[[], str],
+    most_octets: int,
 ) -> _Call:
-    """Parse the addresses of all messages; reject those that are wrong."""
+    """Parse the addresses of all messages; reject those that are wrong.
+
+    A raw message may have ``most_octets``.
+    """
     call = _Call(caller, [], [])
     usual_priority = batch.default_priority
     if usual_priority is None:
         usual_priority = snapshot.queue.default_priority
     for message in batch.messages:
         if isinstance(message, Rejection):
-            call.rejected.append(rejected_out(completed(message, caller, batch, snapshot)))
+            whole = completed(message, caller, batch, snapshot, most_octets)
+            call.rejected.append(rejected_out(whole))
             continue
         named = message.tenant_id or batch.tenant_id
         try:
             tenant_id = tenant_of(caller, named, snapshot)
-            call.drafts.append(new_draft(message, new_pk(), tenant_id, usual_priority))
+            call.drafts.append(new_draft(message, new_pk(), tenant_id, usual_priority, most_octets))
         except WrongMessage as error:
             wrong = error.wrong
             if error.code is RejectionCode.MALFORMED:
@@ -274,9 +283,9 @@ def _row(draft: Draft, snapshot: Snapshot, now: float) -> _Prepared:
         created_at=now,
         batch_code=request.batch_code,
         expires_at=request.expires_ts,
-        client_message_id=request.message_id,
+        client_message_id=draft.message_id,
         recipients=draft.recipients,
-        subject=request.subject,
+        subject=draft.subject,
         content=draft.content,
         size=draft.size,
         head=draft.head,

@@ -2,14 +2,15 @@
 
 It is the JSON text of the mail, which each attempt composes. Or, for a small mail in ASCII, the
 message as intake has composed it, without its Date. Then ``=`` and the JSON text of the mail
-without its body are in a line of their own before it.
+without its body are in a line of their own before it. A raw message begins with ``@``: see
+``raw_text``.
 
 A mail with a long body is written as ``LargeContent``, and read from octets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -18,6 +19,7 @@ import orjson
 from mail_proxy.domain.long_text import LongText, pieces_of
 from mail_proxy.domain.mail import Address, Mail
 from mail_proxy.sql.messages.large_content import LargeContent
+from mail_proxy.sql.messages.raw_text import RawText, dump_raw_text, load_raw_text
 from mail_proxy.wire.json_steps import load_in_steps
 
 #: Characters that are written at once. ``orjson`` holds the interpreter lock while it writes.
@@ -82,6 +84,10 @@ def dump_composed(mail: Mail, before: bytes, after: bytes) -> str:
     ``before`` and ``after`` are the octets around the Date, in ASCII; ``after`` begins with the
     Message-ID.
     """
+    return b"".join((b"=", orjson.dumps(_without_body(mail)), b"\n", before, after)).decode()
+
+
+def _without_body(mail: Mail) -> dict[str, Any]:
     record: dict[str, Any] = {
         "sender": mail.sender,
         "to": mail.to,
@@ -93,7 +99,12 @@ def dump_composed(mail: Mail, before: bytes, after: bytes) -> str:
         value = getattr(mail, name)
         if value != empty:
             record[name] = value
-    return b"".join((b"=", orjson.dumps(record), b"\n", before, after)).decode()
+    return record
+
+
+def dump_raw(mail: Mail, raw: RawText, pieces: Sequence[bytes]) -> str | LargeContent:
+    """Return the stored form of a raw message, which is ``pieces``; all ASCII."""
+    return dump_raw_text(_without_body(mail), raw, pieces)
 
 
 def dump_plain(sender: str, to: str, subject: str, message_id: str, before: str, after: str) -> str:
@@ -126,22 +137,31 @@ def load_mail(text: str) -> Mail:
 class StoredMail:
     """Mail of a stored text, read as far as it is needed.
 
-    ``composed`` has the octets before and behind the Date if intake has composed the message.
+    ``composed`` has the octets before and behind the Date if intake has composed the message;
+    ``raw`` has those of a raw message.
     """
 
-    __slots__ = ("_record", "composed")
+    __slots__ = ("_record", "composed", "raw")
 
     def __init__(self, text: str | bytearray) -> None:
         self.composed: tuple[bytes, bytes] | None = None
+        self.raw: RawText | None = None
+        self._record: dict[str, Any]
         if isinstance(text, bytearray):
-            self._record: dict[str, Any] = load_in_steps(text)
+            if text.startswith(b"@"):
+                self._record, self.raw = load_raw_text(text)
+            else:
+                self._record = load_in_steps(text)
             return
         if text.startswith("="):
             end = text.index("\n")
             at = text.index(_BEHIND_DATE, end) + 2
             self.composed = text[end + 1 : at].encode(), text[at:].encode()
             text = text[1:end]
-        self._record = orjson.loads(text)
+        if text.startswith("@"):
+            self._record, self.raw = load_raw_text(text)
+        else:
+            self._record = orjson.loads(text)
 
     @property
     def not_before(self) -> float | None:
@@ -166,7 +186,7 @@ class StoredMail:
         return tuple(dict.fromkeys([each["email"] for each in every]))
 
     def mail(self) -> Mail:
-        """Return the mail; with an empty body if it was composed at intake."""
+        """Return the mail; with an empty body if it was composed at intake, or is raw."""
         record = {"body": "", **_RARE, **self._record}
         for name in ("to", "cc", "bcc", "reply_to"):
             record[name] = tuple(_address(a) for a in record[name])
