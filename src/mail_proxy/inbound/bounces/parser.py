@@ -28,6 +28,8 @@ from mail_proxy.inbound.mime import Part, read_fields, read_message
 _MOST_REASON = 500
 _MOST_RECIPIENTS = 1_000
 _MOST_NESTED = 3
+#: For so many recipients, the whole explanation is searched for the cause of each.
+_FEW_RECIPIENTS = 10
 _DISPOSITIONS = frozenset(
     {"message/disposition-notification", "message/global-disposition-notification"}
 )
@@ -209,7 +211,8 @@ def _text_bounce(mail: ReturnedMail) -> BounceInfo | None:
         if not failed:
             return None
     is_delay = _is_delay(mail) and not any(one.codes.permanence == "5" for one in failed)
-    recipients = [_from_text(mail, one, len(failed) == 1, is_delay) for one in failed]
+    whole = mail.text if len(failed) <= _FEW_RECIPIENTS else ""
+    recipients = [_from_text(mail, one, len(failed) == 1, is_delay, whole) for one in failed]
     return _info(mail, BounceKind.DELAYED if is_delay else BounceKind.BOUNCE, recipients)
 
 
@@ -227,7 +230,7 @@ def _is_plausible(failed: FailedRecipient) -> bool:
 
 
 def _from_text(
-    mail: ReturnedMail, failed: FailedRecipient, is_only: bool, is_delay: bool
+    mail: ReturnedMail, failed: FailedRecipient, is_only: bool, is_delay: bool, whole: str
 ) -> BouncedRecipient:
     reason, codes = failed.reason, failed.codes
     if not reason or (is_only and codes == Codes()):
@@ -235,7 +238,7 @@ def _from_text(
         reason, codes = (reason or rest), (rest_codes if codes == Codes() else codes)
         if rest_codes != Codes() and is_only:
             reason = rest
-    texts = (reason, failed.about, mail.text)
+    texts = (reason, failed.about, whole)
     return _bounced(failed.address, codes, reason, texts, is_delay=is_delay)
 
 
