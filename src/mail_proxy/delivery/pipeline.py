@@ -34,7 +34,7 @@ class Outgoing:
 
     ``load`` sets ``stored``, ``compose`` sets ``composed``. Steps of features may set ``mail``
     before ``compose``, and replace ``composed`` behind it. ``refused`` are recipients that the
-    server is not asked about.
+    server is not asked about, ``return_path`` replaces the envelope sender.
     """
 
     account: Account
@@ -43,6 +43,7 @@ class Outgoing:
     stored: StoredMail | None = None
     composed: ComposedMail | None = None
     refused: tuple[RecipientResult, ...] = ()
+    return_path: str | None = None
     _mail: Mail | None = None
 
     @property
@@ -65,7 +66,14 @@ class Outgoing:
     @property
     def envelope_sender(self) -> str:
         """The reverse-path of the envelope."""
+        if self.return_path is not None:
+            return self.return_path
         return self._loaded.envelope_sender if self._mail is None else self._mail.envelope_sender
+
+    @property
+    def names_sender(self) -> bool:
+        """True if the message names its envelope sender, which is not its From then."""
+        return self._loaded.return_path is not None
 
     @property
     def recipients(self) -> Sequence[str]:
