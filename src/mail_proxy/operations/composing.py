@@ -30,7 +30,8 @@ def stored_form(mail: Mail, tracking_id: str) -> str:
     A message is composed if it is small and all ASCII. The boundary of a multipart mail depends on
     its Message-ID, which the replacement of a waiting message changes, so that one is not composed.
     """
-    if len(mail.body) <= _MOST_CHARACTERS and mail.body_html is None:
+    is_simple = mail.body_html is None and not mail.attachments
+    if is_simple and len(mail.body) <= _MOST_CHARACTERS:
         try:
             undated = compose_undated(mail, tracking_id)
         except ValueError:

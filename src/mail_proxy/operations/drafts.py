@@ -10,6 +10,7 @@ from mail_proxy.operations.callers import Caller
 from mail_proxy.operations.composing import check_headers, stored_form, usual_form
 from mail_proxy.operations.message_places import wrong_place
 from mail_proxy.sql.directory import Snapshot
+from mail_proxy.sql.messages.attachment_logins import AttachmentLogins
 from mail_proxy.sql.messages.mail_codec import dump_head
 from mail_proxy.wire.batches import ParsedBatch, RejectedOut, Rejection, wrong_addresses
 from mail_proxy.wire.new_messages import MessageIn
@@ -28,14 +29,19 @@ class Draft:
     head: str | None
     size: int
     priority: int
+    has_login: bool = False
 
 
 def new_draft(
-    message: UsualMessage | MessageIn, pk: str, tenant_id: str, usual_priority: int
+    message: UsualMessage | MessageIn,
+    pk: str,
+    tenant_id: str,
+    usual_priority: int,
+    logins: AttachmentLogins,
 ) -> Draft:
     """Check a message and write its stored form.
 
-    Raises WrongMessage with every mistake.
+    ``logins`` seals those of attachments. Raises WrongMessage with every mistake.
     """
     priority = usual_priority if message.priority is None else message.priority
     if isinstance(message, UsualMessage):
@@ -46,14 +52,17 @@ def new_draft(
         message = message.in_full()
     mail = message.mail(pk)
     check_headers(mail)
+    if mail.attachments:
+        mail = logins.sealed(mail, tenant_id, message.id)
     content = stored_form(mail, message.id)
     head = dump_head(mail, content)
     size = len(content) if content.isascii() else len(content.encode())
     if head is not None:
         # ``content`` has the bodies: a large call would hold them twice until it is stored.
-        message.body, message.body_html = "", None
+        message.body, message.body_html, message.attachments = "", None, []
     recipients = " ".join(mail.recipients)
-    return Draft(message, tenant_id, pk, recipients, content, head, size, priority)
+    has_login = any(each.auth is not None for each in mail.attachments)
+    return Draft(message, tenant_id, pk, recipients, content, head, size, priority, has_login)
 
 
 def completed(

@@ -11,6 +11,7 @@ from mail_proxy.smtp.capabilities import Capabilities, Extension
 from mail_proxy.smtp.envelope import Burst, Envelope, Withdrawn
 from mail_proxy.smtp.replies import Reply
 from mail_proxy.smtp.session import SmtpSession
+from mail_proxy.smtp.streamed import UnreadableError
 from mail_proxy.smtp.transaction import Observe, Stale, Transaction, observe_nothing
 
 #: A server that takes longer than this to forget a message is not worth keeping.
@@ -132,11 +133,22 @@ class BurstRun:
             until = min(until, session.time() + wait)
         session.deadline = until
 
+    def has_more(self, on_ready: Callable[[], None]) -> bool:
+        """Return whether ``send_more`` has a part; if not, ``on_ready`` is called once it has."""
+        return self._current is not None and self._current.has_more(on_ready)
+
     def send_more(self) -> None:
-        """Write the next part of a large message; called while the transport takes more."""
+        """Write the next part of a large message; called while the transport takes more.
+
+        A file that cannot be read ends the session, so that the message has no end.
+        """
         transaction = self._current
         if transaction is not None and transaction.is_sending:
-            self._session.send(transaction.more(), 0)
+            try:
+                self._session.send(transaction.more(), 0)
+            except UnreadableError as error:
+                self._session.lose(str(error))
+                return
             if transaction.is_unanswered:
                 self._follow(transaction)
             self.set_deadline()
@@ -218,7 +230,7 @@ class BurstRun:
 
     def _transaction(self, envelope: Envelope) -> Transaction:
         session = self._session
-        is_small = len(envelope.message.data) <= _MOST_BDAT_OCTETS
+        is_small = envelope.message.size <= _MOST_BDAT_OCTETS and envelope.message.rest is None
         kind = BdatTransaction if self._may_use_bdat and is_small else Transaction
         is_reused = session.transactions > 0
         session.transactions += 1

@@ -8,7 +8,7 @@ from math import inf
 from time import perf_counter
 
 from mail_proxy.domain.outcome import Deferred, Outcome, RecipientResult
-from mail_proxy.smtp.body import Body
+from mail_proxy.smtp.body import Body, body_of
 from mail_proxy.smtp.capabilities import Capabilities, Extension, needs_smtputf8
 from mail_proxy.smtp.envelope import Envelope
 from mail_proxy.smtp.replies import (
@@ -138,8 +138,15 @@ class Transaction:
             return self._answered_early(reply)
         return self._data_answered(reply)
 
+    def has_more(self, on_ready: Callable[[], None]) -> bool:
+        """Return whether ``more`` has a part; if not, ``on_ready`` is called once it has."""
+        return self._body is not None and self._body.is_ready(on_ready)
+
     def more(self) -> bytes:
-        """Return the next part of a message that is not written at once."""
+        """Return the next part of a message that is not written at once.
+
+        Raises UnreadableError if a file cannot be read; the message must get no end then.
+        """
         assert self._body is not None
         part = self._body.next()
         if self._body.is_complete:
@@ -172,7 +179,7 @@ class Transaction:
         mail_from, message = self.envelope.mail_from, self.envelope.message
         offer = self._offer
         # RFC 1870 section 5 counts neither stuffed dots nor the final one.
-        size = b" SIZE=%d" % len(message.data) if offer.declares_size else b""
+        size = b" SIZE=%d" % message.size if offer.declares_size else b""
         body = b" BODY=8BITMIME" if message.is_8bit else b""
         utf8 = b" SMTPUTF8" if needs_smtputf8(mail_from, self.recipients, message) else b""
         return b"MAIL FROM:<%b>%b%b%b\r\n" % (mail_from.encode(), size, body, utf8)
@@ -244,10 +251,10 @@ class Transaction:
             return self._refused(Stage.DATA, reply, unread=0)
         self._phase_ends()
         self._phase = "data"
-        data = self.envelope.message.data
-        self.envelope.dialogue.append(len(data))
+        message = self.envelope.message
+        self.envelope.dialogue.append(message.size)
         self.owed += 1
-        self._body = Body(data)
+        self._body = body_of(message)
         part = self.more()
         if self._body is not None:
             # Not a word was said about a message of which a part is out already.

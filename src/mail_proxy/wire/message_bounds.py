@@ -20,7 +20,11 @@ LONGEST_MAILBOX = 998
 #: Octets.
 LONGEST_SUBJECT = 4000
 #: Octets of ``body``, and of ``body_html``. Most servers refuse larger mails.
-LONGEST_TEXT = LONGEST_STRING
+LONGEST_TEXT = 25_000_000
+#: Characters of an attachment that is given as base64: 30 MB of content.
+LONGEST_BASE64 = LONGEST_STRING
+#: Of one message. Readers show lists of attachments as a whole.
+MOST_ATTACHMENTS = 100
 #: Headers that the client names.
 MOST_HEADERS = 100
 #: Octets of their names and values together.
@@ -132,6 +136,12 @@ def _headers(value: Any) -> str | None:
     return None if size <= LONGEST_HEADERS else f"{size} octets; allowed: {LONGEST_HEADERS}"
 
 
+def _attachments(value: Any) -> str | None:
+    if not isinstance(value, list) or len(value) <= MOST_ATTACHMENTS:
+        return None
+    return f"{len(value)} attachments; allowed: {MOST_ATTACHMENTS}"
+
+
 def _size(value: Any) -> int:
     return len(value.encode(errors="replace")) if isinstance(value, str) else 0
 
@@ -141,7 +151,12 @@ def shown(value: str) -> str:
     return repr(value if len(value) <= _LONGEST_SHOWN else value[: _LONGEST_SHOWN - 3] + "...")
 
 
-_RARE = frozenset({"return_path", "message_id", "cc", "bcc", "reply_to", "headers", "body_html"})
+_RARE = frozenset(
+    {
+        *("return_path", "message_id", "cc", "bcc", "reply_to", "headers", "body_html"),
+        "attachments",
+    }
+)
 _BOUNDS: dict[str, Callable[[Any], str | None]] = {
     "subject": _octets(LONGEST_SUBJECT),
     "from": _mailbox,
@@ -152,6 +167,7 @@ _BOUNDS: dict[str, Callable[[Any], str | None]] = {
     "bcc": _list_of_mailboxes,
     "reply_to": _list_of_mailboxes,
     "headers": _headers,
+    "attachments": _attachments,
     "body": _text,
     "body_html": _text,
 }

@@ -8,11 +8,12 @@ without its body are in a line of their own before it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import orjson
 
+from mail_proxy.domain.attachment import Attachment, FetchMode
 from mail_proxy.domain.mail import Address, Mail
 
 #: Characters that are written at once. ``orjson`` holds the interpreter lock while it writes.
@@ -29,22 +30,33 @@ _RARE: dict[str, Any] = {
     "return_path": None,
     "headers": (),
     "not_before": None,
+    "attachments": (),
 }
+#: The last field of a mail. It is left out if it is empty.
+_NO_ATTACHMENTS = b',"attachments":[]}'
 #: The composer writes it right behind the Date. No field before it can contain a line end.
 _BEHIND_DATE = "\r\nMessage-ID: "
 
 
 def dump_mail(mail: Mail) -> str:
     """Return the JSON text of a mail, for ``load_mail``."""
-    if len(mail.body) <= _PIECE and len(mail.body_html or "") <= _PIECE:
-        return orjson.dumps(mail).decode()
+    if not mail.attachments and len(mail.body) <= _PIECE and len(mail.body_html or "") <= _PIECE:
+        return (orjson.dumps(mail).removesuffix(_NO_ATTACHMENTS) + b"}").decode()
     record = {each.name: getattr(mail, each.name) for each in fields(mail)}
-    long = [name for name in ("body", "body_html") if record[name] is not None]
-    marked = orjson.dumps(record | dict.fromkeys(long, orjson.Fragment(_MARK.encode())))
-    begin, *others = marked.decode().split(_MARK)
+    long = [record[name] for name in ("body", "body_html") if record[name] is not None]
+    mark = orjson.Fragment(_MARK.encode())
+    record.update((name, mark) for name in ("body", "body_html") if record[name] is not None)
+    record["attachments"] = [
+        {name: value for name, value in asdict(each).items() if value is not None} | {"path": mark}
+        for each in mail.attachments
+    ]
+    long += [each.path for each in mail.attachments]
+    if not mail.attachments:
+        del record["attachments"]
+    begin, *others = orjson.dumps(record).decode().split(_MARK)
     pieces = [begin]
-    for name, following in zip(long, others, strict=True):
-        pieces += ('"', *_in_pieces(record[name]), '"', following)
+    for text, following in zip(long, others, strict=True):
+        pieces += ('"', *_in_pieces(text), '"', following)
     return "".join(pieces)
 
 
@@ -60,7 +72,7 @@ def dump_head(mail: Mail, content: str) -> str | None:
     """
     if is_small(content):
         return None
-    return dump_mail(replace(mail, body="", body_html=None))
+    return dump_mail(replace(mail, body="", body_html=None, attachments=()))
 
 
 def dump_composed(mail: Mail, before: bytes, after: bytes) -> str:
@@ -128,6 +140,11 @@ class StoredMail:
         self._record: dict[str, Any] = orjson.loads(text)
 
     @property
+    def has_attachments(self) -> bool:
+        """True if the mail has attachments; then it was not composed at intake."""
+        return "attachments" in self._record
+
+    @property
     def not_before(self) -> float | None:
         found: float | None = self._record.get("not_before")
         return found
@@ -151,7 +168,13 @@ class StoredMail:
             record[name] = tuple(_address(a) for a in record[name])
         record["sender"] = _address(record["sender"])
         record["headers"] = tuple((name, value) for name, value in record["headers"])
+        record["attachments"] = tuple(_attachment(a) for a in record["attachments"])
         return Mail(**record)
+
+
+def _attachment(record: dict[str, Any]) -> Attachment:
+    mode = record.get("mode")
+    return Attachment(**record | {"mode": None if mode is None else FetchMode(mode)})
 
 
 def _address(record: dict[str, str]) -> Address:

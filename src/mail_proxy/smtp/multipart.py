@@ -1,0 +1,179 @@
+"""Content of a mail: its texts and files as MIME parts inside multiparts (RFC 2046).
+
+A mail with everything is ``mixed(alternative(plain, related(html, images), calendar), files)``.
+Each multipart that would have one member is left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Literal
+from urllib.parse import quote
+
+from mail_proxy.domain.mail import Mail
+from mail_proxy.smtp.headers import encoded_words
+from mail_proxy.smtp.streamed import FilePart, Rest
+from mail_proxy.smtp.text_part import text_part
+
+#: Names that are written as they are, in quotes.
+_PLAIN_NAME = re.compile(r"[ -~]{1,60}")
+_QUOTED = str.maketrans({'"': r"\"", "\\": r"\\"})
+#: Characters of one section of a long parameter (RFC 2231 section 3).
+_SECTION = 60
+_PERCENT = re.compile(r"%[0-9A-F]{2}|.")
+#: Octets of a part, in order.
+Chunks = list[bytes | FilePart]
+
+
+@dataclass(frozen=True, slots=True)
+class MailFile:
+    """A file that is sent with a mail, as the composer needs it.
+
+    ``mime_type`` may have parameters. ``place`` is the multipart that the file belongs to, if the
+    mail has one: ``related`` to the HTML, ``alternative`` to the text, or ``mixed``.
+    """
+
+    filename: str
+    mime_type: str
+    part: FilePart
+    encoding: Literal["base64", "7bit", "8bit"] = "base64"
+    content_id: str | None = None
+    disposition: Literal["attachment", "inline"] | None = "attachment"
+    place: Literal["mixed", "related", "alternative"] = "mixed"
+
+    @property
+    def is_8bit(self) -> bool:
+        """True if the file has octets above 127 that no encoding hides."""
+        return self.encoding == "8bit"
+
+
+def content_of(mail: Mail, files: Sequence[MailFile] = ()) -> tuple[bytes, Rest | None]:
+    """Return the Content-* fields, the empty line and the body of a mail.
+
+    Without files everything is in the first result.
+    """
+    if not files:
+        body = text_part(mail.content_type, mail.body)
+        if mail.body_html is None:
+            return body, None
+        html = text_part("html", mail.body_html)
+        boundary = _boundary(mail.message_id, (body, html))
+        octets, _ = _split(_multipart("alternative", boundary, ([body], [html])))
+        return octets, None
+    return _split(_with_files(mail, files))
+
+
+def _with_files(mail: Mail, files: Sequence[MailFile]) -> Chunks:
+    texts = [text_part(mail.content_type, mail.body)]
+    if mail.body_html is not None:
+        texts.append(text_part("html", mail.body_html))
+    has_html = mail.body_html is not None or mail.content_type == "html"
+    related = [_file(each) for each in files if has_html and each.place == "related"]
+    other = [_file(each) for each in files if each.place == "alternative"]
+    mixed = [
+        _file(each)
+        for each in files
+        if each.place == "mixed" or (each.place == "related" and not has_html)
+    ]
+    # A mail that is attached to a copy of itself has the boundaries of a mail without it.
+    seed = f"{mail.message_id} {[(each.filename, each.part.size) for each in files]}"
+    eight_bit = b"\r\nContent-Transfer-Encoding: 8bit" * any(each.is_8bit for each in files)
+
+    def joined(kind: str, parts: Sequence[Chunks], parameters: bytes = b"") -> Chunks:
+        if len(parts) == 1:
+            return parts[0]
+        boundary = _boundary(f"{kind} {seed}", texts)
+        return _multipart(kind, boundary, parts, parameters, eight_bit)
+
+    members: list[Chunks] = [[text] for text in texts]
+    *plain, last = members
+    html = joined("related", [last, *related], b' type="text/html";')
+    return joined("mixed", [joined("alternative", [*plain, html, *other]), *mixed])
+
+
+def _multipart(
+    kind: str,
+    boundary: bytes,
+    parts: Sequence[Chunks],
+    parameters: bytes = b"",
+    fields: bytes = b"",
+) -> Chunks:
+    delimiter = b"\r\n--" + boundary
+    chunks: Chunks = [
+        b'Content-Type: multipart/%b;%b\r\n boundary="%b"%b\r\n'
+        % (kind.encode(), parameters, boundary, fields)
+    ]
+    for part in parts:
+        chunks += [delimiter, b"\r\n", *part]
+    chunks += [delimiter, b"--\r\n"]
+    return chunks
+
+
+def _file(file: MailFile) -> Chunks:
+    fields = [f"Content-Type: {file.mime_type}"]
+    if "name=" not in file.mime_type:
+        fields[0] += f";\r\n {_old_name(file.filename)}"
+    fields.append(f"Content-Transfer-Encoding: {file.encoding}")
+    if file.disposition is not None:
+        names = ";\r\n ".join([file.disposition, *_filename(file.filename)])
+        fields.append(f"Content-Disposition: {names}")
+    if file.content_id is not None:
+        fields.append(f"Content-ID: <{file.content_id}>")
+    return [("\r\n".join(fields) + "\r\n\r\n").encode(), file.part]
+
+
+def _filename(name: str) -> list[str]:
+    """Return the parameters with a file name; one that is not plain as in RFC 2231."""
+    if _is_plain(name):
+        return [f'filename="{name.translate(_QUOTED)}"']
+    # Not in the middle of a character that is encoded.
+    sections = [""]
+    for piece in _PERCENT.findall(quote(name, safe="")):
+        if len(sections[-1]) + len(piece) > _SECTION:
+            sections.append("")
+        sections[-1] += piece
+    if len(sections) == 1:
+        return [f"filename*=utf-8''{sections[0]}"]
+    sections[0] = f"utf-8''{sections[0]}"
+    return [f"filename*{number}*={section}" for number, section in enumerate(sections)]
+
+
+def _old_name(name: str) -> str:
+    """Return the parameter ``name``, as readers take it that do not know RFC 2231."""
+    if _is_plain(name):
+        return f'name="{name.translate(_QUOTED)}"'
+    words = encoded_words("Content-Type", name).replace(" ", "\r\n ")
+    return f'name="{words}"'
+
+
+def _is_plain(name: str) -> bool:
+    return _PLAIN_NAME.fullmatch(name) is not None and "=?" not in name
+
+
+def _split(chunks: Iterable[bytes | FilePart]) -> tuple[bytes, Rest | None]:
+    """Return the octets before the first file, and the rest with its octets joined."""
+    parts: Chunks = []
+    octets: list[bytes] = []
+    for chunk in chunks:
+        if isinstance(chunk, bytes):
+            octets.append(chunk)
+        else:
+            parts += [b"".join(octets), chunk]
+            octets = []
+    first, *rest = [*parts, b"".join(octets)]
+    assert isinstance(first, bytes)
+    return first, Rest(tuple(rest)) if rest else None
+
+
+def _boundary(seed: str, parts: Sequence[bytes]) -> bytes:
+    """Return a MIME boundary that occurs in no part.
+
+    No transfer encoding produces its first two octets.
+    """
+    boundary = b"=_" + blake2b(seed.encode(), digest_size=16).hexdigest().encode()
+    while any(boundary in part for part in parts):
+        boundary += b"_"
+    return boundary
