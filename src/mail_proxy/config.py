@@ -252,6 +252,28 @@ class ClientSyncConfig(Group):
     token: SecretStr | None = Field(None, description="Bearer token, instead of user and password.")
 
 
+class CacheConfig(Group):
+    """Cache of attachments, in the memory of each process and on a shared disk."""
+
+    cache_memory_max_mb: Annotated[float, Field(ge=0, le=100_000)] = Field(
+        50.0, description="Attachments in memory, per process, MB (10^6 bytes); 0: none."
+    )
+    cache_memory_ttl: PositiveSeconds = Field(
+        300.0, description="Time after which an attachment in memory is forgotten, seconds."
+    )
+    cache_disk_dir: Path | None = Field(
+        None,
+        description="Folder for attachments of more than 100 kB, and for those that are being "
+        "sent; default: cache/ in the folder of the instance, without one none.",
+    )
+    cache_disk_max_mb: Annotated[float, Field(ge=0, le=100_000_000)] = Field(
+        500.0, description="Attachments in the cache on disk, MB (10^6 bytes); 0: none."
+    )
+    cache_disk_ttl: PositiveSeconds = Field(
+        3600.0, description="Time after which an attachment on disk is removed, seconds."
+    )
+
+
 class AlertConfig(Group):
     """Alerts to a person about what needs attention."""
 
@@ -330,6 +352,7 @@ class ProxyConfig(Group):
     quotas: QuotaConfig = Field(default_factory=QuotaConfig)
     retry: RetryConfig = Field(default_factory=RetryConfig)
     client_sync: ClientSyncConfig = Field(default_factory=ClientSyncConfig)
+    cache: CacheConfig = Field(default_factory=CacheConfig)
     alerts: AlertConfig = Field(default_factory=AlertConfig)
 
     @field_validator("dns_servers", "trusted_proxies", "allow_private_networks", mode="before")

@@ -59,6 +59,9 @@ def test_each_source_is_stronger_than_the_one_before(tmp_path: Path) -> None:
         ("GMP_CLIENT_SYNC_URL", "http://a", "client_sync.url", "http://a"),
         ("GMP_CLIENT_SYNC_USER", "u", "client_sync.user", "u"),
         ("GMP_LOG_LEVEL", "debug", "log_level", "DEBUG"),
+        ("GMP_CACHE_DISK_DIR", "/x", "cache.cache_disk_dir", Path("/x")),
+        ("GMP_CACHE_MEMORY_MAX_MB", "0", "cache.cache_memory_max_mb", 0.0),
+        ("GMP_CACHE_DISK_MAX_MB", "2.5", "cache.cache_disk_max_mb", 2.5),
         ("GMP_LOG_FORMAT", "json", "log_format", "json"),
         ("GMP_LOG_DELIVERY_ACTIVITY", "yes", "log_delivery_activity", True),
     ],
@@ -92,7 +95,8 @@ def test_every_documented_variable_reaches_its_setting(
         ("GMP_CLIENT_SYNC_URL", "http://", ["GMP_CLIENT_SYNC_URL", "must"]),
         ("GMP_ATTACHMENT_BASE_URL", "http://a", ["GMP_ATTACHMENT_BASE_URL", "unknown"]),
         ("GMP_PEC_ACCEPTANCE_TIMEOUT", "5", ["GMP_PEC_ACCEPTANCE_TIMEOUT", "unknown"]),
-        ("GMP_CACHE_DISK_DIR", "/x", ["GMP_CACHE_DISK_DIR", "unknown"]),
+        ("GMP_CACHE_MEMORY_MAX_MB", "-1", ["GMP_CACHE_MEMORY_MAX_MB", "-1", "0"]),
+        ("GMP_CACHE_DISK_TTL", "0", ["GMP_CACHE_DISK_TTL", "greater than 0"]),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(

@@ -14,9 +14,9 @@ import httpx
 
 from mail_proxy.cli.instance import Instance
 from mail_proxy.cli.output import waiting
-from mail_proxy.cli.private_files import open_private
 from mail_proxy.cli.process import Running
 from mail_proxy.errors import MailProxyError
+from mail_proxy.kit.private_files import open_private
 
 READY_SECONDS = 30.0
 _POLL_SECONDS = 0.05

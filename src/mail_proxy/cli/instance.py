@@ -15,11 +15,11 @@ from rich.markup import escape
 
 from mail_proxy.cli.commands import RESERVED_NAMES
 from mail_proxy.cli.output import talk
-from mail_proxy.cli.private_files import make_folder, open_private, refuse_links, write_private
 from mail_proxy.cli.process import PidFile, Running
 from mail_proxy.cli.remembered_database import RememberedDatabase
 from mail_proxy.encryption import key_from_outside, make_key_file, new_token
 from mail_proxy.errors import Conflict, Malformed, NotFound
+from mail_proxy.kit.private_files import make_folder, open_private, refuse_links, write_private
 from mail_proxy.settings import LoadedConfig, load_config, settings
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -173,6 +173,7 @@ class Instance:
             "name": self.name,
             "db_path": str(self.database),
             "key_file": str(self.key_file),
+            "cache.cache_disk_dir": str(self.folder / "cache"),
             "api_token": self.token(),
         }
 

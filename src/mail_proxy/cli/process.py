@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from mail_proxy.cli.private_files import open_private
 from mail_proxy.errors import Conflict
+from mail_proxy.kit.private_files import open_private
 
 #: A process that checks the lock holds it for an instant, so taking it is retried.
 _TRIES = 20

@@ -13,8 +13,8 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from mail_proxy.cli.output import without_password
-from mail_proxy.cli.private_files import write_private
 from mail_proxy.errors import ConfigError, Conflict
+from mail_proxy.kit.private_files import write_private
 
 #: A line of config.toml that sets ``db_path``, or shows it as a comment.
 _LINE = re.compile(r"^[ \t]*(?:#[ \t]*)?db_path[ \t]*=.*$", re.MULTILINE)

@@ -67,6 +67,12 @@ class Action(Enum):
         "source",
         "used",
     )
+    CACHE_FAILED = (
+        "cache.failed",
+        WARNING,
+        "The cache of attachments on disk does not work; attachments are fetched each time",
+        "reason",
+    )
     WORKER_STARTED = ("worker.started", INFO, "Delivery process is running", "pid")
     WORKER_STOPPED = ("worker.stopped", INFO, "Delivery process has stopped", "pid")
     WORKER_FAILED = ("worker.failed", ERROR, "Delivery process could not start", "reason")

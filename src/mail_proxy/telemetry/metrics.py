@@ -16,7 +16,7 @@ from prometheus_client.values import MultiProcessValue, MutexValue
 
 from mail_proxy.telemetry import series
 from mail_proxy.telemetry.exposition import Distribution, Family, NewValue, Number, Value
-from mail_proxy.telemetry.series import SMTP_PHASES, Series, SmtpPhase
+from mail_proxy.telemetry.series import CACHE_TIERS, SMTP_PHASES, Series, SmtpPhase
 
 _MOST_ZEROS = 1000
 
@@ -66,9 +66,15 @@ class MailMetrics:
         self.oldest_pending = self._numbers(series.OLDEST_PENDING)
         self.sync_calls = self._numbers(series.SYNC_CALLS)
         self.smtp = self._distributions(series.SMTP)
+        self.cache = self._numbers(series.CACHE)
+        self.cache_bytes = self._numbers(series.CACHE_BYTES)
         self.http = self._distributions(series.HTTP)
         for phase in SMTP_PHASES:
             self.smtp.of(phase)
+        for tier in CACHE_TIERS:
+            self.cache_bytes.of(tier)
+            for outcome in ("hit", "miss"):
+                self.cache.of(tier, outcome)
         self._accounts: dict[tuple[str, str], AccountMetrics] = {}
         self._announced: set[tuple[str, str]] = set()
         self._rendering = threading.Lock()

@@ -9,6 +9,9 @@ from typing import Literal, get_args
 #: the server's go-ahead; the message up to the answer to its end (RFC 5321 section 3.3).
 SmtpPhase = Literal["connect", "tls", "login", "mail", "data"]
 SMTP_PHASES: tuple[SmtpPhase, ...] = get_args(SmtpPhase)
+#: Tiers of the cache of attachments.
+CacheTier = Literal["memory", "disk"]
+CACHE_TIERS: tuple[CacheTier, ...] = get_args(CacheTier)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,21 @@ SMTP = Series(
     "Exchanges with SMTP servers, however they ended.",
     (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
 )
+CACHE = Series(
+    "gmp_attachment_cache_total",
+    "counter",
+    "look-ups",
+    ("tier", "outcome"),
+    "Look-ups of attachments in the cache; outcome is hit, miss or damaged. A miss in memory is "
+    "looked up on disk.",
+)
+CACHE_BYTES = Series(
+    "gmp_attachment_cache_bytes_total",
+    "counter",
+    "bytes",
+    ("tier",),
+    "Content of attachments that came from the cache.",
+)
 HTTP = Series(
     "gmp_http_request_seconds",
     "histogram",
@@ -127,5 +145,7 @@ ALL = (
     OLDEST_PENDING,
     SYNC_CALLS,
     SMTP,
+    CACHE,
+    CACHE_BYTES,
     HTTP,
 )

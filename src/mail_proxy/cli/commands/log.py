@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from mail_proxy.cli.instance import Instance
 from mail_proxy.cli.output import print_line, talk
-from mail_proxy.cli.private_files import open_private
+from mail_proxy.kit.private_files import open_private
 
 _POLL_SECONDS = 0.5
 _SHOWN = 50

@@ -10,7 +10,7 @@ import pytest
 
 from mail_proxy.cli.background import holds_secret
 from mail_proxy.cli.instance import Instance
-from mail_proxy.cli.private_files import UnsafeFile, make_folder, open_private
+from mail_proxy.kit.private_files import UnsafeFile, make_folder, open_private
 
 
 def test_a_folder_that_was_open_to_others_is_closed(

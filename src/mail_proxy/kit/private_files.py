@@ -1,4 +1,4 @@
-"""Checks of an instance's folder and files against other users of the machine."""
+"""Folders and files of one user, closed to other users of the machine."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ class UnsafeFile(MailProxyError):
 def make_folder(folder: Path) -> bool:
     """Make the folder with mode 0700, or make an existing one private.
 
-    Returns True if others had access. Raises UnsafeFile if it belongs to another user.
+    Missing parents are made with the same mode. Returns True if others had access. Raises
+    UnsafeFile if the folder belongs to another user.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    if not folder.parent.exists():
+        make_folder(folder.parent)
     try:
         folder.mkdir(mode=0o700)
     except FileExistsError:
