@@ -98,6 +98,21 @@ _NEW_MAIL: dict[str, Any] = {
     "expires_ts": _NOW + 86_400,
     "attachments": [],
 }
+_NEW_RAW: dict[str, Any] = {
+    "id": "order-2",
+    "tenant_id": "acme",
+    "account_id": "smtp",
+    "priority": 1,
+    "deferred_ts": _NOW,
+    "expires_ts": _NOW + 86_400,
+    "batch_code": "spring",
+    "raw": "RnJvbTogcG9zdEBhY21lLmV4YW1wbGUNClRvOiBhbm5AZXhhbXBsZS5uZXQNCg0KSGkNCg==",
+    "from": "bounces@acme.example",
+    "to": ["ann@example.net"],
+    "cc": [],
+    "bcc": ["archive@acme.example"],
+    "return_path": "bounces@acme.example",
+}
 _MESSAGE: dict[str, Any] = {
     **_MAIL,
     "pk": _MESSAGE_PK,
@@ -255,6 +270,7 @@ EXAMPLES: dict[str, Any] = {
     "PurgeLog": {"older_than_seconds": 7_776_000},
     "PurgedOut": {**_ANSWER, "removed": 900},
     "RateLimits": _RATES,
+    "RawMessageIn": _NEW_RAW,
     "RejectedOut": _REJECTED,
     "ReplayedOut": {**_ANSWER, "replayed": 12, "skipped": 340},
     "RetriedOut": {**_ANSWER, "requeued": 2, "not_found": [], "not_failed": []},

@@ -137,6 +137,12 @@ def _compose(outgoing: Outgoing) -> Outcome | None:
         date = dated(stored.not_before, message.created_at)
         outgoing.composed = ComposedMail(b"".join((before, date_line(date), after)), False, False)
         return None
+    raw = stored.raw
+    if raw is not None:
+        date = dated(stored.not_before, message.created_at)
+        octets = raw.octets(date_line(date))
+        outgoing.composed = ComposedMail(octets, raw.needs_smtputf8, raw.is_8bit)
+        return None
     mail = outgoing.mail
     try:
         outgoing.composed = compose_mail(

@@ -5,19 +5,23 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from mail_proxy.domain.mail import Mail
+from mail_proxy.domain.mail import TRACKING_HEADER, Mail
 from mail_proxy.smtp.compose import compose_plain, compose_undated, from_header
 from mail_proxy.smtp.extra_headers import check_extra_headers
+from mail_proxy.smtp.headers import raw_header, token_header
 from mail_proxy.sql.messages.mail_codec import (
     dump_address,
     dump_composed,
     dump_mail,
     dump_plain,
+    dump_raw,
     is_small,
 )
+from mail_proxy.sql.messages.raw_text import RawText
 from mail_proxy.wire.addresses import parse_mailbox
 from mail_proxy.wire.mistakes import mistake
 from mail_proxy.wire.new_messages import WrongMessage
+from mail_proxy.wire.raw_message import RawMessage
 from mail_proxy.wire.usual_message import UsualMessage
 
 #: A longer body is composed by each attempt: composing it takes too long for the event loop.
@@ -77,6 +81,23 @@ def usual_form(message: UsualMessage, unique: str) -> str | None:
         return None
     content = dump_plain(sender.json, to, subject, message_id, *parts)
     return content if is_small(content) else None
+
+
+def raw_form(mail: Mail, raw: RawMessage, tracking_id: str) -> str:
+    """Return the text to store for a raw message: its octets, and the fields that it lacks."""
+    lines = []
+    if raw.text("message-id") is None:
+        lines.append(raw_header("Message-ID", mail.message_id))
+    if raw.text(TRACKING_HEADER.lower()) is None:
+        lines.append(token_header(TRACKING_HEADER, tracking_id))
+    described = RawText(
+        head_size=len(raw.head),
+        added="".join([f"{line}\r\n" for line in lines]),
+        is_dated=raw.text("date") is not None,
+        is_8bit=raw.is_8bit,
+        needs_smtputf8=raw.needs_smtputf8,
+    )
+    return dump_raw(mail, described, (raw.head, *raw.body))
 
 
 def check_headers(mail: Mail) -> None:

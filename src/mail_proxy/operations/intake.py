@@ -35,6 +35,7 @@ from mail_proxy.wire.batches import (
     Rejection,
     parse_batch,
 )
+from mail_proxy.wire.message_bounds import MOST_OCTETS
 from mail_proxy.wire.new_messages import RejectionCode, WrongMessage
 
 _MOST_CALLS_A_COMMIT = 64
@@ -131,19 +132,21 @@ class Intake:
 
     def _check(self, caller: Caller, batch: ParsedBatch, snapshot: Snapshot) -> _Call:
         """Parse the addresses of all messages; reject those that are wrong."""
-        call, new_pk = _Call(caller, [], []), self._new_pk
+        call, new_pk, most_octets = _Call(caller, [], []), self._new_pk, MOST_OCTETS
         logins = self._parts.tables.attachment_logins
         usual_priority = batch.default_priority
         if usual_priority is None:
             usual_priority = snapshot.queue.default_priority
         for message in batch.messages:
             if isinstance(message, Rejection):
-                call.rejected.append(rejected_out(completed(message, caller, batch, snapshot)))
+                whole = completed(message, caller, batch, snapshot, most_octets)
+                call.rejected.append(rejected_out(whole))
                 continue
             named = message.tenant_id or batch.tenant_id
             try:
                 tenant_id = tenant_of(caller, named, snapshot)
-                call.drafts.append(new_draft(message, new_pk(), tenant_id, usual_priority, logins))
+                draft = new_draft(message, new_pk(), tenant_id, usual_priority, most_octets, logins)
+                call.drafts.append(draft)
             except WrongMessage as error:
                 wrong = error.wrong
                 if error.code is RejectionCode.MALFORMED:
@@ -274,9 +277,9 @@ def _row(draft: Draft, snapshot: Snapshot, now: float) -> _Prepared:
         created_at=now,
         batch_code=request.batch_code,
         expires_at=request.expires_ts,
-        client_message_id=request.message_id,
+        client_message_id=draft.message_id,
         recipients=draft.recipients,
-        subject=request.subject,
+        subject=draft.subject,
         content=draft.content,
         size=draft.size,
         head=draft.head,

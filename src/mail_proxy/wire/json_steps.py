@@ -20,7 +20,7 @@ import orjson
 STEP_BYTES = 262_144
 #: Characters. A longer string is cut somewhere behind it: no field may have so many, and joining
 #: the pieces would take too long.
-LONGEST_STRING = 40_000_000
+LONGEST_STRING = 50_000_000
 #: Of objects and lists that are larger than a step. A message is at the third level.
 _DEEPEST_LARGE = 16
 _LONGEST_ESCAPE = len(r"\u0000")

@@ -21,10 +21,14 @@ LONGEST_MAILBOX = 998
 LONGEST_SUBJECT = 4000
 #: Octets of ``body``, and of ``body_html``. Most servers refuse larger mails.
 LONGEST_TEXT = 25_000_000
-#: Characters of an attachment that is given as base64: 30 MB of content.
+#: Characters of an attachment that is given as base64: a longer text may have been cut.
 LONGEST_BASE64 = LONGEST_STRING
 #: Of one message. Readers show lists of attachments as a whole.
 MOST_ATTACHMENTS = 100
+#: Characters of ``raw``: a longer text may have been cut when it was parsed.
+LONGEST_RAW = LONGEST_STRING
+#: Octets of a raw message.
+MOST_OCTETS = 35_000_000
 #: Headers that the client names.
 MOST_HEADERS = 100
 #: Octets of their names and values together.
@@ -117,11 +121,17 @@ def _octets(most: int) -> Callable[[Any], str | None]:
 def _text(value: Any) -> str | None:
     if not isinstance(value, str) or len(value) * 4 <= LONGEST_TEXT:
         return None
-    # A text that is longer still may have been cut when it was parsed.
-    size = len(value) if value.isascii() else len(value.encode(errors="replace"))
+    is_sure = value.isascii() or len(value) > LONGEST_TEXT
+    size = len(value) if is_sure else len(value.encode(errors="replace"))
     if size <= LONGEST_TEXT:
         return None
     return f"more than {LONGEST_TEXT} octets; allowed: {LONGEST_TEXT}"
+
+
+def _raw(value: Any) -> str | None:
+    if not isinstance(value, str) or len(value) <= LONGEST_RAW:
+        return None
+    return f"more than {LONGEST_RAW} characters; allowed: {LONGEST_RAW}"
 
 
 _mailbox = _octets(LONGEST_MAILBOX)
@@ -153,7 +163,7 @@ def shown(value: str) -> str:
 
 _RARE = frozenset(
     {
-        *("return_path", "message_id", "cc", "bcc", "reply_to", "headers", "body_html"),
+        *("return_path", "message_id", "cc", "bcc", "reply_to", "headers", "body_html", "raw"),
         "attachments",
     }
 )
@@ -170,4 +180,5 @@ _BOUNDS: dict[str, Callable[[Any], str | None]] = {
     "attachments": _attachments,
     "body": _text,
     "body_html": _text,
+    "raw": _raw,
 }

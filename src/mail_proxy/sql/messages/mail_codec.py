@@ -2,12 +2,13 @@
 
 It is the JSON text of the mail, which each attempt composes. Or, for a small mail in ASCII, the
 message as intake has composed it, without its Date. Then ``=`` and the JSON text of the mail
-without its body are in a line of their own before it.
+without its body are in a line of their own before it. A raw message begins with
+``@``: see ``raw_text``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ import orjson
 
 from mail_proxy.domain.attachment import Attachment, FetchMode
 from mail_proxy.domain.mail import Address, Mail
+from mail_proxy.sql.messages.raw_text import RawText, dump_raw_text, load_raw_text
 
 #: Characters that are written at once. ``orjson`` holds the interpreter lock while it writes.
 _PIECE = 262_144
@@ -81,6 +83,10 @@ def dump_composed(mail: Mail, before: bytes, after: bytes) -> str:
     ``before`` and ``after`` are the octets around the Date, in ASCII; ``after`` begins with the
     Message-ID.
     """
+    return b"".join((b"=", orjson.dumps(_without_body(mail)), b"\n", before, after)).decode()
+
+
+def _without_body(mail: Mail) -> dict[str, Any]:
     record: dict[str, Any] = {
         "sender": mail.sender,
         "to": mail.to,
@@ -92,7 +98,12 @@ def dump_composed(mail: Mail, before: bytes, after: bytes) -> str:
         value = getattr(mail, name)
         if value != empty:
             record[name] = value
-    return b"".join((b"=", orjson.dumps(record), b"\n", before, after)).decode()
+    return record
+
+
+def dump_raw(mail: Mail, raw: RawText, pieces: Iterable[bytes]) -> str:
+    """Return the stored form of a raw message, which is ``pieces``; all ASCII."""
+    return dump_raw_text(_without_body(mail), raw, pieces)
 
 
 def dump_plain(sender: str, to: str, subject: str, message_id: str, before: str, after: str) -> str:
@@ -125,19 +136,25 @@ def load_mail(text: str) -> Mail:
 class StoredMail:
     """Mail of a stored text, read as far as it is needed.
 
-    ``composed`` has the octets before and behind the Date if intake has composed the message.
+    ``composed`` has the octets before and behind the Date if intake has composed the message;
+    ``raw`` has those of a raw message.
     """
 
-    __slots__ = ("_record", "composed")
+    __slots__ = ("_record", "composed", "raw")
 
     def __init__(self, text: str) -> None:
         self.composed: tuple[bytes, bytes] | None = None
+        self.raw: RawText | None = None
         if text.startswith("="):
             end = text.index("\n")
             at = text.index(_BEHIND_DATE, end) + 2
             self.composed = text[end + 1 : at].encode(), text[at:].encode()
             text = text[1:end]
-        self._record: dict[str, Any] = orjson.loads(text)
+        self._record: dict[str, Any]
+        if text.startswith("@"):
+            self._record, self.raw = load_raw_text(text)
+        else:
+            self._record = orjson.loads(text)
 
     @property
     def has_attachments(self) -> bool:
@@ -162,7 +179,7 @@ class StoredMail:
         return tuple(dict.fromkeys([each["email"] for each in every]))
 
     def mail(self) -> Mail:
-        """Return the mail; with an empty body if it was composed at intake."""
+        """Return the mail; with an empty body if it was composed at intake, or is raw."""
         record = {"body": "", **_RARE, **self._record}
         for name in ("to", "cc", "bcc", "reply_to"):
             record[name] = tuple(_address(a) for a in record[name])
