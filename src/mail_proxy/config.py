@@ -34,6 +34,13 @@ PRIORITY_NAMES = {"immediate": 0, "high": 1, "medium": 2, "low": 3}
 LONGEST_LEASE_SECONDS = 300.0
 
 
+def _listed(value: Any) -> Any:
+    """Return the entries of a text with commas; ``none`` has none."""
+    if not isinstance(value, str):
+        return value
+    return [] if value.strip().lower() == "none" else [v.strip() for v in value.split(",")]
+
+
 def _web_url(url: str) -> str:
     check_web_url(url)
     return url
@@ -252,6 +259,52 @@ class ClientSyncConfig(Group):
     token: SecretStr | None = Field(None, description="Bearer token, instead of user and password.")
 
 
+class AttachmentConfig(Group):
+    """Attachments: where they may come from, and how large they may be."""
+
+    attachment_roots: tuple[Path, ...] = Field(
+        (),
+        max_length=100,
+        description="Folders whose files messages may attach, or none. Links do not lead out.",
+    )
+    base_dir: Path | None = Field(
+        None, description="Folder of attachments whose storage_path is a relative path."
+    )
+    attachment_base_url: WebUrl | None = Field(
+        None,
+        description="URL that is called for attachments of the mode endpoint, for tenants without "
+        "a client_base_url.",
+    )
+    allow_private_urls: tuple[NetworkName, ...] = Field(
+        (),
+        max_length=100,
+        description="Networks that are not public and that URLs of attachments may lead to, or "
+        "none.",
+    )
+    attachment_timeout: Annotated[float, Field(gt=0, le=3600)] = Field(
+        30.0, description="Longest time to fetch one attachment, seconds."
+    )
+    max_attachment_mb: Annotated[float, Field(gt=0, le=10_000)] = Field(
+        25.0, description="Largest attachment, MB (10^6 bytes)."
+    )
+    max_message_mb: Annotated[float, Field(gt=0, le=10_000)] = Field(
+        35.0, description="Largest mail as it is sent, with attachments in base64, MB (10^6 bytes)."
+    )
+    max_concurrent_attachments: Annotated[int, Field(ge=1, le=100)] = Field(
+        3, description="Attachments that are fetched at once for one tenant, per process."
+    )
+    attachment_memory_mb: Annotated[float, Field(ge=0, le=100_000)] = Field(
+        64.0,
+        description="Attachments in memory while their mails are sent, per process, MB (10^6 "
+        "bytes). Others, and those of more than 100 kB, are read from files.",
+    )
+
+    @field_validator("attachment_roots", "allow_private_urls", mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return _listed(value)
+
+
 class CacheConfig(Group):
     """Cache of attachments, in the memory of each process and on a shared disk."""
 
@@ -352,15 +405,14 @@ class ProxyConfig(Group):
     quotas: QuotaConfig = Field(default_factory=QuotaConfig)
     retry: RetryConfig = Field(default_factory=RetryConfig)
     client_sync: ClientSyncConfig = Field(default_factory=ClientSyncConfig)
+    attachments: AttachmentConfig = Field(default_factory=AttachmentConfig)
     cache: CacheConfig = Field(default_factory=CacheConfig)
     alerts: AlertConfig = Field(default_factory=AlertConfig)
 
     @field_validator("dns_servers", "trusted_proxies", "allow_private_networks", mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        return [] if value.strip().lower() == "none" else [v.strip() for v in value.split(",")]
+        return _listed(value)
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod

@@ -49,6 +49,7 @@ _TENANT_FIELDS: dict[str, Any] = {
     "name": "Acme",
     "client_base_url": "https://app.acme.example",
     "client_sync_path": "/mail-proxy/sync",
+    "client_attachment_path": "/mail-proxy/attachments",
     "active": True,
     "rate_limits": _RATES,
     "retention_seconds": 604_800,

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from mail_proxy.domain.mail import Mail
 from mail_proxy.smtp.headers import encoded_words
-from mail_proxy.smtp.streamed import FilePart, Rest
+from mail_proxy.smtp.streamed import Base64Part, Content, FilePart, Rest, VerbatimPart
 from mail_proxy.smtp.text_part import text_part
 
 #: Names that are written as they are, in quotes.
@@ -32,22 +32,33 @@ Chunks = list[bytes | FilePart]
 class MailFile:
     """A file that is sent with a mail, as the composer needs it.
 
-    ``mime_type`` may have parameters. ``place`` is the multipart that the file belongs to, if the
-    mail has one: ``related`` to the HTML, ``alternative`` to the text, or ``mixed``.
+    ``mime_type`` may have parameters. The content is sent in base64, unless ``verbatim`` makes
+    octets of it that are sent as they are. ``place`` is the multipart that the file belongs to, if
+    the mail has one: ``related`` to the HTML, ``alternative`` to the text, or ``mixed``.
     """
 
     filename: str
     mime_type: str
-    part: FilePart
-    encoding: Literal["base64", "7bit", "8bit"] = "base64"
+    content: Content
     content_id: str | None = None
     disposition: Literal["attachment", "inline"] | None = "attachment"
     place: Literal["mixed", "related", "alternative"] = "mixed"
+    verbatim: VerbatimPart | None = None
+
+    @property
+    def part(self) -> FilePart:
+        """The octets of the body of its MIME part."""
+        return Base64Part(self.content) if self.verbatim is None else self.verbatim
+
+    @property
+    def encoding(self) -> str:
+        """The value of Content-Transfer-Encoding."""
+        return "base64" if self.verbatim is None else "8bit" if self.is_8bit else "7bit"
 
     @property
     def is_8bit(self) -> bool:
         """True if the file has octets above 127 that no encoding hides."""
-        return self.encoding == "8bit"
+        return self.verbatim is not None and self.verbatim.is_8bit
 
 
 def content_of(mail: Mail, files: Sequence[MailFile] = ()) -> tuple[bytes, Rest | None]:

@@ -21,6 +21,8 @@ _LINES = 2048
 #: Octets read at once, which make whole lines: 160 kB of base64 in less than half a millisecond.
 PIECE_OCTETS = _LINES * _LINE_OCTETS
 _SPLIT = struct.Struct(f"{_LINE}s" * _LINES)
+#: RFC 5322 section 2.1.1, less a stuffed dot.
+_LONGEST_LINE = 997
 _BESIDE = SideThread("read")
 
 
@@ -69,6 +71,51 @@ class Base64Part:
             yield base64_lines(piece)
         if left != 0:
             raise UnreadableError("the content of an attachment has changed its size")
+
+
+@dataclass(frozen=True, slots=True)
+class VerbatimPart:
+    """File that is sent as it is, with CRLF line ends: a message (RFC 2046 section 5.2.1)."""
+
+    content: Content
+    size: int
+    is_8bit: bool
+
+    @classmethod
+    def of(cls, content: Content) -> VerbatimPart | None:
+        """Return the part, or None if SMTP cannot carry the content: long lines, or NUL.
+
+        Reads the content while the caller waits; raises OSError.
+        """
+        size = line = 0
+        is_8bit = False
+        for piece in _with_crlf(content.pieces(PIECE_OCTETS)):
+            first, *others = piece.split(b"\r\n")
+            line += len(first)
+            if line > _LONGEST_LINE or max(map(len, others), default=0) > _LONGEST_LINE:
+                return None
+            if b"\0" in piece:
+                return None
+            line = len(others[-1]) if others else line
+            size += len(piece)
+            is_8bit = is_8bit or not piece.isascii()
+        return cls(content, size, is_8bit)
+
+    def pieces(self) -> Iterator[bytes]:
+        return _with_crlf(self.content.pieces(PIECE_OCTETS))
+
+
+def _with_crlf(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Make every line end of a text CRLF."""
+    held = b""
+    for piece in pieces:
+        octets = held + piece
+        held = b"\r" if octets.endswith(b"\r") else b""
+        octets = octets.removesuffix(b"\r")
+        octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        yield octets.replace(b"\n", b"\r\n")
+    if held:
+        yield b"\r\n"
 
 
 @dataclass(frozen=True, slots=True)
