@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 _ENDLESS_PIECE = b"x" * 65536
@@ -109,7 +109,8 @@ async def file_server(host: str = "127.0.0.1") -> AsyncIterator[FileServer]:
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
-        await serving._serve(reader, writer)
+        with suppress(asyncio.CancelledError):  # at the end of the test
+            await serving._serve(reader, writer)
 
     server = await asyncio.start_server(serve, host, 0)
     serving.port = server.sockets[0].getsockname()[1]
