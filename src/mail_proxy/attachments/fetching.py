@@ -1,4 +1,4 @@
-"""A fetch of one attachment: its request, its errors, and the content that arrives."""
+"""Fetch of one attachment: its request, its errors, the content that arrives."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class FetchFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
-    """Attachment to fetch for a tenant. ``auth`` is its own login, opened; None: it has none."""
+    """Attachment to fetch for a tenant; ``auth`` is its own login, opened."""
 
     tenant: Tenant
     attachment: Attachment
@@ -47,9 +47,9 @@ class Fetcher(Protocol):
 
 
 class Draft:
-    """Content that arrives piece by piece: in memory up to 100 kB, else in a file of the spool.
+    """Content that arrives piece by piece, in memory or in a file of the spool.
 
-    Methods may block. Either ``finish`` or ``discard`` ends it.
+    Up to 100 kB stay in memory. Methods may block. Either ``finish`` or ``discard`` ends it.
     """
 
     def __init__(

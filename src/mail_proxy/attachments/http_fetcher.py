@@ -60,25 +60,26 @@ class HttpFetcher:
         self._beside = beside
 
     async def fetch(self, request: FetchRequest, draft: Draft) -> None:
+        try:
+            call, auth, client = self._call(request)
+            async with client:
+                await self._follow(client, call, auth, draft)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise _failed(error) from None
+
+    def _call(self, request: FetchRequest) -> tuple[httpx.Request, ClientAuth, httpx.AsyncClient]:
         if request.attachment.mode is FetchMode.HTTP_URL:
             call = httpx.Request("GET", request.attachment.path)
-            auth = request.auth or ClientAuth()
-            client = self._client(self._urls, private_allowed=False)
-        else:
-            tenant = request.tenant
-            body = orjson.dumps({"storage_path": request.attachment.path})
-            headers = {"Content-Type": "application/json"}
-            call = httpx.Request("POST", self.endpoint_of(tenant), headers=headers, content=body)
-            auth = request.auth or tenant.client_auth
-            if request.auth is None and tenant.damage is not None:
-                raise FetchFailed("the tenant's client_auth cannot be decrypted", is_temporary=True)
-            is_trusted = tenant.attachment_url is None or tenant.private_allowed
-            client = self._client(self._applications, private_allowed=is_trusted)
-        async with client:
-            try:
-                await self._follow(client, call, auth, draft)
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise _failed(error) from None
+            return call, request.auth or ClientAuth(), self._client(self._urls)
+        tenant = request.tenant
+        if request.auth is None and tenant.damage is not None:
+            raise FetchFailed("the tenant's client_auth cannot be decrypted", is_temporary=True)
+        body = orjson.dumps({"storage_path": request.attachment.path})
+        headers = {"Content-Type": "application/json"}
+        call = httpx.Request("POST", self.endpoint_of(tenant), headers=headers, content=body)
+        is_trusted = tenant.attachment_url is None or tenant.private_allowed
+        client = self._client(self._applications, private_allowed=is_trusted)
+        return call, request.auth or tenant.client_auth, client
 
     def endpoint_of(self, tenant: Tenant) -> str:
         """Return the URL of a tenant's application; raises FetchFailed if there is none."""
@@ -89,7 +90,7 @@ class HttpFetcher:
             )
         return url
 
-    def _client(self, guard: NetworkGuard, *, private_allowed: bool) -> httpx.AsyncClient:
+    def _client(self, guard: NetworkGuard, *, private_allowed: bool = False) -> httpx.AsyncClient:
         # A new client for each attachment: no connection outlives its fetch.
         transport = GuardedTransport(
             guard,

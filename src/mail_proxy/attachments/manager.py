@@ -1,4 +1,4 @@
-"""Gets the contents of attachments: from the cache, or with the fetcher of their mode."""
+"""Contents of attachments, from the cache or from the fetcher of their mode."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ _CACHED = frozenset({FetchMode.HTTP_URL, FetchMode.ENDPOINT, FetchMode.STORAGE})
 
 
 class AttachmentManager:
-    """Fetches attachments, each source once at a time, and a few at once for each tenant.
+    """Fetches attachments, a few at once for each tenant.
 
+    Messages that need one source at the same time share its fetch.
     A content in a file is a file of the spool, which is removed when the content is not used any
     more. A source that was read in the last ``source_seconds`` is not read again while the cache
     has its content.

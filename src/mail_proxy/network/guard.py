@@ -65,7 +65,7 @@ class NetworkGuard:
 
     @classmethod
     def of_attachments(cls, config: ProxyConfig) -> NetworkGuard:
-        """Return the guard of URLs in messages, which are not saved and checked by anybody."""
+        """Return the guard of URLs in messages, which has a setting of its own."""
         return cls(parsed(config.attachments.allow_private_urls), "allow_private_urls")
 
     def permits(self, text: str) -> bool:

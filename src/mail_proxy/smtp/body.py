@@ -18,7 +18,7 @@ class Body(Protocol):
     is_complete: bool
 
     def is_ready(self, on_ready: Callable[[], None]) -> bool:
-        """Return whether the next part is there; if not, ``on_ready`` is called once it is."""
+        """Return whether the next part is there; else call ``on_ready`` once it is."""
 
     def next(self) -> bytes:
         """Return the next part to write."""

@@ -134,7 +134,7 @@ class BurstRun:
         session.deadline = until
 
     def has_more(self, on_ready: Callable[[], None]) -> bool:
-        """Return whether ``send_more`` has a part; if not, ``on_ready`` is called once it has."""
+        """Return whether ``send_more`` has a part; else call ``on_ready`` once it has."""
         return self._current is not None and self._current.has_more(on_ready)
 
     def send_more(self) -> None:

@@ -1,4 +1,4 @@
-"""Content of a mail: its texts and files as MIME parts inside multiparts (RFC 2046).
+"""Content of a mail: texts and files as MIME parts in multiparts (RFC 2046).
 
 A mail with everything is ``mixed(alternative(plain, related(html, images), calendar), files)``.
 Each multipart that would have one member is left out.

@@ -1,4 +1,4 @@
-"""The part of a mail that is written piece by piece while it is sent: files and what joins them.
+"""Files of a mail, which are read and encoded piece by piece while it is sent.
 
 A mail with attachments is never in memory as a whole. Files are read, and base64 is made of them,
 on a thread next to the event loop, one piece ahead of the connection.
@@ -75,7 +75,10 @@ class Base64Part:
 
 @dataclass(frozen=True, slots=True)
 class VerbatimPart:
-    """File that is sent as it is, with CRLF line ends: a message (RFC 2046 section 5.2.1)."""
+    """Message that is sent inside another as it is (RFC 2046 section 5.2.1).
+
+    Only its line ends become CRLF.
+    """
 
     content: Content
     size: int
@@ -120,7 +123,7 @@ def _with_crlf(pieces: Iterator[bytes]) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """What follows the beginning of a message: octets and parts of files, in order."""
+    """End of a message with files: octets and parts of files, in order."""
 
     parts: Sequence[bytes | FilePart]
 
@@ -165,7 +168,7 @@ class ReadAhead:
         self._next = self._read()
 
     def is_ready(self, on_ready: Callable[[], None]) -> bool:
-        """Return whether ``next`` has its result; if not, ``on_ready`` is called once it has."""
+        """Return whether ``next`` has its result; else call ``on_ready`` once it has."""
         if self._next.done():
             return True
         self._on_ready = on_ready

@@ -1,4 +1,4 @@
-"""Text of a mail as a MIME part: line ends, and the transfer encoding that it needs."""
+"""Text of a mail as a MIME part, with the transfer encoding that it needs."""
 
 from __future__ import annotations
 

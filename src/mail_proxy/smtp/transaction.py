@@ -139,7 +139,7 @@ class Transaction:
         return self._data_answered(reply)
 
     def has_more(self, on_ready: Callable[[], None]) -> bool:
-        """Return whether ``more`` has a part; if not, ``on_ready`` is called once it has."""
+        """Return whether ``more`` has a part; else call ``on_ready`` once it has."""
         return self._body is not None and self._body.is_ready(on_ready)
 
     def more(self) -> bytes:

@@ -1,4 +1,4 @@
-"""An attachment that a client hands in with a message: its fields and their checks."""
+"""Attachment that a client hands in with a message: its fields and checks."""
 
 from __future__ import annotations
 

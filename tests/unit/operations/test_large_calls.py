@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
@@ -122,7 +123,9 @@ def test_a_large_mail_is_stored_as_a_small_one(fields: dict[str, str]) -> None:
     (message,) = _parsed(_body(fields)).messages
     assert isinstance(message, MessageIn)
     mail = message.mail("pk")
-    assert dump_mail(mail) == orjson.dumps(mail).decode()
+    record = asdict(mail)
+    del record["attachments"]
+    assert dump_mail(mail) == orjson.dumps(record).decode()
 
 
 def _parsed(body: bytes) -> ParsedBatch:

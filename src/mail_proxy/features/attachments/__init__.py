@@ -1,4 +1,4 @@
-"""Attachments: fetch the files of a mail before it is composed, and bound its size."""
+"""Attachments: fetch the files of a mail, and bound the size of the mail."""
 
 from mail_proxy.features.attachments.steps import fetching_step, size_step
 from mail_proxy.features.feature import Feature

@@ -1,4 +1,4 @@
-"""Delivery steps of attachments: fetch the files, and refuse mails that are too large."""
+"""Delivery steps: fetch attachments, and refuse mails that are too large."""
 
 from __future__ import annotations
 

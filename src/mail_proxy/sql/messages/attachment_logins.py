@@ -55,7 +55,7 @@ class AttachmentLogins:
 def reencrypt_logins(
     connection: Connection, old: bytes, new: bytes, damaged: list[str], done: Callable[[], None]
 ) -> int:
-    """Seal the logins of all messages with the key ``new``; return the number of messages.
+    """Seal the logins of all messages with a new key; return how many messages.
 
     Texts that cannot be opened are noted in ``damaged``, and nothing is written from then on.
     ``done`` is called after each message.
