@@ -27,6 +27,7 @@ check: $(READY) docs ## Lint, format, types, import rules, documentation, stray 
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@cd src && ../$(BIN)/mypy --config-file ../pyproject.toml -p mail_proxy
+	@cd src && ../$(BIN)/mypy --config-file ../pyproject.toml ../tests/typed
 	@cd docs/_ext && MYPYPATH=../../src ../../$(BIN)/mypy --config-file ../../pyproject.toml -p reference_pages
 	@$(BIN)/lint-imports
 	@.ci/stray_files

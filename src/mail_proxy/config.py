@@ -23,13 +23,13 @@ from pydantic import (
 )
 
 from mail_proxy.domain.helo_name import check_helo_name
+from mail_proxy.domain.message import PRIORITIES
 from mail_proxy.domain.networks import LOOPBACK, is_loopback, network_name
 from mail_proxy.domain.retry import RetryStrategy
 from mail_proxy.domain.tenant import signing_key
 from mail_proxy.domain.web_url import check_web_url
 
 _ADDRESS = re.compile(r"[!-;=?A-~]{1,64}@[A-Za-z0-9.-]{1,253}")
-PRIORITY_NAMES = {"immediate": 0, "high": 1, "medium": 2, "low": 3}
 #: A dispatcher that reads a longer lease in the database concludes that the clocks differ.
 LONGEST_LEASE_SECONDS = 300.0
 
@@ -152,7 +152,7 @@ class QueueConfig(Group):
     @field_validator("default_priority", mode="before")
     @classmethod
     def _named_priority(cls, value: Any) -> Any:
-        number = PRIORITY_NAMES.get(str(value).lower(), value)
+        number = PRIORITIES.get(str(value).lower(), value)
         if str(number) not in {"0", "1", "2", "3"}:
             raise ValueError("allowed: 0-3, immediate, high, medium, low")
         return number

@@ -7,11 +7,11 @@ from functools import cache
 import dkim
 from hypothesis import strategies as st
 
+from mail_proxy.domain.dkim import record_name
 from mail_proxy.domain.mail import Address, Mail
 from mail_proxy.features.dkim.canonical import hash_body
 from mail_proxy.features.dkim.keys import (
     make_private_key,
-    record_name,
     record_value,
     signing_key,
 )

@@ -31,6 +31,25 @@ from mail_proxy import errors
             ],
         ),
         (
+            "mail_proxy.client",
+            [
+                "AccountFields",
+                "AccountTestFields",
+                "AsyncMailProxyClient",
+                "BadSignature",
+                "ClientAuth",
+                "MailProxyClient",
+                "Message",
+                "NoAnswer",
+                "RateLimits",
+                "Report",
+                "Retries",
+                "SettingFields",
+                "TenantFields",
+                "verify_reports",
+            ],
+        ),
+        (
             "mail_proxy.encryption",
             [
                 "EncryptionError",

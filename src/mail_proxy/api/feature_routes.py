@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, get_type_hints
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, BeforeValidator
 
 from mail_proxy.api.deps import AdminCall, Call, Route, TenantQuery, decoded, tenant_of
@@ -39,31 +39,35 @@ def _endpoint(route: FeatureRoute) -> Any:
     FastAPI reads these parameters.
     """
     operation = route.operation
-    path = _path_parameters(route)
+    path = _parameters_of(route, in_path=True)
+    query = _parameters_of(route, in_path=False) if route.method == "GET" else {}
 
     async def endpoint(**given: Any) -> Any:
         call = given["call"]
         body = given.get("body")
         tenant_id = tenant_of(given.get(_FIELD), getattr(body, _FIELD, None))
-        request = body if body is not None else _request(operation, given, path)
+        request = body if body is not None else _request(operation, given, (*path, *query))
         return await call(operation, request, tenant_id)
 
     of_admin = operation.scope is Scope.ADMIN
     parameters = {"call": AdminCall if of_admin else Call, **path}
-    if not path and not operation.takes_nothing:
+    if route.method != "GET" and not path and not operation.takes_nothing:
         parameters["body"] = operation.request
     keyword = inspect.Parameter.KEYWORD_ONLY
     signature = [inspect.Parameter(n, keyword, annotation=a) for n, a in parameters.items()]
+    for name, annotation in query.items():
+        default = operation.request.model_fields[name].get_default()
+        signature.append(inspect.Parameter(name, keyword, annotation=annotation, default=default))
     if not of_admin:
-        query = inspect.Parameter(_FIELD, keyword, annotation=TenantQuery, default=None)
-        signature.append(query)
+        tenant = inspect.Parameter(_FIELD, keyword, annotation=TenantQuery, default=None)
+        signature.append(tenant)
     endpoint.operation = operation  # type: ignore[attr-defined]
     endpoint.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     return endpoint
 
 
-def _path_parameters(route: FeatureRoute) -> dict[str, Any]:
-    """Return the annotations of the request's fields that the path names."""
+def _parameters_of(route: FeatureRoute, *, in_path: bool) -> dict[str, Any]:
+    """Return annotations of the request's fields: those in the path, or the others."""
     if route.operation.takes_nothing:
         return {}
     model: type[BaseModel] = route.operation.request
@@ -74,14 +78,14 @@ def _path_parameters(route: FeatureRoute) -> dict[str, Any]:
             BeforeValidator(decoded),
             Path(description=f"{field.description} Percent-encoded.", examples=field.examples),
         ]
+        if in_path
+        else Annotated[hints[name], Query(description=field.description, examples=field.examples)]
         for name, field in model.model_fields.items()
-        if f"{{{name}}}" in route.path
+        if (f"{{{name}}}" in route.path) == in_path
     }
 
 
-def _request(
-    operation: Operation[Any, Any], given: Mapping[str, Any], path: Mapping[str, Any]
-) -> Any:
+def _request(operation: Operation[Any, Any], given: Mapping[str, Any], names: Iterable[str]) -> Any:
     if operation.takes_nothing:
         return None
-    return operation.request(**{name: given[name] for name in path})
+    return operation.request(**{name: given[name] for name in names})

@@ -212,6 +212,8 @@ class LaneBurst:
         composed = outgoing.composed
         assert composed is not None, "a step sets it"
         envelope = Envelope(outgoing.envelope_sender, outgoing.recipients, composed)
+        if outgoing.refused:
+            envelope.settle(outgoing.refused, None)
         self._in_hand[envelope] = outgoing.message
         return envelope
 

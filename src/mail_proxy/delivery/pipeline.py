@@ -9,7 +9,7 @@ from typing import Any, Literal
 from mail_proxy.delivery.fair_semaphore import FairSemaphore
 from mail_proxy.domain.account import Account
 from mail_proxy.domain.mail import Mail, dated
-from mail_proxy.domain.outcome import Failed, Outcome
+from mail_proxy.domain.outcome import Failed, Outcome, RecipientResult
 from mail_proxy.domain.tenant import Tenant
 from mail_proxy.kit.side_thread import SideThread
 from mail_proxy.smtp.compose import ComposedMail, date_line, header_length
@@ -35,7 +35,7 @@ class Outgoing:
 
     ``load`` sets ``stored``, ``compose`` sets ``composed``. Steps of features may set ``mail``
     before ``compose``, and replace ``composed`` behind it. ``files`` are the attachments, once
-    their contents are there.
+    their contents are there. ``refused`` are recipients that the server is not asked about.
     """
 
     account: Account
@@ -44,6 +44,7 @@ class Outgoing:
     stored: StoredMail | None = None
     composed: ComposedMail | None = None
     files: Sequence[MailFile] | None = None
+    refused: tuple[RecipientResult, ...] = ()
     _mail: Mail | None = None
 
     @property
@@ -86,7 +87,7 @@ class Outgoing:
 #: no turn of the event loop.
 Step = Callable[[Outgoing], Outcome | Awaitable[Outcome | None] | None]
 #: A place between the built-in steps where features put steps of their own.
-Slot = Literal["attachments", "large files", "signing"]
+Slot = Literal["recipients", "attachments", "large files", "signing"]
 FeatureSteps = Mapping[Slot, Sequence[Step]]
 
 
@@ -98,6 +99,7 @@ def preparing_steps(features: FeatureSteps) -> tuple[Step, ...]:
 
     return (
         load,
+        *slot("recipients"),
         *slot("attachments"),
         *slot("large files"),
         compose,

@@ -31,6 +31,10 @@ class Priority(IntEnum):
     LOW = 3
 
 
+#: Priorities by their names in requests and settings.
+PRIORITIES = {priority.name.lower(): priority.value for priority in Priority}
+
+
 class EventType(StrEnum):
     """Types of message events. QUEUED is stored but not reported."""
 

@@ -23,7 +23,8 @@ class Route:
     """A route of the REST interface that runs one operation.
 
     Fields of the operation's request that ``path`` names come from there. The others come from
-    the body; then ``path`` names none. The query can name the tenant.
+    the query of a GET, else from the body; then ``path`` names none. The query can name the
+    tenant.
     """
 
     method: Literal["GET", "POST", "DELETE"]

@@ -84,7 +84,7 @@ def usual_form(message: UsualMessage, unique: str) -> str | None:
 
 
 def raw_form(mail: Mail, raw: RawMessage, tracking_id: str) -> str:
-    """Return the text to store for a raw message: its octets, and the fields that it lacks."""
+    """Return the text to store for a raw message, with the fields that it lacks."""
     lines = []
     if raw.text("message-id") is None:
         lines.append(raw_header("Message-ID", mail.message_id))

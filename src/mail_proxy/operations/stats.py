@@ -6,6 +6,7 @@ import math
 
 from mail_proxy.operations.operation import Context, Scope, operation
 from mail_proxy.sql.hourly_counts import HOUR, CountFilter, CountPlace, CountRow
+from mail_proxy.wire.cursors import NO_CURSOR, dump_cursor, load_cursor
 from mail_proxy.wire.mistakes import malformed, mistake
 from mail_proxy.wire.stats import (
     Bucket,
@@ -13,12 +14,12 @@ from mail_proxy.wire.stats import (
     StatsGroup,
     StatsOut,
     StatsQuery,
-    dump_cursor,
-    load_cursor,
 )
 
 _DAY = 24 * HOUR
 _WIDTHS = {Bucket.HOUR: HOUR, Bucket.DAY: _DAY}
+#: Values of a cursor: bucket and grouping of the listing, and a place in it.
+_CURSOR = (str, str, int, str, str)
 #: Buckets of one range: 31 days by the hour, ten years by the day.
 _MOST = {Bucket.HOUR: 31 * 24, Bucket.DAY: 3660}
 #: Buckets of the range if the call names no beginning.
@@ -36,7 +37,7 @@ def list_stats(context: Context, request: StatsQuery) -> StatsAnswer:
     return StatsAnswer(
         ok=True,
         stats=[_shown(row, wanted.by_account) for row in shown],
-        next_cursor=last and dump_cursor(request, last.bucket_at, last.tenant_id, last.account_id),
+        next_cursor=last and _cursor(request, last),
     )
 
 
@@ -62,14 +63,21 @@ def _place(request: StatsQuery, wanted: CountFilter) -> CountPlace | None:
     if request.cursor is None:
         return None
     try:
-        place = CountPlace(*load_cursor(request))
-    except ValueError as error:
-        raise malformed(mistake("cursor", str(error), request.cursor)) from None
-    start = place.bucket_at // wanted.width * wanted.width
-    if start != place.bucket_at:
-        place = CountPlace(start)
+        *query, bucket_at, tenant_id, account_id = load_cursor(request.cursor, *_CURSOR)
+    except ValueError:
+        query, bucket_at = [], 0
+    if query != [request.bucket, request.by] or bucket_at % wanted.width:
+        # A place of another listing says nothing about the order of this one.
+        raise malformed(mistake("cursor", f"{NO_CURSOR}, with its bucket and by", request.cursor))
+    place = CountPlace(bucket_at, tenant_id, account_id)
     # The call that gave the cursor may have had an earlier from_ts.
     return max(CountPlace(wanted.from_at), place)
+
+
+def _cursor(request: StatsQuery, place: CountPlace) -> str:
+    return dump_cursor(
+        [request.bucket, request.by, place.bucket_at, place.tenant_id, place.account_id]
+    )
 
 
 def _shown(row: CountRow, by_account: bool) -> StatsOut:

@@ -6,9 +6,10 @@ A column of the type ``Instant`` says how it is repaired after a clock jump, suc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Table, Text
+from sqlalchemy import BigInteger, Column, ColumnElement, ForeignKey, Table, Text, tuple_
 
 from mail_proxy.sql.metadata import metadata
 from mail_proxy.sql.types import RECORD_ONLY, Instant, Sealed, at_most
@@ -21,6 +22,7 @@ __all__ = [
     "Instant",
     "Sealed",
     "Text",
+    "after",
     "at_most",
     "declare_table",
 ]
@@ -29,3 +31,8 @@ __all__ = [
 def declare_table(name: str, *columns: Column[Any]) -> Table:
     """Return a new table of the schema; a migration creates it."""
     return Table(name, metadata, *columns)
+
+
+def after(order: Sequence[Column[Any]], place: Sequence[Any]) -> ColumnElement[bool]:
+    """Return the condition of the rows behind ``place`` in an order of columns."""
+    return tuple_(*order) > tuple_(*place)

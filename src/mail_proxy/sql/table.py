@@ -136,6 +136,21 @@ class Table:
         result = connection.execute(statement.order_by(*order))
         return [self._open(dict(row._mapping)) for row in result]
 
+    def values(
+        self,
+        connection: Connection,
+        names: Sequence[str],
+        *conditions: ColumnElement[bool],
+        **where: Any,
+    ) -> Iterator[Sequence[Any]]:
+        """Yield the values of some columns, none of them sealed, of the rows that match.
+
+        For tables of many rows: a row takes no dictionary.
+        """
+        assert not set(names) & set(self._sealed), "select opens sealed columns"
+        statement = select(*(self.schema.columns[name] for name in names))
+        yield from connection.execute(statement.where(self._where(where), *conditions))
+
     def find(self, connection: Connection, **where: Any) -> Row | None:
         """Return the row that matches, or None."""
         rows = self.select(connection, limit=1, **where)

@@ -104,7 +104,8 @@ class _Mailbox:
             return False
         self._size += len(part)
         if self._size > _LONGEST:
-            raise ValueError(f"{self.shown} has more than {_LONGEST} characters")
+            shown = _shown(f"{self.text}{part}")
+            raise ValueError(f"{shown} has more than {_LONGEST} characters")
         if self._angled is None and part == "<":
             self._angled = []
         elif self._angled is not None and part == ">":
@@ -129,8 +130,13 @@ class _Mailbox:
     @property
     def shown(self) -> str:
         """The text, quoted and shortened, for an error."""
+        return _shown(self.text)
+
+    @property
+    def text(self) -> str:
+        """The text without its angle brackets."""
         inside = self._angled or []
-        return _shown("".join(part for _, part in [*self._plain, *inside]).strip())
+        return "".join(part for _, part in [*self._plain, *inside]).strip()
 
     def address(self) -> Address:
         """Return the mailbox; raises ValueError if it has no valid address."""
@@ -153,7 +159,7 @@ def _word(kind: str, part: str) -> str:
 
 
 def _joined(tokens: list[_Token]) -> str:
-    """Return the tokens of an address without comments, and without blanks at dots and @."""
+    """Return an address without its comments, and without blanks at dots and @."""
     text, is_apart = "", False
     for kind, part in tokens:
         if kind in ("blank", "comment"):

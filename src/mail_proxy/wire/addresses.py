@@ -119,6 +119,15 @@ def split_mailboxes(text: str) -> Iterator[str]:
             yield part[1].strip()
 
 
+def comparable(address: str) -> str:
+    """Return the form of an address that a suppression list compares.
+
+    Servers may tell local parts of different case apart (RFC 5321 section 2.4), but none is known
+    that does so for different people.
+    """
+    return address.casefold()
+
+
 def _why_wrong(text: str) -> str:
     """Describe the mistake in an address that is none."""
     local, at, domain = text.rpartition("@")

@@ -33,9 +33,10 @@ def decoded_words(text: str) -> str:
 
 
 def _pieces(text: str) -> list[str]:
-    """Return the text in pieces, with neighbouring words of one charset decoded together.
+    """Return the pieces of a text, with its words decoded.
 
-    Some programs cut a text in the middle of a character.
+    Neighbouring words of one charset are decoded together, as some programs cut a text in
+    the middle of a character.
     """
     pieces: list[str] = []
     charset, octets, end = "", b"", 0
@@ -60,7 +61,7 @@ def _octets(encoding: str, payload: str) -> bytes:
 
 
 def _whole(data: str) -> str:
-    """Return the last group of a base64 text with its padding; empty if it has no octet."""
+    """Return the last group of a base64 text, with its padding."""
     rest = data[len(data) // 4 * 4 :]
     return f"{rest:=<4}" if len(rest) > 1 else ""
 

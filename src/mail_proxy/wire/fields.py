@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import core_schema
 
-from mail_proxy.config import PRIORITY_NAMES
+from mail_proxy.domain.message import PRIORITIES
 from mail_proxy.wire.mistakes import NO_TEXT
 
 _PIECE = 1_000_000
@@ -50,7 +50,7 @@ def _no_truth_value(value: Any) -> Any:
 
 
 def _priority(value: Any) -> Any:
-    number = PRIORITY_NAMES.get(value, value) if isinstance(value, str) else value
+    number = PRIORITIES.get(value, value) if isinstance(value, str) else value
     if isinstance(number, bool) or number not in (0, 1, 2, 3):
         raise ValueError("allowed: 0-3, immediate, high, medium, low")
     return number
@@ -93,7 +93,7 @@ Priority = Annotated[
     int,
     BeforeValidator(_priority),
     WithJsonSchema(
-        {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 3}, {"enum": list(PRIORITY_NAMES)}]}
+        {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 3}, {"enum": list(PRIORITIES)}]}
     ),
 ]
 #: pydantic takes true for 1.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import AliasChoices, BaseModel, BeforeValidator, Field
 
 from mail_proxy.domain.message import EventType, MessageState
 from mail_proxy.domain.waiting import MEANINGS, WaitReason
@@ -157,7 +157,11 @@ class MessageOut(BaseModel):
     status: str = Field(description="pending, sending, sent, deferred or error.")
     priority: int = Field(description="0-3; 0 is sent first.")
     batch_code: str | None = Field(description="Batch (campaign) of the message.")
-    sender: str = Field(description="Header From.", serialization_alias="from")
+    sender: str = Field(
+        description="Header From.",
+        validation_alias=AliasChoices("sender", "from"),
+        serialization_alias="from",
+    )
     to: list[str] = Field(description="Recipients.")
     cc: list[str] = Field(description="Recipients.")
     bcc: list[str] = Field(description="Recipients that are in no header.")

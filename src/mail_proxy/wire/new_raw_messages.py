@@ -1,4 +1,4 @@
-"""A raw message that a client hands in: a whole RFC 5322 message instead of its parts."""
+"""A raw message that a client hands in: a whole RFC 5322 message."""
 
 from __future__ import annotations
 
@@ -105,7 +105,10 @@ class RawMessageIn(QueuedIn):
         )
 
     def _recipients(self, wrong: list[Mistake], raw: RawMessage) -> Iterator[tuple[Address, ...]]:
-        """Return To, Cc and Bcc of the envelope; an empty list that is given has nobody in it."""
+        """Return the recipients of the envelope, as To, Cc and Bcc.
+
+        An empty list that is given has nobody in it: only null means the header.
+        """
         values = [getattr(self, name) for name in RECIPIENTS]
         if any(value is not None for value in values):
             return iter(
@@ -146,7 +149,10 @@ def _bounded(pieces: Iterator[bytes], most: int) -> Iterator[bytes]:
 
 
 def _addresses(raw: RawMessage, name: str, most: int) -> list[Address]:
-    """Return the first addresses in all fields of a name; raises ValueError with the name."""
+    """Return the first addresses in all fields of a name, at most ``most``.
+
+    Raises ValueError with the name.
+    """
     found: list[Address] = []
     try:
         for text in raw.texts(name.lower()):
@@ -187,7 +193,7 @@ def _recipients_in(field: tuple[RawMessage, str]) -> tuple[Address, ...]:
 
 
 def _refuse_resent(raw: RawMessage, names: tuple[str, ...], instead: str) -> None:
-    """Raise ValueError for a message that was sent again, as its header has two envelopes."""
+    """Raise ValueError if the message was sent again: its header has two envelopes."""
     for name in names:
         if raw.text(name.lower()) is not None:
             raise ValueError(f"has {name}, so its header may mean two envelopes; give `{instead}`")
@@ -221,7 +227,7 @@ _INSTEAD = frozenset(
 
 
 def read_raw_record(record: Mapping[str, Any]) -> RawMessageIn | list[Mistake]:
-    """Return the raw message of a record that has ``raw``, or the mistakes in its fields."""
+    """Return the message of a record that has ``raw``, or its wrong fields."""
     given = {
         name: value
         for name, value in record.items()

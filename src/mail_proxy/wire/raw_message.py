@@ -35,7 +35,10 @@ class WrongRaw(ValueError):
 
 
 class RawField(NamedTuple):
-    """Field of a message header: its name in lower case, its unfolded text, its octets."""
+    """Field of a message header.
+
+    ``name`` is in lower case, ``text`` is unfolded, ``octets`` are those of the whole field.
+    """
 
     name: str
     text: str
@@ -44,9 +47,9 @@ class RawField(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RawMessage:
-    """Message as it is sent, except for fields that are still to be added behind ``head``.
+    """Message as it is sent, except for fields that are still to be added.
 
-    ``head`` is the header, each field with its line end. ``body`` has the empty line and what
+    They are added behind ``head``, the header, each field with its line end. ``body`` has the empty line and what
     follows it, in pieces. ``fields`` are all fields of the header, those that were taken out
     included. ``is_8bit``: it has octets above 127. ``needs_smtputf8``: the header has (RFC 6532).
     """
@@ -91,13 +94,14 @@ def read_raw(pieces: Iterable[bytes]) -> RawMessage:
             "has a part with Content-Transfer-Encoding binary, and line ends that are not CRLF: "
             "these would be changed; encode the part in base64"
         )
-    return RawMessage(kept, body, fields, lines.are_8bit, not head.isascii())
+    return RawMessage(kept, body, fields, lines.are_8bit, not kept.isascii())
 
 
 class _Lines:
-    """Pieces of a message with CRLF line ends, also at its end; raises WrongRaw for NUL.
+    """Pieces of a message with CRLF line ends, also at its end.
 
-    No piece is empty, and none ends between CR and LF. ``are_changed``: there were other line ends.
+    Raises WrongRaw for a NUL. No piece is empty, and none ends between CR and LF.
+    ``are_changed``: there were other line ends.
     """
 
     def __init__(self, pieces: Iterable[bytes]) -> None:

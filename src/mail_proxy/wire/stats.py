@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from enum import StrEnum
 from typing import Annotated, Any
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from mail_proxy.wire.fields import Answer, Matching, Request
+from mail_proxy.wire.cursors import Cursor
+from mail_proxy.wire.fields import Answer, Request
 from mail_proxy.wire.instants import Timestamp
 
-_NO_CURSOR = "must be a next_cursor of this listing, with the same bucket and by"
-StatsCursor = Annotated[str, Field(max_length=3000), Matching(r"[A-Za-z0-9_-]+", _NO_CURSOR)]
 StatsPageSize = Annotated[int, Field(ge=1, le=10_000)]
 
 
@@ -55,7 +51,7 @@ class StatsQuery(Request):
     bucket: Bucket = Bucket.HOUR
     by: StatsGroup = StatsGroup.TENANT
     limit: StatsPageSize = 1000
-    cursor: StatsCursor | None = None
+    cursor: Cursor | None = None
 
 
 class StatsOut(BaseModel):
@@ -89,29 +85,3 @@ class StatsAnswer(Answer):
 
     stats: list[StatsOut] = Field(description="The page.")
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one.")
-
-
-def dump_cursor(query: StatsQuery, bucket_ts: int, tenant_id: str, account_id: str) -> str:
-    """Return a cursor that stands behind one row of the listing of ``query``."""
-    place = orjson.dumps([query.bucket, query.by, bucket_ts, tenant_id, account_id])
-    return base64.urlsafe_b64encode(place).decode().rstrip("=")
-
-
-def load_cursor(query: StatsQuery) -> tuple[int, str, str]:
-    """Return bucket, tenant and account of the cursor of ``query``.
-
-    Raises ValueError for another text, and for a cursor of a listing with another ``bucket`` or
-    ``by``: its place says nothing about the order of this one.
-    """
-    cursor = query.cursor or ""
-    try:
-        place: Any = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        bucket, by, bucket_ts, tenant_id, account_id = place
-    except (binascii.Error, TypeError, ValueError):
-        raise ValueError(_NO_CURSOR) from None
-    is_good = type(bucket_ts) is int and 0 <= bucket_ts < 2**53
-    if not is_good or type(tenant_id) is not str or type(account_id) is not str:
-        raise ValueError(_NO_CURSOR)
-    if "\0" in tenant_id + account_id or [bucket, by] != [query.bucket, query.by]:
-        raise ValueError(_NO_CURSOR)
-    return bucket_ts, tenant_id, account_id

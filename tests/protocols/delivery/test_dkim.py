@@ -10,10 +10,10 @@ from tests.harness.running import Post, mail, running
 from tests.protocols.delivery.conftest import Settings
 
 from mail_proxy.features.dkim import operations
-from mail_proxy.features.dkim.wire import DkimKeyIn, DkimKeyRef, DkimKeySaved
 from mail_proxy.operations.callers import Caller
 from mail_proxy.sql import SqlDb
 from mail_proxy.testing.smtp_server import AcceptedMail, ScriptedSmtpServer
+from mail_proxy.wire.dkim import DkimKeyIn, DkimKeyRef, DkimKeySaved
 
 RSA, ED = "rsa-sha256", "ed25519-sha256"
 _ADMIN = Caller(None)

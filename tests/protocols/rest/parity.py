@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from mail_proxy.api.app import routes
 from mail_proxy.api.deps import Route, Token
+from mail_proxy.client import MailProxyClient
+from mail_proxy.client.calls import Route as ClientRoute
 from mail_proxy.operations.operation import Operation
 
 
@@ -43,4 +45,16 @@ def doors() -> dict[str, list[Door]]:
             for method in route.methods or ():
                 door = Door(method, route.path_format, route.token)
                 found.setdefault(operation.name, []).append(door)
+    return found
+
+
+def client_calls() -> dict[tuple[str, str], list[str]]:
+    """By method and path, the names of the client library's calls: ``messages.add``."""
+    found: dict[tuple[str, str], list[str]] = {}
+    with MailProxyClient("http://localhost") as client:
+        groups = {k: type(v) for k, v in vars(client).items() if not k.startswith("_")}
+    for noun, group in groups.items():
+        for verb, value in vars(group).items():
+            if isinstance(value, ClientRoute):
+                found.setdefault((value.method, value.path), []).append(f"{noun}.{verb}")
     return found

@@ -108,6 +108,19 @@ AIMED: dict[tuple[str, str], list[tuple[str, Any]]] = {
         ("/dkim/theirs.example/gmp1/check?tenant_id={t}", None),
         ("/dkim/theirs.example/gmp1/check", None),
     ],
+    ("POST", "/suppression"): [
+        ("/suppression?tenant_id={t}", {"address": "a@theirs.example"}),
+        ("/suppression", {"address": "a@theirs.example", "tenant_id": "{t}"}),
+    ],
+    ("GET", "/suppressions"): [
+        ("/suppressions?tenant_id={t}", None),
+        ("/suppressions?address=bob@theirs.example", None),
+        ("/suppressions", None),
+    ],
+    ("DELETE", "/suppression/{address}"): [
+        ("/suppression/bob@theirs.example?tenant_id={t}", None),
+        ("/suppression/bob@theirs.example", None),
+    ],
     ("GET", "/tenant/{id}"): [("/tenant/{t}", None)],
     ("PUT", "/tenant/{id}"): [("/tenant/{t}", {"name": "mine now"})],
     ("GET", "/tenant/{id}/sync-log"): [("/tenant/{t}/sync-log", None)],
@@ -159,6 +172,7 @@ async def belongings(client: Client, tenant: str) -> Any:
         "/accounts?tenant_id={t}",
         "/tenant/{t}",
         "/dkim?tenant_id={t}",
+        "/suppressions?tenant_id={t}",
         "/stats?tenant_id={t}&by=account",
     )
     found = [await client.ok("GET", path.format(t=tenant)) for path in paths]
@@ -177,6 +191,8 @@ async def theirs(idle: Client, mine: str) -> Any:
     body = {"messages": [{**mail, "id": "third", "tenant_id": "other"}]}
     await idle.ok("POST", "/commands/add-messages", body)
     await idle.ok("POST", "/dkim?tenant_id=other", _DKIM)
+    suppressed = {"address": "bob@theirs.example", "tenant_id": "other"}
+    await idle.ok("POST", "/suppression", suppressed)
     return await belongings(idle, "other")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.protocols.rest.parity import doors, operations_of
+from tests.protocols.rest.parity import client_calls, doors, operations_of
 
 from mail_proxy.api.app import routes
 from mail_proxy.api.deps import Token
@@ -30,6 +30,9 @@ _NO_COMMAND = {
     "dkim.list": "not among the documented commands",
     "dkim.delete": "not among the documented commands",
     "dkim.check": "not among the documented commands",
+    "suppressions.add": "not among the documented commands",
+    "suppressions.list": "not among the documented commands",
+    "suppressions.delete": "not among the documented commands",
     "sync_log.list": "the embedding program makes the calls itself",
     "instance.get": "an embedding program has the settings",
     "instance.update": "an embedding program has the settings",
@@ -64,6 +67,17 @@ def test_an_operation_has_one_route_which_asks_for_the_token_of_its_scope(
 @each_operation
 def test_an_operation_has_a_command_name_or_a_reason(operation: Operation[Any, Any]) -> None:
     assert (operation.command is None) == (operation.name in _NO_COMMAND)
+
+
+@each_operation
+def test_an_operation_has_one_call_of_the_client_library(operation: Operation[Any, Any]) -> None:
+    (door,) = doors()[operation.name]
+    assert len(client_calls()[door.method, door.path]) == 1
+
+
+def test_every_call_of_the_client_library_leads_to_a_route() -> None:
+    known = {(method, route.path_format) for route in routes() for method in route.methods or ()}
+    assert client_calls().keys() <= known
 
 
 @each_operation

@@ -9,11 +9,11 @@ from tests.protocols.rest.client import ONE_DATABASE, Client
 
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 from mail_proxy.testing.sync_endpoint import SyncEndpoint
-from mail_proxy.wire.stats import StatsGroup, StatsQuery, dump_cursor
+from mail_proxy.wire.cursors import dump_cursor
 
 #: Cursors of another listing, and with a NUL.
-_OF_ACCOUNTS = dump_cursor(StatsQuery(by=StatsGroup.ACCOUNT), 0, "default", "smtp")
-_WITH_NUL = dump_cursor(StatsQuery(), 0, "\0", "")
+_OF_ACCOUNTS = dump_cursor(["hour", "account", 0, "default", "smtp"])
+_WITH_NUL = dump_cursor(["hour", "tenant", 0, "\0", ""])
 COUNTERS = ("queued", "sent", "deferred", "error", "bounced", "complained", "reported")
 
 

@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from tests.harness import dkim_mails
 
+from mail_proxy.domain.dkim import record_name
 from mail_proxy.features.dkim.keys import (
     check_private_key,
     publishes_same_key,
-    record_name,
     record_value,
     split_record,
 )

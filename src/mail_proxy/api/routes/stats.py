@@ -8,11 +8,11 @@ from fastapi import APIRouter, Query
 
 from mail_proxy.api.deps import Call, Route, TenantQuery
 from mail_proxy.operations import stats as operations
+from mail_proxy.wire.cursors import Cursor
 from mail_proxy.wire.instants import Timestamp
 from mail_proxy.wire.stats import (
     Bucket,
     StatsAnswer,
-    StatsCursor,
     StatsGroup,
     StatsPageSize,
     StatsQuery,
@@ -37,7 +37,7 @@ async def list_stats(
     ] = StatsGroup.TENANT,
     limit: Annotated[StatsPageSize, Query(description="Most rows in the answer.")] = 1000,
     cursor: Annotated[
-        StatsCursor | None, Query(description="The `next_cursor` of the previous page.")
+        Cursor | None, Query(description="The `next_cursor` of the previous page.")
     ] = None,
     tenant_id: TenantQuery = None,
 ) -> StatsAnswer:

@@ -13,7 +13,6 @@ import orjson
 from mail_proxy.domain.mail import Address, Mail
 from mail_proxy.domain.tenant import DEFAULT_TENANT
 from mail_proxy.features.alerts.table import AlertSecretTable
-from mail_proxy.features.alerts.wire import AlertCall, AlertOut
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.network.http_transport import GuardedTransport
@@ -26,6 +25,7 @@ from mail_proxy.smtp.envelope import Envelope
 from mail_proxy.sql import Connection
 from mail_proxy.sql.directory import login_of
 from mail_proxy.sql.table import Row
+from mail_proxy.wire.alerts import AlertCall, AlertOut
 
 _CALL_SECONDS = 30.0
 _CONNECT_SECONDS = 10.0

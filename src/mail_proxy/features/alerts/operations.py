@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from mail_proxy.errors import Conflict
 from mail_proxy.features.alerts.channels import channels_of
-from mail_proxy.features.alerts.wire import AlertCall, AlertOut, AlertResult, AlertTestOut
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.operations.operation import Context, Scope, operation
 from mail_proxy.operations.parts import Parts
+from mail_proxy.wire.alerts import AlertCall, AlertOut, AlertResult, AlertTestOut
 
 _TEXT = "This is a test alert of the mail proxy. Nothing needs attention because of it."
 

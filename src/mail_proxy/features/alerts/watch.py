@@ -8,7 +8,6 @@ from contextlib import suppress
 from mail_proxy.errors import DatabaseUnavailable
 from mail_proxy.features.alerts.channels import Channel, channels_of
 from mail_proxy.features.alerts.table import AlertsTable, is_due
-from mail_proxy.features.alerts.wire import AlertCall, AlertOut
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.kit.liveness import has_ended, process_mark, process_space
 from mail_proxy.kit.service import seconds_until
@@ -17,6 +16,7 @@ from mail_proxy.operations.attention import attention_list, find_troubles
 from mail_proxy.operations.parts import Parts
 from mail_proxy.sql.table import Row
 from mail_proxy.telemetry.log import Action, log
+from mail_proxy.wire.alerts import AlertCall, AlertOut
 
 _CLAIM = "alerts"
 #: Longer than a look takes: a mail has several steps of ten seconds, a call thirty.

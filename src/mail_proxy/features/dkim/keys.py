@@ -21,12 +21,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from mail_proxy.features.dkim.signature import Algorithm, SigningKey
+from mail_proxy.domain.dkim import MAX_PEM_LENGTH, Algorithm
+from mail_proxy.features.dkim.signature import SigningKey
 
 PrivateKey = RSAPrivateKey | Ed25519PrivateKey
 
-#: A key of 3072 bits in PKCS#8 PEM has 2484 characters.
-MAX_PEM_LENGTH = 4096
 #: RFC 8301 section 3.2: shorter keys are not safe.
 _MIN_RSA_BITS = 2048
 #: Signing with 4096 bits holds the event loop for 6 ms, and its record needs DNS over TCP.
@@ -62,11 +61,6 @@ def check_private_key(pem: str, algorithm: Algorithm) -> str:
 def signing_key(domain: str, selector: str, pem: str) -> SigningKey:
     """Return a stored key, ready to sign; ``pem`` was checked when it was stored."""
     return SigningKey(domain, selector, _load(pem))
-
-
-def record_name(domain: str, selector: str) -> str:
-    """Return the name of the TXT record of a key (RFC 6376 section 3.6.2.1)."""
-    return f"{selector}._domainkey.{domain}"
 
 
 def record_value(pem: str) -> str:

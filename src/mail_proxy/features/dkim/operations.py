@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from mail_proxy.domain.dkim import record_name
 from mail_proxy.domain.facts import DirectoryChanged
 from mail_proxy.errors import Conflict, NotFound
 from mail_proxy.features.dkim.keys import (
     check_private_key,
     make_private_key,
     publishes_same_key,
-    record_name,
     record_value,
 )
 from mail_proxy.features.dkim.lookup import LookupFailed, TxtRecords
 from mail_proxy.features.dkim.table import DkimKeysTable, next_selector
-from mail_proxy.features.dkim.wire import (
+from mail_proxy.operations.operation import Context, Scope, operation
+from mail_proxy.operations.parts import Parts
+from mail_proxy.sql import Connection
+from mail_proxy.sql.table import EVERY_TENANT, Row
+from mail_proxy.wire.dkim import (
     DkimCheckOut,
     DkimKeyIn,
     DkimKeyOut,
@@ -25,10 +29,6 @@ from mail_proxy.features.dkim.wire import (
     DkimKeysOut,
     DnsRecord,
 )
-from mail_proxy.operations.operation import Context, Scope, operation
-from mail_proxy.operations.parts import Parts
-from mail_proxy.sql import Connection
-from mail_proxy.sql.table import EVERY_TENANT, Row
 from mail_proxy.wire.mistakes import malformed, mistake
 from mail_proxy.wire.tenants import Done
 

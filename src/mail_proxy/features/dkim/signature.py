@@ -13,16 +13,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from mail_proxy.domain.dkim import Algorithm
 from mail_proxy.features.dkim.canonical import Field, relaxed_fields
-
-Algorithm = Literal["rsa-sha256", "ed25519-sha256"]
 
 #: A name with other characters could not stand in ``h=``, whose items end with ":" and ";".
 _SIGNED = re.compile(

@@ -39,7 +39,10 @@ class RawText:
     _start: int = 0
 
     def octets(self, date_line: bytes) -> bytes:
-        """Return the message with the lines that are to be added; ``date_line`` if it has none."""
+        """Return the message with its added lines.
+
+        ``date_line`` is added if the message has no Date.
+        """
         return b"".join(self._pieces(date_line))
 
     def _pieces(self, date_line: bytes) -> Iterator[bytes]:

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from mail_proxy.features.dkim.keys import MAX_PEM_LENGTH, record_name
-from mail_proxy.features.dkim.signature import Algorithm
+from mail_proxy.domain.dkim import MAX_PEM_LENGTH, Algorithm, record_name
 from mail_proxy.wire.addresses import parse_mailbox
 from mail_proxy.wire.fields import Answer, Identifier, Matching, Redacted, Request
 

@@ -1,0 +1,35 @@
+"""Client library of the REST interface, blocking and asynchronous.
+
+``MailProxyClient`` and ``AsyncMailProxyClient`` load no code of the server.
+"""
+
+from mail_proxy.client.clients import AsyncMailProxyClient, MailProxyClient
+from mail_proxy.client.errors import BadSignature, NoAnswer
+from mail_proxy.client.fields import (
+    AccountFields,
+    AccountTestFields,
+    ClientAuth,
+    Message,
+    RateLimits,
+    SettingFields,
+    TenantFields,
+)
+from mail_proxy.client.retries import Retries
+from mail_proxy.client.webhooks import Report, verify_reports
+
+__all__ = [
+    "AccountFields",
+    "AccountTestFields",
+    "AsyncMailProxyClient",
+    "BadSignature",
+    "ClientAuth",
+    "MailProxyClient",
+    "Message",
+    "NoAnswer",
+    "RateLimits",
+    "Report",
+    "Retries",
+    "SettingFields",
+    "TenantFields",
+    "verify_reports",
+]

@@ -1,0 +1,119 @@
+"""Fields of requests, as types of dictionaries. Only required ones must be given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Required, TypedDict
+
+from mail_proxy.client.calls import When
+
+Priority = Literal[0, 1, 2, 3, "immediate", "high", "medium", "low"]
+Tls = Literal["auto", "starttls", "ssl", "none"]
+Addresses = Sequence[str] | str
+
+#: A mail to queue. Not a class, because ``from`` is a keyword.
+Message = TypedDict(
+    "Message",
+    {
+        "id": Required[str],
+        "from": Required[str],
+        "subject": Required[str],
+        "tenant_id": str | None,
+        "account_id": str | None,
+        "to": Addresses,
+        "cc": Addresses,
+        "bcc": Addresses,
+        "reply_to": Addresses,
+        "return_path": str | None,
+        "message_id": str | None,
+        "body": str,
+        "content_type": Literal["plain", "html"],
+        "body_html": str | None,
+        "headers": Mapping[str, str],
+        "priority": Priority | None,
+        "deferred_ts": When | None,
+        "expires_ts": When | None,
+        "batch_code": str | None,
+        "attachments": Sequence[Mapping[str, object]],
+    },
+    total=False,
+)
+
+
+class _AccountOptions(TypedDict, total=False):
+    tenant_id: str | None
+    host: str | None
+    port: int | None
+    user: str | None
+    password: str | None
+    tls: Tls | None
+    use_tls: bool | None
+    use_ssl: bool | None
+    verify_cert: bool | None
+    allow_insecure_auth: bool | None
+    ttl: int | None
+    batch_size: int | None
+    max_connections: int | None
+    limit_per_minute: int | None
+    limit_per_hour: int | None
+    limit_per_day: int | None
+    limit_behavior: Literal["defer", "reject"] | None
+    is_default: bool | None
+    helo_name: str | None
+    dkim: bool | None
+
+
+class AccountFields(_AccountOptions, total=False):
+    """An account to create, or the fields of an account to change."""
+
+    id: Required[str]
+
+
+class AccountTestFields(_AccountOptions, total=False):
+    """Fields of an account to test. They are not saved."""
+
+    id: str | None
+    to: str | None
+
+
+class ClientAuth(TypedDict, total=False):
+    """Authentication of the proxy to a tenant's application."""
+
+    method: Required[Literal["none", "bearer", "basic"]]
+    token: str | None
+    user: str | None
+    password: str | None
+
+
+class RateLimits(TypedDict, total=False):
+    """Limits for all messages of a tenant; 0 or None: no limit."""
+
+    hourly: int | None
+    daily: int | None
+
+
+class TenantFields(TypedDict, total=False):
+    """The fields of a tenant that can be set; fields that are left out stay."""
+
+    name: str | None
+    client_base_url: str | None
+    client_sync_path: str | None
+    client_auth: ClientAuth | None
+    active: bool | None
+    rate_limits: RateLimits | None
+    retention_seconds: float | None
+    max_queued_messages: int | None
+    max_queued_mb: float | None
+    max_accounts: int | None
+    max_calls_per_second: float | None
+    signing_secret: str | None
+
+
+class SettingFields(TypedDict, total=False):
+    """Settings that may change at run time; None restores the value of the start."""
+
+    default_priority: Priority | None
+    max_enqueue_batch: int | None
+    max_body_mb: float | None
+    report_retention_seconds: float | None
+    audit_retention_days: int | None
