@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.harness.compiled_statements import CompiledStatements
 from tests.harness.errors import NotAvailable
+from tests.harness.order import slow_first
 from tests.harness.postgres import postgres_server
 
 import mail_proxy.features.registry  # noqa: F401  # declares the tables of features
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
     from tests.harness.reused_databases import ReusedDatabases
 
 KEY = bytes(range(32))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    if processes > 1:
+        items[:] = slow_first(items, processes)
 
 
 def pytest_collection_finish() -> None:
@@ -70,9 +79,21 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.fixture(scope="session")
+def compiled_statements() -> CompiledStatements:
+    return CompiledStatements()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def database_url(
+    request: pytest.FixtureRequest, tmp_path: Path, compiled_statements: CompiledStatements
+) -> Iterator[str]:
     """An empty database with the newest schema, one for each test."""
+    with compiled_statements.shared():
+        yield from _database_url(request, tmp_path)
+
+
+def _database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         template: Path = request.getfixturevalue("sqlite")
         yield f"sqlite:///{shutil.copy(template, tmp_path / 'mail.db')}"

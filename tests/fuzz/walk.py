@@ -35,7 +35,6 @@ from tests.harness.sinks import RecordingSink
 Attack = Callable[[HostileTenant], object]
 _ADMIN = "admin-token"
 _NEIGHBOUR = "neighbour"
-_LAUNCH = [sys.executable, "-m", "mail_proxy"]
 #: A pause of the machine is no weakness of the service: that shows each time.
 _TRIES = 3
 GROUPS: dict[str, Mapping[str, Attack]] = {
@@ -89,7 +88,7 @@ class Walk:
 def walking(database: Literal["sqlite", "postgresql"], workers: int) -> Iterator[Walk]:
     """Run a service with a tenant that works; at the end, look for faults and lost mails."""
     settings = {"GMP_API_TOKEN": _ADMIN}
-    launch = Launch(_LAUNCH, workers=workers or None)
+    launch = Launch(workers=workers or None, forked=True)
     with small_rig(database=database, launch=launch) as rig, rig.recording_sink() as sink:
         with rig.proxy(database_url=rig.new_database(), settings=settings) as proxy:
             walk = Walk(proxy, sink, itertools.count(1), HostileTenant(proxy.port))

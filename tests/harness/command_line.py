@@ -6,12 +6,15 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
+
+from tests.harness import forks
+from tests.harness.forks import FORKED_COMMAND, ForkedProcess
+from tests.harness.proxy import installed_command
 
 from mail_proxy.cli import control
 from mail_proxy.cli.instance import Instance
@@ -19,43 +22,47 @@ from mail_proxy.cli.process import Running
 
 Found = TypeVar("Found")
 CompletedCommand = subprocess.CompletedProcess[str]
-_COMMAND = [sys.executable, "-m", "mail_proxy"]
+Process = subprocess.Popen[str] | ForkedProcess
 _LIMIT_SECONDS = 120.0
 _POLL_SECONDS = 0.02
 
 
 class CommandLine:
-    """Runs ``mail-proxy`` with ``GMP_HOME`` in ``home`` and nothing else of the environment's."""
+    """Runs ``mail-proxy`` with ``GMP_HOME`` in ``home`` and nothing else of the environment's.
 
-    def __init__(self, home: Path) -> None:
+    Its processes are forked from one that has imported the program. ``executed`` is for tests of
+    the installed program itself: what it imports, or what the list of processes shows.
+    """
+
+    def __init__(self, home: Path, *, executed: bool = False) -> None:
         self.home = home
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("GMP_", "MAIL_"))}
         self.environ = {**inherited, "GMP_HOME": str(home)}
-        self._processes: list[subprocess.Popen[str]] = []
+        self._executed = executed
+        self._processes: list[Process] = []
 
     def __call__(self, *words: str, answer: str = "", **environ: str) -> CompletedCommand:
-        return subprocess.run(
-            [*_COMMAND, *words],
-            env={**self.environ, **environ},
-            input=answer,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        process = self._start(words, environ, subprocess.PIPE)
+        try:
+            output, errors = process.communicate(answer, timeout=_LIMIT_SECONDS)
+        except BaseException:
+            process.kill()
+            raise
+        return CompletedCommand(words, process.wait(), output, errors)
 
-    def foreground(self, *words: str, **environ: str) -> subprocess.Popen[str]:
-        """A command that goes on; it is ended with the test."""
-        process = subprocess.Popen(
-            [*_COMMAND, *words],
-            env={**self.environ, **environ},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def foreground(self, *words: str, **environ: str) -> Process:
+        """Start a command that goes on; it is ended with the test."""
+        process = self._start(words, environ, subprocess.DEVNULL)
         self._processes.append(process)
         return process
+
+    def _start(self, words: Sequence[str], environ: Mapping[str, str], stdin: int) -> Process:
+        files = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        environment = {**self.environ, **environ}
+        if self._executed:
+            command = [*installed_command(), *words]
+            return subprocess.Popen(command, env=environment, text=True, **files)
+        return forks.start([*FORKED_COMMAND, *words], environment=environment, **files)
 
     def instance(self, name: str) -> Instance:
         return Instance(name, self.home)
@@ -99,7 +106,7 @@ def wait_for(look: Callable[[], Found | None]) -> Found:
     raise AssertionError(f"{look.__qualname__}: nothing after {_LIMIT_SECONDS:.0f} s")
 
 
-def end_of(process: subprocess.Popen[str], number: signal.Signals) -> int:
+def end_of(process: Process, number: signal.Signals) -> int:
     """Exit code after the signal."""
     process.send_signal(number)
     return process.wait(_LIMIT_SECONDS)

@@ -7,16 +7,20 @@ import shlex
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
+
+from tests.harness import forks
+from tests.harness.forks import ForkedProcess
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
-Process = subprocess.Popen[bytes]
+Process = subprocess.Popen[bytes] | ForkedProcess
 
 
 def free_port() -> int:
@@ -38,11 +42,9 @@ def unprivileged_user() -> str | None:
     return "nobody" if os.geteuid() == 0 else None
 
 
-def _dies_with_parent(death_signal: int) -> Callable[[], None]:
-    def set_signal() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
-
-    return set_signal
+def die_with_parent(death_signal: int) -> None:
+    """Have the kernel send this process a signal when its parent ends."""
+    _libc.prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
 
 
 class Children:
@@ -65,20 +67,32 @@ class Children:
         stdout: int | IO[bytes] | None = subprocess.DEVNULL,
         stderr: int | IO[bytes] | None = None,
         death_signal: int = signal.SIGKILL,
+        forked: bool = False,
     ) -> Process:
+        """Start a process that ends with this one; ``forked`` is for FORKED_COMMAND."""
         command = [str(part) for part in argv]
         self._note(label, command, shown_environment or {})
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            user=user,
-            cwd=cwd,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=True,
-            preexec_fn=_dies_with_parent(death_signal),
-        )
+        process: Process
+        files = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
+        if forked:
+            process = forks.start(
+                command,
+                environment=environment,
+                cwd=cwd,
+                **files,
+                start_new_session=True,
+                death_signal=death_signal,
+            )
+        else:
+            process = subprocess.Popen(
+                command,
+                env=environment,
+                user=user,
+                cwd=cwd,
+                **files,
+                start_new_session=True,
+                preexec_fn=partial(die_with_parent, death_signal),
+            )
         self._alive.append(process)
         return process
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self
 from urllib.parse import quote, urlencode
 
 from tests.harness.errors import HarnessError
+from tests.harness.forks import FORKED_COMMAND
 from tests.harness.processes import Children, Process, Usage, free_port, usage
 from tests.harness.sinks import wait_for
 
@@ -34,11 +35,15 @@ def installed_command() -> list[str]:
 
 @dataclass(frozen=True)
 class Launch:
-    """How to start a proxy. Settings of our own environment do not reach it."""
+    """How to start a proxy. Settings of our own environment do not reach it.
+
+    ``forked`` starts it by forking a process that has imported it, instead of the ``command``.
+    """
 
     command: list[str] = field(default_factory=installed_command)
     workers: int | None = None
     settings: dict[str, str] = field(default_factory=dict)
+    forked: bool = False
 
 
 class Response(NamedTuple):
@@ -85,6 +90,7 @@ class ProxyProcess:
                 stdout=log,
                 stderr=log,
                 death_signal=signal.SIGTERM,
+                forked=self._launch.forked,
             )
         try:
             self._wait_until_ready()
@@ -94,7 +100,8 @@ class ProxyProcess:
         return self
 
     def _argv(self) -> list[str]:
-        argv = [*self._launch.command, "start", INSTANCE, "--port", str(self.port)]
+        command = FORKED_COMMAND if self._launch.forked else self._launch.command
+        argv = [*command, "start", INSTANCE, "--port", str(self.port)]
         if self._database_url:
             argv += ["--database-url", self._database_url]
         if self._launch.workers:

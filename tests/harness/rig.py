@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ class RigOptions:
     seed: int = 1
     stall_seconds: float = 60
     pg_bin: Path | None = None
-    launch: Launch = field(default_factory=lambda: Launch([sys.executable, "-m", "mail_proxy"]))
+    launch: Launch = field(default_factory=lambda: Launch(forked=True))
 
 
 class Rig:

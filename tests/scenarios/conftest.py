@@ -14,3 +14,11 @@ def mail_proxy(tmp_path: Path) -> Iterator[CommandLine]:
     command_line = CommandLine(tmp_path / "home")
     yield command_line
     command_line.end_everything()
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Iterator[CommandLine]:
+    """The same, with processes that really execute the installed program."""
+    command_line = CommandLine(tmp_path / "home", executed=True)
+    yield command_line
+    command_line.end_everything()

@@ -375,10 +375,10 @@ def test_exit_codes(mail_proxy: CommandLine, words: list[str], code: int) -> Non
     assert bool(done.stdout) == (words in (["--version"], ["--help"]))
 
 
-def test_the_demo_shows_mail_and_report_and_leaves_nothing(mail_proxy: CommandLine) -> None:
-    temporary = mail_proxy.home.parent / "temporary"
+def test_the_demo_shows_mail_and_report_and_leaves_nothing(installed: CommandLine) -> None:
+    temporary = installed.home.parent / "temporary"
     temporary.mkdir()
-    shown = mail_proxy("demo", TMPDIR=str(temporary), GMP_PORT="1", GMP_DB_PATH="/nowhere/at/all")
+    shown = installed("demo", TMPDIR=str(temporary), GMP_PORT="1", GMP_DB_PATH="/nowhere/at/all")
     assert shown.returncode == 0, shown.stderr
     headers, _, report = shown.stdout.partition("{")
     assert "To: Ann Example <ann@example.org>" in headers.splitlines()
@@ -390,11 +390,11 @@ def test_the_demo_shows_mail_and_report_and_leaves_nothing(mail_proxy: CommandLi
 
 
 def test_a_background_process_does_not_show_the_secrets_of_its_options(
-    mail_proxy: CommandLine,
+    mail_proxy: CommandLine, installed: CommandLine
 ) -> None:
     secret = "word-of-the-day"
     options = ("--port", "0", "--workers", "1", "--api-token", secret, "--background")
-    done = mail_proxy("start", "dev", *options)
+    done = installed("start", "dev", *options)
     assert done.returncode == 0, done.stderr
     running = mail_proxy.ready("dev")
     assert control.service_status(running, secret)["ok"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.protocols.rest.client import Client
+from tests.protocols.rest.client import ONE_DATABASE, Client
 from tests.protocols.rest.parity import doors
 
 from mail_proxy.features.registry import OPERATIONS
@@ -215,6 +215,7 @@ async def test_a_tenants_key_neither_sees_nor_touches_another_tenant(
     assert await belongings(idle, "other") == theirs
 
 
+@ONE_DATABASE
 @pytest.mark.parametrize("route", sorted(ADMINS), ids=" ".join)
 async def test_a_tenants_key_is_refused_by_the_administrators_routes(
     idle: Client, mine: str, theirs: Any, route: tuple[str, str]
