@@ -6,6 +6,7 @@ import asyncio
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -64,10 +65,10 @@ class HttpFetcher:
             call, auth, client = self._call(request)
             async with client:
                 await self._follow(client, call, auth, draft)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, RefusedAddressError) as error:
             raise _failed(error) from None
 
-    def _call(self, request: FetchRequest) -> tuple[httpx.Request, ClientAuth, httpx.AsyncClient]:
+    def _call(self, request: FetchRequest) -> tuple[httpx.Request, ClientAuth, _Client]:
         if request.attachment.mode is FetchMode.HTTP_URL:
             call = httpx.Request("GET", request.attachment.path)
             return call, request.auth or ClientAuth(), self._client(self._urls)
@@ -90,7 +91,7 @@ class HttpFetcher:
             )
         return url
 
-    def _client(self, guard: NetworkGuard, *, private_allowed: bool = False) -> httpx.AsyncClient:
+    def _client(self, guard: NetworkGuard, *, private_allowed: bool = False) -> _Client:
         # A new client for each attachment: no connection outlives its fetch.
         transport = GuardedTransport(
             guard,
@@ -99,7 +100,8 @@ class HttpFetcher:
             keep_alive_seconds=0,
             most_bytes=self._most * _OVERHEAD + _LEAST_OVERHEAD,
         )
-        return httpx.AsyncClient(
+        return _Client(
+            None if private_allowed else guard,
             transport=transport,
             trust_env=False,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
@@ -107,7 +109,7 @@ class HttpFetcher:
         )
 
     async def _follow(
-        self, client: httpx.AsyncClient, call: httpx.Request, auth: ClientAuth, draft: Draft
+        self, client: _Client, call: httpx.Request, auth: ClientAuth, draft: Draft
     ) -> None:
         origin = _origin(call.url)
         for _ in range(_MOST_REDIRECTS + 1):
@@ -142,6 +144,20 @@ class HttpFetcher:
                 await self._beside.run(draft.write, b"".join(waiting))
                 waiting = []
         await self._beside.run(draft.write, b"".join(waiting))
+
+
+class _Client(httpx.AsyncClient):
+    """Client that refuses hosts that are written as private addresses before it resolves them."""
+
+    def __init__(self, guard: NetworkGuard | None, **options: Any) -> None:
+        super().__init__(**options)
+        self._guard = guard
+
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        """Send a request; raises RefusedAddressError."""
+        if self._guard is not None:
+            self._guard.refuse_written(request.url.host)
+        return await super().send(request, **options)
 
 
 def _redirected(call: httpx.Request, response: httpx.Response) -> httpx.Request:

@@ -1,6 +1,7 @@
 """Base64 texts of requests (RFC 4648 section 4), decoded in pieces.
 
-Each mistake is named in words. Decoding holds the interpreter lock, about 50 ms for 35 MB. In pieces, other threads have turns.
+Each mistake is named in words. Decoding holds the interpreter lock, about 50 ms for 35 MB. In
+pieces, other threads have turns.
 """
 
 from __future__ import annotations
