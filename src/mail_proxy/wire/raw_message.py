@@ -50,8 +50,9 @@ class RawMessage:
     """Message as it is sent, except for fields that are still to be added.
 
     They are added behind ``head``, the header, each field with its line end. ``body`` has the
-    empty line and what follows it, in pieces. ``fields`` are all fields of the header, those that were taken out
-    included. ``is_8bit``: it has octets above 127. ``needs_smtputf8``: the header has (RFC 6532).
+    empty line and what follows it, in pieces. ``fields`` are all fields of the header, those that
+    were taken out included. ``is_8bit``: it has octets above 127. ``needs_smtputf8``: the header
+    has (RFC 6532).
     """
 
     head: bytes
