@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from mail_proxy.domain.outcome import Deferred, Outcome, RecipientStatus, Sent, Uncertain
 from mail_proxy.smtp.bdat import BdatTransaction
+from mail_proxy.smtp.bdat_stream import StreamedBdatTransaction
 from mail_proxy.smtp.capabilities import Capabilities, Extension
+from mail_proxy.smtp.compose import ComposedMail
 from mail_proxy.smtp.envelope import Burst, Envelope, Withdrawn
 from mail_proxy.smtp.replies import Reply
 from mail_proxy.smtp.session import SmtpSession
@@ -230,14 +232,19 @@ class BurstRun:
 
     def _transaction(self, envelope: Envelope) -> Transaction:
         session = self._session
-        is_small = envelope.message.size <= _MOST_BDAT_OCTETS and envelope.message.rest is None
-        kind = BdatTransaction if self._may_use_bdat and is_small else Transaction
+        kind = self._kind_for(envelope.message)
         is_reused = session.transactions > 0
         session.transactions += 1
         limit = session.most_recipients
         return kind(
             envelope, self._usable, self._observe, most_recipients=limit, is_reused=is_reused
         )
+
+    def _kind_for(self, message: ComposedMail) -> type[Transaction]:
+        if message.rest is not None:
+            return StreamedBdatTransaction if self._usable.chunking else Transaction
+        is_small = len(message.data) <= _MOST_BDAT_OCTETS
+        return BdatTransaction if self._may_use_bdat and is_small else Transaction
 
     def _finished(self, transaction: Transaction) -> None:
         self.broke_over = transaction.broke_over or self.broke_over

@@ -19,8 +19,17 @@ from tests.harness.file_server import File, FileCall, FileServer, file_server
 from tests.harness.running import Post, mail, running
 from tests.protocols.delivery.conftest import Settings
 
-from mail_proxy.testing.smtp_server import ScriptedSmtpServer
+from mail_proxy.testing.smtp_server import ScriptedSmtpServer, Stage
 
+EACH_WAY = pytest.mark.parametrize(
+    "offer",
+    [
+        {"chunking": chunking, "pipelining": pipelining}
+        for chunking in (0, 1)
+        for pipelining in (0, 1)
+    ],
+    ids=str,
+)
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 PDF = b"%PDF-1.7\n" + bytes(range(256)) * 700  # more than is kept in memory
 TEXT = "Grüße\n".encode()
@@ -398,12 +407,53 @@ async def test_the_same_message_again_is_a_duplicate_and_another_file_replaces_i
 
 
 @pytest.mark.parametrize("size", [0, 1, 56, 57, 58, 116_735, 116_736, 116_737, 1_000_003])
+@EACH_WAY
 @ONE_DATABASE
-async def test_the_declared_size_is_that_of_the_message(config: Settings, size: int) -> None:
+async def test_the_declared_size_is_that_of_the_message(
+    config: Settings, size: int, offer: dict[str, bool]
+) -> None:
     content = (bytes(range(256)) * (size // 256 + 1))[:size]
-    async with ScriptedSmtpServer(size=35_000_000) as server, running(config()) as post:
+    async with ScriptedSmtpServer(size=35_000_000, **offer) as server, running(config()) as post:
         await post.account(server)
         data = await Sender(post, server).sent(inline(content), inline(TEXT, "b"))
         (accepted,) = server.accepted
     assert list(files(data).values()) == [content, TEXT]
     assert f"SIZE={len(data)}" in accepted.parameters
+
+
+@EACH_WAY
+@ONE_DATABASE
+@pytest.mark.parametrize(
+    ("stage", "reply", "status"),
+    [
+        ("mail", "550 no", "error"),
+        ("rcpt", "451 later", "deferred"),
+        ("rcpt", "550 no such user", "error"),
+        ("end of data", "451 later", "deferred"),
+        ("end of data", "554 too bad", "error"),
+    ],
+)
+async def test_refusals_of_a_streamed_mail_are_its_outcome(
+    config: Settings, offer: dict[str, bool], stage: Stage, reply: str, status: str
+) -> None:
+    async with ScriptedSmtpServer(**offer) as server, running(config()) as post:
+        await post.account(server)
+        server.on(stage, reply, times=1)
+        await post.add(mail("m1", attachments=[inline(PDF * 10)]), mail("m2"))
+        shown = await post.in_state("m1", status)
+        await post.reports.sent("m2")
+    assert reply.partition(" ")[2] in str(shown.error)
+
+
+@ONE_DATABASE
+async def test_a_server_that_does_not_know_bdat_gets_data_later(config: Settings) -> None:
+    async with ScriptedSmtpServer(chunking=True) as server, running(config()) as post:
+        await post.account(server)
+        server.on("end of data", "502 what", times=1)
+        await post.add(mail("m1", attachments=[inline(PDF)]))
+        shown = await post.in_state("m1", "deferred")
+        assert "BDAT refused: 502 what" in str(shown.error)
+        await post.add(mail("m2", attachments=[inline(PDF)]))
+        await post.reports.sent("m2")
+        commands = [line.partition(" ")[0] for _, line in server.commands]
+    assert commands.count("BDAT") == commands.count("DATA") == 1
