@@ -12,7 +12,7 @@ LOCKING := build/lock
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run check docs test test-fast bench format lock
+.PHONY: help demo run check docs test test-fast bench format lock clouds
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,7 +57,15 @@ lock: ## Write the newest versions to requirements-dev.txt
 	@# Nothing but name==version: an address in here would hold on one machine only.
 	@! grep -vE '^[A-Za-z0-9._-]+==[A-Za-z0-9.+!_-]+$$' $(LOCKING)/versions >&2
 	@{ echo '# Written by "make lock".'; LC_ALL=C sort -f $(LOCKING)/versions; } > requirements-dev.txt
+	@# Servers and libraries of object storage: more than 300 MB, which few tests need.
+	@$(LOCKING)/bin/python $(PIP) install -qq '.[clouds]'
+	@$(LOCKING)/bin/python $(PIP) freeze --exclude genro-mail-proxy > $(LOCKING)/clouds
+	@{ echo '# Written by "make lock".'; \
+		LC_ALL=C sort -f $(LOCKING)/clouds | grep -vxFf $(LOCKING)/versions; } > requirements-clouds.txt
 	@rm -rf $(LOCKING)
+
+clouds: $(READY) ## Install the servers and libraries that tests of object storage need
+	@$(BIN)/python $(PIP) install -qq -r requirements-clouds.txt
 
 $(READY): requirements-dev.txt pyproject.toml
 	@$(require-python)

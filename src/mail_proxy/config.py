@@ -265,7 +265,8 @@ class AttachmentConfig(Group):
     attachment_roots: tuple[Path, ...] = Field(
         (),
         max_length=100,
-        description="Folders whose files messages may attach, or none. Links do not lead out.",
+        description="Folders whose files messages may attach, and below which tenant keys may have "
+        "local storages, or none. Links do not lead out.",
     )
     base_dir: Path | None = Field(
         None, description="Folder of attachments whose storage_path is a relative path."

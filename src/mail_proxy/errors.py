@@ -33,6 +33,7 @@ MailProxyError                     internal         500  exit 1
 |   +-- DatabaseDamaged            database_damaged 503  exit 1
 |   +-- DiskShort                  disk_short       503  exit 1
 +-- SchemaTooNew                   schema_too_new   500  exit 1
++-- StorageError                   storage          502  exit 1
 +-- WorkerEnded                    worker_ended     500  exit 1
 """
 
@@ -303,3 +304,17 @@ class WorkerEnded(MailProxyError):
     """A delivery process has ended unexpectedly; a new one is started."""
 
     code = "worker_ended"
+
+
+class StorageError(MailProxyError):
+    """A storage refuses access, has no such file, or cannot be reached.
+
+    ``is_temporary``: the same call may succeed later.
+    """
+
+    code = "storage"
+    http_status = 502
+
+    def __init__(self, message: str, *, is_temporary: bool = False) -> None:
+        super().__init__(message)
+        self.is_temporary = is_temporary

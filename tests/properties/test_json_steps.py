@@ -27,6 +27,7 @@ def short_steps() -> Any:
     """Make almost everything longer than a step."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(json_steps, "STEP_BYTES", 64)
+        patch.setattr(json_steps, "PIECE_BYTES", 64)
         yield
 
 
@@ -76,3 +77,11 @@ def test_levels_are_bounded() -> None:
 def test_a_string_that_no_field_may_have_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_steps, "LONGEST_STRING", 100)
     assert 100 < len(load_in_steps(b'"%b"' % (b"x" * 10_000))) < 200
+
+
+@given(st.text(st.sampled_from('a"\\é😀\n'), min_size=101, max_size=600), st.booleans())
+def test_a_long_string_is_returned_in_pieces(text: str, ascii_only: bool) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_steps, "LONGEST_PLAIN_TEXT", 100)
+        value = load_in_steps(json.dumps({"body": text}, ensure_ascii=ascii_only).encode())["body"]
+    assert (value if isinstance(value, str) else "".join(value.pieces)) == text

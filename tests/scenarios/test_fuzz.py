@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
         ("messages", "--calls=200"),
         ("http", "--seconds=10"),
         ("smtp", "--seconds=5"),
+        ("bounces", "--mails=1500"),
     ],
 )
 def test_a_short_run_finds_nothing(fuzzer: str, length: str) -> None:

@@ -94,6 +94,9 @@ def test_the_public_names_are_these_and_all_are_there(module: str, names: list[s
         ("sql.messages.events", "MessageEventTable"),
         ("sql.tables.instance", "InstanceTable"),
         ("sql.tables.command_log", "CommandLogTable"),
+        ("inbound.bounces.parser", "BounceParser"),
+        ("inbound.bounces.info", "BounceInfo"),
+        ("inbound.pec.receipt", "PecReceiptParser PecReceiptInfo"),
         ("server", "create_app app"),
     ],
 )

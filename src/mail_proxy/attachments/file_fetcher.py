@@ -26,7 +26,7 @@ class FileFetcher:
         self._beside = beside
 
     async def fetch(self, request: FetchRequest, draft: Draft) -> None:
-        await self._beside.run(self._copy, request.attachment.path, draft)
+        await self._beside.run(self._copy, request.attachment.reference, draft)
 
     def _copy(self, text: str, draft: Draft) -> None:
         try:

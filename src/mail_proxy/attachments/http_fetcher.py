@@ -70,12 +70,12 @@ class HttpFetcher:
 
     def _call(self, request: FetchRequest) -> tuple[httpx.Request, ClientAuth, _Client]:
         if request.attachment.mode is FetchMode.HTTP_URL:
-            call = httpx.Request("GET", request.attachment.path)
+            call = httpx.Request("GET", request.attachment.reference)
             return call, request.auth or ClientAuth(), self._client(self._urls)
         tenant = request.tenant
         if request.auth is None and tenant.damage is not None:
             raise FetchFailed("the tenant's client_auth cannot be decrypted", is_temporary=True)
-        body = orjson.dumps({"storage_path": request.attachment.path})
+        body = orjson.dumps({"storage_path": request.attachment.reference})
         headers = {"Content-Type": "application/json"}
         call = httpx.Request("POST", self.endpoint_of(tenant), headers=headers, content=body)
         is_trusted = tenant.attachment_url is None or tenant.private_allowed
@@ -147,7 +147,7 @@ class HttpFetcher:
 
 
 class _Client(httpx.AsyncClient):
-    """Client that refuses hosts that are written as private addresses before it resolves them."""
+    """Client that refuses hosts that are written as private addresses."""
 
     def __init__(self, guard: NetworkGuard | None, **options: Any) -> None:
         super().__init__(**options)

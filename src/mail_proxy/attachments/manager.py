@@ -176,7 +176,7 @@ class _Sources:
 def _source_of(request: FetchRequest) -> bytes:
     """Return the hash of all that decides which content a fetch gets."""
     attachment, tenant, auth = request.attachment, request.tenant, request.auth
-    parts: list[str | None] = [tenant.id, attachment.mode, attachment.path]
+    parts: list[str | None] = [tenant.id, attachment.mode, attachment.reference]
     if attachment.mode is FetchMode.ENDPOINT:
         auth = auth or tenant.client_auth
         parts.append(tenant.attachment_url)

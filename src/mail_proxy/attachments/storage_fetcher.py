@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Protocol
 
-from mail_proxy.attachments.fetching import Draft, FetchFailed, FetchRequest
+from mail_proxy.attachments.fetching import Draft, FetchRequest
 from mail_proxy.kit.side_thread import SideThread
 
 
@@ -22,20 +22,6 @@ class Mounts(Protocol):
         """Return the size of a file in octets, None if unknown; raises FetchFailed."""
 
 
-class NoMounts:
-    """Storages of an instance that has none."""
-
-    def has(self, tenant_id: str, mount: str) -> bool:
-        return False
-
-    async def read(self, tenant_id: str, mount: str, path: str) -> AsyncIterator[bytes]:
-        raise FetchFailed(f"there is no storage {mount!r}")
-        yield b""
-
-    async def size(self, tenant_id: str, mount: str, path: str) -> int | None:
-        raise FetchFailed(f"there is no storage {mount!r}")
-
-
 class StorageFetcher:
     """Reads files of storages."""
 
@@ -44,7 +30,7 @@ class StorageFetcher:
         self._beside = beside
 
     async def fetch(self, request: FetchRequest, draft: Draft) -> None:
-        mount, _, path = request.attachment.path.partition(":")
+        mount, _, path = request.attachment.reference.partition(":")
         tenant_id = request.tenant.id
         size = await self._mounts.size(tenant_id, mount, path)
         if size is not None:

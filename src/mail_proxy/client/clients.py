@@ -19,6 +19,7 @@ from mail_proxy.client.instance import Instance
 from mail_proxy.client.messages import Messages
 from mail_proxy.client.retries import Retries
 from mail_proxy.client.stats import Stats
+from mail_proxy.client.storages import Storages
 from mail_proxy.client.suppressions import Suppressions
 from mail_proxy.client.tenants import Tenants
 
@@ -35,6 +36,7 @@ class _Groups(Generic[Mode]):
         self.accounts: Accounts[Mode] = Accounts(connection)
         self.tenants: Tenants[Mode] = Tenants(connection)
         self.dkim: Dkim[Mode] = Dkim(connection)
+        self.storages: Storages[Mode] = Storages(connection)
         self.suppressions: Suppressions[Mode] = Suppressions(connection)
         self.stats: Stats[Mode] = Stats(connection)
         self.audit: Audit[Mode] = Audit(connection)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from mail_proxy.domain.long_text import LongText
+
 Disposition = Literal["attachment", "inline"]
 #: Marker in a file name that declares the MD5 of the content, with the character that joins it.
 _MD5_MARKER = re.compile(r"[ _-]?\{MD5:([0-9a-fA-F]{32})\}", re.IGNORECASE)
@@ -35,13 +37,19 @@ class Attachment:
     """
 
     filename: str
-    path: str
+    path: str | LongText
     mode: FetchMode | None = None
     mime_type: str | None = None
     md5: str | None = None
     auth: str | None = None
     content_id: str | None = None
     disposition: Disposition | None = None
+
+    @property
+    def reference(self) -> str:
+        """The path of a mode other than base64."""
+        assert isinstance(self.path, str), "only base64 may be long"
+        return self.path
 
 
 def inferred_mode(path: str) -> FetchMode | None:

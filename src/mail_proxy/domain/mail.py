@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mail_proxy.domain.attachment import Attachment
+from mail_proxy.domain.long_text import LongText
 
 #: Header that ties a sent mail, and what comes back for it, to its message.
 TRACKING_HEADER = "X-Genro-Mail-ID"
@@ -37,10 +38,10 @@ class Mail:
     cc: tuple[Address, ...]
     bcc: tuple[Address, ...]
     subject: str
-    body: str
+    body: str | LongText
     content_type: Literal["plain", "html"]
     message_id: str
-    body_html: str | None = None
+    body_html: str | LongText | None = None
     reply_to: tuple[Address, ...] = ()
     return_path: str | None = None
     headers: tuple[tuple[str, str], ...] = field(default=())

@@ -9,6 +9,7 @@ from mail_proxy.features.alerts import ALERTS
 from mail_proxy.features.attachments import ATTACHMENTS
 from mail_proxy.features.dkim import DKIM
 from mail_proxy.features.feature import Feature, StepParts
+from mail_proxy.features.storages import STORAGES
 from mail_proxy.features.suppressions import SUPPRESSIONS
 from mail_proxy.kit.service import Service
 from mail_proxy.operations import registry
@@ -16,7 +17,7 @@ from mail_proxy.operations.operation import Operation
 from mail_proxy.operations.parts import Parts
 from mail_proxy.sql.directory import DirectoryPart
 
-FEATURES: tuple[Feature, ...] = (ATTACHMENTS, DKIM, ALERTS, SUPPRESSIONS)
+FEATURES: tuple[Feature, ...] = (ATTACHMENTS, DKIM, ALERTS, SUPPRESSIONS, STORAGES)
 
 #: Those of the service itself and those of its features.
 OPERATIONS: tuple[Operation[Any, Any], ...] = (

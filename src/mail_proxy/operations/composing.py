@@ -9,12 +9,15 @@ from mail_proxy.domain.mail import TRACKING_HEADER, Mail
 from mail_proxy.smtp.compose import compose_plain, compose_undated, from_header
 from mail_proxy.smtp.extra_headers import check_extra_headers
 from mail_proxy.smtp.headers import raw_header, token_header
+from mail_proxy.sql.messages.large_content import LargeContent
 from mail_proxy.sql.messages.mail_codec import (
     dump_address,
     dump_composed,
+    dump_long_mail,
     dump_mail,
     dump_plain,
     dump_raw,
+    has_long_text,
     is_small,
 )
 from mail_proxy.sql.messages.raw_text import RawText
@@ -28,12 +31,14 @@ from mail_proxy.wire.usual_message import UsualMessage
 _MOST_CHARACTERS = 16_000
 
 
-def stored_form(mail: Mail, tracking_id: str) -> str:
+def stored_form(mail: Mail, tracking_id: str) -> str | LargeContent:
     """Return the text to store: the composed message, or the mail as JSON.
 
     A message is composed if it is small and all ASCII. The boundary of a multipart mail depends on
     its Message-ID, which the replacement of a waiting message changes, so that one is not composed.
     """
+    if has_long_text(mail):
+        return dump_long_mail(mail)
     is_simple = mail.body_html is None and not mail.attachments
     if is_simple and len(mail.body) <= _MOST_CHARACTERS:
         try:
@@ -41,7 +46,7 @@ def stored_form(mail: Mail, tracking_id: str) -> str:
         except ValueError:
             return dump_mail(mail)  # the attempt to send it reports the reason
         if not (undated.is_8bit or undated.needs_smtputf8):
-            return dump_composed(mail, undated.before, undated.head + undated.content)
+            return dump_composed(mail, undated.before, b"".join((undated.head, *undated.content)))
     return dump_mail(mail)
 
 
@@ -83,7 +88,7 @@ def usual_form(message: UsualMessage, unique: str) -> str | None:
     return content if is_small(content) else None
 
 
-def raw_form(mail: Mail, raw: RawMessage, tracking_id: str) -> str:
+def raw_form(mail: Mail, raw: RawMessage, tracking_id: str) -> str | LargeContent:
     """Return the text to store for a raw message, with the fields that it lacks."""
     lines = []
     if raw.text("message-id") is None:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mail_proxy.domain.long_text import LongText
 from mail_proxy.operations.callers import Caller
 from mail_proxy.operations.composing import check_headers, raw_form, stored_form, usual_form
 from mail_proxy.operations.message_places import wrong_place
 from mail_proxy.sql.directory import Snapshot
 from mail_proxy.sql.messages.attachment_logins import AttachmentLogins
+from mail_proxy.sql.messages.large_content import LargeContent
 from mail_proxy.sql.messages.mail_codec import dump_head
 from mail_proxy.wire.batches import ParsedBatch, RejectedOut, Rejection, wrong_addresses
 from mail_proxy.wire.new_messages import MessageIn
@@ -19,6 +21,8 @@ from mail_proxy.wire.usual_message import UsualMessage
 
 #: Characters of base64 that a short address takes.
 _ADDRESS_IN_BASE64 = 20
+#: Characters of a body that take as long to check and write as an address.
+_CHARACTERS_AS_ONE = 20_000
 
 
 @dataclass(slots=True)
@@ -31,7 +35,7 @@ class Draft:
     recipients: str
     subject: str
     message_id: str | None
-    content: str
+    content: str | LargeContent
     head: str | None
     size: int
     priority: int
@@ -64,16 +68,16 @@ def new_draft(
     check_headers(mail)
     if mail.attachments:
         mail = logins.sealed(mail, tenant_id, message.id)
-    content = stored_form(mail, message.id)
-    head = dump_head(mail, content)
-    size = len(content) if content.isascii() else len(content.encode())
+    form = stored_form(mail, message.id)
+    head = dump_head(mail, form)
+    size = len(form.encode()) if isinstance(form, str) and not form.isascii() else len(form)
     if head is not None:
-        # ``content`` has the bodies: a large call would hold them twice until it is stored.
+        # ``form`` has the bodies: a large call would hold them twice until it is stored.
         message.body, message.body_html, message.attachments = "", None, []
     recipients, given = " ".join(mail.recipients), message.message_id
     has_login = any(each.auth is not None for each in mail.attachments)
     return Draft(
-        *(message, tenant_id, pk, recipients, mail.subject, given, content, head, size, priority),
+        *(message, tenant_id, pk, recipients, mail.subject, given, form, head, size, priority),
         has_login=has_login,
     )
 
@@ -108,7 +112,7 @@ def completed(
     known = {m["field"] for m in rejection.wrong}
     place = wrong_place(caller, named, record.get("account_id"), snapshot)
     more = [*wrong_addresses(rejection), *(m for m in place if m["field"] not in known)]
-    if isinstance(record.get("raw"), str) and "raw" not in known:
+    if isinstance(record.get("raw"), str | LongText) and "raw" not in known:
         more += wrong_raw(record, most_octets)
     return replace(rejection, wrong=[*rejection.wrong, *more])
 
@@ -119,14 +123,21 @@ def rejected_out(rejection: Rejection) -> RejectedOut:
 
 
 def price_of(messages: Sequence[UsualMessage | MessageIn | RawMessageIn | Rejection]) -> int:
-    """Return the number of messages and addresses, or more.
+    """Return the number of messages, addresses and pieces of bodies, or more.
 
     A text counts by its commas, a raw message by its length.
     """
     return sum(
         2
         if isinstance(m, UsualMessage)
-        else 1 + sum(_addresses(field) for field in (m.to, m.cc, m.bcc, m.reply_to))
+        else 1
+        + sum(_addresses(field) for field in (m.to, m.cc, m.bcc, m.reply_to))
+        + (
+            len(m.body)
+            + len(m.body_html or "")
+            + sum(len(each.storage_path) for each in m.attachments)
+        )
+        // _CHARACTERS_AS_ONE
         if isinstance(m, MessageIn)
         else 1 + sum(map(_addresses, (m.to, m.cc, m.bcc))) + len(m.raw) // _ADDRESS_IN_BASE64
         if isinstance(m, RawMessageIn)
@@ -137,7 +148,7 @@ def price_of(messages: Sequence[UsualMessage | MessageIn | RawMessageIn | Reject
 
 def _price_in_record(item: tuple[str, Any]) -> int:
     name, value = item
-    is_raw = name == "raw" and isinstance(value, str)
+    is_raw = name == "raw" and isinstance(value, str | LongText)
     return len(value) // _ADDRESS_IN_BASE64 if is_raw else _addresses(value)
 
 

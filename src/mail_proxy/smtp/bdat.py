@@ -38,7 +38,7 @@ class BdatTransaction(Transaction):
         self._phase_began = perf_counter()
         data = self.envelope.message.data
         if not data.endswith(b"\r\n"):
-            data += b"\r\n"
+            data = data + b"\r\n"
         rcpts = [b"RCPT TO:<%b>\r\n" % address.encode() for address in self.recipients]
         commands = b"".join((self._mail_command(), *rcpts, b"BDAT %d LAST\r\n" % len(data)))
         self.envelope.dialogue += (commands, len(data))

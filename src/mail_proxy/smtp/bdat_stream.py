@@ -1,4 +1,4 @@
-"""A mail transaction whose message is streamed in one chunk of a known size (RFC 3030)."""
+"""Mail transaction whose message is streamed in one BDAT chunk (RFC 3030)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from mail_proxy.smtp.transaction import Transaction
 
 
 class StreamedBdatTransaction(Transaction):
-    """BDAT transaction of a message with files, which is sent once a recipient is accepted.
+    """BDAT transaction of a message with files.
+
+    The message is sent once a recipient is accepted.
 
     The server asks for nothing in between, and no dots are stuffed.
     """

@@ -45,7 +45,7 @@ class WholeBody:
 
     __slots__ = ("_at", "_data", "is_complete")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | bytearray) -> None:
         self.is_complete = False
         self._data = data
         self._at = 0
@@ -60,16 +60,16 @@ class WholeBody:
         if end < len(data):
             end -= data[end - 1 : end] == b"\r"  # CRLF stays in one part
             self._at = end
-            return _stuffed(data[start:end], is_line_start)
+            return _stuffed(bytes(data[start:end]), is_line_start)
         self.is_complete = True
         tail = b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"
-        return _stuffed(data[start:], is_line_start) + tail
+        return _stuffed(bytes(data[start:]), is_line_start) + tail
 
 
 class StreamedBody:
     """Body of a message whose files are read while it is sent."""
 
-    def __init__(self, head: bytes, source: Source, *, is_dotted: bool = True) -> None:
+    def __init__(self, head: bytes | bytearray, source: Source, *, is_dotted: bool = True) -> None:
         """``is_dotted``: dots are stuffed and one ends the body; not so after BDAT."""
         self.is_complete = False
         self._head = head
@@ -102,7 +102,7 @@ class StreamedBody:
     def _next(self) -> bytes:
         if self._at < len(self._head):
             self._at += _PART_OCTETS
-            return self._head[self._at - _PART_OCTETS : self._at]
+            return bytes(self._head[self._at - _PART_OCTETS : self._at])
         return self._source.next()
 
 

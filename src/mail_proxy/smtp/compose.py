@@ -36,7 +36,7 @@ class ComposedMail:
     the message has octets above 127. ``rest`` follows ``data`` if the mail has attachments.
     """
 
-    data: bytes
+    data: bytes | bytearray
     needs_smtputf8: bool
     is_8bit: bool
     rest: Rest | None = None
@@ -51,20 +51,26 @@ class ComposedMail:
 class UndatedMail:
     """Composed message without its Date, in the parts before and behind it.
 
-    ``head`` is the rest of the header; ``content`` begins with the fields about the content. The
-    other attributes are those of ``ComposedMail``.
+    ``head`` is the rest of the header; ``content`` begins with the fields about the content, and
+    is in several pieces if it is long. The other attributes are those of ``ComposedMail``.
     """
 
     before: bytes
     head: bytes
-    content: bytes
+    content: tuple[bytes, ...]
     needs_smtputf8: bool
     is_8bit: bool
     rest: Rest | None = None
 
     def dated(self, date: float) -> ComposedMail:
         """Return the message with a Date (Unix seconds)."""
-        data = b"".join((self.before, date_line(date), self.head, self.content))
+        data: bytes | bytearray
+        if len(self.content) == 1:
+            data = b"".join((self.before, date_line(date), self.head, *self.content))
+        else:
+            data = bytearray(self.before + date_line(date) + self.head)
+            for piece in self.content:  # a join would hold the interpreter lock all the time
+                data += piece
         return ComposedMail(data, self.needs_smtputf8, self.is_8bit, self.rest)
 
 

@@ -24,8 +24,8 @@ _QUOTED = str.maketrans({'"': r"\"", "\\": r"\\"})
 #: Characters of one section of a long parameter (RFC 2231 section 3).
 _SECTION = 60
 _PERCENT = re.compile(r"%[0-9A-F]{2}|.")
-#: Octets of a part, in order.
-Chunks = list[bytes | FilePart]
+#: A piece of a message.
+Chunk = bytes | FilePart
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +61,26 @@ class MailFile:
         return self.verbatim is not None and self.verbatim.is_8bit
 
 
-def content_of(mail: Mail, files: Sequence[MailFile] = ()) -> tuple[bytes, Rest | None]:
+def content_of(mail: Mail, files: Sequence[MailFile] = ()) -> tuple[tuple[bytes, ...], Rest | None]:
     """Return the Content-* fields, the empty line and the body of a mail.
 
-    Without files everything is in the first result.
+    The first result is what comes before the first file. It has several pieces if it is long.
     """
-    if not files:
-        body = text_part(mail.content_type, mail.body)
-        if mail.body_html is None:
-            return body, None
-        html = text_part("html", mail.body_html)
-        boundary = _boundary(mail.message_id, (body, html))
-        octets, _ = _split(_multipart("alternative", boundary, ([body], [html])))
-        return octets, None
-    return _split(_with_files(mail, files))
-
-
-def _with_files(mail: Mail, files: Sequence[MailFile]) -> Chunks:
     texts = [text_part(mail.content_type, mail.body)]
     if mail.body_html is not None:
         texts.append(text_part("html", mail.body_html))
+    elif not files:
+        return texts[0], None
+    is_long = any(len(text) > 1 for text in texts)
+    if files:
+        return _split(_with_files(mail, files, texts), is_long=is_long)
+    boundary = _boundary(mail.message_id, texts)
+    return _split(_multipart("alternative", boundary, texts), is_long=is_long)
+
+
+def _with_files(
+    mail: Mail, files: Sequence[MailFile], texts: Sequence[Sequence[bytes]]
+) -> Sequence[Chunk]:
     has_html = mail.body_html is not None or mail.content_type == "html"
     related = [_file(each) for each in files if has_html and each.place == "related"]
     other = [_file(each) for each in files if each.place == "alternative"]
@@ -93,14 +93,15 @@ def _with_files(mail: Mail, files: Sequence[MailFile]) -> Chunks:
     seed = f"{mail.message_id} {[(each.filename, each.part.size) for each in files]}"
     eight_bit = b"\r\nContent-Transfer-Encoding: 8bit" * any(each.is_8bit for each in files)
 
-    def joined(kind: str, parts: Sequence[Chunks], parameters: bytes = b"") -> Chunks:
+    def joined(
+        kind: str, parts: Sequence[Sequence[Chunk]], parameters: bytes = b""
+    ) -> Sequence[Chunk]:
         if len(parts) == 1:
             return parts[0]
         boundary = _boundary(f"{kind} {seed}", texts)
         return _multipart(kind, boundary, parts, parameters, eight_bit)
 
-    members: list[Chunks] = [[text] for text in texts]
-    *plain, last = members
+    *plain, last = texts
     html = joined("related", [last, *related], b' type="text/html";')
     return joined("mixed", [joined("alternative", [*plain, html, *other]), *mixed])
 
@@ -108,12 +109,12 @@ def _with_files(mail: Mail, files: Sequence[MailFile]) -> Chunks:
 def _multipart(
     kind: str,
     boundary: bytes,
-    parts: Sequence[Chunks],
+    parts: Sequence[Sequence[Chunk]],
     parameters: bytes = b"",
     fields: bytes = b"",
-) -> Chunks:
+) -> list[Chunk]:
     delimiter = b"\r\n--" + boundary
-    chunks: Chunks = [
+    chunks: list[Chunk] = [
         b'Content-Type: multipart/%b;%b\r\n boundary="%b"%b\r\n'
         % (kind.encode(), parameters, boundary, fields)
     ]
@@ -123,7 +124,7 @@ def _multipart(
     return chunks
 
 
-def _file(file: MailFile) -> Chunks:
+def _file(file: MailFile) -> list[Chunk]:
     fields = [f"Content-Type: {file.mime_type}"]
     if "name=" not in file.mime_type:
         fields[0] += f";\r\n {_old_name(file.filename)}"
@@ -164,27 +165,46 @@ def _is_plain(name: str) -> bool:
     return _PLAIN_NAME.fullmatch(name) is not None and "=?" not in name
 
 
-def _split(chunks: Iterable[bytes | FilePart]) -> tuple[bytes, Rest | None]:
-    """Return the octets before the first file, and the rest with its octets joined."""
-    parts: Chunks = []
-    octets: list[bytes] = []
+def _split(chunks: Iterable[Chunk], *, is_long: bool) -> tuple[tuple[bytes, ...], Rest | None]:
+    """Return the octets before the first file, and the rest with its octets joined.
+
+    The first result is in pieces if it is long: a join would hold the interpreter lock.
+    """
+    first: list[bytes] = []
+    rest: list[Chunk] = []
+    octets = first
     for chunk in chunks:
         if isinstance(chunk, bytes):
             octets.append(chunk)
-        else:
-            parts += [b"".join(octets), chunk]
-            octets = []
-    first, *rest = [*parts, b"".join(octets)]
-    assert isinstance(first, bytes)
-    return first, Rest(tuple(rest)) if rest else None
+            continue
+        if rest:
+            rest.append(b"".join(octets))
+        rest.append(chunk)
+        octets = []
+    if rest:
+        rest.append(b"".join(octets))
+    before = tuple(first) if is_long else (b"".join(first),)
+    return before, Rest(tuple(rest)) if rest else None
 
 
-def _boundary(seed: str, parts: Sequence[bytes]) -> bytes:
+def _boundary(message_id: str, parts: Sequence[Sequence[bytes]]) -> bytes:
     """Return a MIME boundary that occurs in no part.
 
     No transfer encoding produces its first two octets.
     """
-    boundary = b"=_" + blake2b(seed.encode(), digest_size=16).hexdigest().encode()
-    while any(boundary in part for part in parts):
+    boundary = b"=_" + blake2b(message_id.encode(), digest_size=16).hexdigest().encode()
+    while any(_occurs(boundary, part) for part in parts):
         boundary += b"_"
     return boundary
+
+
+def _occurs(boundary: bytes, pieces: Sequence[bytes]) -> bool:
+    if len(pieces) == 1:
+        return boundary in pieces[0]
+    before = b""
+    for piece in pieces:
+        octets = before + piece
+        if boundary in octets:
+            return True
+        before = octets[-len(boundary) :]
+    return False

@@ -20,6 +20,8 @@ Shape = Sequence[tuple[str, str]]
 #: Longest wait for a lock. No transaction of the proxy holds one for so long, except a migration.
 #: One of another program may, and so may a process that was stopped in the middle of one.
 LOCK_SECONDS = 10.0
+#: Octets of a large text that are read at once, for a millisecond of the interpreter lock.
+READ_BYTES = 1_000_000
 _COLUMN_OF_ROWS = re.compile(r"\brows\.(\w+)")
 
 
@@ -67,6 +69,21 @@ class Adapter(Protocol):
         self, connection: Connection, table: str, shape: Shape, rows: Sequence[Sequence[Any]]
     ) -> None:
         """Insert rows into a table."""
+        ...
+
+    def insert_large(
+        self,
+        connection: Connection,
+        table: str,
+        shape: Shape,
+        row: Sequence[Any],
+        pieces: Sequence[bytes | bytearray],
+    ) -> None:
+        """Insert a row whose last column is a text, given as pieces of UTF-8."""
+        ...
+
+    def read_large(self, connection: Connection, table: str, column: str, pk: str) -> bytearray:
+        """Return the UTF-8 of a text, read in pieces; empty if there is no such row."""
         ...
 
     def change_rows(

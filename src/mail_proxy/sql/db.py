@@ -191,6 +191,21 @@ class SqlDb:
         """Insert many rows into ``table``."""
         self.adapter.insert_rows(connection, table, shape, rows)
 
+    def insert_large(
+        self,
+        connection: Connection,
+        table: str,
+        shape: Shape,
+        row: Sequence[Any],
+        pieces: Sequence[bytes | bytearray],
+    ) -> None:
+        """Insert a row of texts whose last column is given as pieces of UTF-8."""
+        self.adapter.insert_large(connection, table, shape, row, pieces)
+
+    def read_large(self, connection: Connection, table: str, column: str, pk: str) -> bytearray:
+        """Return the UTF-8 of a text, read in pieces; empty if there is no such row."""
+        return self.adapter.read_large(connection, table, column, pk)
+
     def change_rows(
         self, connection: Connection, statement: str, shape: Shape, rows: Sequence[Sequence[Any]]
     ) -> set[Any]:

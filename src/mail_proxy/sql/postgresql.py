@@ -16,7 +16,15 @@ from mail_proxy.errors import (
     DatabaseLocked,
     DatabaseUnavailable,
 )
-from mail_proxy.sql.adapter import LOCK_SECONDS, Shape, first_line, for_one_row, parsed_url
+from mail_proxy.sql import postgresql_driver
+from mail_proxy.sql.adapter import (
+    LOCK_SECONDS,
+    READ_BYTES,
+    Shape,
+    first_line,
+    for_one_row,
+    parsed_url,
+)
 from mail_proxy.sql.transactions import PooledTransactions, Transactions
 
 
@@ -128,6 +136,30 @@ class PostgresAdapter:
         for expression, columns in self.rows(shape, rows):
             statement = f"WITH {expression} INSERT INTO {table} ({names}) SELECT {names} FROM rows"
             connection.exec_driver_sql(statement, tuple(columns))
+
+    def insert_large(
+        self,
+        connection: Connection,
+        table: str,
+        shape: Shape,
+        row: Sequence[Any],
+        pieces: Sequence[bytes | bytearray],
+    ) -> None:
+        postgresql_driver.copy_large(connection, table, shape, row, pieces)
+
+    def read_large(self, connection: Connection, table: str, column: str, pk: str) -> bytearray:
+        # ``OFFSET 0`` keeps the text from being decompressed again for each piece.
+        result = connection.exec_driver_sql(
+            "SELECT substring(whole.octets FROM 1 + n * %s FOR %s) "
+            f"FROM (SELECT convert_to({column}, 'UTF8') AS octets FROM {table} "
+            "WHERE pk = %s::uuid OFFSET 0) AS whole, "
+            "generate_series(0, octet_length(whole.octets) / %s) AS n ORDER BY n",
+            (READ_BYTES, READ_BYTES, pk, READ_BYTES),
+        )
+        text = bytearray()
+        while (row := result.fetchone()) is not None:
+            text += row[0]
+        return text
 
     def change_rows(
         self, connection: Connection, statement: str, shape: Shape, rows: Sequence[Sequence[Any]]

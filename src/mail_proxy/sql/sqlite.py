@@ -132,6 +132,20 @@ class SqliteAdapter:
         statement = f"INSERT INTO {table} ({names}) VALUES ({places})"
         sqlite_driver.execute_each(connection, statement, rows)
 
+    def insert_large(
+        self,
+        connection: Connection,
+        table: str,
+        shape: Shape,
+        row: Sequence[Any],
+        pieces: Sequence[bytes | bytearray],
+    ) -> None:
+        columns = [name for name, _ in shape]
+        sqlite_driver.insert_large(connection, table, columns, row, pieces)
+
+    def read_large(self, connection: Connection, table: str, column: str, pk: str) -> bytearray:
+        return sqlite_driver.read_large(connection, table, column, pk)
+
     def change_rows(
         self, connection: Connection, statement: str, shape: Shape, rows: Sequence[Sequence[Any]]
     ) -> set[Any]:

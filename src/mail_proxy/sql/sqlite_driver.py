@@ -14,6 +14,10 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, exc
 
+from mail_proxy.sql.adapter import READ_BYTES
+
+Pieces = Sequence[bytes | bytearray]
+
 
 def execute(connection: Connection, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
     """Run a statement; return the rows of SELECT or RETURNING."""
@@ -38,6 +42,41 @@ def change_each(connection: Connection, statement: str, rows: Sequence[Sequence[
         return {row[0] for row in rows if cursor.execute(statement, row).rowcount > 0}
     except sqlite3.Error as error:
         raise _wrapped(error, statement) from error
+
+
+def insert_large(
+    connection: Connection, table: str, columns: Sequence[str], row: Sequence[Any], text: Pieces
+) -> None:
+    """Insert a row whose last column is a text in pieces.
+
+    A text that is bound to a statement is copied with the interpreter lock held. Blob I/O works on
+    texts as well.
+    """
+    places = ",".join("?" * len(row))
+    statement = (
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places}, CAST(zeroblob(?) AS TEXT))"
+    )
+    driver = _driver(connection)
+    try:
+        inserted = driver.execute(statement, (*row, sum(map(len, text))))
+        with driver.blobopen(table, columns[-1], cast(int, inserted.lastrowid)) as blob:
+            for piece in text:
+                blob.write(piece)
+    except sqlite3.Error as error:
+        raise _wrapped(error, statement) from error
+
+
+def read_large(connection: Connection, table: str, column: str, pk: str) -> bytearray:
+    """Return the UTF-8 of a text, read in pieces; empty if there is no such row."""
+    text = bytearray()
+    for (rowid,) in execute(connection, f"SELECT rowid FROM {table} WHERE pk = ?", (pk,)):
+        try:
+            with _driver(connection).blobopen(table, column, rowid, readonly=True) as blob:
+                while piece := blob.read(READ_BYTES):
+                    text += piece
+        except sqlite3.Error as error:
+            raise _wrapped(error, f"read {table}.{column}") from error
+    return text
 
 
 class KeptTransactions:

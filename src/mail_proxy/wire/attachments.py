@@ -16,6 +16,7 @@ from mail_proxy.domain.attachment import (
     names_mount,
     without_md5,
 )
+from mail_proxy.domain.long_text import LongText
 from mail_proxy.domain.web_url import check_web_url
 from mail_proxy.wire.base64_text import decode_base64, without_blanks
 from mail_proxy.wire.fields import Content, OneLine, Request
@@ -25,6 +26,7 @@ from mail_proxy.wire.tenants import ClientAuthIn
 
 #: Characters of a path or URL. Browsers and servers take shorter ones.
 _LONGEST_PATH = 4000
+_FIRST_PRINTABLE = 32
 _ATOM = r"[A-Za-z0-9!#$&^_.+-]{1,127}"
 _PARAMETER = rf'; *{_ATOM}=(?:{_ATOM}|"[ !#-\[\]-~]{{0,200}}")'
 _MIME_TYPE = re.compile(rf"({_ATOM}/{_ATOM})((?:{_PARAMETER}){{0,10}})")
@@ -62,7 +64,7 @@ class AttachmentIn(Request):
         description="Name of the file in the mail, at most 255 characters. `{MD5:<32 hex>}` in it "
         "is taken out and means `content_md5`."
     )
-    storage_path: Annotated[Content, Field(min_length=1)] = Field(
+    storage_path: Content = Field(
         description="Place of the content: `base64:` and the content itself, a URL, the path of a "
         "file, `<mount>:<path>` of a storage, or any text for the tenant's application."
     )
@@ -95,14 +97,15 @@ class AttachmentIn(Request):
 
     @model_validator(mode="after")
     def _consistent(self) -> AttachmentIn:
-        mode = self.mode
+        mode, path = self.mode, self.storage_path
+        if not path:
+            raise WrongField("storage_path", "must not be empty")
         if mode is FetchMode.BASE64:
-            self.storage_path = _checked_base64(self.storage_path)
+            self.storage_path, self.fetch_mode = _checked_base64(path), "base64"
             return self
-        path = self.storage_path
-        if len(path) > _LONGEST_PATH:
+        if isinstance(path, LongText) or len(path) > _LONGEST_PATH:
             raise WrongField("storage_path", f"too long; allowed: {_LONGEST_PATH} characters")
-        if any(ord(character) < 32 for character in path):
+        if any(ord(character) < _FIRST_PRINTABLE for character in path):
             raise WrongField("storage_path", "must not contain control characters")
         if mode is FetchMode.HTTP_URL:
             try:
@@ -120,17 +123,17 @@ class AttachmentIn(Request):
         """The given mode, or the one that the form of the path says."""
         if self.fetch_mode is not None:
             return FetchMode(self.fetch_mode)
-        return inferred_mode(self.storage_path)
+        path = self.storage_path
+        return inferred_mode(path if isinstance(path, str) else path.pieces[0])
 
     def attachment(self) -> Attachment:
         """Return the attachment; its login is not sealed yet."""
         filename, marked = without_md5(self.filename)
-        mode, path = self.mode, self.storage_path
         auth = self.auth.model_dump(exclude_none=True) if self.auth is not None else None
         return Attachment(
             filename=filename,
-            path=path.removeprefix(BASE64_PREFIX) if mode is FetchMode.BASE64 else path,
-            mode=mode,
+            path=self.storage_path,
+            mode=self.mode,
             mime_type=self.mime_type,
             md5=self.content_md5 or marked,
             auth=None if auth is None else orjson.dumps(auth).decode(),
@@ -139,10 +142,12 @@ class AttachmentIn(Request):
         )
 
 
-def _checked_base64(text: str) -> str:
-    """Return base64 as one line with its prefix; raise WrongField for anything else."""
-    if text[: len(BASE64_PREFIX)].lower() == BASE64_PREFIX:
-        text = text[len(BASE64_PREFIX) :]
+def _checked_base64(text: str | LongText) -> str | LongText:
+    """Return base64 as one line without prefix; raise WrongField for anything else."""
+    begin = text if isinstance(text, str) else text.pieces[0]
+    if begin[: len(BASE64_PREFIX)].lower() == BASE64_PREFIX:
+        begin = begin[len(BASE64_PREFIX) :]
+        text = begin if isinstance(text, str) else LongText((begin, *text.pieces[1:]))
     if len(text) > LONGEST_BASE64:
         reason = f"more than {LONGEST_BASE64} characters of base64; allowed: {LONGEST_BASE64}"
         raise WrongField("storage_path", reason)
@@ -152,6 +157,4 @@ def _checked_base64(text: str) -> str:
             size += len(octets)
     except ValueError as error:
         raise WrongField("storage_path", str(error)) from None
-    if len(text) != -(-size // 3) * 4:
-        text = without_blanks(text)
-    return BASE64_PREFIX + text
+    return text if len(text) == -(-size // 3) * 4 else without_blanks(text)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import core_schema
 
+from mail_proxy.domain.long_text import LongText
 from mail_proxy.domain.message import PRIORITIES
 from mail_proxy.wire.mistakes import NO_TEXT
 
@@ -40,6 +42,14 @@ def _no_nul(value: str) -> str:
     _refuse_surrogates(value)
     if "\0" in value:
         raise ValueError("must not contain NUL")
+    return value
+
+
+def _text_of_any_length(value: Any, plain: Callable[[Any], str]) -> str | LongText:
+    if not isinstance(value, LongText):
+        return _no_nul(plain(value))
+    for piece in value.pieces:
+        _no_nul(piece)
     return value
 
 
@@ -77,17 +87,25 @@ class Matching:
         return {**handler(schema), "pattern": f"^{self.pattern}$"}
 
 
+class _AnyLength:
+    """Mark on the type of a text that may be a LongText."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        return core_schema.no_info_wrap_validator_function(
+            _text_of_any_length, core_schema.str_schema()
+        )
+
+
 class Redacted:
     """Marks a field type whose values are neither logged nor shown."""
 
 
 OneLine = Annotated[str, AfterValidator(_one_line)]
 Name = Annotated[str, Field(max_length=1000), AfterValidator(_one_line)]
-Text = Annotated[str, AfterValidator(_no_nul)]
 #: A password, a token or a key.
 Secret = Annotated[Name, Redacted()]
 #: What a mail says.
-Content = Annotated[Text, Redacted()]
+Content = Annotated[str | LongText, _AnyLength(), Redacted()]
 Identifier = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_one_line)]
 Priority = Annotated[
     int,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
+from mail_proxy.domain.long_text import LONGEST_PLAIN_TEXT, LongText, pieces_of
 from mail_proxy.wire.addresses import split_mailboxes
 from mail_proxy.wire.json_steps import LONGEST_STRING
 
@@ -36,6 +37,8 @@ LONGEST_HEADERS = 64_000
 #: Fields of a message; the documented ones are fewer.
 _MOST_FIELDS = 50
 _LONGEST_SHOWN = 40
+#: Characters that are encoded at once.
+_PIECE = 262_144
 #: The one mistake here that is no bound.
 NOT_TEXTS = "must be texts"
 
@@ -56,7 +59,7 @@ def beyond_bounds(record: Any) -> tuple[str, str] | None:
         found = None if value is None else bound(value)
         if found is not None:
             return field, found
-    return _too_many_recipients(record)
+    return _too_long(record) or _too_many_recipients(record)
 
 
 def _is_ordinary(record: dict[str, Any]) -> bool:
@@ -73,6 +76,13 @@ def _is_ordinary(record: dict[str, Any]) -> bool:
         and (type(subject) is str and len(subject) * 4 <= LONGEST_SUBJECT)
         and (type(body) is str and len(body) * 4 <= LONGEST_TEXT)
     )
+
+
+def _too_long(record: dict[str, Any]) -> tuple[str, str] | None:
+    for field, value in record.items():
+        if isinstance(value, LongText) and _BOUNDS.get(field) not in (_text, _raw):
+            return field, f"{len(value)} characters; allowed: at most {LONGEST_PLAIN_TEXT}"
+    return None
 
 
 def _too_many_recipients(record: dict[str, Any]) -> tuple[str, str] | None:
@@ -101,7 +111,7 @@ def _list_of_mailboxes(value: Any) -> str | None:
         return f"{count} addresses; allowed: {MOST_RECIPIENTS}"
     for text in mailboxes:
         # One wrong type is enough: the validation would list every one.
-        found = _mailbox(text) if isinstance(text, str) else NOT_TEXTS
+        found = _mailbox(text) if isinstance(text, str | LongText) else NOT_TEXTS
         if found is not None:
             return found
     return None
@@ -110,26 +120,24 @@ def _list_of_mailboxes(value: Any) -> str | None:
 def _octets(most: int) -> Callable[[Any], str | None]:
     def bound(value: Any) -> str | None:
         # No character takes more than four octets: the usual short text is not encoded.
-        if not isinstance(value, str) or len(value) * 4 <= most:
+        if not isinstance(value, str | LongText) or len(value) * 4 <= most:
             return None
-        size = len(value.encode(errors="replace"))
+        size = _size(value)
         return None if size <= most else f"{shown(value)} has {size} octets; allowed: {most}"
 
     return bound
 
 
 def _text(value: Any) -> str | None:
-    if not isinstance(value, str) or len(value) * 4 <= LONGEST_TEXT:
+    if not isinstance(value, str | LongText) or len(value) * 4 <= LONGEST_TEXT:
         return None
-    is_sure = value.isascii() or len(value) > LONGEST_TEXT
-    size = len(value) if is_sure else len(value.encode(errors="replace"))
-    if size <= LONGEST_TEXT:
-        return None
-    return f"more than {LONGEST_TEXT} octets; allowed: {LONGEST_TEXT}"
+    if len(value) > LONGEST_TEXT or _size(value) > LONGEST_TEXT:
+        return f"more than {LONGEST_TEXT} octets; allowed: {LONGEST_TEXT}"
+    return None
 
 
 def _raw(value: Any) -> str | None:
-    if not isinstance(value, str) or len(value) <= LONGEST_RAW:
+    if not isinstance(value, str | LongText) or len(value) <= LONGEST_RAW:
         return None
     return f"more than {LONGEST_RAW} characters; allowed: {LONGEST_RAW}"
 
@@ -153,11 +161,15 @@ def _attachments(value: Any) -> str | None:
 
 
 def _size(value: Any) -> int:
-    return len(value.encode(errors="replace")) if isinstance(value, str) else 0
+    if not isinstance(value, str | LongText):
+        return 0
+    return sum(len(piece.encode(errors="replace")) for piece in pieces_of(value, _PIECE))
 
 
-def shown(value: str) -> str:
+def shown(value: str | LongText) -> str:
     """Return the beginning of a value, quoted, for an error text."""
+    if isinstance(value, LongText):
+        value = value.pieces[0]
     return repr(value if len(value) <= _LONGEST_SHOWN else value[: _LONGEST_SHOWN - 3] + "...")
 
 

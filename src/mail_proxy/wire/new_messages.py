@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from mail_proxy.domain.header_fields import HEADER_FIELDS, reserved
+from mail_proxy.domain.long_text import LongText
 from mail_proxy.domain.mail import Address, Mail
 from mail_proxy.wire.addresses import parse_mailbox, parse_mailboxes
 from mail_proxy.wire.attachments import AttachmentIn
@@ -157,7 +158,7 @@ class MessageIn(QueuedIn):
 
     @field_validator("body_html")
     @classmethod
-    def _no_blank_part(cls, value: str | None) -> str | None:
+    def _no_blank_part(cls, value: str | LongText | None) -> str | LongText | None:
         """Return None for a blank HTML part, which would hide the text.
 
         Readers show the last part that they know.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field, ValidationError
 
@@ -14,7 +14,7 @@ from mail_proxy.wire.address_list import addresses_in
 from mail_proxy.wire.addresses import parse_mailbox, parse_mailboxes
 from mail_proxy.wire.base64_text import decode_base64
 from mail_proxy.wire.encoded_words import decoded_words
-from mail_proxy.wire.fields import OneLine, Redacted
+from mail_proxy.wire.fields import Content, OneLine
 from mail_proxy.wire.message_bounds import LONGEST_SUBJECT, MOST_RECIPIENTS
 from mail_proxy.wire.mistakes import Mistake, mistake, of_validation
 from mail_proxy.wire.new_messages import (
@@ -39,7 +39,7 @@ _MESSAGE_ID = re.compile(r"<[^<>]+>")
 class RawMessageIn(QueuedIn):
     """A whole message to queue (RFC 5322), which is sent as it is."""
 
-    raw: Annotated[str, Redacted()] = Field(
+    raw: Content = Field(
         description="The message in base64; at most max_message_mb. Bcc and Return-Path are taken "
         "out; Date, Message-ID and X-Genro-Mail-ID are added if absent; line ends become CRLF."
     )

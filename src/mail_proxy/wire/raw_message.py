@@ -52,7 +52,7 @@ class RawMessage:
     They are added behind ``head``, the header, each field with its line end. ``body`` has the
     empty line and what follows it, in pieces. ``fields`` are all fields of the header, those that
     were taken out included. ``is_8bit``: it has octets above 127. ``needs_smtputf8``: the header
-    has (RFC 6532).
+    has some (RFC 6532).
     """
 
     head: bytes

@@ -277,7 +277,7 @@ FAILURES: dict[str, tuple[dict[str, Any], str]] = {
     "folder": ({"filename": "a", "storage_path": ".", "fetch_mode": "filesystem"}, "outside"),
     "no storage": (
         {"filename": "a", "storage_path": "mount:x", "fetch_mode": "storage"},
-        "no storage 'mount'",
+        "storage 'mount': no such storage",
     ),
     "no application": ({"filename": "a", "storage_path": "x"}, "no client_base_url"),
 }

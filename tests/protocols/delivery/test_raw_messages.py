@@ -14,9 +14,9 @@ from tests.harness.running import Post, mail, running
 from tests.protocols.delivery.conftest import Settings
 
 from mail_proxy.features.dkim import operations
-from mail_proxy.features.dkim.wire import DkimKeyIn
 from mail_proxy.operations.callers import Caller
 from mail_proxy.testing.smtp_server import AcceptedMail, ScriptedSmtpServer
+from mail_proxy.wire.dkim import DkimKeyIn
 
 ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 EACH_WAY = pytest.mark.parametrize("chunking", [False, True])

@@ -53,6 +53,7 @@ REQUESTS: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/commands/retry-messages"): ("ids", "batch_code", "tenant_id"),
     ("POST", "/commands/cleanup-messages"): ("older_than_seconds", "tenant_id"),
     ("POST", "/command-log/purge"): ("older_than_seconds",),
+    ("POST", "/storage"): ("name", "protocol", "config", "tenant_id"),
     ("POST", "/dkim"): ("domain", "selector", "algorithm", "private_key", "tenant_id"),
     ("POST", ADD): ("messages", "default_priority", "tenant_id", "message"),
 }
@@ -62,6 +63,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "/tenant": {"id": "t"},
     "/commands/delete-messages": {"ids": ["x"]},
     "/commands/retry-messages": {"ids": ["x"]},
+    "/storage": {"name": "docs", "protocol": "memory", "config": {}},
     "/dkim": {"domain": "example.org", "algorithm": "ed25519-sha256"},
     ADD: {"messages": [MAIL]},
 }
@@ -72,6 +74,8 @@ NESTED: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("POST", "/tenant", {"id": "t", "rate_limits": {"hourly": -1, "dayly": 5}}),
     ("PUT", "/instance", {"settings": {"max_body_mb": 0, "max_enqueue_batch": "many"}}),
     ("PUT", "/instance", {"settings": {"default_priority": 9, "audit_retention_days": 1.5}}),
+    ("POST", "/storage", {"name": "d", "protocol": "local", "config": {"base_path": "x"}}),
+    ("POST", "/storage", {"name": "d", "protocol": "s3", "config": {"bucket": 5, "buket": "x"}}),
     ("POST", "/account", {"id": "a", "host": "h", "tls": "ssl", "use_tls": True}),
     ("POST", "/account", {"host": "", "prot": 25, "pasword": "secret"}),
 )

@@ -53,6 +53,17 @@ CALLS: dict[str, tuple[str, str, Any]] = {
     ),
     "dkim.check": ("POST", "/dkim/example.org/gmp1/check?tenant_id=acme", None),
     "dkim.delete": ("DELETE", "/dkim/example.org/gmp1?tenant_id=acme", None),
+    "storages.save": (
+        "POST",
+        "/storage",
+        {
+            "name": "docs",
+            "protocol": "zip",
+            "config": {"url": "zip://x.zip", "options": {"fo": "x", "password": "hunter22"}},
+            "tenant_id": "acme",
+        },
+    ),
+    "storages.delete": ("DELETE", "/storage/docs?tenant_id=acme", None),
     "command_log.replay": ("POST", "/command-log/replay", None),
     "accounts.delete": ("DELETE", "/account/a?tenant_id=acme", None),
     "tenants.delete": ("DELETE", "/tenant/acme", None),

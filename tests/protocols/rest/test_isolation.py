@@ -34,6 +34,7 @@ async def mine(idle: Client) -> str:
 #: identifiers that only that tenant has. "{t}" is the tenant.
 _ADD = {"messages": [{**MAIL, "id": "other", "tenant_id": "{t}"}]}
 _DKIM = {"domain": "theirs.example", "algorithm": "ed25519-sha256"}
+_STORAGE = {"name": "theirs", "protocol": "memory", "config": {}}
 AIMED: dict[tuple[str, str], list[tuple[str, Any]]] = {
     ("GET", "/status"): [("/status", None)],
     ("GET", "/stats"): [
@@ -108,6 +109,19 @@ AIMED: dict[tuple[str, str], list[tuple[str, Any]]] = {
         ("/dkim/theirs.example/gmp1/check?tenant_id={t}", None),
         ("/dkim/theirs.example/gmp1/check", None),
     ],
+    ("POST", "/storage"): [
+        ("/storage?tenant_id={t}", _STORAGE),
+        ("/storage", {**_STORAGE, "tenant_id": "{t}"}),
+    ],
+    ("GET", "/storages"): [("/storages?tenant_id={t}", None), ("/storages", None)],
+    ("GET", "/storage/{name}"): [
+        ("/storage/theirs?tenant_id={t}", None),
+        ("/storage/theirs", None),
+    ],
+    ("DELETE", "/storage/{name}"): [
+        ("/storage/theirs?tenant_id={t}", None),
+        ("/storage/theirs", None),
+    ],
     ("POST", "/suppression"): [
         ("/suppression?tenant_id={t}", {"address": "a@theirs.example"}),
         ("/suppression", {"address": "a@theirs.example", "tenant_id": "{t}"}),
@@ -172,6 +186,7 @@ async def belongings(client: Client, tenant: str) -> Any:
         "/accounts?tenant_id={t}",
         "/tenant/{t}",
         "/dkim?tenant_id={t}",
+        "/storages?tenant_id={t}",
         "/suppressions?tenant_id={t}",
         "/stats?tenant_id={t}&by=account",
     )
@@ -191,6 +206,7 @@ async def theirs(idle: Client, mine: str) -> Any:
     body = {"messages": [{**mail, "id": "third", "tenant_id": "other"}]}
     await idle.ok("POST", "/commands/add-messages", body)
     await idle.ok("POST", "/dkim?tenant_id=other", _DKIM)
+    await idle.ok("POST", "/storage?tenant_id=other", _STORAGE)
     suppressed = {"address": "bob@theirs.example", "tenant_id": "other"}
     await idle.ok("POST", "/suppression", suppressed)
     return await belongings(idle, "other")

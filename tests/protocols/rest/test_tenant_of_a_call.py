@@ -42,6 +42,7 @@ BODIES: list[tuple[str, dict[str, Any]]] = [
     ("/commands/retry-messages", {"ids": ["m"]}),
     ("/commands/cleanup-messages", {"older_than_seconds": 5}),
     ("/dkim", {"domain": "example.org", "algorithm": "ed25519-sha256"}),
+    ("/storage", {"name": "docs", "protocol": "memory", "config": {}}),
     ("/account/test", {"host": "127.0.0.1", "port": 1}),
     ("/account/smtp/test", {}),
 ]

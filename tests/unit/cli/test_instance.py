@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from mail_proxy.cli.commands import RESERVED_NAMES
+from mail_proxy.cli.commands import COMMANDS, RESERVED_NAMES
 from mail_proxy.cli.instance import Instance, is_name
-from mail_proxy.cli.main import app
+from mail_proxy.cli.main import command_line
 from mail_proxy.encryption import KEY_VARIABLE, generate_key
 from mail_proxy.errors import ConfigError, Conflict, Malformed, NotFound
 from mail_proxy.settings import settings
@@ -34,7 +34,7 @@ def test_names_that_are_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_no_command_can_be_the_name_of_an_instance() -> None:
-    commands = set(get_command(app).commands)  # type: ignore[attr-defined]
+    commands = set(get_command(command_line(COMMANDS)).commands)  # type: ignore[attr-defined]
     assert commands <= RESERVED_NAMES
 
 

@@ -16,7 +16,11 @@ COMMANDS = {
     "status": "instances:status",
     "delete": "instances:delete",
     "demo": "demo:demo",
+    "bounce": "parsers:bounce",
+    "pec": "parsers:pec",
 }
+#: Those of them that need no instance: they start without the code of the others.
+STANDALONE_COMMANDS = frozenset({"bounce", "pec"})
 #: Those of them that take the name of an instance.
 NAMED_COMMANDS = frozenset({"start", "stop", "restart", "status", "delete"})
 #: ``mail-proxy NAME COMMAND``: commands about one instance. They find it in ``context.obj``.

@@ -19,7 +19,7 @@ from mail_proxy.attachments.http_fetcher import HttpFetcher
 from mail_proxy.attachments.manager import AttachmentManager
 from mail_proxy.attachments.memory_budget import MemoryBudget
 from mail_proxy.attachments.spool import Spool
-from mail_proxy.attachments.storage_fetcher import Mounts, NoMounts, StorageFetcher
+from mail_proxy.attachments.storage_fetcher import Mounts, StorageFetcher
 from mail_proxy.config import ProxyConfig
 from mail_proxy.delivery.pipeline import Outgoing, Step
 from mail_proxy.domain.attachment import Attachment, FetchMode, names_mount
@@ -27,6 +27,7 @@ from mail_proxy.domain.outcome import Deferred, Failed, Outcome
 from mail_proxy.domain.tenant import ClientAuth
 from mail_proxy.errors import EncryptionError
 from mail_proxy.features.attachments.files import mail_file, mime_type_of, reads_content
+from mail_proxy.features.attachments.mounts import TenantMounts
 from mail_proxy.features.feature import StepParts
 from mail_proxy.kit.side_thread import SideThread
 from mail_proxy.network.guard import NetworkGuard
@@ -41,7 +42,7 @@ def fetching_step(parts: StepParts) -> Step:
 
     A mail without attachments costs two looks at fields.
     """
-    mounts = NoMounts()
+    mounts = TenantMounts.of(parts)
     files = _Files(manager_of(parts, mounts), mounts, parts.tables.attachment_logins)
 
     def fetch(outgoing: Outgoing) -> Awaitable[Outcome | None] | None:
@@ -155,8 +156,8 @@ class _Files:
     def _request(self, outgoing: Outgoing, attachment: Attachment) -> FetchRequest:
         tenant, message = outgoing.tenant, outgoing.message
         if attachment.mode is None:
-            mount = attachment.path.partition(":")[0]
-            is_stored = names_mount(attachment.path) and self._mounts.has(tenant.id, mount)
+            mount = attachment.reference.partition(":")[0]
+            is_stored = names_mount(attachment.reference) and self._mounts.has(tenant.id, mount)
             mode = FetchMode.STORAGE if is_stored else FetchMode.ENDPOINT
             attachment = replace(attachment, mode=mode)
         if attachment.auth is None:

@@ -77,15 +77,17 @@ def signed(composed: ComposedMail, keys: Sequence[SigningKey], at: int) -> Compo
     """
     data = composed.data
     end_of_head = data.index(b"\r\n\r\n") + 2
-    fields = signature_fields(
-        data[:end_of_head], hash_body(_body(composed, end_of_head + 2)), keys, at
-    )
+    hashed = hash_body(_body(composed, end_of_head + 2))
+    fields = signature_fields(bytes(data[:end_of_head]), hashed, keys, at)
+    if isinstance(data, bytearray):  # of a long mail, which nothing else holds
+        data[:0] = fields
+        return composed
     return replace(composed, data=fields + data)
 
 
 def _body(composed: ComposedMail, begin: int) -> Iterator[bytes]:
     data = composed.data
     for start in range(begin, len(data), _CHUNK_BYTES):
-        yield data[start : start + _CHUNK_BYTES]
+        yield bytes(data[start : start + _CHUNK_BYTES])
     if composed.rest is not None:
         yield from composed.rest.pieces()

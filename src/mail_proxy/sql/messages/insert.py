@@ -15,6 +15,7 @@ from mail_proxy.sql import conditions, schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.hourly_counts import HourlyCounts
+from mail_proxy.sql.messages.large_content import LONGEST_STR_BYTES, LargeContent, is_same_text
 from mail_proxy.sql.messages.listing import detail
 from mail_proxy.sql.messages.new_message import (
     INSERT,
@@ -118,10 +119,11 @@ class MessagesTable(Table):
             connection,
             "message_payload",
             PAYLOAD,
-            [(m.pk, m.recipients, m.subject, m.content) for m in new],
+            [(m.pk, m.recipients, m.subject, m.content) for m in new if type(m.content) is str],
         )
-        self._insert_heads(connection, [(m.pk, m) for m in new])
-        self._log_queued(connection, [(m.pk, m) for m in new])
+        named = [(m.pk, m) for m in new]
+        self._insert_heads(connection, named)
+        self._log_queued(connection, named)
         self._counts.add(
             connection, [(m.tenant_id, m.account_pk, m.created_at, EventType.QUEUED) for m in new]
         )
@@ -130,9 +132,16 @@ class MessagesTable(Table):
     def _insert_heads(
         self, connection: Connection, messages: Sequence[tuple[str, NewMessage]]
     ) -> None:
+        """Insert the heads of large messages, and the payloads of those in pieces."""
         heads = [(pk, m.head.replace(m.pk, pk)) for pk, m in messages if m.head is not None]
-        if heads:
-            self._db.insert_rows(connection, "message_head", _HEAD, heads)
+        if not heads:
+            return
+        self._db.insert_rows(connection, "message_head", _HEAD, heads)
+        for pk, m in messages:
+            if isinstance(m.content, LargeContent):
+                pieces = m.content.replace(m.pk, pk).pieces
+                row = (pk, m.recipients, m.subject)
+                self._db.insert_large(connection, "message_payload", PAYLOAD, row, pieces)
 
     def _log_queued(
         self, connection: Connection, messages: Sequence[tuple[str, NewMessage]]
@@ -158,7 +167,7 @@ class MessagesTable(Table):
         others = [
             messages[i]
             for i, row in known.items()
-            if row.state in WAITING and not _is_same(messages[i], row)
+            if row.state in WAITING and not self._is_same(connection, messages[i], row)
         ]
         if not others:
             return results
@@ -170,13 +179,20 @@ class MessagesTable(Table):
             del results[identity]
         return {**results, **states}
 
+    def _is_same(self, connection: Connection, message: NewMessage, known: _Known) -> bool:
+        if known.content is None and known.size == message.size:
+            stored = self._db.read_large(connection, "message_payload", "content", known.pk)
+            known.content = LargeContent((stored,))
+        return _is_same(message, known)
+
     def _known(
         self, connection: Connection, identities: Sequence[_Identity]
     ) -> dict[_Identity, Any]:
         found = self._db.execute_rows(
             connection,
             "SELECT message.tenant_id, message.id, message.pk, message.state, message.account_pk, "
-            "message.priority, message.batch_code, message.expires_at, message_payload.content "
+            "message.priority, message.batch_code, message.expires_at, message.size, "
+            f"CASE WHEN message.size <= {LONGEST_STR_BYTES} THEN message_payload.content END "
             "FROM rows JOIN message ON message.tenant_id = rows.tenant_id AND message.id = rows.id "
             "JOIN message_payload ON message_payload.pk = message.pk",
             _IDENTITY,
@@ -208,7 +224,17 @@ class MessagesTable(Table):
             "UPDATE message_payload SET recipients = rows.recipients, subject = rows.subject, "
             "content = rows.content FROM rows WHERE message_payload.pk = rows.pk",
             PAYLOAD,
-            [(pk, m.recipients, m.subject, _content_as(m, pk)) for pk, m in renewed],
+            [
+                (pk, m.recipients, m.subject, m.content.replace(m.pk, pk))
+                for pk, m in renewed
+                if isinstance(m.content, str)
+            ],
+        )
+        self._db.execute_rows(
+            connection,
+            "DELETE FROM message_payload WHERE pk IN (SELECT pk FROM rows)",
+            (("pk", "uuid"),),
+            [(pk,) for pk, m in renewed if not isinstance(m.content, str)],
         )
         self._db.execute_rows(
             connection,
@@ -328,9 +354,9 @@ class MessagesTable(Table):
         connection.execute(delete(self.schema).where(self.schema.c.tenant_id == tenant_id))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Known:
-    """Stored message that has the id of a new message."""
+    """Stored message with the id of a new one; a large content is not read yet."""
 
     pk: str
     state: str
@@ -338,12 +364,8 @@ class _Known:
     priority: int
     batch_code: str | None
     expires_at: float | None
-    content: str
-
-
-def _content_as(message: NewMessage, pk: str) -> str:
-    """Return the content with the Message-ID that the proxy makes for ``pk``."""
-    return message.content.replace(message.pk, pk)
+    size: int
+    content: str | LargeContent | None
 
 
 def _is_same(message: NewMessage, known: NewMessage | _Known) -> bool:
@@ -352,7 +374,8 @@ def _is_same(message: NewMessage, known: NewMessage | _Known) -> bool:
         and message.priority == known.priority
         and message.batch_code == known.batch_code
         and message.expires_at == known.expires_at
-        and _content_as(message, known.pk) == known.content
+        # With the Message-ID that the proxy makes for the known one.
+        and is_same_text(message.content.replace(message.pk, known.pk), known.content)
     )
 
 

@@ -2,26 +2,31 @@
 
 It is the JSON text of the mail, which each attempt composes. Or, for a small mail in ASCII, the
 message as intake has composed it, without its Date. Then ``=`` and the JSON text of the mail
-without its body are in a line of their own before it. A raw message begins with
-``@``: see ``raw_text``.
+without its body are in a line of their own before it. A raw message begins with ``@``: see
+``raw_text``.
+
+A mail with a long body is written as ``LargeContent``, and read from octets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import orjson
 
 from mail_proxy.domain.attachment import Attachment, FetchMode
+from mail_proxy.domain.long_text import LongText, pieces_of
 from mail_proxy.domain.mail import Address, Mail
+from mail_proxy.sql.messages.large_content import LargeContent
 from mail_proxy.sql.messages.raw_text import RawText, dump_raw_text, load_raw_text
+from mail_proxy.wire.json_steps import load_in_steps
 
 #: Characters that are written at once. ``orjson`` holds the interpreter lock while it writes.
 _PIECE = 262_144
 #: Place of a long text. In JSON this character is always escaped.
-_MARK = "\0"
+_MARK = b"\0"
 #: Content up to this length is listed as it is: a row of its own for the head would cost more.
 _SMALL = 10_000
 #: Fields that a composed mail leaves out if they are empty.
@@ -41,36 +46,63 @@ _BEHIND_DATE = "\r\nMessage-ID: "
 
 
 def dump_mail(mail: Mail) -> str:
-    """Return the JSON text of a mail, for ``load_mail``."""
-    if not mail.attachments and len(mail.body) <= _PIECE and len(mail.body_html or "") <= _PIECE:
-        return (orjson.dumps(mail).removesuffix(_NO_ATTACHMENTS) + b"}").decode()
-    record = {each.name: getattr(mail, each.name) for each in fields(mail)}
-    long = [record[name] for name in ("body", "body_html") if record[name] is not None]
-    mark = orjson.Fragment(_MARK.encode())
-    record.update((name, mark) for name in ("body", "body_html") if record[name] is not None)
-    record["attachments"] = [
-        {name: value for name, value in asdict(each).items() if value is not None} | {"path": mark}
-        for each in mail.attachments
-    ]
-    long += [each.path for each in mail.attachments]
-    if not mail.attachments:
-        del record["attachments"]
-    begin, *others = orjson.dumps(record).decode().split(_MARK)
+    """Return the JSON text of a mail without long texts, for ``load_mail``."""
+    if mail.attachments:
+        return orjson.dumps(_record(mail)).decode()
+    return (orjson.dumps(mail).removesuffix(_NO_ATTACHMENTS) + b"}").decode()
+
+
+def has_long_text(mail: Mail) -> bool:
+    """Return whether ``dump_mail`` would hold the interpreter lock for long."""
+    return (
+        len(mail.body) > _PIECE
+        or len(mail.body_html or "") > _PIECE
+        or any(len(each.path) > _PIECE for each in mail.attachments)
+    )
+
+
+def dump_long_mail(mail: Mail) -> LargeContent:
+    """Return what ``dump_mail`` returns for a mail, in pieces."""
+    record, mark = _record(mail), orjson.Fragment(_MARK)
+    long: list[str | LongText] = []
+    for name in ("body", "body_html"):
+        if record[name] is not None:
+            long.append(record[name])
+            record[name] = mark
+    for each in record.get("attachments", ()):
+        long.append(each["path"])
+        each["path"] = mark
+    begin, *others = orjson.dumps(record).split(_MARK)
     pieces = [begin]
     for text, following in zip(long, others, strict=True):
-        pieces += ('"', *_in_pieces(text), '"', following)
-    return "".join(pieces)
+        pieces += (b'"', *_in_pieces(text), b'"', following)
+    return LargeContent(tuple(pieces))
 
 
-def _in_pieces(text: str) -> Iterator[str]:
-    for start in range(0, len(text), _PIECE):
-        yield orjson.dumps(text[start : start + _PIECE])[1:-1].decode()
+def _record(mail: Mail) -> dict[str, Any]:
+    record = {each.name: getattr(mail, each.name) for each in fields(mail)}
+    del record["attachments"]
+    if mail.attachments:
+        record["attachments"] = [
+            {name: value for name, value in _fields(each) if value is not None}
+            for each in mail.attachments
+        ]
+    return record
 
 
-def dump_head(mail: Mail, content: str) -> str | None:
+def _fields(attachment: Attachment) -> Iterator[tuple[str, Any]]:
+    return ((each.name, getattr(attachment, each.name)) for each in fields(attachment))
+
+
+def _in_pieces(text: str | LongText) -> Iterator[bytes]:
+    for piece in pieces_of(text, _PIECE):
+        yield orjson.dumps(piece)[1:-1]
+
+
+def dump_head(mail: Mail, content: str | LargeContent) -> str | None:
     """Return the JSON text of a large mail without its bodies; None for a small one.
 
-    ``content`` is that of ``dump_mail``. Listings read the head, so that they read no bodies.
+    ``content`` is that of the mail. Listings read the head, so that they read no bodies.
     """
     if is_small(content):
         return None
@@ -101,7 +133,7 @@ def _without_body(mail: Mail) -> dict[str, Any]:
     return record
 
 
-def dump_raw(mail: Mail, raw: RawText, pieces: Iterable[bytes]) -> str:
+def dump_raw(mail: Mail, raw: RawText, pieces: Sequence[bytes]) -> str | LargeContent:
     """Return the stored form of a raw message, which is ``pieces``; all ASCII."""
     return dump_raw_text(_without_body(mail), raw, pieces)
 
@@ -123,7 +155,7 @@ def dump_address(address: Address) -> str:
     return orjson.dumps(address).decode()
 
 
-def is_small(content: str) -> bool:
+def is_small(content: str | LargeContent) -> bool:
     """Return whether a stored mail needs no head of its own."""
     return len(content) <= _SMALL
 
@@ -142,15 +174,21 @@ class StoredMail:
 
     __slots__ = ("_record", "composed", "raw")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str | bytearray) -> None:
         self.composed: tuple[bytes, bytes] | None = None
         self.raw: RawText | None = None
+        self._record: dict[str, Any]
+        if isinstance(text, bytearray):
+            if text.startswith(b"@"):
+                self._record, self.raw = load_raw_text(text)
+            else:
+                self._record = load_in_steps(text)
+            return
         if text.startswith("="):
             end = text.index("\n")
             at = text.index(_BEHIND_DATE, end) + 2
             self.composed = text[end + 1 : at].encode(), text[at:].encode()
             text = text[1:end]
-        self._record: dict[str, Any]
         if text.startswith("@"):
             self._record, self.raw = load_raw_text(text)
         else:

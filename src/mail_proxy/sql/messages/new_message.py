@@ -7,6 +7,7 @@ from typing import Any
 
 from mail_proxy.domain.message import MessageState
 from mail_proxy.sql.adapters import Shape
+from mail_proxy.sql.messages.large_content import LargeContent
 
 MESSAGE: Shape = (
     ("pk", "uuid"),
@@ -61,7 +62,7 @@ class NewMessage:
     client_message_id: str | None
     recipients: str
     subject: str
-    content: str
+    content: str | LargeContent
     size: int
     head: str | None = None
 

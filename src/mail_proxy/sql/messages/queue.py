@@ -15,6 +15,7 @@ from mail_proxy.sql import conditions, schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.messages.events import MessageEventTable, NewEvent
+from mail_proxy.sql.messages.large_content import LONGEST_STR_BYTES
 
 #: Leaves out messages that were suspended a moment ago; later they are held, hence not ready.
 #: Not NOT EXISTS: PostgreSQL would expect such a join to leave nothing, and read the whole table.
@@ -34,9 +35,10 @@ _CLAIMED_COLUMNS = (
 class ClaimedMessage:
     """A message that this dispatcher alone may send, until its lease ends.
 
-    ``content`` is the JSON text of the mail, and ``size`` its length in bytes: budgets bound
-    with it how much memory claimed messages take. ``recipients_left`` names the recipients
-    still to be tried, None for all; ``recipient_results`` holds the answers of earlier attempts.
+    ``content`` is the stored mail, as UTF-8 if it is large, and ``size`` its length in bytes:
+    budgets bound with it how much memory claimed messages take. ``recipients_left`` names the
+    recipients still to be tried, None for all; ``recipient_results`` holds the answers of earlier
+    attempts.
     """
 
     pk: str
@@ -52,7 +54,7 @@ class ClaimedMessage:
     batch_code: str | None
     recipients_left: list[str] | None
     recipient_results: list[dict[str, Any]] | None
-    content: str = ""
+    content: str | bytearray = ""
     claimed_by: str = ""
 
     def has_expired(self, now: float) -> bool:
@@ -156,11 +158,15 @@ class MessageQueue:
             "SELECT message_payload.pk, message_payload.content FROM rows "
             "JOIN message_payload ON message_payload.pk = rows.pk",
             (("pk", "uuid"),),
-            [(m.pk,) for m in messages],
+            [(m.pk,) for m in messages if m.size <= LONGEST_STR_BYTES],
         )
         by_pk = {row[0]: row[1] for row in contents}
         for message in messages:
-            message.content = by_pk[message.pk]
+            message.content = (
+                by_pk[message.pk]
+                if message.size <= LONGEST_STR_BYTES
+                else self._db.read_large(connection, "message_payload", "content", message.pk)
+            )
             message.claimed_by = dispatcher_id
 
     def next_due_at(self, connection: Connection, after: float) -> float | None:

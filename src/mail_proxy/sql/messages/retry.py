@@ -130,9 +130,11 @@ class RetriedMessages:
         """
         found = self._db.execute_rows(
             connection,
-            "SELECT message.pk, message.recipient_results, message_payload.content FROM rows "
+            "SELECT message.pk, message.recipient_results, "
+            "coalesce(message_head.content, message_payload.content) FROM rows "
             "JOIN message ON message.pk = rows.pk "
             "JOIN message_payload ON message_payload.pk = rows.pk "
+            "LEFT JOIN message_head ON message_head.pk = rows.pk "
             f"WHERE message.partly_sent AND {_MAY_BE_RETRIED}",
             (("pk", "uuid"),),
             [(pk,) for pk in pks],

@@ -1,0 +1,1 @@
+"""Parsers of mail that comes back: bounces, complaints, PEC receipts."""

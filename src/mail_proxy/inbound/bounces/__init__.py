@@ -1,0 +1,1 @@
+"""Readers of bounces, complaints and automatic answers."""

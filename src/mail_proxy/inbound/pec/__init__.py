@@ -1,0 +1,1 @@
+"""Readers of receipts of Italian certified mail, PEC (RFC 6109)."""
