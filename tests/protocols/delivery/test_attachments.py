@@ -426,9 +426,9 @@ async def test_the_declared_size_is_that_of_the_message(
 @pytest.mark.parametrize(
     ("stage", "reply", "status"),
     [
-        ("mail", "550 no", "error"),
-        ("rcpt", "451 later", "deferred"),
-        ("rcpt", "550 no such user", "error"),
+        ("MAIL", "550 no", "error"),
+        ("RCPT", "451 later", "deferred"),
+        ("RCPT", "550 no such user", "error"),
         ("end of data", "451 later", "deferred"),
         ("end of data", "554 too bad", "error"),
     ],
