@@ -7,6 +7,7 @@ from typing import Any
 from mail_proxy.delivery.pipeline import FeatureSteps, Slot, Step
 from mail_proxy.features.alerts import ALERTS
 from mail_proxy.features.attachments import ATTACHMENTS
+from mail_proxy.features.bounces import BOUNCES
 from mail_proxy.features.dkim import DKIM
 from mail_proxy.features.feature import Feature, StepParts
 from mail_proxy.features.storages import STORAGES
@@ -17,7 +18,7 @@ from mail_proxy.operations.operation import Operation
 from mail_proxy.operations.parts import Parts
 from mail_proxy.sql.directory import DirectoryPart
 
-FEATURES: tuple[Feature, ...] = (ATTACHMENTS, DKIM, ALERTS, SUPPRESSIONS, STORAGES)
+FEATURES: tuple[Feature, ...] = (ATTACHMENTS, DKIM, ALERTS, SUPPRESSIONS, STORAGES, BOUNCES)
 
 #: Those of the service itself and those of its features.
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
