@@ -45,6 +45,13 @@ def decode_base64(text: str | LongText) -> Iterator[bytes]:
         yield _decoded(kept, text)
 
 
+def without_blanks(text: str | LongText) -> str | LongText:
+    """Return a base64 text without its blanks and line ends."""
+    if isinstance(text, str):
+        return _without_blanks(text)
+    return LongText(tuple(_without_blanks(piece) for piece in text.pieces))
+
+
 def _without_blanks(piece: str) -> str:
     return _BLANKS.sub("", piece) if _BLANKS.search(piece) else piece
 

@@ -12,22 +12,21 @@ from uuid import UUID
 from mail_proxy.delivery.pipeline import Outgoing, Step
 from mail_proxy.domain.outcome import Outcome
 from mail_proxy.features.bounces.table import NAME, BounceConfig
-from mail_proxy.kit.clock import Clock
-from mail_proxy.sql.directory import Directory
+from mail_proxy.features.feature import StepParts
 
 _TOKEN = re.compile(r"\+([0-9a-f]{32})@")
 #: RFC 5321 section 4.5.3.1.1.
 _LONGEST_LOCAL_PART = 64
 
 
-def return_path_step(directory: Directory, clock: Clock) -> Step:
+def return_path_step(parts: StepParts) -> Step:
     """Return the delivery step that sets the envelope sender of mails that name none.
 
     Without a bounce mailbox it costs a look-up in a dictionary.
     """
 
     def set_sender(outgoing: Outgoing) -> Outcome | None:
-        config: BounceConfig | None = directory.snapshot.features.get(NAME)
+        config: BounceConfig | None = parts.directory.snapshot.features.get(NAME)
         if config is not None and config.return_path is not None and not outgoing.names_sender:
             outgoing.return_path = with_token(config.return_path, outgoing.message.pk)
         return None
