@@ -330,6 +330,11 @@ class ProxyConfig(Group):
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="Port to listen on.")
+    public_url: WebUrl | None = Field(
+        None,
+        description="URL at which the readers of mails reach this service, for links to large "
+        "files; default: http://, host and port.",
+    )
     api_token: SecretStr | None = Field(None, description="Admin token.")
     key_file: Path | None = Field(
         None, description="File with the encryption key; default: next to the SQLite file."

@@ -8,6 +8,7 @@ from mail_proxy.delivery.pipeline import FeatureSteps, Slot, Step
 from mail_proxy.features.alerts import ALERTS
 from mail_proxy.features.dkim import DKIM
 from mail_proxy.features.feature import Feature
+from mail_proxy.features.large_files import LARGE_FILES
 from mail_proxy.features.storages import STORAGES
 from mail_proxy.features.suppressions import SUPPRESSIONS
 from mail_proxy.kit.clock import Clock
@@ -17,7 +18,7 @@ from mail_proxy.operations.operation import Operation
 from mail_proxy.operations.parts import Parts
 from mail_proxy.sql.directory import Directory, DirectoryPart
 
-FEATURES: tuple[Feature, ...] = (DKIM, ALERTS, SUPPRESSIONS, STORAGES)
+FEATURES: tuple[Feature, ...] = (DKIM, ALERTS, SUPPRESSIONS, STORAGES, LARGE_FILES)
 
 #: Those of the service itself and those of its features.
 OPERATIONS: tuple[Operation[Any, Any], ...] = (

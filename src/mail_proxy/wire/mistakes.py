@@ -39,7 +39,6 @@ _NOT_AVAILABLE = frozenset(
         "imap_password",
         "imap_folder",
         "client_attachment_path",
-        "large_file_config",
     }
 )
 

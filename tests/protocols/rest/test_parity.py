@@ -47,7 +47,7 @@ _NO_COMMAND = {
     "command_log.replay": "for operators",
 }
 #: Routes that are no operations: they need no token and ask no tenant's data.
-_NO_OPERATION = {"/health", "/ready", "/metrics"}
+_NO_OPERATION = {"/health", "/ready", "/metrics", "/files/{token}/{filename}"}
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
 
 
