@@ -75,7 +75,10 @@ class LargeFileConfig:
 
 @dataclass(frozen=True, slots=True)
 class FileLink:
-    """Link to a file that was taken out of a mail. ``until`` is a date such as 2026-12-31."""
+    """Link to a file that was taken out of a mail.
+
+    ``until`` is a date such as 2026-12-31.
+    """
 
     name: str
     size: int
@@ -118,7 +121,10 @@ def _escaped(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _filled(template: str, values: Mapping[str, str]) -> str:
-    """Put values in the place of their names, once: a value that looks like a name stays."""
+    """Put values in the place of their names.
+
+    A value that looks like a name stays as it is.
+    """
     pieces, rest = [], template
     while rest:
         found = {name: rest.find(name) for name in values if name in rest}

@@ -21,7 +21,10 @@ _MOST_FILES = 100
 
 
 class FileCleanup:
-    """Loop that removes files every five minutes; one process at a time, over all hosts."""
+    """Loop that removes files every five minutes.
+
+    One process at a time does it, over all hosts.
+    """
 
     name = "large files"
 

@@ -27,7 +27,7 @@ _HEADERS = {
 
 @dataclass(frozen=True)
 class Download:
-    """Answer to a request for a file: 200, 206 with a part of it, or 416 without content."""
+    """Answer to a request for a file: 200, 206 with a part, or 416 without content."""
 
     status: int
     headers: Mapping[str, str]
@@ -35,7 +35,10 @@ class Download:
 
 
 class Downloads:
-    """Answers requests for files; ``range_`` and ``if_range`` are the headers of a request."""
+    """Answers requests for files.
+
+    ``range_`` and ``if_range`` are the headers of a request.
+    """
 
     def __init__(self, files: LargeFileStorage) -> None:
         self._files = files

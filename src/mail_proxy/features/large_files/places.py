@@ -1,4 +1,4 @@
-"""Places of large files: ``s3://bucket/prefix`` and the like, or a storage of the tenant."""
+"""Places of large files: URLs such as ``s3://bucket``, or a storage of the tenant."""
 
 from __future__ import annotations
 

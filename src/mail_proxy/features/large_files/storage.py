@@ -171,6 +171,6 @@ def _sha256(content: Readable) -> str:
 
 
 def _stored_name(filename: str) -> str:
-    """Return a file name without characters that a path or a URL takes for something else."""
+    """Return a file name without characters that mean something in a path."""
     kept = "".join(c if c.isalnum() or c in "-_. " else "_" for c in filename)
     return kept.strip(". ")[-_LONGEST_NAME:] or "file"

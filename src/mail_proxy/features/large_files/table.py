@@ -76,7 +76,10 @@ class LargeFilesTable(Table):
     def begin(
         self, connection: Connection, row: Row, lifespan_seconds: float | None, now: float
     ) -> None:
-        """Insert a file whose upload begins. If its process dies, it is removed a day later."""
+        """Insert a file whose upload begins.
+
+        If its process dies, the file is removed a day later.
+        """
         lifespan = _whole(lifespan_seconds)
         stamps = {"created_at": now, "remove_at": now + _UPLOAD_SECONDS}
         values = {**row, **stamps, "lifespan_seconds": lifespan, "state": UPLOADING}
