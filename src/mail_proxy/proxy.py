@@ -13,6 +13,7 @@ from mail_proxy.delivery.engine import DeliveryEngine, connection_pool
 from mail_proxy.domain.tenant import DEFAULT_TENANT
 from mail_proxy.errors import MailProxyError
 from mail_proxy.features import registry
+from mail_proxy.features.feature import StepParts
 from mail_proxy.features.large_files.downloads import Downloads
 from mail_proxy.features.large_files.kept import kept_files
 from mail_proxy.kit.bus import Bus
@@ -234,6 +235,7 @@ class MailProxy:
         if count:
             worker = WorkerConfig(self.config, key)
             return WorkerProcesses(worker, count, self.metrics.of_workers, bus)
+        parts = StepParts(self._directory, self._clock, self.config, self._tables, self.metrics)
         return DeliveryEngine(
             self._db,
             self._tables,
@@ -242,7 +244,7 @@ class MailProxy:
             self.metrics,
             self._clock,
             bus,
-            steps=registry.delivery_steps(self._directory, self._clock),
+            steps=registry.delivery_steps(parts),
         )
 
 

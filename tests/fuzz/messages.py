@@ -9,6 +9,7 @@ one that the answers told of.
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import sys
 from collections import Counter
@@ -34,6 +35,28 @@ _ADDRESS = st.sampled_from(
     ["a@example.org", "Ann <a@example.org>", "ü@example.org", "a@münchen.example", "a@", "", "\r\n"]
 )
 _RECIPIENTS = st.lists(_ADDRESS, max_size=3) | _ADDRESS | _JSON
+_HEADER_LINES = st.sampled_from(
+    [
+        *(
+            "From: a@example.org",
+            "To: b@example.net, x: c@d;",
+            "Bcc: e@f",
+            "Subject: =?utf-8?q?=C3",
+        ),
+        *(
+            "Date: now",
+            "Message-ID: <a@b>",
+            " folded",
+            "To: (",
+            "",
+            "no colon",
+            "From: ü@example.org",
+        ),
+    ]
+)
+_RAW = st.lists(_HEADER_LINES, max_size=8).map(
+    lambda lines: base64.b64encode("\r\n".join(["From: a@b.example", *lines]).encode()).decode()
+)
 _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "from": _ADDRESS | _JSON,
     "to": _RECIPIENTS,
@@ -54,6 +77,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "attachments": _JSON,
     "tenant_id": st.sampled_from([TENANT, "default", "nobody"]) | _JSON,
     "account_id": st.sampled_from(["a", "nobody"]) | _JSON,
+    "raw": _RAW | st.text("AQYZ=+/-", max_size=12) | _JSON,
     "unheard_of": _JSON,
 }
 _GOOD = st.fixed_dictionaries(
@@ -67,7 +91,12 @@ _GOOD = st.fixed_dictionaries(
 _CHANGES = st.lists(st.sampled_from(sorted(_FIELDS)), max_size=3, unique=True).flatmap(
     lambda names: st.fixed_dictionaries({name: _FIELDS[name] for name in names})
 )
-_MESSAGE = st.builds(lambda good, changes: {**good, **changes}, _GOOD, _CHANGES)
+_PARTS = st.builds(lambda good, changes: {**good, **changes}, _GOOD, _CHANGES)
+_WHOLE = st.builds(
+    lambda good, octets, to: {"id": good["id"], "raw": octets, **to},
+    *(_GOOD, _RAW, st.sampled_from([{}, {"to": "b@example.net"}, {"to": []}, {"from": "x"}])),
+)
+_MESSAGE = _PARTS | _PARTS | _PARTS | _WHOLE
 
 
 def _is_usual(record: Any) -> bool:

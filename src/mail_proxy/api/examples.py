@@ -49,6 +49,7 @@ _TENANT_FIELDS: dict[str, Any] = {
     "name": "Acme",
     "client_base_url": "https://app.acme.example",
     "client_sync_path": "/mail-proxy/sync",
+    "client_attachment_path": "/mail-proxy/attachments",
     "active": True,
     "rate_limits": _RATES,
     "retention_seconds": 604_800,
@@ -86,6 +87,16 @@ _MAIL: dict[str, Any] = {
     "priority": 1,
     "batch_code": "spring",
 }
+_ATTACHMENT: dict[str, Any] = {
+    "filename": "invoice.pdf",
+    "storage_path": "https://files.acme.example/invoices/1.pdf",
+    "fetch_mode": "http_url",
+    "mime_type": "application/pdf",
+    "content_md5": "5d41402abc4b2a76b9719d911017c592",
+    "auth": {"method": "bearer", "token": "s3cret"},
+    "content_id": "invoice@acme.example",
+    "disposition": "attachment",
+}
 _NEW_MAIL: dict[str, Any] = {
     **_MAIL,
     "reply_to": ["help@acme.example"],
@@ -96,7 +107,22 @@ _NEW_MAIL: dict[str, Any] = {
     "headers": {"X-Campaign": "spring"},
     "deferred_ts": _NOW,
     "expires_ts": _NOW + 86_400,
-    "attachments": [],
+    "attachments": [_ATTACHMENT],
+}
+_NEW_RAW: dict[str, Any] = {
+    "id": "order-2",
+    "tenant_id": "acme",
+    "account_id": "smtp",
+    "priority": 1,
+    "deferred_ts": _NOW,
+    "expires_ts": _NOW + 86_400,
+    "batch_code": "spring",
+    "raw": "RnJvbTogcG9zdEBhY21lLmV4YW1wbGUNClRvOiBhbm5AZXhhbXBsZS5uZXQNCg0KSGkNCg==",
+    "from": "bounces@acme.example",
+    "to": ["ann@example.net"],
+    "cc": [],
+    "bcc": ["archive@acme.example"],
+    "return_path": "bounces@acme.example",
 }
 _MESSAGE: dict[str, Any] = {
     **_MAIL,
@@ -227,6 +253,7 @@ EXAMPLES: dict[str, Any] = {
     "ApiKeyIn": {"expires_at": _NOW},
     "ApiKeyOut": {**_ANSWER, "api_key": "w1Gb0e1C1cC9M3b0m7Zf7o9qT7r4Zk0s8y2n5x6u3aA"},
     "DuplicateOut": _DUPLICATE,
+    "AttachmentIn": _ATTACHMENT,
     "Attention": _ATTENTION,
     "CleanedOut": {**_ANSWER, "removed": 120},
     "CleanupMessages": {"tenant_id": "acme", "older_than_seconds": 86_400},
@@ -255,6 +282,7 @@ EXAMPLES: dict[str, Any] = {
     "PurgeLog": {"older_than_seconds": 7_776_000},
     "PurgedOut": {**_ANSWER, "removed": 900},
     "RateLimits": _RATES,
+    "RawMessageIn": _NEW_RAW,
     "RejectedOut": _REJECTED,
     "ReplayedOut": {**_ANSWER, "replayed": 12, "skipped": 340},
     "RetriedOut": {**_ANSWER, "requeued": 2, "not_found": [], "not_failed": []},

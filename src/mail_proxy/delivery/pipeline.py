@@ -15,6 +15,7 @@ from mail_proxy.kit.side_thread import SideThread
 from mail_proxy.smtp.compose import ComposedMail, date_line, header_length
 from mail_proxy.smtp.compose import compose as compose_mail
 from mail_proxy.smtp.envelope import Burst
+from mail_proxy.smtp.multipart import MailFile
 from mail_proxy.smtp.sender import SmtpSender
 from mail_proxy.sql.messages.mail_codec import StoredMail
 from mail_proxy.sql.messages.queue import ClaimedMessage
@@ -33,8 +34,8 @@ class Outgoing:
     """Attempt to deliver a message, with the fields that the steps read and fill in.
 
     ``load`` sets ``stored``, ``compose`` sets ``composed``. Steps of features may set ``mail``
-    before ``compose``, and replace ``composed`` behind it. ``refused`` are recipients that the
-    server is not asked about.
+    before ``compose``, and replace ``composed`` behind it. ``files`` are the attachments, once
+    their contents are there. ``refused`` are recipients that the server is not asked about.
     """
 
     account: Account
@@ -42,6 +43,7 @@ class Outgoing:
     message: ClaimedMessage
     stored: StoredMail | None = None
     composed: ComposedMail | None = None
+    files: Sequence[MailFile] | None = None
     refused: tuple[RecipientResult, ...] = ()
     _mail: Mail | None = None
 
@@ -140,11 +142,17 @@ def _compose(outgoing: Outgoing) -> Outcome | None:
         date = dated(stored.not_before, message.created_at)
         outgoing.composed = ComposedMail(b"".join((before, date_line(date), after)), False, False)
         return None
-    mail = outgoing.mail
+    raw = stored.raw
+    if raw is not None:
+        date = dated(stored.not_before, message.created_at)
+        octets = raw.octets(date_line(date))
+        outgoing.composed = ComposedMail(octets, raw.needs_smtputf8, raw.is_8bit)
+        return None
+    mail, files = outgoing.mail, outgoing.files
+    assert files is not None or not mail.attachments, "a step sets the files"
+    date = mail.dated(message.created_at)
     try:
-        outgoing.composed = compose_mail(
-            mail, tracking_id=message.id, date=mail.dated(message.created_at)
-        )
+        outgoing.composed = compose_mail(mail, tracking_id=message.id, date=date, files=files or ())
     except ValueError as error:
         return Failed(f"the message cannot be composed: {error}")
     return None

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-from mail_proxy.domain.mail import Mail
+from mail_proxy.domain.mail import TRACKING_HEADER, Mail
 from mail_proxy.smtp.compose import compose_plain, compose_undated, from_header
 from mail_proxy.smtp.extra_headers import check_extra_headers
+from mail_proxy.smtp.headers import raw_header, token_header
 from mail_proxy.sql.messages.large_content import LargeContent
 from mail_proxy.sql.messages.mail_codec import (
     dump_address,
@@ -15,12 +16,15 @@ from mail_proxy.sql.messages.mail_codec import (
     dump_long_mail,
     dump_mail,
     dump_plain,
-    has_long_body,
+    dump_raw,
+    has_long_text,
     is_small,
 )
+from mail_proxy.sql.messages.raw_text import RawText
 from mail_proxy.wire.addresses import parse_mailbox
 from mail_proxy.wire.mistakes import mistake
 from mail_proxy.wire.new_messages import WrongMessage
+from mail_proxy.wire.raw_message import RawMessage
 from mail_proxy.wire.usual_message import UsualMessage
 
 #: A longer body is composed by each attempt: composing it takes too long for the event loop.
@@ -33,9 +37,10 @@ def stored_form(mail: Mail, tracking_id: str) -> str | LargeContent:
     A message is composed if it is small and all ASCII. The boundary of a multipart mail depends on
     its Message-ID, which the replacement of a waiting message changes, so that one is not composed.
     """
-    if has_long_body(mail):
+    if has_long_text(mail):
         return dump_long_mail(mail)
-    if len(mail.body) <= _MOST_CHARACTERS and mail.body_html is None:
+    is_simple = mail.body_html is None and not mail.attachments
+    if is_simple and len(mail.body) <= _MOST_CHARACTERS:
         try:
             undated = compose_undated(mail, tracking_id)
         except ValueError:
@@ -81,6 +86,23 @@ def usual_form(message: UsualMessage, unique: str) -> str | None:
         return None
     content = dump_plain(sender.json, to, subject, message_id, *parts)
     return content if is_small(content) else None
+
+
+def raw_form(mail: Mail, raw: RawMessage, tracking_id: str) -> str | LargeContent:
+    """Return the text to store for a raw message, with the fields that it lacks."""
+    lines = []
+    if raw.text("message-id") is None:
+        lines.append(raw_header("Message-ID", mail.message_id))
+    if raw.text(TRACKING_HEADER.lower()) is None:
+        lines.append(token_header(TRACKING_HEADER, tracking_id))
+    described = RawText(
+        head_size=len(raw.head),
+        added="".join([f"{line}\r\n" for line in lines]),
+        is_dated=raw.text("date") is not None,
+        is_8bit=raw.is_8bit,
+        needs_smtputf8=raw.needs_smtputf8,
+    )
+    return dump_raw(mail, described, (raw.head, *raw.body))
 
 
 def check_headers(mail: Mail) -> None:

@@ -6,16 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mail_proxy.domain.long_text import LongText
 from mail_proxy.operations.callers import Caller
-from mail_proxy.operations.composing import check_headers, stored_form, usual_form
+from mail_proxy.operations.composing import check_headers, raw_form, stored_form, usual_form
 from mail_proxy.operations.message_places import wrong_place
 from mail_proxy.sql.directory import Snapshot
+from mail_proxy.sql.messages.attachment_logins import AttachmentLogins
 from mail_proxy.sql.messages.large_content import LargeContent
 from mail_proxy.sql.messages.mail_codec import dump_head
 from mail_proxy.wire.batches import ParsedBatch, RejectedOut, Rejection, wrong_addresses
 from mail_proxy.wire.new_messages import MessageIn
+from mail_proxy.wire.new_raw_messages import RawMessageIn, wrong_raw
 from mail_proxy.wire.usual_message import UsualMessage
 
+#: Characters of base64 that a short address takes.
+_ADDRESS_IN_BASE64 = 20
 #: Characters of a body that take as long to check and write as an address.
 _CHARACTERS_AS_ONE = 20_000
 
@@ -24,44 +29,80 @@ _CHARACTERS_AS_ONE = 20_000
 class Draft:
     """A checked message; its account is looked up when it is stored."""
 
-    request: UsualMessage | MessageIn
+    request: UsualMessage | MessageIn | RawMessageIn
     tenant_id: str
     pk: str
     recipients: str
+    subject: str
+    message_id: str | None
     content: str | LargeContent
     head: str | None
     size: int
     priority: int
+    has_login: bool = False
 
 
 def new_draft(
-    message: UsualMessage | MessageIn, pk: str, tenant_id: str, usual_priority: int
+    message: UsualMessage | MessageIn | RawMessageIn,
+    pk: str,
+    tenant_id: str,
+    usual_priority: int,
+    most_octets: int,
+    logins: AttachmentLogins,
 ) -> Draft:
     """Check a message and write its stored form.
 
+    ``most_octets`` is how many a raw message may have, ``logins`` seals those of attachments.
     Raises WrongMessage with every mistake.
     """
     priority = usual_priority if message.priority is None else message.priority
     if isinstance(message, UsualMessage):
         content = usual_form(message, pk)
         if content is not None:
-            size = len(content)
-            return Draft(message, tenant_id, pk, message.to, content, None, size, priority)
+            to, subject, size = message.to, message.subject, len(content)
+            return Draft(message, tenant_id, pk, to, subject, None, content, None, size, priority)
         message = message.in_full()
+    elif isinstance(message, RawMessageIn):
+        return _raw_draft(message, pk, tenant_id, priority, most_octets)
     mail = message.mail(pk)
     check_headers(mail)
+    if mail.attachments:
+        mail = logins.sealed(mail, tenant_id, message.id)
     form = stored_form(mail, message.id)
     head = dump_head(mail, form)
     size = len(form.encode()) if isinstance(form, str) and not form.isascii() else len(form)
     if head is not None:
         # ``form`` has the bodies: a large call would hold them twice until it is stored.
-        message.body, message.body_html = "", None
+        message.body, message.body_html, message.attachments = "", None, []
+    recipients, given = " ".join(mail.recipients), message.message_id
+    has_login = any(each.auth is not None for each in mail.attachments)
+    return Draft(
+        *(message, tenant_id, pk, recipients, mail.subject, given, form, head, size, priority),
+        has_login=has_login,
+    )
+
+
+def _raw_draft(
+    message: RawMessageIn, pk: str, tenant_id: str, priority: int, most_octets: int
+) -> Draft:
+    raw = message.message(most_octets)
+    mail = message.mail(raw, pk)
+    content = raw_form(mail, raw, message.id)
+    message.raw = ""  # ``content`` has the octets
     recipients = " ".join(mail.recipients)
-    return Draft(message, tenant_id, pk, recipients, form, head, size, priority)
+    given = None if raw.text("message-id") is None else mail.message_id
+    head, size = dump_head(mail, content), len(content)
+    return Draft(
+        message, tenant_id, pk, recipients, mail.subject, given, content, head, size, priority
+    )
 
 
 def completed(
-    rejection: Rejection, caller: Caller, batch: ParsedBatch, snapshot: Snapshot
+    rejection: Rejection,
+    caller: Caller,
+    batch: ParsedBatch,
+    snapshot: Snapshot,
+    most_octets: int,
 ) -> Rejection:
     """Return the rejection of a message with the mistakes in its other fields."""
     record = rejection.record
@@ -71,6 +112,8 @@ def completed(
     known = {m["field"] for m in rejection.wrong}
     place = wrong_place(caller, named, record.get("account_id"), snapshot)
     more = [*wrong_addresses(rejection), *(m for m in place if m["field"] not in known)]
+    if isinstance(record.get("raw"), str | LongText) and "raw" not in known:
+        more += wrong_raw(record, most_octets)
     return replace(rejection, wrong=[*rejection.wrong, *more])
 
 
@@ -79,21 +122,34 @@ def rejected_out(rejection: Rejection) -> RejectedOut:
     return RejectedOut(id=rejection.id, reason=rejection.reason, code=rejection.code)
 
 
-def price_of(messages: Sequence[UsualMessage | MessageIn | Rejection]) -> int:
+def price_of(messages: Sequence[UsualMessage | MessageIn | RawMessageIn | Rejection]) -> int:
     """Return the number of messages, addresses and pieces of bodies, or more.
 
-    A text counts by its commas.
+    A text counts by its commas, a raw message by its length.
     """
     return sum(
         2
         if isinstance(m, UsualMessage)
         else 1
         + sum(_addresses(field) for field in (m.to, m.cc, m.bcc, m.reply_to))
-        + (len(m.body) + len(m.body_html or "")) // _CHARACTERS_AS_ONE
+        + (
+            len(m.body)
+            + len(m.body_html or "")
+            + sum(len(each.storage_path) for each in m.attachments)
+        )
+        // _CHARACTERS_AS_ONE
         if isinstance(m, MessageIn)
-        else 1 + sum(map(_addresses, (m.record or {}).values()))
+        else 1 + sum(map(_addresses, (m.to, m.cc, m.bcc))) + len(m.raw) // _ADDRESS_IN_BASE64
+        if isinstance(m, RawMessageIn)
+        else 1 + sum(map(_price_in_record, (m.record or {}).items()))
         for m in messages
     )
+
+
+def _price_in_record(item: tuple[str, Any]) -> int:
+    name, value = item
+    is_raw = name == "raw" and isinstance(value, str | LongText)
+    return len(value) // _ADDRESS_IN_BASE64 if is_raw else _addresses(value)
 
 
 def _addresses(field: Any) -> int:

@@ -32,6 +32,7 @@ from mail_proxy.wire.new_messages import (
     collected,
     reverse_path,
 )
+from mail_proxy.wire.new_raw_messages import RawMessageIn, read_raw_record
 from mail_proxy.wire.usual_message import UsualMessage, usual_message
 
 #: In one call. A value takes up to a microsecond to parse, and about 100 octets of memory.
@@ -47,7 +48,9 @@ _LONGEST_SHOWN_ID = 1000
 class AddMessages(Request):
     """A batch of messages to queue."""
 
-    messages: list[MessageIn] = Field(description="Messages; at most max_enqueue_batch.")
+    messages: list[MessageIn | RawMessageIn] = Field(
+        description="Messages; at most max_enqueue_batch."
+    )
     tenant_id: Identifier | None = Field(
         None, description="For messages that name none. Optional as in a message."
     )
@@ -90,7 +93,7 @@ class ParsedBatch:
     ``tenant_id`` is for the messages that name none.
     """
 
-    messages: list[UsualMessage | MessageIn | Rejection]
+    messages: list[UsualMessage | MessageIn | RawMessageIn | Rejection]
     default_priority: int | None
     tenant_id: str | None = None
 
@@ -139,7 +142,7 @@ def _load(body: bytes | bytearray, is_ordinary: bool) -> Any:
     return load_in_steps(body)
 
 
-def _parse(place: int, record: Any) -> UsualMessage | MessageIn | Rejection:
+def _parse(place: int, record: Any) -> UsualMessage | MessageIn | RawMessageIn | Rejection:
     usual = usual_message(record)
     if usual is not None:
         return usual
@@ -148,6 +151,11 @@ def _parse(place: int, record: Any) -> UsualMessage | MessageIn | Rejection:
         is_bound = beyond[1] != NOT_TEXTS
         code = RejectionCode.TOO_LARGE if is_bound else RejectionCode.MALFORMED
         return _rejection(place, record, [mistake(*beyond)], code)
+    if isinstance(record, dict) and "raw" in record:
+        if record["raw"] is not None:
+            found = read_raw_record(record)
+            return _rejection(place, record, found) if isinstance(found, list) else found
+        record = {name: value for name, value in record.items() if name != "raw"}
     try:
         return MessageIn.model_validate(record)
     except ValidationError as error:

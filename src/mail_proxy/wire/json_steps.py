@@ -23,7 +23,7 @@ STEP_BYTES = 262_144
 #: Of a long string at once: as many octets of escapes take two milliseconds.
 PIECE_BYTES = 65_536
 #: Characters. A longer string is cut somewhere behind it: no field may have so many.
-LONGEST_STRING = 25_000_000
+LONGEST_STRING = 50_000_000
 #: Of objects and lists that are larger than a step. A message is at the third level.
 _DEEPEST_LARGE = 16
 _LONGEST_ESCAPE = len(r"\u0000")

@@ -21,7 +21,15 @@ LONGEST_MAILBOX = 998
 #: Octets.
 LONGEST_SUBJECT = 4000
 #: Octets of ``body``, and of ``body_html``. Most servers refuse larger mails.
-LONGEST_TEXT = LONGEST_STRING
+LONGEST_TEXT = 25_000_000
+#: Characters of an attachment that is given as base64: a longer text may have been cut.
+LONGEST_BASE64 = LONGEST_STRING
+#: Of one message. Readers show lists of attachments as a whole.
+MOST_ATTACHMENTS = 100
+#: Characters of ``raw``: a longer text may have been cut when it was parsed.
+LONGEST_RAW = LONGEST_STRING
+#: Octets of a raw message.
+MOST_OCTETS = 35_000_000
 #: Headers that the client names.
 MOST_HEADERS = 100
 #: Octets of their names and values together.
@@ -72,7 +80,7 @@ def _is_ordinary(record: dict[str, Any]) -> bool:
 
 def _too_long(record: dict[str, Any]) -> tuple[str, str] | None:
     for field, value in record.items():
-        if isinstance(value, LongText) and _BOUNDS.get(field) is not _text:
+        if isinstance(value, LongText) and _BOUNDS.get(field) not in (_text, _raw):
             return field, f"{len(value)} characters; allowed: at most {LONGEST_PLAIN_TEXT}"
     return None
 
@@ -123,10 +131,15 @@ def _octets(most: int) -> Callable[[Any], str | None]:
 def _text(value: Any) -> str | None:
     if not isinstance(value, str | LongText) or len(value) * 4 <= LONGEST_TEXT:
         return None
-    # A text that is longer still may have been cut when it was parsed.
-    if _size(value) <= LONGEST_TEXT:
+    if len(value) > LONGEST_TEXT or _size(value) > LONGEST_TEXT:
+        return f"more than {LONGEST_TEXT} octets; allowed: {LONGEST_TEXT}"
+    return None
+
+
+def _raw(value: Any) -> str | None:
+    if not isinstance(value, str | LongText) or len(value) <= LONGEST_RAW:
         return None
-    return f"more than {LONGEST_TEXT} octets; allowed: {LONGEST_TEXT}"
+    return f"more than {LONGEST_RAW} characters; allowed: {LONGEST_RAW}"
 
 
 _mailbox = _octets(LONGEST_MAILBOX)
@@ -139,6 +152,12 @@ def _headers(value: Any) -> str | None:
         return f"{len(value)} headers; allowed: {MOST_HEADERS}"
     size = sum(_size(name) + _size(text) for name, text in value.items())
     return None if size <= LONGEST_HEADERS else f"{size} octets; allowed: {LONGEST_HEADERS}"
+
+
+def _attachments(value: Any) -> str | None:
+    if not isinstance(value, list) or len(value) <= MOST_ATTACHMENTS:
+        return None
+    return f"{len(value)} attachments; allowed: {MOST_ATTACHMENTS}"
 
 
 def _size(value: Any) -> int:
@@ -154,7 +173,12 @@ def shown(value: str | LongText) -> str:
     return repr(value if len(value) <= _LONGEST_SHOWN else value[: _LONGEST_SHOWN - 3] + "...")
 
 
-_RARE = frozenset({"return_path", "message_id", "cc", "bcc", "reply_to", "headers", "body_html"})
+_RARE = frozenset(
+    {
+        *("return_path", "message_id", "cc", "bcc", "reply_to", "headers", "body_html", "raw"),
+        "attachments",
+    }
+)
 _BOUNDS: dict[str, Callable[[Any], str | None]] = {
     "subject": _octets(LONGEST_SUBJECT),
     "from": _mailbox,
@@ -165,6 +189,8 @@ _BOUNDS: dict[str, Callable[[Any], str | None]] = {
     "bcc": _list_of_mailboxes,
     "reply_to": _list_of_mailboxes,
     "headers": _headers,
+    "attachments": _attachments,
     "body": _text,
     "body_html": _text,
+    "raw": _raw,
 }

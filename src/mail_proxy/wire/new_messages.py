@@ -13,6 +13,7 @@ from mail_proxy.domain.header_fields import HEADER_FIELDS, reserved
 from mail_proxy.domain.long_text import LongText
 from mail_proxy.domain.mail import Address, Mail
 from mail_proxy.wire.addresses import parse_mailbox, parse_mailboxes
+from mail_proxy.wire.attachments import AttachmentIn
 from mail_proxy.wire.fields import (
     Content,
     Identifier,
@@ -22,16 +23,16 @@ from mail_proxy.wire.fields import (
     Request,
 )
 from mail_proxy.wire.instants import Timestamp
-from mail_proxy.wire.message_bounds import MOST_RECIPIENTS
+from mail_proxy.wire.message_bounds import MOST_ATTACHMENTS, MOST_RECIPIENTS
 from mail_proxy.wire.mistakes import Mistake, WrongField, mistake, sentence
 
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
 _MESSAGE_ID = re.compile(r"<[^<>\s@]+@[^<>\s@]+>")
 Parsed = TypeVar("Parsed")
 Recipients = list[OneLine] | OneLine
-_RECIPIENTS = ("to", "cc", "bcc")
-LISTS_OF_ADDRESSES = (*_RECIPIENTS, "reply_to")
-_NOBODY = Address("", "")
+RECIPIENTS = ("to", "cc", "bcc")
+LISTS_OF_ADDRESSES = (*RECIPIENTS, "reply_to")
+NOBODY = Address("", "")
 
 
 class RejectionCode(StrEnum):
@@ -71,8 +72,8 @@ class WrongMessage(ValueError):
         self.code = code
 
 
-class MessageIn(Request):
-    """A mail to queue."""
+class QueuedIn(Request):
+    """The fields of every message to queue that say nothing about its mail."""
 
     id: Identifier = Field(description="The client's own identifier, unique per tenant.")
     tenant_id: Identifier | None = Field(
@@ -81,6 +82,17 @@ class MessageIn(Request):
     account_id: Identifier | None = Field(
         None, description="Default: the tenant's default account, or its only one."
     )
+    priority: Priority | None = Field(None, description="0-3 or immediate, high, medium, low.")
+    deferred_ts: Timestamp | None = Field(None, description="Do not send before this time.")
+    expires_ts: Timestamp | None = Field(None, description="Do not send after this time.")
+    batch_code: Identifier | None = Field(
+        None, description="Batch (campaign) that the message belongs to."
+    )
+
+
+class MessageIn(QueuedIn):
+    """A mail to queue."""
+
     sender: OneLine = Field(alias="from", description="Sender: a@b or Name <a@b>.")
     to: Recipients = Field(
         default_factory=list, description="A list, or one text with commas; 1000 with cc and bcc."
@@ -102,14 +114,8 @@ class MessageIn(Request):
         description="HTML alternative to a plain `body`; without one, an HTML mail. Empty: none.",
     )
     headers: dict[str, OneLine] = Field(default_factory=dict, description="At most 100.")
-    priority: Priority | None = Field(None, description="0-3 or immediate, high, medium, low.")
-    deferred_ts: Timestamp | None = Field(None, description="Do not send before this time.")
-    expires_ts: Timestamp | None = Field(None, description="Do not send after this time.")
-    batch_code: Identifier | None = Field(
-        None, description="Batch (campaign) that the message belongs to."
-    )
-    attachments: Annotated[list[dict[str, Any]], Field(max_length=0), Redacted()] = Field(
-        default_factory=list, description="Not available in this version: must be empty."
+    attachments: Annotated[list[AttachmentIn], Field(max_length=MOST_ATTACHMENTS), Redacted()] = (
+        Field(default_factory=list, description="Files that are sent with the mail; at most 100.")
     )
 
     @field_validator(
@@ -177,13 +183,10 @@ class MessageIn(Request):
             collected(wrong, name, parse_mailboxes, getattr(self, name), ())
             for name in LISTS_OF_ADDRESSES
         )
-        sender = collected(wrong, "from", parse_mailbox, self.sender, _NOBODY)
+        sender = collected(wrong, "from", parse_mailbox, self.sender, NOBODY)
         return_path = collected(wrong, "return_path", reverse_path, self.return_path, None)
-        total = len(to) + len(cc) + len(bcc)
-        if not 1 <= total <= MOST_RECIPIENTS and not wrong:
-            wrong.append(
-                mistake("to, cc, bcc", f"{total} recipients; allowed: 1-{MOST_RECIPIENTS}")
-            )
+        if not wrong:
+            wrong += wrong_number(len(to) + len(cc) + len(bcc))
         if wrong:
             raise WrongMessage(wrong)
         is_html_only = self.body_html is not None and (not self.body or self.body.isspace())
@@ -201,7 +204,15 @@ class MessageIn(Request):
             return_path=return_path,
             headers=tuple(self.headers.items()),
             not_before=self.deferred_ts,
+            attachments=tuple(each.attachment() for each in self.attachments),
         )
+
+
+def wrong_number(recipients: int) -> list[Mistake]:
+    """Return the mistake of a message that has too few or too many recipients."""
+    if 1 <= recipients <= MOST_RECIPIENTS:
+        return []
+    return [mistake("to, cc, bcc", f"{recipients} recipients; allowed: 1-{MOST_RECIPIENTS}")]
 
 
 def reverse_path(text: str | None) -> str | None:

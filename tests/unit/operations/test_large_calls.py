@@ -98,7 +98,9 @@ def test_a_large_mail_is_stored_as_a_small_one(fields: dict[str, str]) -> None:
     (message,) = _parsed(_body(fields)).messages
     assert isinstance(message, MessageIn)
     mail = message.mail("pk")
-    assert b"".join(dump_long_mail(mail).pieces) == orjson.dumps(mail)
+    record = {field.name: getattr(mail, field.name) for field in fields(mail)}
+    del record["attachments"]
+    assert b"".join(dump_long_mail(mail).pieces) == orjson.dumps(record)
 
 
 def _parsed(body: bytes) -> ParsedBatch:

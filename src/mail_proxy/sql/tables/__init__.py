@@ -8,6 +8,7 @@ from typing import TypeVar
 from mail_proxy.sql.clock_repair import ClockRepair
 from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.hourly_counts import HourlyCounts
+from mail_proxy.sql.messages.attachment_logins import AttachmentLogins
 from mail_proxy.sql.messages.events import MessageEventTable
 from mail_proxy.sql.messages.give_up import GivenUpMessages
 from mail_proxy.sql.messages.insert import MessagesTable
@@ -42,6 +43,7 @@ class Tables:
     health: AccountHealthTable
     rate_use: RateUseTable
     messages: MessagesTable
+    attachment_logins: AttachmentLogins
     suspended: SuspendedMessages
     retried: RetriedMessages
     queue: MessageQueue
@@ -73,6 +75,7 @@ class Tables:
             health=AccountHealthTable(db),
             rate_use=RateUseTable(db),
             messages=MessagesTable(db, key, counts),
+            attachment_logins=AttachmentLogins(key),
             suspended=SuspendedMessages(db),
             retried=RetriedMessages(db, events),
             queue=queue,

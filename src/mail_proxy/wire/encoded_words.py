@@ -1,0 +1,78 @@
+"""Encoded words in header fields (RFC 2047), decoded for people to read.
+
+Nothing that is sent depends on the result. What cannot be decoded stays as it is.
+"""
+
+from __future__ import annotations
+
+import binascii
+import codecs
+import re
+
+_WORD = re.compile(
+    r"=\?([A-Za-z0-9_.:-]{1,40})(?:\*[A-Za-z0-9-]{0,40})?\?([bBqQ])\?([!->@-~ ]{0,2000})\?="
+)
+#: Blanks between two encoded words belong to neither (RFC 2047 section 6.2).
+_BETWEEN = re.compile(r"(\?=)[ \t]+(?==\?[A-Za-z0-9_.:*-]{1,80}\?[bBqQ]\?)")
+_Q_ESCAPE = re.compile(rb"=([0-9A-Fa-f]{2})")
+#: Control characters, and the separators of lines and paragraphs.
+_CONTROL = re.compile("[\\0-\\x1f\\x7f-\\x9f\u2028\u2029]")
+#: Codecs that are no charsets of mail; some of them take more than linear time.
+_NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape"})
+
+
+def decoded_words(text: str) -> str:
+    """Return an unfolded header text with its encoded words decoded.
+
+    Has neither control characters nor lone surrogates: a space stands for each of them, and
+    U+FFFD for octets that are no text.
+    """
+    if "=?" in text:
+        text = "".join(_pieces(_BETWEEN.sub(r"\1", text)))
+    return _CONTROL.sub(" ", text.encode(errors="replace").decode())
+
+
+def _pieces(text: str) -> list[str]:
+    """Return the pieces of a text, with its words decoded.
+
+    Neighbouring words of one charset are decoded together, as some programs cut a text in
+    the middle of a character.
+    """
+    pieces: list[str] = []
+    charset, octets, end = "", b"", 0
+    for word in _WORD.finditer(text):
+        if word.start() > end or word[1].lower() != charset:
+            pieces += (_as_text(octets, charset), text[end : word.start()])
+            charset, octets = word[1].lower(), b""
+        octets += _octets(word[2].lower(), word[3])
+        end = word.end()
+    return [*pieces, _as_text(octets, charset), text[end:]]
+
+
+def _octets(encoding: str, payload: str) -> bytes:
+    if encoding == "q":
+        plain = payload.replace("_", " ").encode()
+        return _Q_ESCAPE.sub(lambda escape: bytes.fromhex(escape[1].decode()), plain)
+    data = payload.replace(" ", "").rstrip("=")
+    try:
+        return binascii.a2b_base64(data[: len(data) // 4 * 4] + _whole(data))
+    except binascii.Error:
+        return payload.encode()
+
+
+def _whole(data: str) -> str:
+    """Return the last group of a base64 text, with its padding."""
+    rest = data[len(data) // 4 * 4 :]
+    return f"{rest:=<4}" if len(rest) > 1 else ""
+
+
+def _as_text(octets: bytes, charset: str) -> str:
+    if not octets:
+        return ""
+    try:
+        codec = codecs.lookup(charset)
+        if codec.name.replace("-", "_") in _NO_CHARSETS:
+            charset = "ascii"
+        return octets.decode(charset, "replace")
+    except (LookupError, UnicodeError):
+        return octets.decode("utf-8", "replace")
