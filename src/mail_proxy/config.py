@@ -288,6 +288,11 @@ class AttachmentConfig(Group):
     max_attachment_mb: Annotated[float, Field(gt=0, le=10_000)] = Field(
         25.0, description="Largest attachment, MB (10^6 bytes)."
     )
+    max_large_file_mb: Annotated[float, Field(gt=0, le=100_000)] = Field(
+        2000.0,
+        description="Largest attachment of a tenant whose large_file_config has the action rewrite, "
+        "MB (10^6 bytes).",
+    )
     max_message_mb: Annotated[float, Field(gt=0, le=10_000)] = Field(
         35.0, description="Largest mail as it is sent, with attachments in base64, MB (10^6 bytes)."
     )

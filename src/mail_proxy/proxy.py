@@ -235,7 +235,9 @@ class MailProxy:
         if count:
             worker = WorkerConfig(self.config, key)
             return WorkerProcesses(worker, count, self.metrics.of_workers, bus)
-        parts = StepParts(self._directory, self._clock, self.config, self._tables, self.metrics)
+        parts = StepParts(
+            self._directory, self._clock, self.config, self._db, self._tables, self.metrics
+        )
         return DeliveryEngine(
             self._db,
             self._tables,
