@@ -290,8 +290,8 @@ class AttachmentConfig(Group):
     )
     max_large_file_mb: Annotated[float, Field(gt=0, le=100_000)] = Field(
         2000.0,
-        description="Largest attachment of a tenant whose large_file_config has the action rewrite, "
-        "MB (10^6 bytes).",
+        description="Largest attachment that becomes a link (large_file_config with the action "
+        "rewrite), MB (10^6 bytes).",
     )
     max_message_mb: Annotated[float, Field(gt=0, le=10_000)] = Field(
         35.0, description="Largest mail as it is sent, with attachments in base64, MB (10^6 bytes)."

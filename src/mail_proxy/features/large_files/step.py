@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from mail_proxy.delivery.pipeline import Outgoing, Step
 from mail_proxy.domain.large_files import (
     FileLink,
     LargeFileConfig,
+    LinkTexts,
     shown_size,
     with_links_in_html,
     with_links_in_text,
 )
+from mail_proxy.domain.long_text import LongText
 from mail_proxy.domain.mail import Mail
 from mail_proxy.domain.outcome import Deferred, Failed, Outcome
 from mail_proxy.errors import StorageError
@@ -23,6 +25,7 @@ from mail_proxy.features.large_files.storage import LargeFileStorage
 from mail_proxy.smtp.multipart import MailFile
 from mail_proxy.telemetry.log import Action, log
 
+AddLinks = Callable[[str, tuple[FileLink, ...], LinkTexts], str]
 _MB = 1_000_000
 
 
@@ -103,6 +106,16 @@ def _linked(mail: Mail, links: tuple[FileLink, ...], rules: LargeFileConfig) -> 
     html = mail.body_html
     return replace(
         mail,
-        body=add(mail.body, links, rules.texts),
-        body_html=None if html is None else with_links_in_html(html, links, rules.texts),
+        body=_added(add, mail.body, links, rules),
+        body_html=None if html is None else _added(with_links_in_html, html, links, rules),
     )
+
+
+def _added(
+    add: AddLinks, text: str | LongText, links: tuple[FileLink, ...], rules: LargeFileConfig
+) -> str | LongText:
+    """Add links to a text; of a long one only the end is looked at."""
+    if isinstance(text, str):
+        return add(text, links, rules.texts)
+    tail = "".join(text.pieces[-2:])
+    return LongText((*text.pieces[:-2], add(tail, links, rules.texts)))
