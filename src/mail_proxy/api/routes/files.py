@@ -23,13 +23,23 @@ router = APIRouter(tags=["large files"], route_class=Route)
 )
 async def download(
     downloads: FileDownloads,
-    token: Annotated[str, Path(description="Token of the link.", max_length=200)],
-    filename: Annotated[str, Path(description="Name to show; it decides nothing.")],
-    range_: Annotated[str | None, Header(alias="Range", description="One part, `bytes=0-99`.")] = (
-        None
-    ),
+    token: Annotated[
+        str, Path(description="Token of the link.", max_length=200, examples=["AaIf2sdMcc6MJl"])
+    ],
+    filename: Annotated[
+        str, Path(description="Name to show; it decides nothing.", examples=["report.pdf"])
+    ],
+    range_: Annotated[
+        str | None,
+        Header(alias="Range", description="One part of the file.", examples=["bytes=0-999"]),
+    ] = None,
     if_range: Annotated[
-        str | None, Header(alias="If-Range", description="ETag; otherwise the whole file.")
+        str | None,
+        Header(
+            alias="If-Range",
+            description="ETag of the file; if it is another one, the whole file is sent.",
+            examples=['"e3b0c44298fc1c14"'],
+        ),
     ] = None,
 ) -> Response:
     """Return a file that was taken out of a mail, with the token of its link.
