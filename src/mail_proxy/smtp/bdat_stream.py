@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mail_proxy.domain.outcome import Deferred
 from mail_proxy.smtp.bdat import UNKNOWN_COMMAND_CODES
-from mail_proxy.smtp.body import StreamedBody
+from mail_proxy.smtp.body import ChunkBody
 from mail_proxy.smtp.replies import Reply
 from mail_proxy.smtp.transaction import Transaction
 
@@ -12,9 +12,7 @@ from mail_proxy.smtp.transaction import Transaction
 class StreamedBdatTransaction(Transaction):
     """BDAT transaction of a message with files.
 
-    The message is sent once a recipient is accepted.
-
-    The server asks for nothing in between, and no dots are stuffed.
+    The message is sent once a recipient is accepted: the server asks for nothing in between.
     """
 
     _data_command = b""
@@ -24,7 +22,7 @@ class StreamedBdatTransaction(Transaction):
         assert message.rest is not None, "a message in memory is sent in another way"
         command = b"BDAT %d LAST\r\n" % message.size
         self.envelope.dialogue.append(command)
-        body = StreamedBody(message.data, message.rest.open(), is_dotted=False)
+        body = ChunkBody(message.data, message.rest.open(), message.size)
         return command + self._begin_message(body)
 
     def _answered_early(self, reply: Reply) -> bytes:

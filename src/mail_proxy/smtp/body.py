@@ -37,7 +37,7 @@ def body_of(message: ComposedMail) -> Body:
     """Return the body of a message, to be written after DATA."""
     if message.rest is None:
         return WholeBody(message.data)
-    return StreamedBody(message.data, message.rest.open())
+    return StreamedBody(message.data, message.rest.open(), message.size)
 
 
 class WholeBody:
@@ -66,44 +66,58 @@ class WholeBody:
         return _stuffed(bytes(data[start:]), is_line_start) + tail
 
 
-class StreamedBody:
-    """Body of a message whose files are read while it is sent."""
+class ChunkBody:
+    """Body of a message whose files are read while it is sent, as the chunk of a BDAT."""
 
-    def __init__(self, head: bytes | bytearray, source: Source, *, is_dotted: bool = True) -> None:
-        """``is_dotted``: dots are stuffed and one ends the body; not so after BDAT."""
+    def __init__(self, head: bytes | bytearray, source: Source, size: int) -> None:
+        """``size`` is that of the message; the server answers as soon as it has so much."""
         self.is_complete = False
         self._head = head
         self._at = 0
         self._source = source
-        self._is_dotted = is_dotted
-        self._is_line_start = True
-        #: A CR at the end of a part, which the next part begins with.
-        self._held = b""
+        self._left = size
 
     def is_ready(self, on_ready: Callable[[], None]) -> bool:
         return self._at < len(self._head) or self._source.is_ready(on_ready)
 
     def next(self) -> bytes:
-        octets = self._next()
-        if not self._is_dotted:
-            self.is_complete = not octets
-            return octets
-        if not octets:
+        if self._at < len(self._head):
+            octets = bytes(self._head[self._at : self._at + _PART_OCTETS])
+            self._at += len(octets)
+        else:
+            octets = self._source.next()
+        self._left -= len(octets)
+        self.is_complete = self._left == 0 or not octets
+        return octets
+
+
+class StreamedBody:
+    """Body of a message whose files are read while it is sent, after DATA."""
+
+    def __init__(self, head: bytes | bytearray, source: Source, size: int) -> None:
+        """``size`` is that of the message, without stuffed dots."""
+        self.is_complete = False
+        self._octets = ChunkBody(head, source, size)
+        self._is_line_start = True
+        #: A CR at the end of a part, which the next part begins with.
+        self._held = b""
+
+    def is_ready(self, on_ready: Callable[[], None]) -> bool:
+        return self._octets.is_ready(on_ready)
+
+    def next(self) -> bytes:
+        octets = self._held + self._octets.next()
+        self._held = b""
+        if self._octets.is_complete:
             self.is_complete = True
-            return b".\r\n" if self._is_line_start and not self._held else self._held + b"\r\n.\r\n"
-        octets = self._held + octets
-        self._held = b"\r" if octets.endswith(b"\r") else b""
-        octets = octets.removesuffix(b"\r")
+            tail = b".\r\n" if octets.endswith(b"\r\n") else b"\r\n.\r\n"
+            return _stuffed(octets, self._is_line_start) + tail
+        if octets.endswith(b"\r"):
+            self._held, octets = b"\r", octets[:-1]
         stuffed = _stuffed(octets, self._is_line_start)
         if octets:
             self._is_line_start = octets.endswith(b"\r\n")
         return stuffed
-
-    def _next(self) -> bytes:
-        if self._at < len(self._head):
-            self._at += _PART_OCTETS
-            return bytes(self._head[self._at - _PART_OCTETS : self._at])
-        return self._source.next()
 
 
 def _stuffed(part: bytes, is_line_start: bool) -> bytes:

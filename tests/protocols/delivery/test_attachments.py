@@ -426,9 +426,9 @@ async def test_the_declared_size_is_that_of_the_message(
 @pytest.mark.parametrize(
     ("stage", "reply", "status"),
     [
-        ("mail", "550 no", "error"),
-        ("rcpt", "451 later", "deferred"),
-        ("rcpt", "550 no such user", "error"),
+        ("MAIL", "550 no", "error"),
+        ("RCPT", "451 later", "deferred"),
+        ("RCPT", "550 no such user", "error"),
         ("end of data", "451 later", "deferred"),
         ("end of data", "554 too bad", "error"),
     ],
@@ -439,8 +439,9 @@ async def test_refusals_of_a_streamed_mail_are_its_outcome(
     async with ScriptedSmtpServer(**offer) as server, running(config()) as post:
         await post.account(server)
         server.on(stage, reply, times=1)
-        await post.add(mail("m1", attachments=[inline(PDF * 10)]), mail("m2"))
+        await post.add(mail("m1", attachments=[inline(PDF * 10)]))
         shown = await post.in_state("m1", status)
+        await post.add(mail("m2", attachments=[inline(PDF)]))
         await post.reports.sent("m2")
     assert reply.partition(" ")[2] in str(shown.error)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import threading
 import time
@@ -98,7 +99,7 @@ def test_a_large_mail_is_stored_as_a_small_one(fields: dict[str, str]) -> None:
     (message,) = _parsed(_body(fields)).messages
     assert isinstance(message, MessageIn)
     mail = message.mail("pk")
-    record = {field.name: getattr(mail, field.name) for field in fields(mail)}
+    record = {field.name: getattr(mail, field.name) for field in dataclasses.fields(mail)}
     del record["attachments"]
     assert b"".join(dump_long_mail(mail).pieces) == orjson.dumps(record)
 

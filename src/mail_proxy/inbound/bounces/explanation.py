@@ -34,12 +34,16 @@ _NOISE = re.compile(r"^\s*(?:[-=_*#]{3,}.*|>>> .*|\.{3,}.*)?$")
 
 @dataclass(slots=True)
 class FailedRecipient:
-    """One failed address: reason, codes, and all lines about it."""
+    """One failed address: reason, codes, and all lines about it.
+
+    ``is_certain``: the place of the address says that it failed.
+    """
 
     address: str
     reason: str = ""
     about: str = ""
     codes: Codes = field(default_factory=Codes)
+    is_certain: bool = False
 
 
 class Explanation:
@@ -60,6 +64,7 @@ class Explanation:
         for mention in self._mentions:
             self._places.setdefault(mention.address.casefold(), []).append(mention.line)
         self._recipient_lines = {m.line for m in self._mentions if m.weight >= STRONG}
+        self._certain = {m.address.casefold() for m in self._mentions if m.weight == CERTAIN}
         self._scores: dict[int, int] = {}
 
     def failed(self, domain: str = "") -> list[FailedRecipient]:
@@ -77,7 +82,9 @@ class Explanation:
 
     def about(self, address: str) -> FailedRecipient:
         """Return what the text says about an address; empty if it is not mentioned."""
-        return self._about(address, self._places.get(address.casefold(), []))
+        found = self._about(address, self._places.get(address.casefold(), []))
+        found.is_certain = address.casefold() in self._certain
+        return found
 
     def rest(self) -> tuple[str, Codes]:
         """Return the best line of the whole text and its codes, for a single recipient."""

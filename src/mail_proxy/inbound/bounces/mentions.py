@@ -23,7 +23,7 @@ _TO_LABEL = re.compile(
 )
 _PUNCTUATION = r"\s<>\"'*•·:;,.()\[\]|=#「」“”\u2013\uff08\uff09-"
 _DECORATION = re.compile(rf"[{_PUNCTUATION}]+|mailto|smtp|rfc822|dda", re.IGNORECASE)
-_START = re.compile(r"^[\s<\"'*•·(\[|>#“「\u2013-]{0,14}(?:smtp:|rfc822;\s?)?$", re.IGNORECASE)
+_START = re.compile(r"^[\s<\"'*•·(\[|>,;#“「\u2013-]{0,40}(?:smtp:|rfc822;\s?)?$", re.IGNORECASE)
 #: "ann@example.com on Thu, 29 Apr 2010 16:51:51 -0500" of Exchange 5.5
 _ON_DAY = re.compile(r"[>\"']? (?:on|am|le|el|il) \w{2,4}[.,]", re.IGNORECASE)
 _DIALOGUE = re.compile(r"rcpt[ -]?to", re.IGNORECASE)
@@ -95,7 +95,7 @@ def says_failure(text: str) -> bool:
 
 
 def _weight_of_place(line: str, before: str, after: str, is_known: bool) -> int:
-    if _START.match(before):
+    if _START.match(ADDRESS.sub("", before)):
         if _ON_DAY.match(after) or not _DECORATION.sub("", ADDRESS.sub("", line)):
             return CERTAIN
         return STRONG if is_known or says_failure(after) else PROBABLE

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from mail_proxy.domain.mail import TRACKING_HEADER
 from mail_proxy.inbound.addresses import addresses_in, field_address, same, unique
 from mail_proxy.inbound.bounces.automatic import is_automatic_answer
-from mail_proxy.inbound.bounces.category import category_of, type_of
+from mail_proxy.inbound.bounces.category import category_of, names_a_cause, type_of
 from mail_proxy.inbound.bounces.codes import Codes
 from mail_proxy.inbound.bounces.delivery_status import StatusRecord
 from mail_proxy.inbound.bounces.explanation import FailedRecipient
@@ -20,6 +21,7 @@ from mail_proxy.inbound.bounces.info import (
 )
 from mail_proxy.inbound.bounces.mail import ReturnedMail
 from mail_proxy.inbound.bounces.returned import message_id
+from mail_proxy.inbound.bounces.ses_notification import read_notification
 from mail_proxy.inbound.bounces.signs import has
 from mail_proxy.inbound.mime import Part, read_fields, read_message
 
@@ -48,7 +50,7 @@ def _parsed(message: Part, depth: int) -> BounceInfo:
     mail = ReturnedMail(message)
     if any(message.header(name) is not None for name in _PEC_FIELDS):
         return BounceInfo(BounceKind.NONE, delivered_to=tuple(mail.delivered_to))
-    for detect in (_complaint, _read_receipt, _status_report, _automatic, _text_bounce):
+    for detect in _DETECTORS:
         info = detect(mail)
         if info is not None:
             return info
@@ -97,9 +99,8 @@ def _read_receipt(mail: ReturnedMail) -> BounceInfo | None:
     address = field_address(fields.get("final-recipient", ""))
     if address and _is_rejection(mail):
         reason, codes = mail.explanation.rest()
-        one = _bounced(
-            address, codes, reason or mail.subject, (reason, mail.text, "rejected by"), False
-        )
+        texts = (reason, mail.text, "rejected by")
+        one = _bounced(address, codes, reason or mail.subject, texts, is_delay=False)
         info = replace(info, kind=BounceKind.BOUNCE, recipients=(one,))
     found_id = message_id(fields.get("original-message-id", "")) or info.message_id
     return replace(info, message_id=found_id)
@@ -147,14 +148,36 @@ def _from_records(
         said = record.diagnostic()
         texts = (said, record.comment(), about.reason, about.about, mail.text if is_only else "")
         reason = said or about.reason or record.comment() or record.fields.get("status", "")
-        found[address.casefold()] = _bounced(address, codes, reason, texts, is_delay)
+        found[address.casefold()] = _bounced(address, codes, reason, texts, is_delay=is_delay)
     return list(found.values())
+
+
+def _ses_notification(mail: ReturnedMail) -> BounceInfo | None:
+    found = read_notification(mail.text, TRACKING_HEADER)
+    if found is None:
+        return None
+    recipients = [BouncedRecipient(one.address) for one in found.recipients]
+    if found.kind in (BounceKind.BOUNCE, BounceKind.DELAYED):
+        recipients = [
+            _bounced(
+                one.address,
+                one.codes,
+                one.answer,
+                (one.answer,),
+                is_delay=found.kind is BounceKind.DELAYED,
+            )
+            for one in found.recipients
+        ]
+    info = _info(mail, found.kind, recipients)
+    return replace(info, message_id=found.message_id, tracking_id=found.tracking_id)
 
 
 def _automatic(mail: ReturnedMail) -> BounceInfo | None:
     if mail.is_from_daemon or mail.message.header("x-failed-recipients"):
         return None
-    if mail.has_bounce_subject and not has("auto subject", mail.subject):
+    if not has("auto subject", mail.subject) and (
+        mail.has_bounce_subject or _is_unmarked_bounce(mail)
+    ):
         return None
     if is_automatic_answer(mail.message, mail.subject, mail.text[:4_000]):
         return _info(mail, BounceKind.AUTO_REPLY)
@@ -166,7 +189,7 @@ def _text_bounce(mail: ReturnedMail) -> BounceInfo | None:
     is_sure = bool(named) or mail.has_bounce_subject or mail.is_delivery_report
     beginning = mail.text[:8_000]
     says_failure = has("bounce text", beginning) or has("delay text", beginning)
-    if not named and not (is_sure or mail.is_from_daemon):
+    if not (is_sure or mail.is_from_daemon or _is_unmarked_bounce(mail)):
         return None
     if has("delivered subject", mail.subject) and not named:
         return _info(mail, BounceKind.DELIVERED)
@@ -180,9 +203,27 @@ def _text_bounce(mail: ReturnedMail) -> BounceInfo | None:
         failed = [FailedRecipient(only)] if only else []
     if not failed and not (mail.has_bounce_subject and mail.is_from_daemon):
         return None
+    if not (named or mail.is_from_daemon or mail.has_null_sender or mail.is_delivery_report):
+        # A person may write that a parcel was not delivered.
+        failed = [one for one in failed if _is_plausible(one)]
+        if not failed:
+            return None
     is_delay = _is_delay(mail) and not any(one.codes.permanence == "5" for one in failed)
     recipients = [_from_text(mail, one, len(failed) == 1, is_delay) for one in failed]
     return _info(mail, BounceKind.DELAYED if is_delay else BounceKind.BOUNCE, recipients)
+
+
+def _is_unmarked_bounce(mail: ReturnedMail) -> bool:
+    """Return whether a mail without signs returns a message and gives codes."""
+    if not (mail.has_null_sender and mail.returned.fields):
+        return False
+    if not has("bounce text", mail.text[:8_000]):
+        return False
+    return any(one.codes != Codes() for one in mail.explanation.failed())
+
+
+def _is_plausible(failed: FailedRecipient) -> bool:
+    return failed.is_certain or failed.codes != Codes() or names_a_cause(failed.reason)
 
 
 def _from_text(
@@ -195,11 +236,11 @@ def _from_text(
         if rest_codes != Codes() and is_only:
             reason = rest
     texts = (reason, failed.about, mail.text)
-    return _bounced(failed.address, codes, reason, texts, is_delay)
+    return _bounced(failed.address, codes, reason, texts, is_delay=is_delay)
 
 
 def _bounced(
-    address: str, codes: Codes, reason: str, texts: Iterable[str], is_delay: bool
+    address: str, codes: Codes, reason: str, texts: Iterable[str], *, is_delay: bool
 ) -> BouncedRecipient:
     category = category_of(codes, *texts)
     kind = BounceType.SOFT if is_delay else type_of(codes, category)
@@ -218,7 +259,10 @@ def _only_recipient(mail: ReturnedMail) -> str:
     if len(sent_to) == 1:
         return sent_to[0]
     failed = mail.explanation.failed()
-    return failed[0].address if len(failed) == 1 else ""
+    if len(failed) == 1:
+        return failed[0].address
+    received_for = mail.returned.received_for or ""
+    return received_for if not sent_to or received_for in sent_to else ""
 
 
 def _wrapped(mail: ReturnedMail, *, only_report: bool = False) -> Part | None:
@@ -238,3 +282,14 @@ def _wrapped(mail: ReturnedMail, *, only_report: bool = False) -> Part | None:
 def _one_line(text: str) -> str:
     clean = "".join(c if c.isprintable() else " " for c in text[: 4 * _MOST_REASON])
     return " ".join(clean.split()).strip("<>()# ")[:_MOST_REASON]
+
+
+#: In the order in which they are asked.
+_DETECTORS: tuple[Callable[[ReturnedMail], BounceInfo | None], ...] = (
+    _complaint,
+    _read_receipt,
+    _status_report,
+    _ses_notification,
+    _automatic,
+    _text_bounce,
+)
