@@ -410,6 +410,11 @@ class ProxyConfig(Group):
         description="Networks that are not public and that tenant keys may point accounts and URLs "
         "to, or none; default: loopback, if the service itself listens on loopback only.",
     )
+    suppress_hard_bounces: bool = Field(
+        True,
+        description="Put addresses on the tenant's suppression list if a bounce says that they do "
+        "not exist, or after five soft bounces in 30 days.",
+    )
     timing: TimingConfig = Field(default_factory=TimingConfig)
     queue: QueueConfig = Field(default_factory=QueueConfig)
     concurrency: ConcurrencyConfig = Field(default_factory=ConcurrencyConfig)

@@ -126,6 +126,12 @@ _NEW_RAW: dict[str, Any] = {
 }
 _MESSAGE: dict[str, Any] = {
     **_MAIL,
+    "bounce_ts": _NOW + 600,
+    "bounce_type": "hard",
+    "bounce_code": "5.1.1",
+    "bounce_reason": "550 5.1.1 no such user",
+    "bounce_recipient": "ann@example.net",
+    "bounce_category": "unknown_user",
     "pk": _MESSAGE_PK,
     "status": "sent",
     "created_ts": _NOW,

@@ -35,7 +35,8 @@ class Outgoing:
 
     ``load`` sets ``stored``, ``compose`` sets ``composed``. Steps of features may set ``mail``
     before ``compose``, and replace ``composed`` behind it. ``files`` are the attachments, once
-    their contents are there. ``refused`` are recipients that the server is not asked about.
+    their contents are there. ``refused`` are recipients that the server is not asked about,
+    ``return_path`` replaces the envelope sender.
     """
 
     account: Account
@@ -45,6 +46,7 @@ class Outgoing:
     composed: ComposedMail | None = None
     files: Sequence[MailFile] | None = None
     refused: tuple[RecipientResult, ...] = ()
+    return_path: str | None = None
     _mail: Mail | None = None
 
     @property
@@ -67,7 +69,14 @@ class Outgoing:
     @property
     def envelope_sender(self) -> str:
         """The reverse-path of the envelope."""
+        if self.return_path is not None:
+            return self.return_path
         return self._loaded.envelope_sender if self._mail is None else self._mail.envelope_sender
+
+    @property
+    def names_sender(self) -> bool:
+        """True if the message names its envelope sender, which is not its From then."""
+        return self._loaded.return_path is not None
 
     @property
     def recipients(self) -> Sequence[str]:

@@ -28,7 +28,7 @@ class Route:
     tenant.
     """
 
-    method: Literal["GET", "POST", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     operation: Operation[Any, Any]
 

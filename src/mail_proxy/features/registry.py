@@ -7,6 +7,7 @@ from typing import Any
 from mail_proxy.delivery.pipeline import FeatureSteps, Slot, Step
 from mail_proxy.features.alerts import ALERTS
 from mail_proxy.features.attachments import ATTACHMENTS
+from mail_proxy.features.bounces import BOUNCES
 from mail_proxy.features.dkim import DKIM
 from mail_proxy.features.feature import Feature, StepParts
 from mail_proxy.features.large_files import LARGE_FILES
@@ -25,6 +26,7 @@ FEATURES: tuple[Feature, ...] = (
     SUPPRESSIONS,
     STORAGES,
     LARGE_FILES,
+    BOUNCES,
 )
 
 #: Those of the service itself and those of its features.

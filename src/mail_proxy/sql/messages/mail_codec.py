@@ -205,6 +205,11 @@ class StoredMail:
         return found
 
     @property
+    def return_path(self) -> str | None:
+        found: str | None = self._record.get("return_path")
+        return found
+
+    @property
     def envelope_sender(self) -> str:
         record = self._record
         path: str | None = record.get("return_path")

@@ -21,6 +21,7 @@ from mail_proxy.sql.tables.accounts import AccountsTable
 from mail_proxy.sql.tables.claims import ClaimsTable
 from mail_proxy.sql.tables.command_log import CommandLogTable
 from mail_proxy.sql.tables.instance import InstanceTable
+from mail_proxy.sql.tables.mailboxes import MailboxesTable
 from mail_proxy.sql.tables.rate_use import RateUseTable
 from mail_proxy.sql.tables.suspensions import SuspensionsTable
 from mail_proxy.sql.tables.sync_log import SyncLogTable
@@ -52,6 +53,7 @@ class Tables:
     counts: HourlyCounts
     command_log: CommandLogTable
     claims: ClaimsTable
+    mailboxes: MailboxesTable
     clock_repair: ClockRepair
     _key: bytes
 
@@ -84,6 +86,7 @@ class Tables:
             counts=counts,
             command_log=CommandLogTable(db, key),
             claims=ClaimsTable(),
+            mailboxes=MailboxesTable(),
             clock_repair=ClockRepair(db),
             _key=key,
         )
