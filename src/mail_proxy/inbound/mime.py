@@ -119,9 +119,8 @@ def read_message(octets: bytes) -> Part:
     octets = octets[:MOST_BYTES]
     if b"\r" in octets:
         octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    start = 0
-    while octets.startswith(b"\n", start):
-        start += 1
+    start = octets.find(octets[:_MOST_HEADER_BYTES].lstrip()[:1] or b" ")
+    start = octets.rfind(b"\n", 0, max(0, start)) + 1
     return _read(octets, start, len(octets), 0, _Budget())
 
 

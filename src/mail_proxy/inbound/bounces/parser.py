@@ -28,6 +28,8 @@ from mail_proxy.inbound.mime import Part, read_fields, read_message
 _MOST_REASON = 500
 _MOST_RECIPIENTS = 1_000
 _MOST_NESTED = 3
+#: For so many recipients, the whole explanation is searched for the cause of each.
+_FEW_RECIPIENTS = 10
 _DISPOSITIONS = frozenset(
     {"message/disposition-notification", "message/global-disposition-notification"}
 )
@@ -152,6 +154,13 @@ def _from_records(
     return list(found.values())
 
 
+def _challenge(mail: ReturnedMail) -> BounceInfo | None:
+    """Challenges of some spam filters have the form of a delivery report."""
+    if mail.is_from_daemon or not mail.status.records:
+        return None
+    return _info(mail, BounceKind.AUTO_REPLY) if has("challenge", mail.text[:4_000]) else None
+
+
 def _ses_notification(mail: ReturnedMail) -> BounceInfo | None:
     found = read_notification(mail.text, TRACKING_HEADER)
     if found is None:
@@ -195,7 +204,8 @@ def _text_bounce(mail: ReturnedMail) -> BounceInfo | None:
         return _info(mail, BounceKind.DELIVERED)
     if not (named or says_failure or (mail.is_from_daemon and mail.has_bounce_subject)):
         return None
-    failed = [mail.explanation.about(a) for a in named] or mail.explanation.failed(mail.domain)
+    failed = [_named(mail, address) for address in named]
+    failed = failed or mail.explanation.failed(mail.domain)
     if not failed:
         if _wrapped(mail, only_report=True):
             return None
@@ -209,8 +219,16 @@ def _text_bounce(mail: ReturnedMail) -> BounceInfo | None:
         if not failed:
             return None
     is_delay = _is_delay(mail) and not any(one.codes.permanence == "5" for one in failed)
-    recipients = [_from_text(mail, one, len(failed) == 1, is_delay) for one in failed]
+    whole = mail.text if len(failed) <= _FEW_RECIPIENTS else ""
+    recipients = [_from_text(mail, one, len(failed) == 1, is_delay, whole) for one in failed]
     return _info(mail, BounceKind.DELAYED if is_delay else BounceKind.BOUNCE, recipients)
+
+
+def _named(mail: ReturnedMail, address: str) -> FailedRecipient:
+    """Return what is said about an address of ``X-Failed-Recipients``."""
+    about = mail.explanation.about(address)
+    about.address = mail.explanation.written_to(address)
+    return about
 
 
 def _is_unmarked_bounce(mail: ReturnedMail) -> bool:
@@ -227,7 +245,7 @@ def _is_plausible(failed: FailedRecipient) -> bool:
 
 
 def _from_text(
-    mail: ReturnedMail, failed: FailedRecipient, is_only: bool, is_delay: bool
+    mail: ReturnedMail, failed: FailedRecipient, is_only: bool, is_delay: bool, whole: str
 ) -> BouncedRecipient:
     reason, codes = failed.reason, failed.codes
     if not reason or (is_only and codes == Codes()):
@@ -235,7 +253,7 @@ def _from_text(
         reason, codes = (reason or rest), (rest_codes if codes == Codes() else codes)
         if rest_codes != Codes() and is_only:
             reason = rest
-    texts = (reason, failed.about, mail.text)
+    texts = (reason, failed.about, whole)
     return _bounced(failed.address, codes, reason, texts, is_delay=is_delay)
 
 
@@ -288,6 +306,7 @@ def _one_line(text: str) -> str:
 _DETECTORS: tuple[Callable[[ReturnedMail], BounceInfo | None], ...] = (
     _complaint,
     _read_receipt,
+    _challenge,
     _status_report,
     _ses_notification,
     _automatic,
