@@ -98,6 +98,7 @@ class TenantFields(TypedDict, total=False):
     name: str | None
     client_base_url: str | None
     client_sync_path: str | None
+    client_attachment_path: str | None
     client_auth: ClientAuth | None
     active: bool | None
     rate_limits: RateLimits | None

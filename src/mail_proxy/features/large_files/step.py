@@ -30,7 +30,7 @@ _MB = 1_000_000
 
 
 def large_files_step(parts: StepParts) -> Step:
-    """Return the delivery step that treats large attachments as their tenant's rules say.
+    """Return the delivery step for large attachments, by the rules of their tenant.
 
     Images inside an HTML text stay where they are. A mail of a tenant without rules costs a look
     at a field.
