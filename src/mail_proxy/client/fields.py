@@ -39,6 +39,27 @@ Message = TypedDict(
     total=False,
 )
 
+#: A whole message (RFC 5322) to queue, which is sent as it is. ``raw`` is its base64.
+RawMessage = TypedDict(
+    "RawMessage",
+    {
+        "id": Required[str],
+        "raw": Required[str],
+        "from": str | None,
+        "to": Addresses | None,
+        "cc": Addresses | None,
+        "bcc": Addresses | None,
+        "return_path": str | None,
+        "tenant_id": str | None,
+        "account_id": str | None,
+        "priority": Priority | None,
+        "deferred_ts": When | None,
+        "expires_ts": When | None,
+        "batch_code": str | None,
+    },
+    total=False,
+)
+
 
 class _AccountOptions(TypedDict, total=False):
     tenant_id: str | None

@@ -54,7 +54,6 @@ _NOT_ON_THE_COMMAND_LINE = {
     "bounces.get": "the mailbox is set up once, with PUT /instance/bounce",
     "bounces.save": "the mailbox is set up once, with PUT /instance/bounce",
     "bounces.reload": "the mailbox is set up once, with PUT /instance/bounce",
-    "messages.add": "applications hand in messages",
     "accounts.test_unsaved": "accounts add saves first, then tests",
     "tenants.sync_status": "status names applications that fail",
     "sync_log.list": "status names applications that fail",
