@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Required, TypedDict
+from typing import Any, Literal, Required, TypedDict
 
 from mail_proxy.client.calls import When
 
@@ -142,6 +142,7 @@ class TenantFields(TypedDict, total=False):
     max_queued_mb: float | None
     max_accounts: int | None
     max_calls_per_second: float | None
+    large_file_config: dict[str, Any] | None
     signing_secret: str | None
 
 
