@@ -268,8 +268,39 @@ class AttachmentConfig(Group):
         description="Folders whose files messages may attach, and below which tenant keys may have "
         "local storages, or none. Links do not lead out.",
     )
+    base_dir: Path | None = Field(
+        None, description="Folder of attachments whose storage_path is a relative path."
+    )
+    attachment_base_url: WebUrl | None = Field(
+        None,
+        description="URL that is called for attachments of the mode endpoint, for tenants without "
+        "a client_base_url.",
+    )
+    allow_private_urls: tuple[NetworkName, ...] = Field(
+        (),
+        max_length=100,
+        description="Networks that are not public and that URLs of attachments may lead to, or "
+        "none.",
+    )
+    attachment_timeout: Annotated[float, Field(gt=0, le=3600)] = Field(
+        30.0, description="Longest time to fetch one attachment, seconds."
+    )
+    max_attachment_mb: Annotated[float, Field(gt=0, le=10_000)] = Field(
+        25.0, description="Largest attachment, MB (10^6 bytes)."
+    )
+    max_message_mb: Annotated[float, Field(gt=0, le=10_000)] = Field(
+        35.0, description="Largest mail as it is sent, with attachments in base64, MB (10^6 bytes)."
+    )
+    max_concurrent_attachments: Annotated[int, Field(ge=1, le=100)] = Field(
+        3, description="Attachments that are fetched at once for one tenant, per process."
+    )
+    attachment_memory_mb: Annotated[float, Field(ge=0, le=100_000)] = Field(
+        64.0,
+        description="Attachments in memory while their mails are sent, per process, MB (10^6 "
+        "bytes). Others, and those of more than 100 kB, are read from files.",
+    )
 
-    @field_validator("attachment_roots", mode="before")
+    @field_validator("attachment_roots", "allow_private_urls", mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
         return _listed(value)
@@ -368,6 +399,11 @@ class ProxyConfig(Group):
         max_length=100,
         description="Networks that are not public and that tenant keys may point accounts and URLs "
         "to, or none; default: loopback, if the service itself listens on loopback only.",
+    )
+    suppress_hard_bounces: bool = Field(
+        True,
+        description="Put addresses on the tenant's suppression list if a bounce says that they do "
+        "not exist, or after five soft bounces in 30 days.",
     )
     timing: TimingConfig = Field(default_factory=TimingConfig)
     queue: QueueConfig = Field(default_factory=QueueConfig)

@@ -126,8 +126,22 @@ def encrypt_value_with_key(value: str, key: bytes | str, context: str = "") -> s
 
     ``key`` is 32 bytes, or their base64 as ``generate_key`` returns it.
     """
-    nonce = os.urandom(_NONCE_BYTES)
-    sealed = AESGCM(_key_bytes(key)).encrypt(nonce, value.encode(), context.encode())
+    return _sealed(os.urandom(_NONCE_BYTES), value, _key_bytes(key), context)
+
+
+def encrypt_repeatably(value: str, key: bytes, context: str) -> str:
+    """Encrypt text so that the same value, key and context give the same result.
+
+    The nonce is a keyed hash of context and value, so no nonce is used for two texts. A reader of
+    the results sees which of one context are equal.
+    """
+    unique = f"{len(context)}:{context}{value}".encode()
+    nonce = hmac.digest(_checked(key, "key"), b"nonce:" + unique, "sha256")[:_NONCE_BYTES]
+    return _sealed(nonce, value, key, context)
+
+
+def _sealed(nonce: bytes, value: str, key: bytes, context: str) -> str:
+    sealed = AESGCM(key).encrypt(nonce, value.encode(), context.encode())
     return _PREFIX + base64.b64encode(nonce + sealed).decode()
 
 

@@ -13,6 +13,7 @@ from mail_proxy.delivery.engine import DeliveryEngine, connection_pool
 from mail_proxy.domain.tenant import DEFAULT_TENANT
 from mail_proxy.errors import MailProxyError
 from mail_proxy.features import registry
+from mail_proxy.features.feature import StepParts
 from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.kit.free_disk import FreeDisk
@@ -231,6 +232,7 @@ class MailProxy:
         if count:
             worker = WorkerConfig(self.config, key)
             return WorkerProcesses(worker, count, self.metrics.of_workers, bus)
+        parts = StepParts(self._directory, self._clock, self.config, self._tables, self.metrics)
         return DeliveryEngine(
             self._db,
             self._tables,
@@ -239,7 +241,7 @@ class MailProxy:
             self.metrics,
             self._clock,
             bus,
-            steps=registry.delivery_steps(self._directory, self._clock),
+            steps=registry.delivery_steps(parts),
         )
 
 

@@ -14,7 +14,7 @@ from mail_proxy.telemetry.actions import Action
 from mail_proxy.telemetry.log_fields import Fields
 from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.telemetry.series import ALL
-from reference_pages import RENDERERS, errors, fill, rest
+from reference_pages import RENDERERS, commands, errors, fill, rest
 
 
 def page(name: str) -> str:
@@ -105,3 +105,14 @@ def test_every_generated_part_has_its_page(name: str) -> None:
 def test_a_misspelt_part_stops_the_build() -> None:
     with pytest.raises(ExtensionError, match="settings, rest"):
         fill("<!-- generated: setings -->")
+
+
+def test_every_command_is_there_with_its_options() -> None:
+    text = page("commands")
+    assert {"list", "start", "messages show", "keys rotate"} <= set(commands.titles())
+    for title in commands.titles():
+        assert f"\n## {title}\n" in text
+    section = text.split("\n## messages list\n")[1].split("\n## ")[0]
+    assert "mail-proxy NAME TENANT messages list [OPTIONS]" in section
+    assert "| `--limit`, `-n` | Most messages to show. | `100` |" in section
+    assert "mail-proxy NAME TENANT suspend [BATCH]" in text

@@ -26,7 +26,7 @@ from mail_proxy.inbound.pec.receipt import PecReceiptInfo, PecReceiptParser
 _MOST_TEXT = 1_000
 _MOST_RECIPIENTS = 2_000
 #: Times the slowest mail of the corpus, for each piece of this size in a mail.
-_MOST_TIMES_SLOWER = 40
+_MOST_TIMES_SLOWER = 80
 _PIECE_OCTETS = 20_000
 #: All that code raises by mistake.
 _EXCEPTIONS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)

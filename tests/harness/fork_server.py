@@ -27,10 +27,18 @@ from pathlib import Path
 from tests.harness.forks import LARGEST_REQUEST_BYTES
 from tests.harness.processes import die_with_parent
 
+from mail_proxy.cli.commands import COMMANDS
+
 #: The program and its server, and what they import when they first need it.
 _MODULES = (
     "mail_proxy.cli.main",
-    "mail_proxy.cli.connection",
+    "mail_proxy.cli.root",
+    "mail_proxy.cli.in_process",
+    *(
+        f"mail_proxy.cli.commands.{name}"
+        for name in sorted({entry.target.partition(":")[0] for entry in COMMANDS.values()})
+    ),
+    "mail_proxy.client",
     "mail_proxy.cli.serving",
     "alembic.command",
     "httptools",

@@ -151,7 +151,7 @@ def test_counters_are_shown_of_a_running_and_of_a_stopped_instance(
     found = json.loads(mail_proxy("stats", "dev", "--json", "--tenant", "default").stdout)
     assert sum(hour["queued"] for hour in found) == 1
     wrong = mail_proxy("dev", "stats", "--from", "yesterday")
-    assert wrong.returncode == 1
+    assert wrong.returncode == 2
     assert "is not a time" in wrong.stderr
 
 

@@ -112,6 +112,7 @@ def test_the_database_may_be_away_longer_than_the_lease_while_mail_is_being_sent
         proxy.add_account(path.port, max_connections=2)
         post(proxy, "outage", total)
         arrived(rig, proxy, sink, 20)
+        path.delay_seconds = 1.0  # what is claimed lasts longer than the database takes to end
         postgres.halt(how)
         gone = time.monotonic()
         arrived(rig, proxy, sink, sink.count() + 1)  # what is claimed is still sent

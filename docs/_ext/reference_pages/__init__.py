@@ -13,7 +13,7 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
-from reference_pages import errors, logs, metrics, rest, settings
+from reference_pages import commands, errors, logs, metrics, rest, settings
 
 RENDERERS: dict[str, Callable[[], str]] = {
     "settings": settings.render,
@@ -21,6 +21,7 @@ RENDERERS: dict[str, Callable[[], str]] = {
     "errors": errors.render,
     "metrics": metrics.render,
     "logs": logs.render,
+    "commands": commands.render,
 }
 _PLACE = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 

@@ -49,6 +49,7 @@ _TENANT_FIELDS: dict[str, Any] = {
     "name": "Acme",
     "client_base_url": "https://app.acme.example",
     "client_sync_path": "/mail-proxy/sync",
+    "client_attachment_path": "/mail-proxy/attachments",
     "active": True,
     "rate_limits": _RATES,
     "retention_seconds": 604_800,
@@ -86,6 +87,16 @@ _MAIL: dict[str, Any] = {
     "priority": 1,
     "batch_code": "spring",
 }
+_ATTACHMENT: dict[str, Any] = {
+    "filename": "invoice.pdf",
+    "storage_path": "https://files.acme.example/invoices/1.pdf",
+    "fetch_mode": "http_url",
+    "mime_type": "application/pdf",
+    "content_md5": "5d41402abc4b2a76b9719d911017c592",
+    "auth": {"method": "bearer", "token": "s3cret"},
+    "content_id": "invoice@acme.example",
+    "disposition": "attachment",
+}
 _NEW_MAIL: dict[str, Any] = {
     **_MAIL,
     "reply_to": ["help@acme.example"],
@@ -96,7 +107,7 @@ _NEW_MAIL: dict[str, Any] = {
     "headers": {"X-Campaign": "spring"},
     "deferred_ts": _NOW,
     "expires_ts": _NOW + 86_400,
-    "attachments": [],
+    "attachments": [_ATTACHMENT],
 }
 _NEW_RAW: dict[str, Any] = {
     "id": "order-2",
@@ -115,6 +126,12 @@ _NEW_RAW: dict[str, Any] = {
 }
 _MESSAGE: dict[str, Any] = {
     **_MAIL,
+    "bounce_ts": _NOW + 600,
+    "bounce_type": "hard",
+    "bounce_code": "5.1.1",
+    "bounce_reason": "550 5.1.1 no such user",
+    "bounce_recipient": "ann@example.net",
+    "bounce_category": "unknown_user",
     "pk": _MESSAGE_PK,
     "status": "sent",
     "created_ts": _NOW,
@@ -242,6 +259,7 @@ EXAMPLES: dict[str, Any] = {
     "ApiKeyIn": {"expires_at": _NOW},
     "ApiKeyOut": {**_ANSWER, "api_key": "w1Gb0e1C1cC9M3b0m7Zf7o9qT7r4Zk0s8y2n5x6u3aA"},
     "DuplicateOut": _DUPLICATE,
+    "AttachmentIn": _ATTACHMENT,
     "Attention": _ATTENTION,
     "CleanedOut": {**_ANSWER, "removed": 120},
     "CleanupMessages": {"tenant_id": "acme", "older_than_seconds": 86_400},

@@ -8,15 +8,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from mail_proxy.cli.instance import Instance
 from mail_proxy.cli.output import waiting
 from mail_proxy.cli.process import Running
 from mail_proxy.errors import MailProxyError
 from mail_proxy.kit.private_files import open_private
+
+if TYPE_CHECKING:
+    from mail_proxy.client import MailProxyClient
 
 READY_SECONDS = 30.0
 _POLL_SECONDS = 0.05
@@ -55,28 +56,33 @@ def launch(instance: Instance, serve: Callable[[], None], delivers: bool) -> Run
         serve()
         sys.exit(0)
     with waiting(f"Starting {instance.name}"):
-        return _await_ready(instance, pid, log_from, "/ready" if delivers else "/health")
+        return _await_ready(instance, pid, log_from, delivers)
 
 
-def why_not_ready(running: Running, path: str = "/ready") -> str:
-    """Return why ``GET path`` does not answer 200, or an empty text if it does."""
-    try:
-        answer = _get(running, path, None)
-        return "" if answer.status_code == httpx.codes.OK else _error_text(answer)
-    except httpx.HTTPError as error:
-        return f"no answer from {running.url}: {error}"
+def why_not_ready(running: Running, delivers: bool = True) -> str:
+    """Return why the service is not ready, or an empty text if it is.
+
+    If it never ``delivers``, it is ready once it answers.
+    """
+    with _client(running, None, _ANSWER_SECONDS) as client:
+        try:
+            if delivers:
+                client.instance.ready()
+            else:
+                client.instance.health()
+        except MailProxyError as error:
+            return _words(error)
+    return ""
 
 
 def service_status(running: Running, token: str | None) -> dict[str, Any]:
     """Return the full state of the service; raise MailProxyError without one."""
-    try:
-        answer = _get(running, "/status?full=true", token, _STATUS_SECONDS)
-    except httpx.HTTPError as error:
-        raise MailProxyError(f"no answer from {running.url}: {error}") from None
-    if answer.status_code != httpx.codes.OK:
-        raise MailProxyError(f"{running.url}/status answered {_error_text(answer)}")
-    body: dict[str, Any] = answer.json()
-    return body
+    with _client(running, token, _STATUS_SECONDS) as client:
+        try:
+            status = client.instance.status(full=True)
+        except MailProxyError as error:
+            raise MailProxyError(f"{running.url}: {_words(error)}") from None
+    return status.model_dump(mode="json", exclude_unset=True)
 
 
 def end_politely(instance: Instance, running: Running) -> None:
@@ -97,7 +103,7 @@ def kill(instance: Instance, running: Running) -> None:
         raise StillRunning(f"{instance.name} (pid {running.pid}) cannot be killed")
 
 
-def _await_ready(instance: Instance, pid: int, log_from: int, path: str) -> Running:
+def _await_ready(instance: Instance, pid: int, log_from: int, delivers: bool) -> Running:
     end = time.monotonic() + READY_SECONDS
     reason = "its port is not open yet"
     while time.monotonic() < end:
@@ -105,7 +111,7 @@ def _await_ready(instance: Instance, pid: int, log_from: int, path: str) -> Runn
             raise NotReady(f"{instance.name} did not start\n{_tail(instance.log_file, log_from)}")
         running = instance.find_running()
         if running is not None and running.pid == pid:
-            reason = why_not_ready(running, path)
+            reason = why_not_ready(running, delivers)
             if not reason:
                 return running
         time.sleep(_POLL_SECONDS)
@@ -156,17 +162,16 @@ def _tail(log_file: Path, start: int) -> str:
     return "\n".join(lines[-_LOG_LINES_SHOWN:])
 
 
-def _get(
-    running: Running, path: str, token: str | None, seconds: float = _ANSWER_SECONDS
-) -> httpx.Response:
-    headers = {"X-API-Token": token} if token else {}
+def _client(running: Running, token: str | None, seconds: float) -> MailProxyClient:
+    # Loaded by the commands that need it only, so that the others start fast.
+    from mail_proxy.client import MailProxyClient, Retries
+
     # trust_env off: an HTTP proxy of the environment must not see loopback calls.
-    with httpx.Client(trust_env=False, timeout=seconds) as client:
-        return client.get(running.url + path, headers=headers)
+    return MailProxyClient(
+        running.url, token, timeout=seconds, retries=Retries(attempts=1), trust_env=False
+    )
 
 
-def _error_text(answer: httpx.Response) -> str:
-    try:
-        return f"{answer.status_code}: {answer.json()['error']}"
-    except (ValueError, KeyError, TypeError):
-        return f"{answer.status_code}"
+def _words(error: MailProxyError) -> str:
+    is_answer = error.code != "no_answer"
+    return f"{error.http_status}: {error.message}" if is_answer else error.message

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,25 +12,19 @@ from typing import Any
 
 from rich.markup import escape
 
-from mail_proxy.cli.commands import RESERVED_NAMES
+from mail_proxy.cli.names import CONFIG_FILE, check_name, existing_names, home_folder
 from mail_proxy.cli.output import talk
 from mail_proxy.cli.process import PidFile, Running
 from mail_proxy.cli.remembered_database import RememberedDatabase
 from mail_proxy.encryption import key_from_outside, make_key_file, new_token
-from mail_proxy.errors import Conflict, Malformed, NotFound
+from mail_proxy.errors import Conflict, NotFound
 from mail_proxy.kit.private_files import make_folder, open_private, refuse_links, write_private
 from mail_proxy.settings import LoadedConfig, load_config, settings
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _HEADING = """\
 # Settings of the instance {name}. Lines that start with # show the defaults ("...": none).
 # The environment (variable in brackets) and the command line override this file.
 """
-
-
-def home_folder(environ: Mapping[str, str]) -> Path:
-    """Return the parent folder of all instances."""
-    return Path(environ.get("GMP_HOME") or "~/.mail-proxy").expanduser().absolute()
 
 
 class Instance:
@@ -42,7 +35,7 @@ class Instance:
         check_name(name)
         self.name = name
         self.folder = home / name
-        self.config_file = self.folder / "config.toml"
+        self.config_file = self.folder / CONFIG_FILE
         self.database = self.folder / "mail_service.db"
         self.token_file = self.folder / "token"
         self.key_file = self.folder / "encryption_key"
@@ -62,8 +55,7 @@ class Instance:
     def all(cls, environ: Mapping[str, str]) -> list[Instance]:
         """List all instances, ordered by name."""
         home = home_folder(environ)
-        names = [f.name for f in home.iterdir() if is_name(f.name)] if home.is_dir() else []
-        return [i for i in (cls(name, home) for name in sorted(names)) if i.exists()]
+        return [cls(name, home) for name in existing_names(environ)]
 
     def exists(self) -> bool:
         return self.config_file.is_file()
@@ -176,31 +168,6 @@ class Instance:
             "cache.cache_disk_dir": str(self.folder / "cache"),
             "api_token": self.token(),
         }
-
-
-def only_name(environ: Mapping[str, str]) -> str:
-    """Return the name of the only instance; raises Malformed if there is not one."""
-    names = [instance.name for instance in Instance.all(environ)]
-    if len(names) == 1:
-        return names[0]
-    if not names:
-        raise Malformed("name an instance: there is none yet; `mail-proxy start NAME` makes one")
-    raise Malformed(f"name an instance: there are {len(names)} ({', '.join(names[:20])})")
-
-
-def is_name(name: str) -> bool:
-    return _NAME.fullmatch(name) is not None and name not in RESERVED_NAMES
-
-
-def check_name(name: str) -> None:
-    """Raise Malformed, with the allowed characters, if ``name`` cannot be used."""
-    if name in RESERVED_NAMES:
-        raise Malformed(f"{name!r} is a command, so it cannot name an instance")
-    if not is_name(name):
-        raise Malformed(
-            f"{name!r} cannot name an instance: allowed are 1 to 64 letters, digits, "
-            "'-', '_' and '.', the first one a letter or digit"
-        )
 
 
 def _toml(value: Any) -> str:

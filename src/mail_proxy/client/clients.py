@@ -11,6 +11,7 @@ import httpx
 from mail_proxy.client.accounts import Accounts
 from mail_proxy.client.alerts import Alerts
 from mail_proxy.client.audit import Audit
+from mail_proxy.client.bounces import Bounces
 from mail_proxy.client.calls import Asynchronous, Blocking, Connection, Mode
 from mail_proxy.client.commands import Commands
 from mail_proxy.client.connections import AsyncConnection, BlockingConnection
@@ -36,6 +37,7 @@ class _Groups(Generic[Mode]):
         self.accounts: Accounts[Mode] = Accounts(connection)
         self.tenants: Tenants[Mode] = Tenants(connection)
         self.dkim: Dkim[Mode] = Dkim(connection)
+        self.bounces: Bounces[Mode] = Bounces(connection)
         self.storages: Storages[Mode] = Storages(connection)
         self.suppressions: Suppressions[Mode] = Suppressions(connection)
         self.stats: Stats[Mode] = Stats(connection)

@@ -122,10 +122,9 @@ class AsyncConnection:
 
 def _http_request(http: httpx.Client | httpx.AsyncClient, request: Request[Any]) -> httpx.Request:
     body, headers = request.body, {}
-    if body is not None:
-        is_raw = isinstance(body, bytes)
-        headers["Content-Type"] = "application/x-ndjson" if is_raw else "application/json"
-        body = body if is_raw else orjson.dumps(body)
+    if body is not None and not isinstance(body, bytes):
+        headers["Content-Type"] = "application/json"
+        body = orjson.dumps(body)
     return http.build_request(
         request.method, request.path, params=request.query, content=body, headers=headers
     )

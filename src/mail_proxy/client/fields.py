@@ -117,3 +117,18 @@ class SettingFields(TypedDict, total=False):
     max_body_mb: float | None
     report_retention_seconds: float | None
     audit_retention_days: int | None
+
+
+class BounceMailboxFields(TypedDict, total=False):
+    """Fields of the bounce mailbox."""
+
+    enabled: bool
+    imap_host: str
+    imap_port: int
+    imap_user: str
+    imap_password: str
+    imap_folder: str
+    imap_tls: Literal["ssl", "starttls", "none"]
+    poll_interval: int
+    return_path: str | None
+    after_processing: str

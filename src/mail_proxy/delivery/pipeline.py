@@ -15,6 +15,7 @@ from mail_proxy.kit.side_thread import SideThread
 from mail_proxy.smtp.compose import ComposedMail, date_line, header_length
 from mail_proxy.smtp.compose import compose as compose_mail
 from mail_proxy.smtp.envelope import Burst
+from mail_proxy.smtp.multipart import MailFile
 from mail_proxy.smtp.sender import SmtpSender
 from mail_proxy.sql.messages.mail_codec import StoredMail
 from mail_proxy.sql.messages.queue import ClaimedMessage
@@ -33,8 +34,9 @@ class Outgoing:
     """Attempt to deliver a message, with the fields that the steps read and fill in.
 
     ``load`` sets ``stored``, ``compose`` sets ``composed``. Steps of features may set ``mail``
-    before ``compose``, and replace ``composed`` behind it. ``refused`` are recipients that the
-    server is not asked about.
+    before ``compose``, and replace ``composed`` behind it. ``files`` are the attachments, once
+    their contents are there. ``refused`` are recipients that the server is not asked about,
+    ``return_path`` replaces the envelope sender.
     """
 
     account: Account
@@ -42,7 +44,9 @@ class Outgoing:
     message: ClaimedMessage
     stored: StoredMail | None = None
     composed: ComposedMail | None = None
+    files: Sequence[MailFile] | None = None
     refused: tuple[RecipientResult, ...] = ()
+    return_path: str | None = None
     _mail: Mail | None = None
 
     @property
@@ -65,7 +69,14 @@ class Outgoing:
     @property
     def envelope_sender(self) -> str:
         """The reverse-path of the envelope."""
+        if self.return_path is not None:
+            return self.return_path
         return self._loaded.envelope_sender if self._mail is None else self._mail.envelope_sender
+
+    @property
+    def names_sender(self) -> bool:
+        """True if the message names its envelope sender, which is not its From then."""
+        return self._loaded.return_path is not None
 
     @property
     def recipients(self) -> Sequence[str]:
@@ -146,11 +157,11 @@ def _compose(outgoing: Outgoing) -> Outcome | None:
         octets = raw.octets(date_line(date))
         outgoing.composed = ComposedMail(octets, raw.needs_smtputf8, raw.is_8bit)
         return None
-    mail = outgoing.mail
+    mail, files = outgoing.mail, outgoing.files
+    assert files is not None or not mail.attachments, "a step sets the files"
+    date = mail.dated(message.created_at)
     try:
-        outgoing.composed = compose_mail(
-            mail, tracking_id=message.id, date=mail.dated(message.created_at)
-        )
+        outgoing.composed = compose_mail(mail, tracking_id=message.id, date=date, files=files or ())
     except ValueError as error:
         return Failed(f"the message cannot be composed: {error}")
     return None

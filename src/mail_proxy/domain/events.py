@@ -79,8 +79,9 @@ def _deferred(event_type: str, event_at: float, data: Mapping[str, Any]) -> Json
 
 
 def _bounce(event_type: str, event_at: float, data: Mapping[str, Any]) -> Json:
-    names = ("bounce_type", "bounce_code", "bounce_reason", "bounce_recipient")
-    return {"bounce_ts": int(event_at), **{name: data.get(name) for name in names}}
+    names = ("type", "code", "reason", "recipient", "category")
+    found = {f"bounce_{name}": data.get(f"bounce_{name}") for name in names}
+    return {"bounce_ts": int(event_at), **found}
 
 
 def _pec(event_type: str, event_at: float, data: Mapping[str, Any]) -> Json:
@@ -101,5 +102,8 @@ KINDS = (
     EventKind(EventType.DEFERRED, "the message will be retried", _deferred, counter="deferred"),
     EventKind(EventType.ERROR, "the message was given up", _error, counter="error"),
     EventKind("bounce", "the message came back", _bounce, counter="bounced"),
+    EventKind(
+        "complaint", "a recipient called the message spam", plain_shape, counter="complained"
+    ),
     EventKind("pec_", "a receipt of certified mail arrived", _pec, is_prefix=True),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mail_proxy.domain.attachment import Attachment
 from mail_proxy.domain.long_text import LongText
 
 #: Header that ties a sent mail, and what comes back for it, to its message.
@@ -45,6 +46,7 @@ class Mail:
     return_path: str | None = None
     headers: tuple[tuple[str, str], ...] = field(default=())
     not_before: float | None = None
+    attachments: tuple[Attachment, ...] = ()
 
     def dated(self, taken_in: float) -> float:
         """Return the Date of every copy: the time of intake, or the later scheduled time."""

@@ -13,6 +13,7 @@ DEFAULT_TENANT = "default"
 #: Batch code that suspends all batches of a tenant, and messages without one.
 EVERYTHING = "*"
 DEFAULT_SYNC_PATH = "/mail-proxy/sync"
+DEFAULT_ATTACHMENT_PATH = "/mail-proxy/attachments"
 #: Quotas that the administrator may set for one tenant, in place of the settings of these names.
 QUOTAS = ("max_queued_messages", "max_queued_mb", "max_accounts", "max_calls_per_second")
 _PREFIX = "whsec_"
@@ -46,6 +47,16 @@ class ClientAuth:
         """Build from the stored form; None means no authentication."""
         return cls(**record) if record else cls()
 
+    @property
+    def authorization(self) -> bytes | None:
+        """The value of the HTTP header Authorization, None without authentication."""
+        if self.method == "bearer" and self.token:
+            return b"Bearer " + self.token.encode()
+        if self.method == "basic":
+            pair = f"{self.user or ''}:{self.password or ''}".encode()
+            return b"Basic " + base64.b64encode(pair)
+        return None
+
     def __repr__(self) -> str:
         return f"ClientAuth({self.method})"
 
@@ -54,7 +65,8 @@ class ClientAuth:
 class Tenant:
     """A tenant, as delivery, reporting and authentication see it.
 
-    ``sync_url`` is None if the tenant has no URL of its own. Instants are Unix seconds.
+    ``sync_url`` and ``attachment_url`` are None if the tenant has no URL of its own. Instants are
+    Unix seconds.
     ``private_allowed``: the administrator saved the URL, which may lead to any address.
     ``quotas`` are those of the tenant itself, by the name of the setting that they replace.
     ``damage`` and ``signing_damage`` say why ``client_auth`` and the signing secret cannot be
@@ -76,6 +88,7 @@ class Tenant:
     private_allowed: bool = False
     damage: str | None = None
     signing_damage: str | None = None
+    attachment_url: str | None = None
 
     def signing_secrets(self, now: float) -> list[str]:
         """Return the current secret, and for a day also the previous one."""

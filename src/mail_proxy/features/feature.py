@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from mail_proxy.config import ProxyConfig
 from mail_proxy.delivery.pipeline import Slot, Step
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.service import Service
@@ -13,6 +14,8 @@ from mail_proxy.operations.operation import Operation
 from mail_proxy.operations.parts import Parts
 from mail_proxy.sql.directory import Directory, DirectoryPart
 from mail_proxy.sql.table import Table
+from mail_proxy.sql.tables import Tables
+from mail_proxy.telemetry.metrics import MailMetrics
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,20 @@ class Route:
     tenant.
     """
 
-    method: Literal["GET", "POST", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     operation: Operation[Any, Any]
+
+
+@dataclass(frozen=True)
+class StepParts:
+    """Parts of a process that delivers, from which features make their delivery steps."""
+
+    directory: Directory
+    clock: Clock
+    config: ProxyConfig
+    tables: Tables
+    metrics: MailMetrics
 
 
 @dataclass(frozen=True)
@@ -44,4 +58,4 @@ class Feature:
     operations: tuple[Operation[Any, Any], ...] = ()
     routes: tuple[Route, ...] = ()
     service: Callable[[Parts], Service] | None = None
-    steps: Mapping[Slot, Callable[[Directory, Clock], Step]] = field(default_factory=dict)
+    steps: Mapping[Slot, Callable[[StepParts], Step]] = field(default_factory=dict)

@@ -6,18 +6,19 @@ from typing import Any
 
 from mail_proxy.delivery.pipeline import FeatureSteps, Slot, Step
 from mail_proxy.features.alerts import ALERTS
+from mail_proxy.features.attachments import ATTACHMENTS
+from mail_proxy.features.bounces import BOUNCES
 from mail_proxy.features.dkim import DKIM
-from mail_proxy.features.feature import Feature
+from mail_proxy.features.feature import Feature, StepParts
 from mail_proxy.features.storages import STORAGES
 from mail_proxy.features.suppressions import SUPPRESSIONS
-from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.service import Service
 from mail_proxy.operations import registry
 from mail_proxy.operations.operation import Operation
 from mail_proxy.operations.parts import Parts
-from mail_proxy.sql.directory import Directory, DirectoryPart
+from mail_proxy.sql.directory import DirectoryPart
 
-FEATURES: tuple[Feature, ...] = (DKIM, ALERTS, SUPPRESSIONS, STORAGES)
+FEATURES: tuple[Feature, ...] = (ATTACHMENTS, DKIM, ALERTS, SUPPRESSIONS, STORAGES, BOUNCES)
 
 #: Those of the service itself and those of its features.
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
@@ -30,12 +31,12 @@ DIRECTORY: dict[str, DirectoryPart] = {
 }
 
 
-def delivery_steps(directory: Directory, clock: Clock) -> FeatureSteps:
+def delivery_steps(parts: StepParts) -> FeatureSteps:
     """Return the steps of all features for each slot, in the order of the features."""
     steps: dict[Slot, list[Step]] = {}
     for feature in FEATURES:
         for slot, make in feature.steps.items():
-            steps.setdefault(slot, []).append(make(directory, clock))
+            steps.setdefault(slot, []).append(make(parts))
     return steps
 
 

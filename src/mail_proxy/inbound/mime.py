@@ -51,7 +51,7 @@ class Part:
     """One entity of a message: its header fields, and its body or its parts.
 
     ``fields`` has names in lower case and unfolded values as they were sent. ``content`` is the
-    message inside of a ``message/rfc822``, else None.
+    message inside of a ``message/rfc822``, else None. ``parts_start`` is where the first part is.
     """
 
     fields: list[tuple[str, str]]
@@ -62,6 +62,7 @@ class Part:
     parameters: dict[str, str] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
     content: Part | None = None
+    parts_start: int | None = None
 
     def header(self, name: str) -> str | None:
         """Return the first field of this name (in lower case), with encoded words decoded."""
@@ -82,6 +83,11 @@ class Part:
         elif coding.startswith("quoted-printable"):
             raw = binascii.a2b_qp(raw)
         return raw[:_MOST_TEXT_BYTES]
+
+    def preamble(self) -> str:
+        """Return the text of a multipart in front of its first part."""
+        end = min(self.parts_start or self.start, self.start + _MOST_TEXT_BYTES)
+        return decode(self.source[self.start : end], None)
 
     def text(self) -> str:
         """Return the beginning of the body as text with LF line ends; HTML as its text."""
@@ -113,9 +119,8 @@ def read_message(octets: bytes) -> Part:
     octets = octets[:MOST_BYTES]
     if b"\r" in octets:
         octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    start = 0
-    while octets.startswith(b"\n", start):
-        start += 1
+    start = octets.find(octets[:_MOST_HEADER_BYTES].lstrip()[:1] or b" ")
+    start = octets.rfind(b"\n", 0, max(0, start)) + 1
     return _read(octets, start, len(octets), 0, _Budget())
 
 
@@ -159,6 +164,7 @@ def _read_parts(part: Part, depth: int, budget: _Budget) -> None:
         found = _SNIFFED.search(beginning)
         if found:
             spans = _split(part, found[1].decode("latin-1"))
+    part.parts_start = spans[0][0] if spans else None
     for start, end in spans:
         if budget.parts <= 0:
             break

@@ -21,6 +21,8 @@ _MINUTE = 60.0
 _TEN_MINUTES = 600.0
 _HOUR = 3600.0
 _DAY = 86_400.0
+#: A mail that is put back into a mailbox after this time would be handled again.
+_INBOUND_DAYS = 90
 _DELETED = "account deleted"
 #: A report may be committed this much later than its own time, and by hosts whose clocks differ.
 #: So each walk begins this far behind the end of the last one.
@@ -72,6 +74,7 @@ class Retention:
             Duty("orphans", _MINUTE, self.end_orphans),
             Duty("rates", _HOUR, self.remove_rate_counters),
             Duty("counts", _HOUR, self.remove_hourly_counts),
+            Duty("inbound", _HOUR, self.remove_inbound_mails),
             *duties,
         )
         self._workers = [
@@ -164,6 +167,15 @@ class Retention:
         await slices.all(lambda connection, most: counts.fold(connection, now, most))
         before = now - self._directory.snapshot.queue.stats_retention_days * _DAY
         return await slices.all(lambda connection, most: counts.prune(connection, before, most))
+
+    async def remove_inbound_mails(self) -> int:
+        """Forget mails of watched mailboxes that were handled long ago."""
+        before = self._clock.now() - _INBOUND_DAYS * _DAY
+
+        def prune(connection: Connection, most: int) -> int:
+            return self._tables.mailboxes.prune(connection, before, most)
+
+        return await ChunkedWork(self._db).all(prune)
 
     async def _round(self, duty: Duty) -> None:
         await asyncio.sleep(duty.interval_seconds)

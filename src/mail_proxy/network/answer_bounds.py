@@ -16,7 +16,7 @@ _MOST_HEAD_BYTES = 64_000
 #: Informational responses (1xx) before the final one. Parsing takes 50 us for each.
 _MOST_INFORMATIONAL = 10
 #: Octets of an answer with heads, chunk sizes and trailers.
-_MOST_BYTES = 2_000_000
+MOST_BYTES = 2_000_000
 #: The next status line after an empty line.
 _NEXT_HEAD = re.compile(rb"\n\r?\nHTTP/1")
 #: A status line may be divided between two reads.
@@ -34,8 +34,9 @@ class BoundedStream(httpcore.AsyncNetworkStream):
     Each write begins a new answer.
     """
 
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+    def __init__(self, stream: httpcore.AsyncNetworkStream, most_bytes: int) -> None:
         self._stream = stream
+        self._most_bytes = most_bytes
         self._reset()
 
     def begin_body(self) -> None:
@@ -48,8 +49,11 @@ class BoundedStream(httpcore.AsyncNetworkStream):
             raise AnswerTooLargeError("the head of the answer is larger than 64 kB")
         data = await self._stream.read(max_bytes, timeout)
         self._bytes += len(data)
-        if self._bytes > _MOST_BYTES:
-            raise AnswerTooLargeError("the answer is larger than 2 MB, with heads and chunk sizes")
+        if self._bytes > self._most_bytes:
+            most = f"{self._most_bytes / 1_000_000:g} MB"
+            raise AnswerTooLargeError(
+                f"the answer is larger than {most}, with heads and chunk sizes"
+            )
         if self._is_head:
             self._count_heads(data)
         return data
@@ -66,7 +70,8 @@ class BoundedStream(httpcore.AsyncNetworkStream):
         timeout: float | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Return the connection inside TLS, with the same bounds."""
-        return BoundedStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+        stream = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        return BoundedStream(stream, self._most_bytes)
 
     def get_extra_info(self, info: str) -> Any:
         """Return a detail of the connection by name, as httpcore does."""
@@ -93,12 +98,16 @@ class BoundedStream(httpcore.AsyncNetworkStream):
             raise AnswerTooLargeError(text)
 
 
-def bounded_backend() -> httpcore.AsyncNetworkBackend:
+def bounded_backend(most_bytes: int = MOST_BYTES) -> httpcore.AsyncNetworkBackend:
     """Return a network backend whose connections are ``BoundedStream``."""
-    return _BoundedBackend()
+    return _BoundedBackend(most_bytes)
 
 
 class _BoundedBackend(httpcore.AnyIOBackend):
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__()
+        self._most_bytes = most_bytes
+
     async def connect_tcp(
         self,
         host: str,
@@ -107,6 +116,5 @@ class _BoundedBackend(httpcore.AnyIOBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        return BoundedStream(
-            await super().connect_tcp(host, port, timeout, local_address, socket_options)
-        )
+        stream = await super().connect_tcp(host, port, timeout, local_address, socket_options)
+        return BoundedStream(stream, self._most_bytes)

@@ -39,10 +39,9 @@ class RefusedAddressError(OSError):
     The text names the setting, and no address: addresses of internal names stay secret.
     """
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, setting: str = "allow_private_networks") -> None:
         super().__init__(
-            "the host has no public address; allow_private_networks "
-            "(GMP_ALLOW_PRIVATE_NETWORKS) permits others"
+            f"the host has no public address; {setting} (GMP_{setting.upper()}) permits others"
         )
         self.host = host
 
@@ -53,15 +52,21 @@ class NetworkGuard:
 
     A name is resolved once, and the connection is made to an address that was checked, so that a
     name server that answers differently the second time gains nothing. ``private_allowed`` lifts
-    the limit, for hosts that the administrator has saved.
+    the limit, for hosts that the administrator has saved. ``setting`` names ``allowed``.
     """
 
     allowed: tuple[Network, ...] = parsed(LOOPBACK)
+    setting: str = "allow_private_networks"
 
     @classmethod
     def of(cls, config: ProxyConfig) -> NetworkGuard:
-        """Return the guard of an instance."""
+        """Return the guard of what tenants have saved: hosts of accounts and URLs."""
         return cls(parsed(config.private_networks))
+
+    @classmethod
+    def of_attachments(cls, config: ProxyConfig) -> NetworkGuard:
+        """Return the guard of URLs in messages, which has a setting of its own."""
+        return cls(parsed(config.attachments.allow_private_urls), "allow_private_urls")
 
     def permits(self, text: str) -> bool:
         """Return whether an IP address, as sockets show it, may be connected to."""
@@ -84,7 +89,7 @@ class NetworkGuard:
             if private_allowed or self.permits(str(address[0]))
         ]
         if not permitted:
-            raise RefusedAddressError(host)
+            raise RefusedAddressError(host, self.setting)
         return permitted[:_MOST_ADDRESSES]
 
     async def connect(self, host: str, port: int, *, private_allowed: bool) -> socket.socket:
@@ -102,12 +107,12 @@ class NetworkGuard:
             try:
                 written = socket.inet_ntoa(socket.inet_aton(written))
             except OSError:
-                raise RefusedAddressError(host) from None
+                raise RefusedAddressError(host, self.setting) from None
         is_local = written.lower() == "localhost" or written.lower().endswith(".localhost")
         if is_local:
             written = "127.0.0.1"
         if find_address(written) is not None and not self.permits(written):
-            raise RefusedAddressError(host)
+            raise RefusedAddressError(host, self.setting)
 
 
 async def first_connected(

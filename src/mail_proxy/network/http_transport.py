@@ -11,7 +11,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpcore
 import httpx
 
-from mail_proxy.network.answer_bounds import BOUNDED_STREAM, bounded_backend
+from mail_proxy.network.answer_bounds import BOUNDED_STREAM, MOST_BYTES, bounded_backend
 from mail_proxy.network.guard import NetworkGuard, SocketAddress, first_connected
 
 
@@ -29,6 +29,7 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
         *,
         private_allowed: bool,
         keep_alive_seconds: float,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
         limits = httpx.Limits(max_connections=None, keepalive_expiry=keep_alive_seconds)
         super().__init__(verify=context, limits=limits)
@@ -38,7 +39,7 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
             ssl_context=context,
             max_connections=None,
             keepalive_expiry=keep_alive_seconds,
-            network_backend=_GuardedBackend(guard, private_allowed),
+            network_backend=_GuardedBackend(guard, private_allowed, most_bytes),
         )
         self._guard = guard
         self._private_allowed = private_allowed
@@ -63,7 +64,7 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
             try:
                 self._guard.refuse_written(host)
             except OSError as error:
-                raise httpx.ConnectError(str(error), request=request) from None
+                raise httpx.ConnectError(str(error), request=request) from error
         return await proxied.handle_async_request(request)
 
     async def aclose(self) -> None:
@@ -74,10 +75,10 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
 
 
 class _GuardedBackend(httpcore.AsyncNetworkBackend):
-    def __init__(self, guard: NetworkGuard, private_allowed: bool) -> None:
+    def __init__(self, guard: NetworkGuard, private_allowed: bool, most_bytes: int) -> None:
         self._guard = guard
         self._private_allowed = private_allowed
-        self._sockets = bounded_backend()
+        self._sockets = bounded_backend(most_bytes)
 
     async def connect_tcp(
         self,

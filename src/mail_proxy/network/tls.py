@@ -9,7 +9,7 @@ from typing import Literal
 
 @cache
 def system_tls_context(
-    protocol: Literal["smtp", "http"], *, verify_cert: bool = True
+    protocol: Literal["smtp", "http", "imap"], *, verify_cert: bool = True
 ) -> ssl.SSLContext:
     """Return the TLS context that trusts the certificate authorities of this machine.
 

@@ -12,6 +12,7 @@ from mail_proxy.operations.waiting_counts import Waiting
 from mail_proxy.sql import Connection
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
+from mail_proxy.sql.tables.mailboxes import MailboxState
 from mail_proxy.wire.service import Attention
 
 #: A message whose turn has not come for so long is late: a dispatcher hangs, or cannot keep up.
@@ -22,10 +23,11 @@ _MOST = 100
 
 @dataclass(frozen=True)
 class Troubles:
-    """Rows of accounts in trouble, and of applications that take no reports."""
+    """Accounts in trouble, applications without reports, unreadable mailboxes."""
 
     paused: list[Row]
     failing: list[Row]
+    mailboxes: list[MailboxState]
 
 
 def find_troubles(connection: Connection, tables: Tables, tenant_id: str | None) -> Troubles:
@@ -33,6 +35,9 @@ def find_troubles(connection: Connection, tables: Tables, tenant_id: str | None)
     return Troubles(
         tables.health.described(connection, tenant_id, _MOST),
         tables.tenant_sync.failing(connection, tenant_id, _MOST),
+        [state for state in tables.mailboxes.states(connection) if state.error is not None]
+        if tenant_id is None
+        else [],
     )
 
 
@@ -43,6 +48,7 @@ async def attention_list(
     return [
         *_paused_accounts(troubles, waiting),
         *_failing_reports(troubles),
+        *_failing_mailboxes(troubles),
         *_late_messages(waiting, now),
         *_no_dispatcher(waiting),
         *await _short_disk(disk),
@@ -69,6 +75,15 @@ def _failing_reports(troubles: Troubles) -> Iterable[Attention]:
             text=f"The application of {row['tenant_id']} takes no reports: {row['last_error']}",
             since_ts=None if since is None else int(since),
             tenant_id=row["tenant_id"],
+        )
+
+
+def _failing_mailboxes(troubles: Troubles) -> Iterable[Attention]:
+    for state in troubles.mailboxes[:_MOST]:
+        yield Attention(
+            code="mailbox_failing",
+            text=f"The mailbox {state.name} cannot be read: {state.error}",
+            since_ts=None if state.error_since is None else int(state.error_since),
         )
 
 

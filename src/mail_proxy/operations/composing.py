@@ -17,7 +17,7 @@ from mail_proxy.sql.messages.mail_codec import (
     dump_mail,
     dump_plain,
     dump_raw,
-    has_long_body,
+    has_long_text,
     is_small,
 )
 from mail_proxy.sql.messages.raw_text import RawText
@@ -37,9 +37,10 @@ def stored_form(mail: Mail, tracking_id: str) -> str | LargeContent:
     A message is composed if it is small and all ASCII. The boundary of a multipart mail depends on
     its Message-ID, which the replacement of a waiting message changes, so that one is not composed.
     """
-    if has_long_body(mail):
+    if has_long_text(mail):
         return dump_long_mail(mail)
-    if len(mail.body) <= _MOST_CHARACTERS and mail.body_html is None:
+    is_simple = mail.body_html is None and not mail.attachments
+    if is_simple and len(mail.body) <= _MOST_CHARACTERS:
         try:
             undated = compose_undated(mail, tracking_id)
         except ValueError:

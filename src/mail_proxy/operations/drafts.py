@@ -11,6 +11,7 @@ from mail_proxy.operations.callers import Caller
 from mail_proxy.operations.composing import check_headers, raw_form, stored_form, usual_form
 from mail_proxy.operations.message_places import wrong_place
 from mail_proxy.sql.directory import Snapshot
+from mail_proxy.sql.messages.attachment_logins import AttachmentLogins
 from mail_proxy.sql.messages.large_content import LargeContent
 from mail_proxy.sql.messages.mail_codec import dump_head
 from mail_proxy.wire.batches import ParsedBatch, RejectedOut, Rejection, wrong_addresses
@@ -38,6 +39,7 @@ class Draft:
     head: str | None
     size: int
     priority: int
+    has_login: bool = False
 
 
 def new_draft(
@@ -46,10 +48,12 @@ def new_draft(
     tenant_id: str,
     usual_priority: int,
     most_octets: int,
+    logins: AttachmentLogins,
 ) -> Draft:
     """Check a message and write its stored form.
 
-    ``most_octets`` is how many a raw message may have. Raises WrongMessage with every mistake.
+    ``most_octets`` is how many a raw message may have, ``logins`` seals those of attachments.
+    Raises WrongMessage with every mistake.
     """
     priority = usual_priority if message.priority is None else message.priority
     if isinstance(message, UsualMessage):
@@ -62,15 +66,19 @@ def new_draft(
         return _raw_draft(message, pk, tenant_id, priority, most_octets)
     mail = message.mail(pk)
     check_headers(mail)
+    if mail.attachments:
+        mail = logins.sealed(mail, tenant_id, message.id)
     form = stored_form(mail, message.id)
     head = dump_head(mail, form)
     size = len(form.encode()) if isinstance(form, str) and not form.isascii() else len(form)
     if head is not None:
         # ``form`` has the bodies: a large call would hold them twice until it is stored.
-        message.body, message.body_html = "", None
+        message.body, message.body_html, message.attachments = "", None, []
     recipients, given = " ".join(mail.recipients), message.message_id
+    has_login = any(each.auth is not None for each in mail.attachments)
     return Draft(
-        message, tenant_id, pk, recipients, mail.subject, given, form, head, size, priority
+        *(message, tenant_id, pk, recipients, mail.subject, given, form, head, size, priority),
+        has_login=has_login,
     )
 
 
@@ -124,7 +132,12 @@ def price_of(messages: Sequence[UsualMessage | MessageIn | RawMessageIn | Reject
         if isinstance(m, UsualMessage)
         else 1
         + sum(_addresses(field) for field in (m.to, m.cc, m.bcc, m.reply_to))
-        + (len(m.body) + len(m.body_html or "")) // _CHARACTERS_AS_ONE
+        + (
+            len(m.body)
+            + len(m.body_html or "")
+            + sum(len(each.storage_path) for each in m.attachments)
+        )
+        // _CHARACTERS_AS_ONE
         if isinstance(m, MessageIn)
         else 1 + sum(map(_addresses, (m.to, m.cc, m.bcc))) + len(m.raw) // _ADDRESS_IN_BASE64
         if isinstance(m, RawMessageIn)

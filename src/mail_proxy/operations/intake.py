@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -35,7 +35,6 @@ from mail_proxy.wire.batches import (
     Rejection,
     parse_batch,
 )
-from mail_proxy.wire.message_bounds import MOST_OCTETS
 from mail_proxy.wire.new_messages import RejectionCode, WrongMessage
 
 _MOST_CALLS_A_COMMIT = 64
@@ -45,6 +44,7 @@ _READ_AT_ONCE_BYTES = 64_000
 _CHECKED_AT_ONCE = 50
 _BESIDE = SideThread("intake")
 _ATTEMPTS = 4
+_MB = 1_000_000
 _NO_LOAD = Load()
 
 
@@ -91,9 +91,9 @@ class Intake:
             # Its other mistakes are looked for in the newest state.
             snapshot = await self._parts.directory.current()
         if price_of(request.messages) <= _CHECKED_AT_ONCE:
-            call = _check(caller, request, snapshot, self._new_pk, MOST_OCTETS)
+            call = self._check(caller, request, snapshot)
         else:
-            call = await _BESIDE.run(_check, caller, request, snapshot, self._new_pk, MOST_OCTETS)
+            call = await _BESIDE.run(self._check, caller, request, snapshot)
         if not call.drafts:
             raise _nothing_usable(call.rejected)
         async with self._quota.room(_loads(call.drafts)):
@@ -130,6 +130,31 @@ class Intake:
             ]
         raise Conflict("tenants and accounts keep being removed; try again")
 
+    def _check(self, caller: Caller, batch: ParsedBatch, snapshot: Snapshot) -> _Call:
+        """Parse the addresses of all messages; reject those that are wrong."""
+        call, new_pk = _Call(caller, [], []), self._new_pk
+        most_octets = int(self._parts.config.attachments.max_message_mb * _MB)
+        logins = self._parts.tables.attachment_logins
+        usual_priority = batch.default_priority
+        if usual_priority is None:
+            usual_priority = snapshot.queue.default_priority
+        for message in batch.messages:
+            if isinstance(message, Rejection):
+                whole = completed(message, caller, batch, snapshot, most_octets)
+                call.rejected.append(rejected_out(whole))
+                continue
+            named = message.tenant_id or batch.tenant_id
+            try:
+                tenant_id = tenant_of(caller, named, snapshot)
+                draft = new_draft(message, new_pk(), tenant_id, usual_priority, most_octets, logins)
+                call.drafts.append(draft)
+            except WrongMessage as error:
+                wrong = error.wrong
+                if error.code is RejectionCode.MALFORMED:
+                    wrong = [*wrong, *wrong_place(caller, named, message.account_id, snapshot)]
+                call.rejected.append(rejected_out(Rejection(message.id, wrong, error.code)))
+        return call
+
     def _rows(self, call: _Call, snapshot: Snapshot, now: float) -> list[_Prepared]:
         """Return for each draft the row to store, or the reason why it is refused."""
         call.tenants = {draft.tenant_id for draft in call.drafts}
@@ -156,6 +181,8 @@ class Intake:
             used = {message.account_pk for message in messages}
             if not self._parts.tables.accounts.are_living(connection, used):
                 return None
+        if any(draft.has_login for call in calls for draft in call.drafts):
+            self._parts.tables.instance.prove_key(connection)
         results = iter(self._parts.tables.messages.add(connection, messages) if messages else [])
         known = self._expired_before(connection, calls, rows)
         stored, audit = [], []
@@ -196,38 +223,6 @@ async def read_batch(body: bytes | bytearray, most: int) -> ParsedBatch:
     if len(body) <= _READ_AT_ONCE_BYTES:
         return parse_batch(body, most)
     return await _BESIDE.run(parse_batch, body, most)
-
-
-def _check(
-    caller: Caller,
-    batch: ParsedBatch,
-    snapshot: Snapshot,
-    new_pk: Callable[[], str],
-    most_octets: int,
-) -> _Call:
-    """Parse the addresses of all messages; reject those that are wrong.
-
-    A raw message may have ``most_octets``.
-    """
-    call = _Call(caller, [], [])
-    usual_priority = batch.default_priority
-    if usual_priority is None:
-        usual_priority = snapshot.queue.default_priority
-    for message in batch.messages:
-        if isinstance(message, Rejection):
-            whole = completed(message, caller, batch, snapshot, most_octets)
-            call.rejected.append(rejected_out(whole))
-            continue
-        named = message.tenant_id or batch.tenant_id
-        try:
-            tenant_id = tenant_of(caller, named, snapshot)
-            call.drafts.append(new_draft(message, new_pk(), tenant_id, usual_priority, most_octets))
-        except WrongMessage as error:
-            wrong = error.wrong
-            if error.code is RejectionCode.MALFORMED:
-                wrong = [*wrong, *wrong_place(caller, named, message.account_id, snapshot)]
-            call.rejected.append(rejected_out(Rejection(message.id, wrong, error.code)))
-    return call
 
 
 def _loads(drafts: Sequence[Draft]) -> dict[str, Load]:

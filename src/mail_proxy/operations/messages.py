@@ -23,6 +23,7 @@ from mail_proxy.sql.messages.listing import MessageFilter, Page
 from mail_proxy.sql.messages.mail_codec import load_mail
 from mail_proxy.sql.messages.purge import MessagePurge
 from mail_proxy.sql.messages.retry import RetryFilter
+from mail_proxy.sql.messages.returned import last_bounces
 from mail_proxy.sql.table import Row
 from mail_proxy.wire.messages import (
     CleanedOut,
@@ -91,7 +92,7 @@ def list_messages(context: Context, request: MessageQuery) -> MessagesOut:
         found = _page(context, wanted, request, request.limit, request.cursor)
         waits = wait_reasons(context, found.rows)
     return MessagesOut(
-        messages=[_shown(row, waits.get(row["pk"])) for row in found.rows],
+        messages=_with_bounces(context, [_shown(row, waits.get(row["pk"])) for row in found.rows]),
         next_cursor=found.next_pk,
     )
 
@@ -138,7 +139,8 @@ def get(context: Context, request: MessageRef) -> MessageAnswer:
     Raises SeveralTenants for an administrator's call that names no tenant, if several have it.
     """
     context, row = _detail(context, request.id)
-    return MessageAnswer(message=_shown(row, wait_reasons(context, [row]).get(row["pk"])))
+    message = _shown(row, wait_reasons(context, [row]).get(row["pk"]))
+    return MessageAnswer(message=_with_bounces(context, [message])[0])
 
 
 @operation("messages.events", scope=Scope.TENANT_OR_ALL)
@@ -307,6 +309,16 @@ def _shown(row: Row, wait: Wait | None) -> MessageOut:
         retry_count=row["retries"],
         recipients=row["recipient_results"],
     )
+
+
+def _with_bounces(context: Context, shown: list[MessageOut]) -> list[MessageOut]:
+    """Return messages with the fields of their last bounce; only sent ones come back."""
+    sent = [message.pk for message in shown if message.status == MessageState.SENT]
+    found = last_bounces(context.connection, sent)
+    return [
+        message.model_copy(update=found[message.pk]) if message.pk in found else message
+        for message in shown
+    ]
 
 
 def _wait_shown(wait: Wait) -> WaitOut:

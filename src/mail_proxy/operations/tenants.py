@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from mail_proxy.domain.facts import DirectoryChanged, EventsAdded
-from mail_proxy.domain.tenant import DEFAULT_SYNC_PATH, DEFAULT_TENANT, QUOTAS
+from mail_proxy.domain.tenant import (
+    DEFAULT_ATTACHMENT_PATH,
+    DEFAULT_SYNC_PATH,
+    DEFAULT_TENANT,
+    QUOTAS,
+)
 from mail_proxy.encryption import hash_token, new_token
 from mail_proxy.errors import Conflict, Forbidden, NotFound
 from mail_proxy.operations.operation import Context, Scope, operation
@@ -238,6 +243,7 @@ def _shown(context: Context, row: Row) -> TenantOut:
     return TenantOut(
         **{name: row[name] for name in _COPIED},
         client_sync_path=row["client_sync_path"] or DEFAULT_SYNC_PATH,
+        client_attachment_path=row["client_attachment_path"] or DEFAULT_ATTACHMENT_PATH,
         client_auth=_shown_auth(row["client_auth"]),
         suspended_batches=context.tables.suspensions.of_tenant(context.connection, row["id"]),
         signing_secret=MASK if row["signing_secret"] else None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import re
 import zlib
 from collections.abc import Awaitable, Callable
@@ -262,11 +261,8 @@ def request_headers(auth: ClientAuth) -> dict[bytes, bytes]:
         b"Accept": b"application/json",
         b"Accept-Encoding": b"identity",
     }
-    if auth.method == "bearer" and auth.token:
-        headers[b"Authorization"] = b"Bearer " + auth.token.encode()
-    elif auth.method == "basic":
-        pair = f"{auth.user or ''}:{auth.password or ''}".encode()
-        headers[b"Authorization"] = b"Basic " + base64.b64encode(pair)
+    if auth.authorization is not None:
+        headers[b"Authorization"] = auth.authorization
     return headers
 
 

@@ -20,7 +20,7 @@ from mail_proxy.smtp.replies import (
 from mail_proxy.smtp.transaction import Stale, Transaction
 
 #: What a server says to BDAT that offers CHUNKING and does not know it.
-_UNKNOWN_COMMAND_CODES = (500, 502, 504, OUT_OF_ORDER_CODE)
+UNKNOWN_COMMAND_CODES = (500, 502, 504, OUT_OF_ORDER_CODE)
 
 
 class BdatTransaction(Transaction):
@@ -136,7 +136,7 @@ class BdatTransaction(Transaction):
     def _message_answered(self, last: Reply) -> bytes:
         if verdict(Stage.END_OF_DATA, last) is Verdict.ACCEPTED:
             return self._end_answered(last)
-        if last.code in _UNKNOWN_COMMAND_CODES:
+        if last.code in UNKNOWN_COMMAND_CODES:
             # The server has read the message as commands, so its state is unknown.
             self.is_over = True
             self.broke_over = "chunking"

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 from mail_proxy.domain.outcome import Deferred, Outcome, RecipientStatus, Sent, Uncertain
 from mail_proxy.smtp.bdat import BdatTransaction
+from mail_proxy.smtp.bdat_stream import StreamedBdatTransaction
 from mail_proxy.smtp.capabilities import Capabilities, Extension
+from mail_proxy.smtp.compose import ComposedMail
 from mail_proxy.smtp.envelope import Burst, Envelope, Withdrawn
 from mail_proxy.smtp.replies import Reply
 from mail_proxy.smtp.session import SmtpSession
+from mail_proxy.smtp.streamed import UnreadableError
 from mail_proxy.smtp.transaction import Observe, Stale, Transaction, observe_nothing
 
 #: A server that takes longer than this to forget a message is not worth keeping.
@@ -132,11 +135,22 @@ class BurstRun:
             until = min(until, session.time() + wait)
         session.deadline = until
 
+    def has_more(self, on_ready: Callable[[], None]) -> bool:
+        """Return whether ``send_more`` has a part; else call ``on_ready`` once it has."""
+        return self._current is not None and self._current.has_more(on_ready)
+
     def send_more(self) -> None:
-        """Write the next part of a large message; called while the transport takes more."""
+        """Write the next part of a large message; called while the transport takes more.
+
+        A file that cannot be read ends the session, so that the message has no end.
+        """
         transaction = self._current
         if transaction is not None and transaction.is_sending:
-            self._session.send(transaction.more(), 0)
+            try:
+                self._session.send(transaction.more(), 0)
+            except UnreadableError as error:
+                self._session.lose(str(error))
+                return
             if transaction.is_unanswered:
                 self._follow(transaction)
             self.set_deadline()
@@ -218,14 +232,19 @@ class BurstRun:
 
     def _transaction(self, envelope: Envelope) -> Transaction:
         session = self._session
-        is_small = len(envelope.message.data) <= _MOST_BDAT_OCTETS
-        kind = BdatTransaction if self._may_use_bdat and is_small else Transaction
+        kind = self._kind_for(envelope.message)
         is_reused = session.transactions > 0
         session.transactions += 1
         limit = session.most_recipients
         return kind(
             envelope, self._usable, self._observe, most_recipients=limit, is_reused=is_reused
         )
+
+    def _kind_for(self, message: ComposedMail) -> type[Transaction]:
+        if message.rest is not None:
+            return StreamedBdatTransaction if self._usable.chunking else Transaction
+        is_small = len(message.data) <= _MOST_BDAT_OCTETS
+        return BdatTransaction if self._may_use_bdat and is_small else Transaction
 
     def _finished(self, transaction: Transaction) -> None:
         self.broke_over = transaction.broke_over or self.broke_over

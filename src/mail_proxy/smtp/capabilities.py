@@ -78,9 +78,9 @@ class Capabilities:
         self, mail_from: str, recipients: Sequence[str], message: ComposedMail
     ) -> Failed | None:
         """Return why the server can never accept this message, or None. Sends nothing."""
-        if self.size is not None and len(message.data) > self.size:
+        if self.size is not None and message.size > self.size:
             return Failed(
-                f"message has {len(message.data)} octets, the server takes at most {self.size}"
+                f"message has {message.size} octets, the server takes at most {self.size}"
             )
         if not self.smtputf8 and needs_smtputf8(mail_from, recipients, message):
             return Failed("an address needs SMTPUTF8 (RFC 6531), which the server does not offer")

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import lru_cache
-from hashlib import blake2b
 
-from mail_proxy.domain.long_text import LongText
 from mail_proxy.domain.mail import TRACKING_HEADER, Address, Mail
 from mail_proxy.smtp.extra_headers import extra_header
 from mail_proxy.smtp.headers import (
@@ -24,15 +22,9 @@ from mail_proxy.smtp.headers import (
     text_header,
     token_header,
 )
-from mail_proxy.smtp.long_body import (
-    base64_lines,
-    encode_long_body,
-    has_long_line,
-    is_short_quoted_printable,
-    quoted_printable,
-)
-
-_HEAD_OF_PART = b"Content-Type: text/%b; charset=utf-8\r\nContent-Transfer-Encoding: %b\r\n\r\n%b"
+from mail_proxy.smtp.multipart import MailFile, content_of
+from mail_proxy.smtp.streamed import Rest
+from mail_proxy.smtp.text_part import seven_bit, with_line_ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +33,18 @@ class ComposedMail:
 
     ``data`` has CRLF line ends only and ends with one; it is not dot-stuffed and has no final
     dot. ``needs_smtputf8``: an address has a non-ASCII local part (RFC 6531). ``is_8bit``:
-    ``data`` has octets above 127.
+    the message has octets above 127. ``rest`` follows ``data`` if the mail has attachments.
     """
 
     data: bytes | bytearray
     needs_smtputf8: bool
     is_8bit: bool
+    rest: Rest | None = None
+
+    @property
+    def size(self) -> int:
+        """Octets of the message, without stuffed dots (RFC 1870 section 5)."""
+        return len(self.data) if self.rest is None else len(self.data) + self.rest.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +60,7 @@ class UndatedMail:
     content: tuple[bytes, ...]
     needs_smtputf8: bool
     is_8bit: bool
+    rest: Rest | None = None
 
     def dated(self, date: float) -> ComposedMail:
         """Return the message with a Date (Unix seconds)."""
@@ -72,19 +71,22 @@ class UndatedMail:
             data = bytearray(self.before + date_line(date) + self.head)
             for piece in self.content:  # a join would hold the interpreter lock all the time
                 data += piece
-        return ComposedMail(data, self.needs_smtputf8, self.is_8bit)
+        return ComposedMail(data, self.needs_smtputf8, self.is_8bit, self.rest)
 
 
-def compose(mail: Mail, *, tracking_id: str, date: float) -> ComposedMail:
+def compose(
+    mail: Mail, *, tracking_id: str, date: float, files: Sequence[MailFile] = ()
+) -> ComposedMail:
     """Compose ``mail``, with a Date (``date`` in Unix seconds) and a tracking header.
 
+    ``files`` are its attachments, whose content is read when the mail is sent.
     The same arguments give the same octets. Raises ``ValueError`` with the header's name for text
     that no header may contain, and for lone surrogates.
     """
-    return compose_undated(mail, tracking_id).dated(date)
+    return compose_undated(mail, tracking_id, files).dated(date)
 
 
-def compose_undated(mail: Mail, tracking_id: str) -> UndatedMail:
+def compose_undated(mail: Mail, tracking_id: str, files: Sequence[MailFile] = ()) -> UndatedMail:
     """Compose ``mail`` as ``compose`` does, except for the Date."""
     lines = [from_header(mail.sender)]
     if mail.to:
@@ -102,13 +104,15 @@ def compose_undated(mail: Mail, tracking_id: str) -> UndatedMail:
         lines += [extra_header(name, value) for name, value in mail.headers]
     lines.append("MIME-Version: 1.0\r\n")
     head = "\r\n".join(lines)
-    is_8bit = not (before.isascii() and head.isascii())
+    is_utf8 = not (before.isascii() and head.isascii())
+    content, rest = content_of(mail, files)
     return UndatedMail(
         before=before.encode(),
         head=head.encode(),
-        content=_content(mail),
-        needs_smtputf8=is_8bit or not _is_envelope_ascii(mail),
-        is_8bit=is_8bit,
+        content=content,
+        needs_smtputf8=is_utf8 or not _is_envelope_ascii(mail),
+        is_8bit=is_utf8 or any(file.is_8bit for file in files),
+        rest=rest,
     )
 
 
@@ -121,7 +125,7 @@ def compose_plain(
     the body has to be encoded. ``from_line`` is ``from_header`` of the sender.
     """
     to_line = f"To: {to}"
-    text = _seven_bit(_with_line_ends(body))
+    text = seven_bit(with_line_ends(body))
     if text is None or len(to_line) > FOLD_AT:
         return None
     return (
@@ -161,83 +165,3 @@ def date_line(date: float) -> bytes:
 @lru_cache(maxsize=256)  # a queue holds messages of many seconds
 def _date_line(seconds: int) -> bytes:
     return f"Date: {format_datetime(datetime.fromtimestamp(seconds, UTC))}\r\n".encode()
-
-
-def _content(mail: Mail) -> tuple[bytes, ...]:
-    """Write the Content-* headers, the empty line and the body."""
-    body = _part(mail.content_type, mail.body)
-    if mail.body_html is None:
-        return body
-    parts = (body, _part("html", mail.body_html))
-    boundary = _boundary(mail.message_id, parts)
-    delimiter = b"\r\n--" + boundary
-    pieces = (
-        b'Content-Type: multipart/alternative;\r\n boundary="',
-        boundary,
-        b'"\r\n',
-        *(piece for part in parts for piece in (delimiter, b"\r\n", *part)),
-        delimiter,
-        b"--\r\n",
-    )
-    is_long = any(len(part) > 1 for part in parts)
-    return pieces if is_long else (b"".join(pieces),)
-
-
-def _part(subtype: str, text: str | LongText) -> tuple[bytes, ...]:
-    """Write the Content-* headers of a text, and the text; a long one in pieces."""
-    if isinstance(text, LongText):
-        encoding, pieces = encode_long_body(text)
-        return _HEAD_OF_PART % (subtype.encode(), encoding, b""), *pieces
-    return (_HEAD_OF_PART % (subtype.encode(), *encode_body(text)),)
-
-
-def encode_body(text: str) -> tuple[bytes, bytes]:
-    """Return transfer encoding and encoded octets of a body.
-
-    7bit if possible, else the shorter of quoted-printable and base64.
-    """
-    text = _with_line_ends(text)
-    seven_bit = _seven_bit(text)
-    if seven_bit is not None:
-        return b"7bit", seven_bit.encode()
-    octets = text.encode()
-    if is_short_quoted_printable((octets,)):
-        return b"quoted-printable", b"".join(quoted_printable(octets))
-    return b"base64", base64_lines(octets.replace(b"\n", b"\r\n"))
-
-
-def _with_line_ends(text: str) -> str:
-    """Return a body with LF line ends only, and one at its end."""
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return f"{text}\n" if text and not text.endswith("\n") else text
-
-
-def _seven_bit(text: str) -> str | None:
-    """Return a body that needs no encoding with CRLF line ends, None for another one."""
-    if text.isascii() and "\0" not in text and not has_long_line(text):
-        return text.replace("\n", "\r\n")
-    return None
-
-
-def _boundary(message_id: str, parts: Sequence[Sequence[bytes]]) -> bytes:
-    """Return a MIME boundary that occurs in no part.
-
-    No transfer encoding produces its first two octets.
-    """
-    boundary = b"=_" + blake2b(message_id.encode(), digest_size=16).hexdigest().encode()
-    while any(_occurs(boundary, part) for part in parts):
-        boundary += b"_"
-    return boundary
-
-
-def _occurs(boundary: bytes, pieces: Sequence[bytes]) -> bool:
-    if len(pieces) == 1:
-        return boundary in pieces[0]
-    before = b""
-    for piece in pieces:
-        octets = before + piece
-        if boundary in octets:
-            return True
-        before = octets[-len(boundary) :]
-    return False

@@ -153,8 +153,11 @@ class SmtpProtocol(asyncio.Protocol):
         self._send_more()
 
     def _send_more(self) -> None:
-        if self._run is not None and self._run.is_sending and not self._paused:
-            self._run.send_more()
+        run = self._run
+        if run is None or not run.is_sending or self._paused:
+            return
+        if run.has_more(self._send_more):
+            run.send_more()
             self._flush()
 
     def _flush(self) -> None:
@@ -171,7 +174,7 @@ class SmtpProtocol(asyncio.Protocol):
         if run is not None:
             if run.is_done:
                 self._wake()
-            elif run.is_sending and not self._paused:
+            elif run.is_sending and not self._paused and run.has_more(self._send_more):
                 # In the next turn, so that a refusal or the end of the connection is noticed.
                 self._loop.call_soon(self._send_more)
         elif self.session.deadline == inf:

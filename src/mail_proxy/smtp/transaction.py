@@ -8,7 +8,7 @@ from math import inf
 from time import perf_counter
 
 from mail_proxy.domain.outcome import Deferred, Outcome, RecipientResult
-from mail_proxy.smtp.body import Body
+from mail_proxy.smtp.body import Body, body_of
 from mail_proxy.smtp.capabilities import Capabilities, Extension, needs_smtputf8
 from mail_proxy.smtp.envelope import Envelope
 from mail_proxy.smtp.replies import (
@@ -78,6 +78,8 @@ class Transaction:
     _body: Body | None = None
     _phase: SmtpPhase = "mail"
     _phase_began = 0.0
+    #: Command that asks for the message, sent ahead of the replies; empty if there is none.
+    _data_command = _DATA
 
     def __init__(
         self,
@@ -106,9 +108,9 @@ class Transaction:
             return self._write(mail)
         self._is_ahead = True
         recipients = self.recipients
-        self.owed += len(recipients) + 2
+        self.owed += len(recipients) + 1 + bool(self._data_command)
         rcpts = [b"RCPT TO:<%b>\r\n" % address.encode() for address in recipients]
-        envelope = b"".join((mail, *rcpts, _DATA))
+        envelope = b"".join((mail, *rcpts, self._data_command))
         self.envelope.dialogue.append(envelope)
         return envelope
 
@@ -138,8 +140,15 @@ class Transaction:
             return self._answered_early(reply)
         return self._data_answered(reply)
 
+    def has_more(self, on_ready: Callable[[], None]) -> bool:
+        """Return whether ``more`` has a part; else call ``on_ready`` once it has."""
+        return self._body is not None and self._body.is_ready(on_ready)
+
     def more(self) -> bytes:
-        """Return the next part of a message that is not written at once."""
+        """Return the next part of a message that is not written at once.
+
+        Raises UnreadableError if a file cannot be read; the message must get no end then.
+        """
         assert self._body is not None
         part = self._body.next()
         if self._body.is_complete:
@@ -172,7 +181,7 @@ class Transaction:
         mail_from, message = self.envelope.mail_from, self.envelope.message
         offer = self._offer
         # RFC 1870 section 5 counts neither stuffed dots nor the final one.
-        size = b" SIZE=%d" % len(message.data) if offer.declares_size else b""
+        size = b" SIZE=%d" % message.size if offer.declares_size else b""
         body = b" BODY=8BITMIME" if message.is_8bit else b""
         utf8 = b" SMTPUTF8" if needs_smtputf8(mail_from, self.recipients, message) else b""
         return b"MAIL FROM:<%b>%b%b%b\r\n" % (mail_from.encode(), size, body, utf8)
@@ -195,8 +204,12 @@ class Transaction:
         if self.is_reused and ends_session(reply):
             may_reset = reply.code == OUT_OF_ORDER_CODE
             self.is_over = not may_reset
-            return self._end(Stale(str(reply), may_reset), unread=len(self.recipients) + 1)
-        return self._refused(Stage.MAIL, reply, unread=len(self.recipients) + 1)
+            return self._end(Stale(str(reply), may_reset), unread=self._unread_after_mail)
+        return self._refused(Stage.MAIL, reply, unread=self._unread_after_mail)
+
+    @property
+    def _unread_after_mail(self) -> int:
+        return len(self.recipients) + bool(self._data_command)
 
     def _next_rcpt(self) -> bytes:
         address = self.recipients[len(self._results)]
@@ -223,9 +236,12 @@ class Transaction:
             return b"" if self._is_ahead else self._next_rcpt()
         if self._is_taken_by_rcpt:
             self.stage = Stage.DATA
-            return b"" if self._is_ahead else self._write(_DATA)
+            return self._recipients_taken()
         self.is_settled = True
-        return self._end(all_refused(results), unread=1)
+        return self._end(all_refused(results), unread=int(bool(self._data_command)))
+
+    def _recipients_taken(self) -> bytes:
+        return b"" if self._is_ahead else self._write(_DATA)
 
     def _is_out_of_order(self, reply: Reply) -> bool:
         """Return whether pipelined commands arrived out of order; if so, lose the session.
@@ -242,12 +258,15 @@ class Transaction:
             if self._is_out_of_order(reply):
                 return b""
             return self._refused(Stage.DATA, reply, unread=0)
+        return self._begin_message(body_of(self.envelope.message))
+
+    def _begin_message(self, body: Body) -> bytes:
+        """Return the first part of the message to write."""
         self._phase_ends()
         self._phase = "data"
-        data = self.envelope.message.data
-        self.envelope.dialogue.append(len(data))
+        self.envelope.dialogue.append(self.envelope.message.size)
         self.owed += 1
-        self._body = Body(data)
+        self._body = body
         part = self.more()
         if self._body is not None:
             # Not a word was said about a message of which a part is out already.

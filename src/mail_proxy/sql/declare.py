@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, ColumnElement, ForeignKey, Table, Text, tuple_
 
 from mail_proxy.sql.metadata import metadata
-from mail_proxy.sql.types import RECORD_ONLY, Instant, Sealed, at_most
+from mail_proxy.sql.types import RECORD_ONLY, Instant, Json, Pk, Sealed, at_most
 
 __all__ = [
     "RECORD_ONLY",
@@ -20,6 +20,8 @@ __all__ = [
     "Column",
     "ForeignKey",
     "Instant",
+    "Json",
+    "Pk",
     "Sealed",
     "Text",
     "after",

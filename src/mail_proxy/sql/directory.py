@@ -12,7 +12,13 @@ from sqlalchemy import Connection
 from mail_proxy.config import ConcurrencyConfig, QueueConfig
 from mail_proxy.domain.account import Account, SmtpLogin, TlsMode
 from mail_proxy.domain.limits import limits
-from mail_proxy.domain.tenant import DEFAULT_SYNC_PATH, QUOTAS, ClientAuth, Tenant
+from mail_proxy.domain.tenant import (
+    DEFAULT_ATTACHMENT_PATH,
+    DEFAULT_SYNC_PATH,
+    QUOTAS,
+    ClientAuth,
+    Tenant,
+)
 from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.table import EVERY_TENANT, Damaged, Row
 from mail_proxy.sql.tables import Tables
@@ -180,8 +186,9 @@ def login_of(row: Row, most: ConcurrencyConfig) -> SmtpLogin:
 
 
 def _tenant(row: Row) -> Tenant:
-    base = row["client_base_url"]
+    base = (row["client_base_url"] or "").rstrip("/")
     path = row["client_sync_path"] or DEFAULT_SYNC_PATH
+    attachments = row["client_attachment_path"] or DEFAULT_ATTACHMENT_PATH
     rates = row["rate_limits"] or {}
     auth = row["client_auth"]
     damage = auth.reason if isinstance(auth, Damaged) else None
@@ -190,7 +197,7 @@ def _tenant(row: Row) -> Tenant:
     return Tenant(
         id=row["id"],
         active=row["active"],
-        sync_url=f"{base.rstrip('/')}{path}" if base else None,
+        sync_url=f"{base}{path}" if base else None,
         client_auth=ClientAuth.from_record(None if damage else auth),
         api_key_hash=row["api_key_hash"],
         api_key_expires_at=row["api_key_expires_at"],
@@ -203,6 +210,7 @@ def _tenant(row: Row) -> Tenant:
         private_allowed=row["private_allowed"],
         damage=damage,
         signing_damage=signing_damage,
+        attachment_url=f"{base}{attachments}" if base else None,
     )
 
 

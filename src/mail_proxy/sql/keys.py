@@ -17,6 +17,7 @@ from mail_proxy.encryption import decrypt_value_with_key, encrypt_value_with_key
 from mail_proxy.errors import EncryptionError, EncryptionKeyChanged
 from mail_proxy.sql import schema
 from mail_proxy.sql.db import SqlDb
+from mail_proxy.sql.messages.attachment_logins import reencrypt_logins
 from mail_proxy.sql.metadata import metadata
 from mail_proxy.sql.types import Sealed
 
@@ -86,6 +87,7 @@ def reencrypt(connection: Connection, db: SqlDb, old: bytes, new: bytes, progres
                 _write(connection, db, table, sealed, renewed)
             done += _values(some)
             progress(done, total)
+    reencrypt_logins(connection, old, new, damaged, lambda: progress(done, total))
     if damaged:
         more = f" and {len(damaged) - _MOST_NAMED} more" if len(damaged) > _MOST_NAMED else ""
         places = "; ".join(damaged[:_MOST_NAMED])

@@ -376,3 +376,33 @@ class Action(Enum):
         "Alert could not be sent and will be tried again",
         *("channel", "alerts", "reason"),
     )
+    MAILBOX_FAILED = (
+        "mailbox.failed",
+        WARNING,
+        "Mailbox cannot be used and will be tried again",
+        *("mailbox", "stage", "reason", "seconds"),
+    )
+    MAILBOX_WORKS = (
+        "mailbox.works",
+        WARNING,
+        "Mailbox can be used again",
+        *("mailbox", "seconds"),
+    )
+    MAILBOX_MAIL_SKIPPED = (
+        "mailbox.mail_skipped",
+        ERROR,
+        "Mail in a watched mailbox could not be read; it stays there",
+        *("mailbox", "uid", "error", "trace"),
+    )
+    BOUNCE_RECORDED = (
+        "bounce.recorded",
+        INFO,
+        "Message came back, or a recipient complained about it",
+        *("tenant_id", "message_id", "kind", "recipient", "reason"),
+    )
+    BOUNCE_UNMATCHED = (
+        "bounce.unmatched",
+        INFO,
+        "Mail came back about a message that is not here, or not any more",
+        "kind",
+    )

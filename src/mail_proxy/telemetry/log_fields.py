@@ -49,10 +49,14 @@ class Fields(TypedDict, total=False):
     alerts: Annotated[int, "Number of alerts in one mail or call"]
     rows: Annotated[int, "Number of rows"]
     ids: Annotated[Sequence[str], "Ids of the first 20 unknown messages"]
+    mailbox: Annotated[str, "Name of a watched mailbox, such as `bounces`"]
+    uid: Annotated[int, "UID of a mail in its folder"]
+    kind: Annotated[str, "`bounce` or `complaint`"]
+    recipient: Annotated[str, "Address that the mail was sent to"]
     loop: Annotated[str, "Name of the background loop"]
     job: Annotated[str, "Job of the loop: the id of a tenant"]
     duty: Annotated[
-        str, "Kind of removed rows: `messages`, `audit`, `orphans`, `rates` or `counts`"
+        str, "Kind of removed rows: `messages`, `audit`, `orphans`, `rates`, `counts` or `inbound`"
     ]
     database: Annotated[str, "`sqlite` or `postgresql`"]
     before: Annotated[str | None, "Schema revision before the migration"]

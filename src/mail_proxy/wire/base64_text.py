@@ -16,6 +16,7 @@ from mail_proxy.domain.long_text import LongText, pieces_of
 #: Characters that are decoded at once; a multiple of four.
 _PIECE = 262_144
 _BLANKS = b" \t\r\n"
+_WITHOUT_BLANKS = str.maketrans("", "", _BLANKS.decode())
 _FOREIGN = re.compile(r"[^A-Za-z0-9+/= \t\r\n]")
 #: Pieces that may follow the first padding: the second character of it, and line ends.
 _MOST_ENDS = 2
@@ -30,12 +31,12 @@ def decode_base64(text: str | LongText) -> Iterator[bytes]:
     kept = b""
     pieces = pieces_of(text, _PIECE)
     for piece in pieces:
-        characters = kept + _without_blanks(piece, text)
+        characters = kept + _octets(piece, text)
         if b"=" in characters:
             behind = "".join(islice(pieces, _MOST_ENDS))
             if len(behind) > _PIECE or next(pieces, None) is not None:
                 raise ValueError(_BEHIND_PADDING)
-            kept = characters + _without_blanks(behind, text)
+            kept = characters + _octets(behind, text)
             break
         end = len(characters) // 4 * 4
         kept = characters[end:]
@@ -45,10 +46,17 @@ def decode_base64(text: str | LongText) -> Iterator[bytes]:
         yield _decoded(kept, text)
 
 
-def _without_blanks(piece: str, text: str | LongText) -> bytes:
+def _octets(piece: str, text: str | LongText) -> bytes:
     if not piece.isascii():
         raise _foreign(text)
     return piece.encode().translate(None, _BLANKS)
+
+
+def without_blanks(text: str | LongText) -> str | LongText:
+    """Return a base64 text without its blanks and line ends."""
+    if isinstance(text, str):
+        return text.translate(_WITHOUT_BLANKS)
+    return LongText(tuple(piece.translate(_WITHOUT_BLANKS) for piece in text.pieces))
 
 
 def _decoded(characters: bytes, text: str | LongText) -> bytes:

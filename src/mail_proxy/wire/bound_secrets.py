@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel
 
 from mail_proxy.domain.networks import find_address
-from mail_proxy.domain.tenant import DEFAULT_SYNC_PATH
+from mail_proxy.domain.tenant import DEFAULT_ATTACHMENT_PATH, DEFAULT_SYNC_PATH
 from mail_proxy.wire.mistakes import malformed, mistake
 from mail_proxy.wire.secrets import MASK, masked_config
 
@@ -75,6 +75,11 @@ def usual_url(url: str | None) -> Any:
 def usual_path(path: str | None) -> str:
     """Return the path that takes reports."""
     return path or DEFAULT_SYNC_PATH
+
+
+def usual_attachment_path(path: str | None) -> str:
+    """Return the path that is called for attachments."""
+    return path or DEFAULT_ATTACHMENT_PATH
 
 
 @cache

@@ -22,10 +22,12 @@ LONGEST_MAILBOX = 998
 LONGEST_SUBJECT = 4000
 #: Octets of ``body``, and of ``body_html``. Most servers refuse larger mails.
 LONGEST_TEXT = 25_000_000
+#: Characters of an attachment that is given as base64: a longer text may have been cut.
+LONGEST_BASE64 = LONGEST_STRING
+#: Of one message. Readers show lists of attachments as a whole.
+MOST_ATTACHMENTS = 100
 #: Characters of ``raw``: a longer text may have been cut when it was parsed.
 LONGEST_RAW = LONGEST_STRING
-#: Octets of a raw message.
-MOST_OCTETS = 35_000_000
 #: Headers that the client names.
 MOST_HEADERS = 100
 #: Octets of their names and values together.
@@ -150,6 +152,12 @@ def _headers(value: Any) -> str | None:
     return None if size <= LONGEST_HEADERS else f"{size} octets; allowed: {LONGEST_HEADERS}"
 
 
+def _attachments(value: Any) -> str | None:
+    if not isinstance(value, list) or len(value) <= MOST_ATTACHMENTS:
+        return None
+    return f"{len(value)} attachments; allowed: {MOST_ATTACHMENTS}"
+
+
 def _size(value: Any) -> int:
     if not isinstance(value, str | LongText):
         return 0
@@ -164,7 +172,10 @@ def shown(value: str | LongText) -> str:
 
 
 _RARE = frozenset(
-    {"return_path", "message_id", "cc", "bcc", "reply_to", "headers", "body_html", "raw"}
+    {
+        *("return_path", "message_id", "cc", "bcc", "reply_to", "headers", "body_html", "raw"),
+        "attachments",
+    }
 )
 _BOUNDS: dict[str, Callable[[Any], str | None]] = {
     "subject": _octets(LONGEST_SUBJECT),
@@ -176,6 +187,7 @@ _BOUNDS: dict[str, Callable[[Any], str | None]] = {
     "bcc": _list_of_mailboxes,
     "reply_to": _list_of_mailboxes,
     "headers": _headers,
+    "attachments": _attachments,
     "body": _text,
     "body_html": _text,
     "raw": _raw,

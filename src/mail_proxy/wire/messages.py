@@ -180,6 +180,12 @@ class MessageOut(BaseModel):
     recipients: list[dict[str, Any]] | None = Field(
         description="The server's answer for each recipient, if they differ."
     )
+    bounce_ts: int | None = Field(None, description="When the message came back the last time.")
+    bounce_type: str | None = Field(None, description="hard or soft.")
+    bounce_code: str | None = Field(None, description="Enhanced status code, or reply code.")
+    bounce_reason: str | None = Field(None, description="The server's words.")
+    bounce_recipient: str | None = Field(None, description="Address that it came back from.")
+    bounce_category: str | None = Field(None, description="Cause, such as unknown_user.")
 
 
 class MessagesOut(Answer):

@@ -38,7 +38,6 @@ _NOT_AVAILABLE = frozenset(
         "imap_user",
         "imap_password",
         "imap_folder",
-        "client_attachment_path",
         "large_file_config",
     }
 )
@@ -55,11 +54,6 @@ class WrongField(ValueError):
 def _too_short(given: Mapping[str, Any]) -> str:
     least = given["min_length"]
     return "must not be empty" if least == 1 else f"too short; at least {least} characters"
-
-
-def _too_many(given: Mapping[str, Any]) -> str:
-    most = given["max_length"]
-    return f"too many entries; allowed: {most}" if most else "not available in this version"
 
 
 def _choice(given: Mapping[str, Any]) -> str:
@@ -86,7 +80,7 @@ _MESSAGES: dict[str, str | Callable[[Mapping[str, Any]], str]] = {
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
     "list_type": "must be a list",
-    "too_long": _too_many,
+    "too_long": lambda given: f"too many entries; allowed: {given['max_length']}",
     "dict_type": NO_OBJECT,
     "model_type": NO_OBJECT,
     "model_attributes_type": NO_OBJECT,

@@ -13,6 +13,7 @@ from mail_proxy.domain.header_fields import HEADER_FIELDS, reserved
 from mail_proxy.domain.long_text import LongText
 from mail_proxy.domain.mail import Address, Mail
 from mail_proxy.wire.addresses import parse_mailbox, parse_mailboxes
+from mail_proxy.wire.attachments import AttachmentIn
 from mail_proxy.wire.fields import (
     Content,
     Identifier,
@@ -22,7 +23,7 @@ from mail_proxy.wire.fields import (
     Request,
 )
 from mail_proxy.wire.instants import Timestamp
-from mail_proxy.wire.message_bounds import MOST_RECIPIENTS
+from mail_proxy.wire.message_bounds import MOST_ATTACHMENTS, MOST_RECIPIENTS
 from mail_proxy.wire.mistakes import Mistake, WrongField, mistake, sentence
 
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
@@ -113,8 +114,8 @@ class MessageIn(QueuedIn):
         description="HTML alternative to a plain `body`; without one, an HTML mail. Empty: none.",
     )
     headers: dict[str, OneLine] = Field(default_factory=dict, description="At most 100.")
-    attachments: Annotated[list[dict[str, Any]], Field(max_length=0), Redacted()] = Field(
-        default_factory=list, description="Not available in this version: must be empty."
+    attachments: Annotated[list[AttachmentIn], Field(max_length=MOST_ATTACHMENTS), Redacted()] = (
+        Field(default_factory=list, description="Files that are sent with the mail; at most 100.")
     )
 
     @field_validator(
@@ -203,6 +204,7 @@ class MessageIn(QueuedIn):
             return_path=return_path,
             headers=tuple(self.headers.items()),
             not_before=self.deferred_ts,
+            attachments=tuple(each.attachment() for each in self.attachments),
         )
 
 

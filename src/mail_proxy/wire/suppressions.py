@@ -45,7 +45,14 @@ MailAddress = Annotated[str, Field(min_length=3, max_length=998), AfterValidator
 class SuppressionIn(Request):
     """Addresses that the tenant does not send to any more."""
 
-    model_config = _example({"tenant_id": "acme", "address": "bob@example.net"})
+    model_config = _example(
+        {
+            "tenant_id": "acme",
+            "address": "bob@example.net",
+            "reason": "manual",
+            "detail": "asked by phone",
+        }
+    )
 
     tenant_id: Identifier | None = Field(
         None, description="Optional with a tenant key, or if there is only one tenant."
@@ -118,7 +125,9 @@ class SuppressionOut(BaseModel):
 class SuppressionsOut(Answer):
     """A page of suppressed addresses, by tenant and address."""
 
-    model_config = _example({"ok": True, "suppressions": [_ENTRY], "next_cursor": None})
+    model_config = _example(
+        {"ok": True, "suppressions": [_ENTRY], "next_cursor": "WyJhY21lIiwiYm9iQGV4YW1wbGUubmV0Il0"}
+    )
 
     suppressions: list[SuppressionOut] = Field(description="The page.")
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one.")

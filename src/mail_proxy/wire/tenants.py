@@ -8,7 +8,13 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from mail_proxy.domain.tenant import QUOTAS, signing_key
 from mail_proxy.domain.web_url import check_web_url
-from mail_proxy.wire.bound_secrets import SentTo, Usual, usual_path, usual_url
+from mail_proxy.wire.bound_secrets import (
+    SentTo,
+    Usual,
+    usual_attachment_path,
+    usual_path,
+    usual_url,
+)
 from mail_proxy.wire.fields import (
     Answer,
     Count,
@@ -65,8 +71,12 @@ class ClientAuthIn(Request):
         return self
 
 
-#: The fields that say where report calls go, the host first.
-PLACE: dict[str, Usual] = {"client_base_url": usual_url, "client_sync_path": usual_path}
+#: The fields that say where calls to the application go, the host first.
+PLACE: dict[str, Usual] = {
+    "client_base_url": usual_url,
+    "client_sync_path": usual_path,
+    "client_attachment_path": usual_attachment_path,
+}
 #: The signing secret has no place: it makes signatures, and is never sent itself.
 BoundClientAuth = Annotated[ClientAuthIn, SentTo(**PLACE)]
 
@@ -88,10 +98,15 @@ class TenantFields(Request):
     client_sync_path: Path | None = Field(
         None, description="Path that takes reports; default /mail-proxy/sync."
     )
+    client_attachment_path: Path | None = Field(
+        None,
+        description="Path that is called for attachments of the mode endpoint; default "
+        "/mail-proxy/attachments.",
+    )
     client_auth: BoundClientAuth | None = Field(
         None,
         description="Secrets are shown as ********, which keeps the stored ones when sent back. "
-        "They are asked for again if client_base_url or client_sync_path changes.",
+        "They are asked for again if client_base_url or one of the two paths changes.",
     )
     active: bool | None = Field(
         None, description="An inactive tenant sends nothing, and its key gets 403."
@@ -177,6 +192,7 @@ class TenantOut(BaseModel):
     name: str | None = Field(description="Name to show.")
     client_base_url: str | None = Field(description="URL of the tenant's application.")
     client_sync_path: str = Field(description="Path that takes reports.")
+    client_attachment_path: str = Field(description="Path that is called for attachments.")
     client_auth: dict[str, Any] = Field(
         description="How the proxy authenticates to the application; secrets are ********."
     )

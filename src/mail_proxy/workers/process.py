@@ -14,6 +14,7 @@ import uvloop
 from mail_proxy.delivery.engine import DeliveryEngine
 from mail_proxy.errors import MailProxyError
 from mail_proxy.features import registry
+from mail_proxy.features.feature import StepParts
 from mail_proxy.kit.bus import Bus, Reach
 from mail_proxy.kit.clock import SystemClock
 from mail_proxy.kit.garbage import freeze_loaded_objects
@@ -37,6 +38,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     prepare_process()
     system_tls_context("smtp")
+    system_tls_context("http")
     with socket.socket(fileno=int(sys.argv[1])) as ours:
         sys.exit(uvloop.run(_serve(ours)))
 
@@ -71,7 +73,7 @@ async def _deliver(worker: WorkerConfig, db: SqlDb, pipe: WorkerPipe) -> None:
     bus.connect(pipe)
     metrics = MailMetrics.for_a_worker()
     clock = SystemClock()
-    steps = registry.delivery_steps(directory, clock)
+    steps = registry.delivery_steps(StepParts(directory, clock, config, tables, metrics))
     engine = DeliveryEngine(db, tables, directory, config, metrics, clock, bus, steps=steps)
     watch = ProcessWatch(db.renew_connections)
     watch.start()

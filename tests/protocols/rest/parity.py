@@ -6,8 +6,10 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import mail_proxy.cli
 from mail_proxy.api.app import routes
 from mail_proxy.api.deps import Route, Token
 from mail_proxy.client import MailProxyClient
@@ -57,4 +59,16 @@ def client_calls() -> dict[tuple[str, str], list[str]]:
         for verb, value in vars(group).items():
             if isinstance(value, ClientRoute):
                 found.setdefault((value.method, value.path), []).append(f"{noun}.{verb}")
+    return found
+
+
+def commands_calls() -> set[str]:
+    """The client library's calls that the command line makes: ``messages.add``."""
+    found = set()
+    for file in Path(mail_proxy.cli.__path__[0]).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Attribute):
+                words = ast.unparse(node).split(".")
+                if len(words) == 3 and words[0] == "client":
+                    found.add(".".join(words[1:]))
     return found

@@ -14,7 +14,10 @@ from mail_proxy.server import create_app
 Json = dict[str, Any]
 #: ``use_tls`` stands for the three forms of one thing, which exclude each other.
 _NOT_SHOWN = {
-    (model, field) for model in ("AccountIn", "UnsavedAccountTest") for field in ("tls", "use_ssl")
+    *((model, "tls") for model in ("AccountIn", "UnsavedAccountTest")),
+    *((model, "use_ssl") for model in ("AccountIn", "UnsavedAccountTest")),
+    # Instead of ``address``.
+    ("SuppressionIn", "addresses"),
 }
 
 

@@ -7,11 +7,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from typer.main import get_command
 
-from mail_proxy.cli.commands import COMMANDS, RESERVED_NAMES
-from mail_proxy.cli.instance import Instance, is_name
-from mail_proxy.cli.main import command_line
+from mail_proxy.cli.instance import Instance
+from mail_proxy.cli.names import is_name
 from mail_proxy.encryption import KEY_VARIABLE, generate_key
 from mail_proxy.errors import ConfigError, Conflict, Malformed, NotFound
 from mail_proxy.settings import settings
@@ -31,11 +29,6 @@ def test_names_that_are_refused(name: str, tmp_path: Path) -> None:
         Instance(name, tmp_path)
     assert repr(name) in refused.value.message
     assert refused.value.exit_code == 2
-
-
-def test_no_command_can_be_the_name_of_an_instance() -> None:
-    commands = set(get_command(command_line(COMMANDS)).commands)  # type: ignore[attr-defined]
-    assert commands <= RESERVED_NAMES
 
 
 def test_only_the_user_can_read_what_is_made(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from mail_proxy.client import fields
 from mail_proxy.wire.accounts import AccountIn, UnsavedAccountTest
+from mail_proxy.wire.bounces import BounceMailboxIn
 from mail_proxy.wire.instance import RuntimeSettings
 from mail_proxy.wire.new_messages import MessageIn
 from mail_proxy.wire.tenants import ClientAuthIn, RateLimits, TenantFields
@@ -24,6 +25,7 @@ from mail_proxy.wire.tenants import ClientAuthIn, RateLimits, TenantFields
         (fields.ClientAuth, ClientAuthIn),
         (fields.RateLimits, RateLimits),
         (fields.SettingFields, RuntimeSettings),
+        (fields.BounceMailboxFields, BounceMailboxIn),
     ],
 )
 def test_typed_fields_have_the_names_of_the_wire(typed: Any, model: type[BaseModel]) -> None:

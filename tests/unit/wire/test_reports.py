@@ -46,6 +46,7 @@ PEOPLE = [{"address": "a@b.example", "status": "failed"}]
                 "bounce_code": "5.1.1",
                 "bounce_reason": "unknown",
                 "bounce_recipient": "a@b.example",
+                "bounce_category": "unknown_user",
                 "internal": 1,
             },
             {
@@ -54,6 +55,7 @@ PEOPLE = [{"address": "a@b.example", "status": "failed"}]
                 "bounce_code": "5.1.1",
                 "bounce_reason": "unknown",
                 "bounce_recipient": "a@b.example",
+                "bounce_category": "unknown_user",
             },
         ),
         (

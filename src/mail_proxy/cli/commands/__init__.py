@@ -1,47 +1,161 @@
-"""The commands, one module per noun, and the table that registers them."""
+"""The table of all commands. Their modules are loaded when a command is used."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib import import_module
+from dataclasses import dataclass
+from enum import Enum
 
-import typer
 
-#: ``mail-proxy COMMAND``: the word, and the module and function in this package.
+class Scope(Enum):
+    """Subject of a command, which its word may follow or precede."""
+
+    #: This machine's user.
+    NOTHING = "nothing"
+    #: An instance, as an argument of the command; it need not exist.
+    NAME = "name"
+    INSTANCE = "instance"
+    #: A tenant of an instance; without one, the only tenant, or all of them in listings.
+    TENANT = "tenant"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command, or a group of commands.
+
+    ``target`` is the module and function in this package, ``help`` the line in the overview,
+    ``words`` the arguments in it. Behind a command without arguments, the name of an instance may
+    follow. In a group, ``plain`` are the commands without arguments.
+    """
+
+    target: str
+    help: str
+    scope: Scope
+    words: str = ""
+    plain: tuple[str, ...] | None = None
+
+    @property
+    def may_precede_name(self) -> bool:
+        """True if the name may follow the command's own word: ``keys shop rotate``."""
+        return not self.words or self.plain is not None
+
+
 COMMANDS = {
-    "list": "instances:list_",
-    "start": "lifecycle:start",
-    "stop": "lifecycle:stop",
-    "restart": "lifecycle:restart",
-    "status": "instances:status",
-    "delete": "instances:delete",
-    "demo": "demo:demo",
-    "bounce": "parsers:bounce",
-    "pec": "parsers:pec",
-}
-#: Those of them that need no instance: they start without the code of the others.
-STANDALONE_COMMANDS = frozenset({"bounce", "pec"})
-#: Those of them that take the name of an instance.
-NAMED_COMMANDS = frozenset({"start", "stop", "restart", "status", "delete"})
-#: ``mail-proxy NAME COMMAND``: commands about one instance. They find it in ``context.obj``.
-INSTANCE_COMMANDS = {
-    "alerts": "alerts:commands",
-    "audit": "audit:audit",
-    "info": "info:info",
-    "keys": "keys:commands",
-    "log": "log:log",
-    "stats": "stats:stats",
+    "list": Entry("instances:list_", "List the instances of this machine's user.", Scope.NOTHING),
+    "start": Entry(
+        "lifecycle:start", "Start an instance; a new name makes a new instance.", Scope.NAME
+    ),
+    "stop": Entry("lifecycle:stop", "Stop an instance after deliveries in progress.", Scope.NAME),
+    "restart": Entry(
+        "lifecycle:restart", "Stop an instance and start it in the background.", Scope.NAME
+    ),
+    "status": Entry(
+        "instances:status", "Show if an instance is ready and what needs attention.", Scope.NAME
+    ),
+    "delete": Entry(
+        "instances:delete", "Remove an instance with its settings and database.", Scope.NAME
+    ),
+    "use": Entry(
+        "context:use",
+        "Remember an instance and a tenant for later commands.",
+        Scope.NOTHING,
+        "NAME[/TENANT]",
+    ),
+    "current": Entry(
+        "context:current", "Show the instance and tenant of commands that name none.", Scope.NOTHING
+    ),
+    "demo": Entry(
+        "demo:demo", "Send one mail through everything, on this machine only.", Scope.NOTHING
+    ),
+    "bounce": Entry(
+        "parsers:bounce",
+        "Show which recipients a bounce names, and why.",
+        Scope.NOTHING,
+        "FILE...",
+    ),
+    "pec": Entry(
+        "parsers:pec",
+        "Show which event a receipt of certified mail (PEC) is.",
+        Scope.NOTHING,
+        "FILE...",
+    ),
+    "info": Entry(
+        "info:info", "Show every setting and its origin; of a tenant, its fields.", Scope.INSTANCE
+    ),
+    "stats": Entry("stats:stats", "Show messages taken in, sent and given up.", Scope.INSTANCE),
+    "top": Entry("top:top", "Watch queue, rates and accounts in trouble, live.", Scope.INSTANCE),
+    "log": Entry("log:log", "Show the service's own log.", Scope.INSTANCE),
+    "audit": Entry("audit:audit", "Show the audit log: changes and refused calls.", Scope.INSTANCE),
+    "token": Entry("token:token", "Show the admin token, or make a new one.", Scope.INSTANCE),
+    "tenants": Entry(
+        "tenants:commands",
+        "Organisations that use the instance, and their keys.",
+        Scope.INSTANCE,
+        "list | show | add | update | delete | key",
+        ("list", "add"),
+    ),
+    "alerts": Entry(
+        "alerts:commands",
+        "Alerts to a person about what needs attention.",
+        Scope.INSTANCE,
+        "test",
+        ("test",),
+    ),
+    "keys": Entry(
+        "keys:commands",
+        "Change the key that encrypts the stored secrets.",
+        Scope.INSTANCE,
+        "rotate",
+        ("rotate",),
+    ),
+    "db": Entry(
+        "db:commands",
+        "The schema of the instance's database.",
+        Scope.INSTANCE,
+        "upgrade",
+        ("upgrade",),
+    ),
+    "accounts": Entry(
+        "accounts:commands",
+        "SMTP accounts that messages are sent through.",
+        Scope.TENANT,
+        "list | show | add | delete | test",
+        ("list", "add"),
+    ),
+    "messages": Entry(
+        "messages:commands",
+        "Messages: waiting, sent, and given up.",
+        Scope.TENANT,
+        "list | show | delete | retry | cleanup",
+        ("list", "cleanup"),
+    ),
+    "dkim": Entry(
+        "dkim:commands",
+        "DKIM keys that mails are signed with.",
+        Scope.TENANT,
+        "list | add | delete | check",
+        ("list",),
+    ),
+    "suppressions": Entry(
+        "suppressions:commands",
+        "Addresses that a tenant does not send to any more.",
+        Scope.TENANT,
+        "list | add | delete",
+        ("list",),
+    ),
+    "storages": Entry(
+        "storages:commands",
+        "Named places of attachments, such as buckets.",
+        Scope.TENANT,
+        "list | show | add | delete",
+        ("list",),
+    ),
+    "run-now": Entry("sending:run_now", "Deliver and report what is due now.", Scope.TENANT),
+    "suspend": Entry(
+        "sending:suspend", "Stop sending for a tenant, or for one batch.", Scope.TENANT, "[BATCH]"
+    ),
+    "activate": Entry(
+        "sending:activate", "Resume sending for a tenant, or one batch.", Scope.TENANT, "[BATCH]"
+    ),
 }
 #: Words that cannot name an instance, so that ``mail-proxy NAME ...`` never means two things.
-RESERVED_NAMES = frozenset({*COMMANDS, *INSTANCE_COMMANDS, "current", "use"})
-
-
-def register(app: typer.Typer, table: Mapping[str, str]) -> None:
-    """Add the commands and groups of ``table`` to ``app``, in order."""
-    for word, target in table.items():
-        module, _, name = target.partition(":")
-        found = getattr(import_module(f"{__name__}.{module}"), name)
-        if isinstance(found, typer.Typer):
-            app.add_typer(found, name=word)
-        else:
-            app.command(word)(found)
+RESERVED_NAMES = frozenset(COMMANDS)

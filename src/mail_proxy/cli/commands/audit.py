@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mail_proxy.cli.connection import Connection, connected
-from mail_proxy.cli.instance import Instance
 from mail_proxy.cli.output import print_line, talk
+from mail_proxy.cli.target import Target
 from mail_proxy.errors import MailProxyError, Malformed
+
+if TYPE_CHECKING:
+    from mail_proxy.client import MailProxyClient
+    from mail_proxy.wire.command_log import CommandOut
 
 _POLL_SECONDS = 1.0
 _PAGE = 1000
@@ -52,69 +54,65 @@ def audit(
     ] = None,
 ) -> None:
     """Show the audit log: changes and refused calls, oldest first."""
-    instance: Instance = context.obj
+    target = Target.of(context)
     if replay is not None:
         if follow or json_lines:
             raise Malformed("--replay does not go with --follow or --json")
-        asyncio.run(_replay(instance, replay))
+        _replay(target, replay)
     else:
         most = _SHOWN if limit is None and not json_lines else limit
-        asyncio.run(_show(instance, most, follow, json_lines))
+        _show(target, most, follow, json_lines)
 
 
-async def _show(instance: Instance, limit: int | None, follow: bool, as_json: bool) -> None:
-    if follow and instance.find_running() is None:
-        raise MailProxyError(f"{instance.name} is not running, so there are no new entries")
-    async with connected(instance) as connection:
-        last: dict[str, Any] | None = None
-        async for entry in _past(connection, limit):
+def _show(target: Target, limit: int | None, follow: bool, as_json: bool) -> None:
+    name = target.instance.name
+    if follow and target.instance.find_running() is None:
+        raise MailProxyError(f"{name} is not running, so there are no new entries")
+    with target.client() as client:
+        last: CommandOut | None = None
+        for entry in _past(client, limit):
             _print(entry, as_json)
             last = entry
         if last is None and limit != 0 and not as_json:
             talk("The audit log is empty: nothing was changed, and no call was refused")
         while follow:
-            await asyncio.sleep(_POLL_SECONDS)
-            async for entry in _after(connection, last):
+            time.sleep(_POLL_SECONDS)
+            for entry in _after(client, last):
                 _print(entry, as_json)
                 last = entry
 
 
-async def _past(connection: Connection, limit: int | None) -> AsyncIterator[dict[str, Any]]:
+def _past(client: MailProxyClient, limit: int | None) -> Iterator[CommandOut]:
     if limit is None:
-        async for line in connection.lines("/command-log/export"):
-            yield json.loads(line)
+        yield from client.audit.export()
     elif limit:
-        answer = await connection.json("GET", "/command-log", params={"limit": limit})
-        for entry in reversed(answer["commands"]):
+        yield from reversed(client.audit.list(limit=limit))
+
+
+def _after(client: MailProxyClient, last: CommandOut | None) -> Iterator[CommandOut]:
+    since = last.command_ts if last else None
+    for entry in client.audit.export(since_ts=since):
+        if last is None or entry.id > last.id:
             yield entry
 
 
-async def _after(
-    connection: Connection, last: dict[str, Any] | None
-) -> AsyncIterator[dict[str, Any]]:
-    since = {"since_ts": last["command_ts"]} if last else {}
-    async for line in connection.lines("/command-log/export", params=since):
-        entry = json.loads(line)
-        if last is None or entry["id"] > last["id"]:
-            yield entry
+def _print(entry: CommandOut, as_json: bool) -> None:
+    print_line(entry.model_dump_json() if as_json else _words(entry))
 
 
-def _print(entry: dict[str, Any], as_json: bool) -> None:
-    print_line(json.dumps(entry) if as_json else _words(entry))
+def _words(entry: CommandOut) -> str:
+    when = datetime.fromtimestamp(entry.command_ts).astimezone().isoformat(" ", "seconds")
+    parts = [when, str(entry.status), entry.actor, entry.endpoint]
+    about = {"tenant_id": entry.tenant_id, "address": entry.address}
+    parts += [f"{name}={value}" for name, value in about.items() if value]
+    return "  ".join(parts + ([entry.error] if entry.error else []))
 
 
-def _words(entry: dict[str, Any]) -> str:
-    when = datetime.fromtimestamp(entry["command_ts"]).astimezone().isoformat(" ", "seconds")
-    parts = [when, str(entry["status"]), entry["actor"], entry["endpoint"]]
-    parts += [f"{name}={entry[name]}" for name in ("tenant_id", "address") if entry[name]]
-    return "  ".join(parts + ([entry["error"]] if entry["error"] else []))
-
-
-async def _replay(instance: Instance, file: Path) -> None:
+def _replay(target: Target, file: Path) -> None:
     kept, left_out = _without_messages(file)
-    async with connected(instance) as connection:
-        answer = await connection.json("POST", "/command-log/replay", content=kept)
-    talk(f"{answer['replayed']} entries were replayed, {answer['skipped'] + left_out} skipped")
+    with target.client() as client:
+        answer = client.audit.replay(kept)
+    talk(f"{answer.replayed} entries were replayed, {answer.skipped + left_out} skipped")
     talk("An export holds no secrets: set the passwords and create the tenants' keys again")
 
 

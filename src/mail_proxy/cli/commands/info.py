@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 from pydantic import SecretStr
 
-from mail_proxy.cli.instance import Instance
+from mail_proxy.cli.commands.tenants import show_tenant
 from mail_proxy.cli.output import print_facts, print_json, print_table, talk, without_password
+from mail_proxy.cli.target import Target
 from mail_proxy.config import ProxyConfig
 from mail_proxy.settings import LoadedConfig, settings
 
@@ -28,12 +29,17 @@ def info(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show every setting with its value and its origin.
+    """Show every setting with its value and its origin; for a tenant, its fields.
 
     Origins: command line (of the running process), environment (of this command), file
     (config.toml), default, and database for an alert_secret that the service has made.
     """
-    instance: Instance = context.obj
+    target = Target.of(context)
+    if target.tenant_id is not None:
+        with target.client() as client:
+            show_tenant(client.tenants.get(target.tenant_id), json)
+        return
+    instance = target.instance
     running = instance.find_running()
     options = {**running.options, "port": running.port} if running else {}
     loaded = instance.load_own_config(options, os.environ)
@@ -54,6 +60,7 @@ def info(
     print_table(
         ["Setting", "Value", "Origin"],
         [(row["name"], _text(row["value"]), row["origin"]) for row in rows],
+        wrapped=("Value",),
     )
     if not show_secrets:
         talk("[dim]--show-secrets shows the hidden values[/]")

@@ -13,13 +13,14 @@ from rich.text import Text
 
 from mail_proxy.cli import control
 from mail_proxy.cli.commands.lifecycle import Name
-from mail_proxy.cli.instance import Instance, home_folder
+from mail_proxy.cli.instance import Instance
+from mail_proxy.cli.names import home_folder
+from mail_proxy.cli.options import Json
 from mail_proxy.cli.output import print_facts, print_json, print_table, talk, without_password
 from mail_proxy.errors import ConfigError, MailProxyError
 
 #: Exit codes of ``status``.
 _STOPPED, _NOT_READY, _NEEDS_ATTENTION = 3, 4, 5
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def list_(json: Json = False) -> None:
@@ -37,6 +38,7 @@ def list_(json: Json = False) -> None:
                 (d["name"], _state(d), d["url"] or "", str(d["pid"] or ""), d["database"] or "")
                 for d in found
             ],
+            cut=("Database",),
         )
     for one in found:
         if one["error"]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from mail_proxy.cli.instance import Instance
 from mail_proxy.cli.output import progressing, talk
+from mail_proxy.cli.target import Target
 from mail_proxy.encryption import KEY_VARIABLE, parse_key, read_key_file
 from mail_proxy.errors import EncryptionError, Malformed
 
@@ -49,7 +49,7 @@ def rotate(
     from mail_proxy.operations.keys import Rotation
     from mail_proxy.sql import SqlDb
 
-    instance: Instance = context.obj
+    instance = Target.of(context).instance
     new_key = _given_key(new_key_file, new_key_env)
     instance.refuse_while_running(f"`mail-proxy stop {instance.name}` first")
     config = instance.load_own_config(None, os.environ).config

@@ -12,14 +12,16 @@ from rich.markup import escape
 
 from mail_proxy.cli import control
 from mail_proxy.cli.background import holds_secret, replace_process
-from mail_proxy.cli.instance import Instance, home_folder, only_name
+from mail_proxy.cli.current import current
+from mail_proxy.cli.instance import Instance
+from mail_proxy.cli.names import existing_names, home_folder
 from mail_proxy.cli.output import talk, waiting
 from mail_proxy.cli.process import Running
 from mail_proxy.config import ConcurrencyConfig
 
 
 def _names() -> list[str]:
-    return [instance.name for instance in Instance.all(os.environ)]
+    return existing_names(os.environ)
 
 
 Name = Annotated[
@@ -27,8 +29,8 @@ Name = Annotated[
     typer.Argument(
         metavar="NAME",
         help="Name of the instance.",
-        default_factory=lambda: only_name(os.environ),
-        show_default="the only one",
+        default_factory=lambda: current(os.environ).name,
+        show_default="that of `mail-proxy current`",
         autocompletion=_names,
     ),
 ]

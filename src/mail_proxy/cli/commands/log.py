@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from mail_proxy.cli.instance import Instance
 from mail_proxy.cli.output import print_line, talk
+from mail_proxy.cli.target import Target
 from mail_proxy.kit.private_files import open_private
 
 _POLL_SECONDS = 0.5
@@ -32,7 +33,7 @@ def log(
     ] = _SHOWN,
 ) -> None:
     """Show the service's own log; `audit` shows who changed what."""
-    instance: Instance = context.obj
+    instance = Target.of(context).instance
     place = 0
     with _opened(instance) as file:
         place = file.seek(0, os.SEEK_END)

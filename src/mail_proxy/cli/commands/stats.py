@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mail_proxy.cli.connection import connected
-from mail_proxy.cli.instance import Instance
+from mail_proxy.cli.options import Json
 from mail_proxy.cli.output import print_json, print_table, talk
-from mail_proxy.wire.stats import Bucket, StatsGroup
+from mail_proxy.cli.target import Target
+
+if TYPE_CHECKING:
+    from mail_proxy.wire.stats import StatsOut
 
 _PAGE = 10_000
 _COUNTERS = ("queued", "sent", "deferred", "error", "bounced", "complained", "reported")
+
+
+class Bucket(StrEnum):
+    """Width of a bucket of counters."""
+
+    HOUR = "hour"
+    DAY = "day"
+
+
+class Group(StrEnum):
+    """Subjects whose counters are shown apart."""
+
+    TENANT = "tenant"
+    ACCOUNT = "account"
 
 
 def stats(
@@ -34,55 +50,42 @@ def stats(
         typer.Option("--to", metavar="TIME", help="End at this time.", show_default="now"),
     ] = None,
     bucket: Annotated[Bucket, typer.Option(help="Hours, or days in UTC.")] = Bucket.HOUR,
-    by: Annotated[
-        StatsGroup, typer.Option(help="Tenants, or each of their accounts.")
-    ] = StatsGroup.TENANT,
+    by: Annotated[Group, typer.Option(help="Tenants, or each of their accounts.")] = Group.TENANT,
     tenant: Annotated[
         str | None, typer.Option(help="Only this tenant.", show_default="all tenants")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Show how many messages were taken in, sent, deferred, given up and reported."""
-    instance: Instance = context.obj
-    query: dict[str, Any] = {
-        "from_ts": since,
-        "to_ts": until,
-        "bucket": bucket.value,
-        "by": by.value,
-        "tenant_id": tenant,
-        "limit": _PAGE,
-    }
-    given = {name: value for name, value in query.items() if value is not None}
-    rows = asyncio.run(_rows(instance, given))
+    target = Target.of(context)
+    with target.client() as client:
+        found = client.stats.iterate(
+            from_ts=since,
+            to_ts=until,
+            bucket=bucket.value,
+            by=by.value,
+            limit=_PAGE,
+            tenant_id=tenant,
+        )
+        rows = list(found)
     if json:
-        print_json(rows)
+        print_json([row.model_dump(mode="json", exclude_unset=True) for row in rows])
     elif not rows:
         talk("Nothing was counted in this time")
     else:
-        _print(rows, bucket)
+        _print(rows, bucket, by)
 
 
-async def _rows(instance: Instance, query: dict[str, Any]) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    async with connected(instance) as connection:
-        while True:
-            answer = await connection.json("GET", "/stats", params=query)
-            rows += answer["stats"]
-            if answer["next_cursor"] is None:
-                return rows
-            query = {**query, "cursor": answer["next_cursor"]}
-
-
-def _print(rows: Sequence[dict[str, Any]], bucket: Bucket) -> None:
-    names = [name for name in ("tenant_id", "account_id") if name in rows[0]]
+def _print(rows: Sequence[StatsOut], bucket: Bucket, by: Group) -> None:
+    names = ["tenant_id", "account_id"][: 1 + (by is Group.ACCOUNT)]
     titles = [bucket.value, *(name.removesuffix("_id") for name in names), *_COUNTERS]
     print_table(
         [title.capitalize() for title in titles],
         [
             (
-                _when(row["bucket_ts"], bucket),
-                *(row[name] for name in names),
-                *(str(row[counter]) for counter in _COUNTERS),
+                _when(row.bucket_ts, bucket),
+                *(getattr(row, name) for name in names),
+                *(str(getattr(row, counter)) for counter in _COUNTERS),
             )
             for row in rows
         ],

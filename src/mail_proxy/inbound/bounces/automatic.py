@@ -74,4 +74,5 @@ def _is_marked(message: Part) -> bool:
 def _is_addressed(message: Part, text: str) -> bool:
     """Return whether a challenge answers a mail."""
     answers = message.header("in-reply-to") or message.header("references")
-    return bool(answers) and len(text) < 6_000
+    subject = (message.header("subject") or "").strip().lower()
+    return bool(answers or subject.startswith("re:")) and len(text) < 6_000

@@ -35,6 +35,15 @@ class _Meaning:
     unless: frozenset[BounceCategory]
 
 
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    """One section of the file of words."""
+
+    category: BounceCategory
+    is_certain: bool
+    words: re.Pattern[str]
+
+
 _ANY = frozenset(BounceCategory)
 #: By subject and detail (RFC 3463, the registry of enhanced codes, and codes of Microsoft 365).
 #: Servers use few codes with care: for the others, words decide.
@@ -54,7 +63,7 @@ _ENHANCED: dict[str, _Meaning] = {
     "2.2": _Meaning(_FULL, frozenset()),
     "2.3": _Meaning(_SIZE, frozenset()),
     "2.4": _Meaning(_OTHER, _ANY - {_NETWORK}),
-    "3.0": _Meaning(_OTHER, _ANY),
+    "3.0": _Meaning(_OTHER, _ANY - {_NETWORK}),
     "3.1": _Meaning(_FULL, frozenset()),
     "3.2": _Meaning(_NETWORK, _ANY - {_USER, _OTHER}),
     "3.3": _Meaning(_OTHER, frozenset()),
@@ -134,18 +143,20 @@ def category_of(codes: Codes, *texts: str) -> BounceCategory:
     explanation for the user.
     """
     if codes.enhanced is None or codes.is_generic:
-        return _by_words(*texts) or _REPLIES.get(codes.reply or "", _OTHER)
+        words = _by_words(*texts)
+        return words.category if words else _REPLIES.get(codes.reply or "", _OTHER)
     detail = codes.enhanced[2:]
     meaning = _ENHANCED.get(detail) or _SUBJECTS[detail[0]]
     if not meaning.unless:
         return meaning.category
     found = _by_words(*texts)
-    if codes.enhanced == "5.4.1" and found is _POLICY:
+    if found is None:
+        is_vague = meaning.category is _OTHER and detail[0] in "025"
+        return _REPLIES.get(codes.reply or "", _OTHER) if is_vague else meaning.category
+    if codes.enhanced == "5.4.1" and any("access denied" in text.lower() for text in texts):
         return _USER  # "Recipient address rejected: Access denied" of Microsoft 365
-    if found in meaning.unless:
-        return found or meaning.category
-    if found is None and meaning.category is _OTHER:
-        return _REPLIES.get(codes.reply or "", _OTHER)
+    if found.is_certain or found.category in meaning.unless:
+        return found.category
     return meaning.category
 
 
@@ -169,23 +180,26 @@ def folded(text: str) -> str:
     return "".join(c for c in parts if not unicodedata.combining(c))
 
 
-def _by_words(*texts: str) -> BounceCategory | None:
+def _by_words(*texts: str) -> _Cause | None:
     for text in texts:
         plain = ADDRESS.sub(" ", _HOST_SAID.sub(" ", text[:_MOST_CHARACTERS]))
         plain = " ".join(folded(plain).replace("\u2019", "'").split())
-        for category, pattern in _causes() if plain else ():
-            if pattern.search(plain):
-                return category
+        for cause in _causes() if plain else ():
+            if cause.words.search(plain):
+                return cause
     return None
 
 
 @cache
-def _causes() -> tuple[tuple[BounceCategory, re.Pattern[str]], ...]:
+def _causes() -> tuple[_Cause, ...]:
     """Return the sections of the file of words, in order."""
-    sections: list[tuple[BounceCategory, list[str]]] = []
+    sections: list[tuple[str, list[str]]] = []
     for line in _CAUSES_FILE.read_text("utf-8").splitlines():
         if line.startswith("[") and line.endswith("]"):
-            sections.append((BounceCategory(line.strip("[]")), []))
+            sections.append((line.strip("[]"), []))
         elif line and not line.startswith("#"):
             sections[-1][1].append(folded(line).replace("~", ".{0,40}?"))
-    return tuple((category, re.compile("|".join(lines))) for category, lines in sections)
+    return tuple(
+        _Cause(BounceCategory(name.rstrip("!")), name.endswith("!"), re.compile("|".join(lines)))
+        for name, lines in sections
+    )

@@ -6,24 +6,30 @@ import re
 from dataclasses import dataclass
 
 #: Not a part of an IP address, of a version or of a number; the subject is 0 to 7.
-_ENHANCED = re.compile(r"(?<![\d.\w-])#?([245])\.([0-7])\.(\d{1,3})(?![\d.]*\d)(?!\.[a-zA-Z])")
+_ENHANCED = re.compile(
+    r"(?<![\d.\w])(?<!(?<!\d\d\d)-)#?([245])\.([0-7])\.(\d{1,3})(?![\d.]*\d)(?!\.[a-zA-Z])"
+)
 #: Words in front of a version number that looks like a code.
 _VERSION = re.compile(
     r"(?:version|exim|sendmail|postfix|smtpd?|smtpsvc|esmtp|ver|v|release|server|mail|agent|"
     r"domino|amavisd-new|spamassassin|qmail|build)[\s/:(]{1,3}$",
     re.IGNORECASE,
 )
-_REPLY = re.compile(r"(?<![\w.:@/+-])#?(4[2-7]\d|5[0-7]\d)(?![\w@/]|\.\d|:\d|-\d)")
+#: A reply code; the number is no part of an address, of a time or of a quantity.
+_CODE = (
+    r"(4[2-7]\d|5[0-7]\d)(?![\w@/]|[.:]\d|\s?(?:[kmg]i?b|bytes?|octets|seconds?|minutes?|hours?|days?|"
+    r"messages|recipients|attempts)\b)"
+)
+_REPLY = re.compile(rf"(?<![\w.:@/+-])#?{_CODE}(?!-\d)", re.IGNORECASE)
 _AT_START = re.compile(
     r"^\W{0,10}(?:(?:smtp|x-[\w-]{1,30}|esmtp)\s{0,3};\s{0,3})?"
-    r"(?:(?:remote host said|said|reason|error|response|returned|status|code)\W{0,4})?"
-    r"(4[2-7]\d|5[0-7]\d)(?![\w@/.]|:\d)",
+    rf"(?:(?:remote host said|said|reason|error|response|returned|status|code)\W{{0,4}})?{_CODE}",
     re.IGNORECASE,
 )
 #: Words that make a number of three digits a reply code.
 _LABELLED = re.compile(
     r"(?:said|returned|response|responded|responded with|reply|replied|error|code|status|smtp|"
-    r"reason|failed|<<<|rejected|answer|was|state|diagnostic)[^\d\n]{0,25}(4[2-7]\d|5[0-7]\d)(?![\w@/]|\.\d|:\d)",
+    rf"reason|failed|<<<|rejected|answer|was|state|diagnostic)[^\d\n]{{0,25}}{_CODE}",
     re.IGNORECASE,
 )
 _WITH_ENHANCED = re.compile(
@@ -46,8 +52,8 @@ class Codes:
 
     @property
     def permanence(self) -> str | None:
-        """First digit of the code: ``2``, ``4``, ``5`` or None."""
-        code = self.enhanced or self.reply
+        """First digit of the code that is shown: ``2``, ``4``, ``5`` or None."""
+        code = self.shown()
         return code[0] if code else None
 
     def better(self, other: Codes) -> Codes:

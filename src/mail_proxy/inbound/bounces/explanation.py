@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from mail_proxy.inbound.addresses import unique
 from mail_proxy.inbound.bounces.category import names_a_cause
@@ -25,6 +26,8 @@ _MOST_ANNOUNCED = 60
 _LINES_AFTER = 14
 _LINES_BEFORE = 4
 _BEST_SCORE = 5
+#: Characters of a line that are searched for a code and a cause.
+_MOST_SCORED = 500
 
 _LOCAL_PART = re.compile(
     r"[ \t]{1,8}<?([A-Za-z0-9][A-Za-z0-9._+-]{1,63})>?(?: \([\w ]{3,80}\))?\s{0,5}$"
@@ -34,12 +37,16 @@ _NOISE = re.compile(r"^\s*(?:[-=_*#]{3,}.*|>>> .*|\.{3,}.*)?$")
 
 @dataclass(slots=True)
 class FailedRecipient:
-    """One failed address: reason, codes, and all lines about it."""
+    """One failed address: reason, codes, and all lines about it.
+
+    ``is_certain``: the place of the address says that it failed.
+    """
 
     address: str
     reason: str = ""
     about: str = ""
     codes: Codes = field(default_factory=Codes)
+    is_certain: bool = False
 
 
 class Explanation:
@@ -60,6 +67,8 @@ class Explanation:
         for mention in self._mentions:
             self._places.setdefault(mention.address.casefold(), []).append(mention.line)
         self._recipient_lines = {m.line for m in self._mentions if m.weight >= STRONG}
+        self._aliases = self._found_aliases()
+        self._certain = {m.address.casefold() for m in self._mentions if m.weight == CERTAIN}
         self._scores: dict[int, int] = {}
 
     def failed(self, domain: str = "") -> list[FailedRecipient]:
@@ -72,12 +81,28 @@ class Explanation:
             names = list(self._local_parts())
             if names:
                 return [self._about(f"{name}@{domain}", [number]) for number, name in names]
-        addresses = unique(mention.address for mention in chosen)
+        addresses = unique(self.written_to(mention.address) for mention in chosen)
         return [self.about(address) for address in addresses[:_MOST_ADDRESSES]]
 
     def about(self, address: str) -> FailedRecipient:
         """Return what the text says about an address; empty if it is not mentioned."""
-        return self._about(address, self._places.get(address.casefold(), []))
+        found = self._about(address, self._places.get(address.casefold(), []))
+        found.is_certain = address.casefold() in self._certain
+        return found
+
+    def written_to(self, address: str) -> str:
+        """Return the address that the sender used, if a server forwarded to this one."""
+        alias = self._aliases.get(address.casefold())
+        return alias if alias and not self._weigher.is_known(address) else address
+
+    def _found_aliases(self) -> dict[str, str]:
+        """Return recipients of the returned message by the addresses made from them."""
+        found: dict[str, str] = {}
+        for first, second in pairwise(self._mentions):
+            is_near = second.line - first.line in (0, 1)
+            if is_near and second.is_alias and self._weigher.is_known(second.address):
+                found[first.address.casefold()] = second.address
+        return found
 
     def rest(self) -> tuple[str, Codes]:
         """Return the best line of the whole text and its codes, for a single recipient."""
@@ -159,6 +184,7 @@ class Explanation:
 
 
 def _score(line: str) -> int:
+    line = line[:_MOST_SCORED]
     if not line.strip():
         return 0
     codes = codes_in(line, is_reply=line.lstrip(" \t#<(").startswith(("4", "5")))

@@ -54,6 +54,12 @@ class ReturnedMail:
             return True
         return has("daemon name", sender.partition("<")[0] if "<" in sender else "")
 
+    @cached_property
+    def has_null_sender(self) -> bool:
+        """True if the envelope had no sender, as each bounce (RFC 5321)."""
+        path = self.message.header("return-path")
+        return path is not None and path.strip("<> ").lower() in ("", "mailer-daemon")
+
     @property
     def domain(self) -> str:
         """Domain of the sender; empty if it has none."""
@@ -104,7 +110,8 @@ class ReturnedMail:
 
     @cached_property
     def explanation(self) -> Explanation:
-        own = [v for name in ("to", "delivered-to") for v in self.message.headers(name)]
+        names = ("to", "delivered-to", "from")
+        own = [value for name in names for value in self.message.headers(name)]
         return Explanation(self.text, self.returned, addresses_in(" ".join(own)))
 
     @cached_property
@@ -142,7 +149,8 @@ class ReturnedMail:
                     plain.append(text)
             if len(plain) >= _MOST_TEXTS or len(others) >= _MOST_TEXTS:
                 break
-        return plain or others
+        # Some servers write the explanation where only readers without MIME see it.
+        return plain or others or [self.message.preamble()]
 
     @cached_property
     def _split(self) -> tuple[str, Returned]:

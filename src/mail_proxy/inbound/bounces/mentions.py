@@ -17,13 +17,15 @@ from mail_proxy.inbound.bounces.signs import has, is_wholly, words
 NOT_FAILED, ANY, PROBABLE, STRONG, CERTAIN = range(5)
 _MOST_IN_LINE = 50
 _MOST_BEFORE = 80
+#: Characters next to an address that are searched for words of a failure.
+_MOST_SEARCHED = 300
 
 _TO_LABEL = re.compile(
     r"^\W{0,8}(?:to|cc|an|a|à|para|naar|till|til|do|кому|宛先)\s{0,3}:\s{0,10}", re.IGNORECASE
 )
 _PUNCTUATION = r"\s<>\"'*•·:;,.()\[\]|=#「」“”\u2013\uff08\uff09-"
 _DECORATION = re.compile(rf"[{_PUNCTUATION}]+|mailto|smtp|rfc822|dda", re.IGNORECASE)
-_START = re.compile(r"^[\s<\"'*•·(\[|>#“「\u2013-]{0,14}(?:smtp:|rfc822;\s?)?$", re.IGNORECASE)
+_START = re.compile(r"^[\s<\"'*•·(\[|>,;#“「\u2013-]{0,40}(?:smtp:|rfc822;\s?)?$", re.IGNORECASE)
 #: "ann@example.com on Thu, 29 Apr 2010 16:51:51 -0500" of Exchange 5.5
 _ON_DAY = re.compile(r"[>\"']? (?:on|am|le|el|il) \w{2,4}[.,]", re.IGNORECASE)
 _DIALOGUE = re.compile(r"rcpt[ -]?to", re.IGNORECASE)
@@ -32,11 +34,15 @@ _ALIAS = re.compile(r"(?:expanded|generated) from:?\s{0,3}", re.IGNORECASE)
 
 @dataclass(slots=True)
 class Mention:
-    """One address on one line, and its weight."""
+    """One address on one line, and its weight.
+
+    ``is_alias``: the address before was made from this one.
+    """
 
     address: str
     line: int
     weight: int
+    is_alias: bool = False
 
 
 class Weigher:
@@ -67,7 +73,8 @@ class Weigher:
             address = clean(found[0])
             if address:
                 weight = self._weight(line, found.start(), found.end(), address)
-                yield Mention(address, number, weight)
+                is_alias = _ALIAS.search(line, 0, found.start()) is not None
+                yield Mention(address, number, weight, is_alias)
 
     def _weight(self, line: str, start: int, end: int, address: str) -> int:
         if address.casefold() in self._not_failed or _is_url_part(line, start):
@@ -90,12 +97,13 @@ class Weigher:
 
 def says_failure(text: str) -> bool:
     """Return whether a text has a code, or words of a failure."""
+    text = text[:_MOST_SEARCHED]
     codes = codes_in(text)
     return bool(codes.reply or codes.enhanced) or names_a_cause(text) or has("bounce text", text)
 
 
 def _weight_of_place(line: str, before: str, after: str, is_known: bool) -> int:
-    if _START.match(before):
+    if _START.match(ADDRESS.sub("", before)):
         if _ON_DAY.match(after) or not _DECORATION.sub("", ADDRESS.sub("", line)):
             return CERTAIN
         return STRONG if is_known or says_failure(after) else PROBABLE

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from mail_proxy.domain.mail import TRACKING_HEADER
 from mail_proxy.inbound.addresses import addresses_in, field_address, same, unique
 from mail_proxy.inbound.bounces.automatic import is_automatic_answer
-from mail_proxy.inbound.bounces.category import category_of, type_of
+from mail_proxy.inbound.bounces.category import category_of, names_a_cause, type_of
 from mail_proxy.inbound.bounces.codes import Codes
 from mail_proxy.inbound.bounces.delivery_status import StatusRecord
 from mail_proxy.inbound.bounces.explanation import FailedRecipient
@@ -20,12 +21,15 @@ from mail_proxy.inbound.bounces.info import (
 )
 from mail_proxy.inbound.bounces.mail import ReturnedMail
 from mail_proxy.inbound.bounces.returned import message_id
+from mail_proxy.inbound.bounces.ses_notification import read_notification
 from mail_proxy.inbound.bounces.signs import has
 from mail_proxy.inbound.mime import Part, read_fields, read_message
 
 _MOST_REASON = 500
 _MOST_RECIPIENTS = 1_000
 _MOST_NESTED = 3
+#: For so many recipients, the whole explanation is searched for the cause of each.
+_FEW_RECIPIENTS = 10
 _DISPOSITIONS = frozenset(
     {"message/disposition-notification", "message/global-disposition-notification"}
 )
@@ -48,7 +52,7 @@ def _parsed(message: Part, depth: int) -> BounceInfo:
     mail = ReturnedMail(message)
     if any(message.header(name) is not None for name in _PEC_FIELDS):
         return BounceInfo(BounceKind.NONE, delivered_to=tuple(mail.delivered_to))
-    for detect in (_complaint, _read_receipt, _status_report, _automatic, _text_bounce):
+    for detect in _DETECTORS:
         info = detect(mail)
         if info is not None:
             return info
@@ -97,9 +101,8 @@ def _read_receipt(mail: ReturnedMail) -> BounceInfo | None:
     address = field_address(fields.get("final-recipient", ""))
     if address and _is_rejection(mail):
         reason, codes = mail.explanation.rest()
-        one = _bounced(
-            address, codes, reason or mail.subject, (reason, mail.text, "rejected by"), False
-        )
+        texts = (reason, mail.text, "rejected by")
+        one = _bounced(address, codes, reason or mail.subject, texts, is_delay=False)
         info = replace(info, kind=BounceKind.BOUNCE, recipients=(one,))
     found_id = message_id(fields.get("original-message-id", "")) or info.message_id
     return replace(info, message_id=found_id)
@@ -147,14 +150,43 @@ def _from_records(
         said = record.diagnostic()
         texts = (said, record.comment(), about.reason, about.about, mail.text if is_only else "")
         reason = said or about.reason or record.comment() or record.fields.get("status", "")
-        found[address.casefold()] = _bounced(address, codes, reason, texts, is_delay)
+        found[address.casefold()] = _bounced(address, codes, reason, texts, is_delay=is_delay)
     return list(found.values())
+
+
+def _challenge(mail: ReturnedMail) -> BounceInfo | None:
+    """Challenges of some spam filters have the form of a delivery report."""
+    if mail.is_from_daemon or not mail.status.records:
+        return None
+    return _info(mail, BounceKind.AUTO_REPLY) if has("challenge", mail.text[:4_000]) else None
+
+
+def _ses_notification(mail: ReturnedMail) -> BounceInfo | None:
+    found = read_notification(mail.text, TRACKING_HEADER)
+    if found is None:
+        return None
+    recipients = [BouncedRecipient(one.address) for one in found.recipients]
+    if found.kind in (BounceKind.BOUNCE, BounceKind.DELAYED):
+        recipients = [
+            _bounced(
+                one.address,
+                one.codes,
+                one.answer,
+                (one.answer,),
+                is_delay=found.kind is BounceKind.DELAYED,
+            )
+            for one in found.recipients
+        ]
+    info = _info(mail, found.kind, recipients)
+    return replace(info, message_id=found.message_id, tracking_id=found.tracking_id)
 
 
 def _automatic(mail: ReturnedMail) -> BounceInfo | None:
     if mail.is_from_daemon or mail.message.header("x-failed-recipients"):
         return None
-    if mail.has_bounce_subject and not has("auto subject", mail.subject):
+    if not has("auto subject", mail.subject) and (
+        mail.has_bounce_subject or _is_unmarked_bounce(mail)
+    ):
         return None
     if is_automatic_answer(mail.message, mail.subject, mail.text[:4_000]):
         return _info(mail, BounceKind.AUTO_REPLY)
@@ -166,13 +198,14 @@ def _text_bounce(mail: ReturnedMail) -> BounceInfo | None:
     is_sure = bool(named) or mail.has_bounce_subject or mail.is_delivery_report
     beginning = mail.text[:8_000]
     says_failure = has("bounce text", beginning) or has("delay text", beginning)
-    if not named and not (is_sure or mail.is_from_daemon):
+    if not (is_sure or mail.is_from_daemon or _is_unmarked_bounce(mail)):
         return None
     if has("delivered subject", mail.subject) and not named:
         return _info(mail, BounceKind.DELIVERED)
     if not (named or says_failure or (mail.is_from_daemon and mail.has_bounce_subject)):
         return None
-    failed = [mail.explanation.about(a) for a in named] or mail.explanation.failed(mail.domain)
+    failed = [_named(mail, address) for address in named]
+    failed = failed or mail.explanation.failed(mail.domain)
     if not failed:
         if _wrapped(mail, only_report=True):
             return None
@@ -180,13 +213,39 @@ def _text_bounce(mail: ReturnedMail) -> BounceInfo | None:
         failed = [FailedRecipient(only)] if only else []
     if not failed and not (mail.has_bounce_subject and mail.is_from_daemon):
         return None
+    if not (named or mail.is_from_daemon or mail.has_null_sender or mail.is_delivery_report):
+        # A person may write that a parcel was not delivered.
+        failed = [one for one in failed if _is_plausible(one)]
+        if not failed:
+            return None
     is_delay = _is_delay(mail) and not any(one.codes.permanence == "5" for one in failed)
-    recipients = [_from_text(mail, one, len(failed) == 1, is_delay) for one in failed]
+    whole = mail.text if len(failed) <= _FEW_RECIPIENTS else ""
+    recipients = [_from_text(mail, one, len(failed) == 1, is_delay, whole) for one in failed]
     return _info(mail, BounceKind.DELAYED if is_delay else BounceKind.BOUNCE, recipients)
 
 
+def _named(mail: ReturnedMail, address: str) -> FailedRecipient:
+    """Return what is said about an address of ``X-Failed-Recipients``."""
+    about = mail.explanation.about(address)
+    about.address = mail.explanation.written_to(address)
+    return about
+
+
+def _is_unmarked_bounce(mail: ReturnedMail) -> bool:
+    """Return whether a mail without signs returns a message and gives codes."""
+    if not (mail.has_null_sender and mail.returned.fields):
+        return False
+    if not has("bounce text", mail.text[:8_000]):
+        return False
+    return any(one.codes != Codes() for one in mail.explanation.failed())
+
+
+def _is_plausible(failed: FailedRecipient) -> bool:
+    return failed.is_certain or failed.codes != Codes() or names_a_cause(failed.reason)
+
+
 def _from_text(
-    mail: ReturnedMail, failed: FailedRecipient, is_only: bool, is_delay: bool
+    mail: ReturnedMail, failed: FailedRecipient, is_only: bool, is_delay: bool, whole: str
 ) -> BouncedRecipient:
     reason, codes = failed.reason, failed.codes
     if not reason or (is_only and codes == Codes()):
@@ -194,12 +253,12 @@ def _from_text(
         reason, codes = (reason or rest), (rest_codes if codes == Codes() else codes)
         if rest_codes != Codes() and is_only:
             reason = rest
-    texts = (reason, failed.about, mail.text)
-    return _bounced(failed.address, codes, reason, texts, is_delay)
+    texts = (reason, failed.about, whole)
+    return _bounced(failed.address, codes, reason, texts, is_delay=is_delay)
 
 
 def _bounced(
-    address: str, codes: Codes, reason: str, texts: Iterable[str], is_delay: bool
+    address: str, codes: Codes, reason: str, texts: Iterable[str], *, is_delay: bool
 ) -> BouncedRecipient:
     category = category_of(codes, *texts)
     kind = BounceType.SOFT if is_delay else type_of(codes, category)
@@ -218,7 +277,10 @@ def _only_recipient(mail: ReturnedMail) -> str:
     if len(sent_to) == 1:
         return sent_to[0]
     failed = mail.explanation.failed()
-    return failed[0].address if len(failed) == 1 else ""
+    if len(failed) == 1:
+        return failed[0].address
+    received_for = mail.returned.received_for or ""
+    return received_for if not sent_to or received_for in sent_to else ""
 
 
 def _wrapped(mail: ReturnedMail, *, only_report: bool = False) -> Part | None:
@@ -238,3 +300,15 @@ def _wrapped(mail: ReturnedMail, *, only_report: bool = False) -> Part | None:
 def _one_line(text: str) -> str:
     clean = "".join(c if c.isprintable() else " " for c in text[: 4 * _MOST_REASON])
     return " ".join(clean.split()).strip("<>()# ")[:_MOST_REASON]
+
+
+#: In the order in which they are asked.
+_DETECTORS: tuple[Callable[[ReturnedMail], BounceInfo | None], ...] = (
+    _complaint,
+    _read_receipt,
+    _challenge,
+    _status_report,
+    _ses_notification,
+    _automatic,
+    _text_bounce,
+)

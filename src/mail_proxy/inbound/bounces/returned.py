@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from mail_proxy.domain.mail import TRACKING_HEADER
-from mail_proxy.inbound.addresses import addresses_in, field_address, unique
+from mail_proxy.inbound.addresses import addresses_in, clean, field_address, unique
 from mail_proxy.inbound.bounces.signs import begins_with
 from mail_proxy.inbound.charsets import decode_words
 from mail_proxy.inbound.mime import HEADER_TYPES, MESSAGE_TYPES, Part, read_fields
@@ -25,6 +25,7 @@ _WEAK = frozenset(
     ["from", "to", "cc", "subject", "date", "reply-to", "sender", "in-reply-to", "references"]
 )
 _FAILURE = re.compile(r"\b[45]\d\d\b|recipient|deliver|reason|unknown", re.IGNORECASE)
+_RECEIVED_FOR = re.compile(r"\bfor\s{1,5}<?([^\s<>;]{1,64}@[^\s<>;]{1,255})>?\s{0,5};")
 _MESSAGE_ID = re.compile(r"<[^<>\s]{1,250}@?[^<>\s]{0,250}>")
 _ID_IN_TEXT = re.compile(r"message-?\s?id\W{1,5}(<[^<>\s]{3,300}>)", re.IGNORECASE)
 _TRACKING = re.compile(
@@ -47,6 +48,15 @@ class Returned:
     def recipients(self) -> list[str]:
         """Addresses in To, Cc and Bcc, in order."""
         return self._addresses("to", "cc", "bcc", "x-original-to", "apparently-to")
+
+    @property
+    def received_for(self) -> str | None:
+        """Address in the newest ``Received`` field that names one."""
+        for name, value in self.fields:
+            found = _RECEIVED_FOR.search(value) if name == "received" else None
+            if found:
+                return clean(found[1]) or None
+        return None
 
     @property
     def senders(self) -> list[str]:

@@ -89,10 +89,10 @@ def _receipt(message: Part, receipt_type: str) -> PecReceiptInfo:
         receipt_type=receipt_type,
         message_id=_message_id(data.message_id) or _message_id(header_id),
         recipients=tuple(_recipients(data, receipt_type)),
-        identifier=data.identifier or None,
+        identifier=data.identifier[:_MOST_TEXT] or None,
         timestamp=data.timestamp(),
-        provider=data.provider or None,
-        error=error or None,
+        provider=data.provider[:_MOST_TEXT] or None,
+        error=error[:_MOST_TEXT] or None,
         error_reason=data.error_reason[:_MOST_TEXT] or None,
         delivery_kind=data.receipt_kind
         or (_value(message, "x-tiporicevuta") or "").lower()
@@ -130,7 +130,7 @@ def _recipients(data: CertificationData, receipt_type: str) -> list[str]:
 
 
 def _addresses(values: list[str]) -> list[str]:
-    return unique(address for value in values for address in addresses_in(value) or [value])
+    return unique(a for value in values for a in addresses_in(value) or [value[:_MOST_TEXT]])
 
 
 def _message_id(value: str) -> str | None:

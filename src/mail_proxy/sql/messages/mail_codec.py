@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from mail_proxy.domain.attachment import Attachment, FetchMode
 from mail_proxy.domain.long_text import LongText, pieces_of
 from mail_proxy.domain.mail import Address, Mail
 from mail_proxy.sql.messages.large_content import LargeContent
@@ -36,31 +37,61 @@ _RARE: dict[str, Any] = {
     "return_path": None,
     "headers": (),
     "not_before": None,
+    "attachments": (),
 }
+#: The last field of a mail. It is left out if it is empty.
+_NO_ATTACHMENTS = b',"attachments":[]}'
 #: The composer writes it right behind the Date. No field before it can contain a line end.
 _BEHIND_DATE = "\r\nMessage-ID: "
 
 
 def dump_mail(mail: Mail) -> str:
-    """Return the JSON text of a mail without long bodies, for ``load_mail``."""
-    return orjson.dumps(mail).decode()
+    """Return the JSON text of a mail without long texts, for ``load_mail``."""
+    if mail.attachments:
+        return orjson.dumps(_record(mail)).decode()
+    return (orjson.dumps(mail).removesuffix(_NO_ATTACHMENTS) + b"}").decode()
 
 
-def has_long_body(mail: Mail) -> bool:
+def has_long_text(mail: Mail) -> bool:
     """Return whether ``dump_mail`` would hold the interpreter lock for long."""
-    return len(mail.body) > _PIECE or len(mail.body_html or "") > _PIECE
+    return (
+        len(mail.body) > _PIECE
+        or len(mail.body_html or "") > _PIECE
+        or any(len(each.path) > _PIECE for each in mail.attachments)
+    )
 
 
 def dump_long_mail(mail: Mail) -> LargeContent:
     """Return what ``dump_mail`` returns for a mail, in pieces."""
-    record = {each.name: getattr(mail, each.name) for each in fields(mail)}
-    long = [name for name in ("body", "body_html") if record[name] is not None]
-    marked = orjson.dumps(record | dict.fromkeys(long, orjson.Fragment(_MARK)))
-    begin, *others = marked.split(_MARK)
+    record, mark = _record(mail), orjson.Fragment(_MARK)
+    long: list[str | LongText] = []
+    for name in ("body", "body_html"):
+        if record[name] is not None:
+            long.append(record[name])
+            record[name] = mark
+    for each in record.get("attachments", ()):
+        long.append(each["path"])
+        each["path"] = mark
+    begin, *others = orjson.dumps(record).split(_MARK)
     pieces = [begin]
-    for name, following in zip(long, others, strict=True):
-        pieces += (b'"', *_in_pieces(record[name]), b'"', following)
+    for text, following in zip(long, others, strict=True):
+        pieces += (b'"', *_in_pieces(text), b'"', following)
     return LargeContent(tuple(pieces))
+
+
+def _record(mail: Mail) -> dict[str, Any]:
+    record = {each.name: getattr(mail, each.name) for each in fields(mail)}
+    del record["attachments"]
+    if mail.attachments:
+        record["attachments"] = [
+            {name: value for name, value in _fields(each) if value is not None}
+            for each in mail.attachments
+        ]
+    return record
+
+
+def _fields(attachment: Attachment) -> Iterator[tuple[str, Any]]:
+    return ((each.name, getattr(attachment, each.name)) for each in fields(attachment))
 
 
 def _in_pieces(text: str | LongText) -> Iterator[bytes]:
@@ -75,7 +106,7 @@ def dump_head(mail: Mail, content: str | LargeContent) -> str | None:
     """
     if is_small(content):
         return None
-    return dump_mail(replace(mail, body="", body_html=None))
+    return dump_mail(replace(mail, body="", body_html=None, attachments=()))
 
 
 def dump_composed(mail: Mail, before: bytes, after: bytes) -> str:
@@ -164,8 +195,18 @@ class StoredMail:
             self._record = orjson.loads(text)
 
     @property
+    def has_attachments(self) -> bool:
+        """True if the mail has attachments; then it was not composed at intake."""
+        return "attachments" in self._record
+
+    @property
     def not_before(self) -> float | None:
         found: float | None = self._record.get("not_before")
+        return found
+
+    @property
+    def return_path(self) -> str | None:
+        found: str | None = self._record.get("return_path")
         return found
 
     @property
@@ -187,7 +228,13 @@ class StoredMail:
             record[name] = tuple(_address(a) for a in record[name])
         record["sender"] = _address(record["sender"])
         record["headers"] = tuple((name, value) for name, value in record["headers"])
+        record["attachments"] = tuple(_attachment(a) for a in record["attachments"])
         return Mail(**record)
+
+
+def _attachment(record: dict[str, Any]) -> Attachment:
+    mode = record.get("mode")
+    return Attachment(**record | {"mode": None if mode is None else FetchMode(mode)})
 
 
 def _address(record: dict[str, str]) -> Address:

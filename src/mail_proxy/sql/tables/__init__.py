@@ -8,6 +8,7 @@ from typing import TypeVar
 from mail_proxy.sql.clock_repair import ClockRepair
 from mail_proxy.sql.db import SqlDb
 from mail_proxy.sql.hourly_counts import HourlyCounts
+from mail_proxy.sql.messages.attachment_logins import AttachmentLogins
 from mail_proxy.sql.messages.events import MessageEventTable
 from mail_proxy.sql.messages.give_up import GivenUpMessages
 from mail_proxy.sql.messages.insert import MessagesTable
@@ -20,6 +21,7 @@ from mail_proxy.sql.tables.accounts import AccountsTable
 from mail_proxy.sql.tables.claims import ClaimsTable
 from mail_proxy.sql.tables.command_log import CommandLogTable
 from mail_proxy.sql.tables.instance import InstanceTable
+from mail_proxy.sql.tables.mailboxes import MailboxesTable
 from mail_proxy.sql.tables.rate_use import RateUseTable
 from mail_proxy.sql.tables.suspensions import SuspensionsTable
 from mail_proxy.sql.tables.sync_log import SyncLogTable
@@ -42,6 +44,7 @@ class Tables:
     health: AccountHealthTable
     rate_use: RateUseTable
     messages: MessagesTable
+    attachment_logins: AttachmentLogins
     suspended: SuspendedMessages
     retried: RetriedMessages
     queue: MessageQueue
@@ -50,6 +53,7 @@ class Tables:
     counts: HourlyCounts
     command_log: CommandLogTable
     claims: ClaimsTable
+    mailboxes: MailboxesTable
     clock_repair: ClockRepair
     _key: bytes
 
@@ -73,6 +77,7 @@ class Tables:
             health=AccountHealthTable(db),
             rate_use=RateUseTable(db),
             messages=MessagesTable(db, key, counts),
+            attachment_logins=AttachmentLogins(key),
             suspended=SuspendedMessages(db),
             retried=RetriedMessages(db, events),
             queue=queue,
@@ -81,6 +86,7 @@ class Tables:
             counts=counts,
             command_log=CommandLogTable(db, key),
             claims=ClaimsTable(),
+            mailboxes=MailboxesTable(),
             clock_repair=ClockRepair(db),
             _key=key,
         )

@@ -1,0 +1,122 @@
+"""Blocking IMAP session over a connected socket, with bounded answers."""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import Any
+
+import imapclient
+
+#: A message is fetched in part if it is longer; nothing else in an answer is a long literal.
+LONGEST_MESSAGE = 50_000_000
+_LONGEST_LITERAL = LONGEST_MESSAGE + 1024
+#: UIDs are looked for in ranges, because imaplib refuses answers with lines over 1 MB.
+_UIDS_AT_ONCE = 20_000
+
+
+class AnswerTooLong(imaplib.IMAP4.abort):
+    """The server announced more octets than any answer may have."""
+
+
+class _Protocol(imaplib.IMAP4):
+    """The library's protocol over a given socket.
+
+    ``imaplib`` reads a literal of any length into memory; here it has a bound.
+    """
+
+    def __init__(self, connected: socket.socket, host: str, seconds: float) -> None:
+        self._connected = connected
+        super().__init__(host, timeout=seconds)
+
+    def _create_socket(self, timeout: float | None) -> socket.socket:
+        self._connected.settimeout(timeout)
+        return self._connected
+
+    def read(self, size: int) -> bytes:
+        if size > _LONGEST_LITERAL:
+            raise AnswerTooLong(f"an answer of {size} octets; allowed: {_LONGEST_LITERAL}")
+        return super().read(size)
+
+
+class ImapSession(imapclient.IMAPClient):  # type: ignore[misc]
+    """Session of ``imapclient``; its methods block, up to ``seconds`` an answer."""
+
+    def __init__(self, connected: socket.socket, host: str, seconds: float) -> None:
+        """Read the greeting over a connected socket, which may speak TLS already."""
+        self._connected = connected
+        super().__init__(host, ssl=False, timeout=seconds)
+
+    def _create_IMAP4(self) -> imaplib.IMAP4:  # noqa: N802 - the library's name
+        return _Protocol(self._connected, self.host, self._timeout.connect)
+
+    def encrypt(self, context: ssl.SSLContext) -> None:
+        """Go on under TLS (STARTTLS)."""
+        self.starttls(context)
+
+    def uids(self, after: int, before: int) -> list[int]:
+        """Return the UIDs between two, both excluded, in order."""
+        found: list[int] = []
+        for first in range(after + 1, before, _UIDS_AT_ONCE):
+            last = min(first + _UIDS_AT_ONCE, before) - 1
+            answer: list[int] = self.search(["UID", f"{first}:{last}"])
+            # A range behind the last message finds the last message (RFC 3501 section 6.4.8).
+            found += (uid for uid in answer if first <= uid <= last)
+        return sorted(found)
+
+    def message(self, uid: int) -> bytes | None:
+        """Return a message without marking it as seen; None if it is gone.
+
+        Of one that is longer than LONGEST_MESSAGE, the beginning.
+        """
+        part = f"BODY.PEEK[]<0.{LONGEST_MESSAGE}>"
+        return next(
+            (
+                bytes(value)
+                for items in self.fetch([uid], [part]).values()
+                for name, value in items.items()
+                if name.startswith(b"BODY[]") and value is not None
+            ),
+            None,
+        )
+
+    def remove(self, uids: Sequence[int]) -> None:
+        """Delete messages; if the server can, no others that are marked as deleted."""
+        self.add_flags(uids, [imapclient.DELETED], silent=True)
+        if self.has_capability("UIDPLUS"):
+            self.uid_expunge(uids)
+        else:
+            self.expunge()
+
+    def relocate(self, uids: Sequence[int], folder: str) -> None:
+        """Move messages to another folder, which is made if it is missing."""
+        if not self.folder_exists(folder):
+            self.create_folder(folder)
+        if self.has_capability("MOVE"):
+            self.move(uids, folder)
+            return
+        self.copy(uids, folder)
+        self.remove(uids)
+
+    def has_news(self, seconds: float) -> bool:
+        """Wait in IDLE until the server reports a change, at most ``seconds``."""
+        self.idle()
+        try:
+            answers: list[Any] = self.idle_check(timeout=seconds)
+        finally:
+            self.idle_done()
+        return any(len(answer) > 1 and answer[1] == b"EXISTS" for answer in answers)
+
+    def interrupt(self) -> None:
+        """End the connection; a thread that waits for an answer gets an error."""
+        with contextlib.suppress(OSError):
+            self.socket().shutdown(socket.SHUT_RDWR)
+
+    def hang_up(self) -> None:
+        """Close the connection; it waits for a thread that reads from it."""
+        self.interrupt()
+        with contextlib.suppress(OSError):
+            self.shutdown()

@@ -1,0 +1,246 @@
+"""Watch one mailbox: read new mails, handle each once, keep how far it is read."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from mail_proxy.errors import DatabaseUnavailable
+from mail_proxy.imap import IMAPClient, ImapLogin, ImapTrouble, Mailbox
+from mail_proxy.kit.clock import Clock
+from mail_proxy.kit.liveness import has_ended, process_space
+from mail_proxy.kit.side_thread import SideThread
+from mail_proxy.kit.worker import value_of
+from mail_proxy.network.guard import NetworkGuard
+from mail_proxy.sql import Connection, SqlDb
+from mail_proxy.sql.tables.claims import ClaimsTable
+from mail_proxy.sql.tables.mailboxes import MailboxesTable, Progress
+from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.troubles import Troubles
+
+#: Mails that are read, stored in one transaction, and then settled in the mailbox together.
+_BATCH = 25
+_BATCH_OCTETS = 20_000_000
+_CLAIM_SECONDS = 120.0
+#: A claim is renewed after each batch and each wait.
+_LONGEST_WAIT_SECONDS = 60.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 5.0, 300.0
+_PARSING = SideThread("inbound")
+_MOVE = "move:"
+
+
+class Handler(Protocol):
+    """Reader of the mails of one mailbox."""
+
+    def read(self, octets: bytes) -> Any:
+        """Return the meaning of a mail, or None to leave it; on a side thread."""
+
+    def store(self, connection: Connection, found: Any, now: float) -> None:
+        """Store what a mail says, in the transaction that notes the mail as handled."""
+
+    def stored(self, found: Sequence[Any]) -> None:
+        """Publish facts about what was stored, after the commit."""
+
+
+@dataclass(frozen=True)
+class WatchedMailbox:
+    """Mailbox to watch: ``name`` is that of the claim and of the progress.
+
+    ``after_processing`` is ``delete``, ``seen`` or ``move:<folder>``.
+    """
+
+    name: str
+    login: ImapLogin
+    folder: str = "INBOX"
+    poll_seconds: float = 60.0
+    after_processing: str = "delete"
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One mail: its digest, and what the handler found in it."""
+
+    uid: int
+    digest: str
+    found: Any
+
+
+class MailboxWatch:
+    """Loop over one mailbox, which one process at a time does over all hosts.
+
+    The changes that a mail makes are committed together with the digest of its octets, so a
+    restart handles nothing twice and misses nothing, also if the folder was made again and its
+    mails have new UIDs. Mails in which the handler finds nothing stay, marked as seen.
+    """
+
+    def __init__(
+        self,
+        place: WatchedMailbox,
+        handler: Handler,
+        db: SqlDb,
+        claims: ClaimsTable,
+        mailboxes: MailboxesTable,
+        guard: NetworkGuard,
+        clock: Clock,
+        owner: str,
+    ) -> None:
+        """``owner`` is the mark of this process, for claims."""
+        self.place = place
+        self._handler = handler
+        self._db = db
+        self._claims = claims
+        self._mailboxes = mailboxes
+        self._guard = guard
+        self._clock = clock
+        self._owner = owner
+        self._pause = _FIRST_PAUSE_SECONDS
+        self._troubles = Troubles()
+        self._space = process_space()
+        self._is_over = False
+
+    async def round(self) -> None:
+        """Watch the mailbox until it cannot be used, then pause.
+
+        Raises DatabaseUnavailable.
+        """
+        if not await self._claimed():
+            await asyncio.sleep(min(self.place.poll_seconds, _LONGEST_WAIT_SECONDS))
+            return
+        client = IMAPClient(self.place.login, self._guard)
+        try:
+            await client.open()
+            await self._follow(client)
+        except ImapTrouble as trouble:
+            await self._fail(trouble)
+        finally:
+            await client.close()
+
+    async def release(self) -> None:
+        """Let another process take over; the watch is over then."""
+        self._is_over = True
+        with suppress(DatabaseUnavailable):  # the claim expires
+            await self._db.write(self._claims.release, self._owner, self._claim)
+
+    @property
+    def _claim(self) -> str:
+        return f"mailbox:{self.place.name}"
+
+    async def _claimed(self) -> bool:
+        """Take or renew the claim, also that of a process of this host that has ended."""
+        for owner in await self._db.read(self._claims.owners):
+            if has_ended(owner, self._space):
+                await self._db.write(self._claims.release, owner)
+        return await self._db.write(self._take)
+
+    def _take(self, connection: Connection) -> bool:
+        # A transaction whose caller was cancelled may still come, after ``release``.
+        if self._is_over:
+            return False
+        now = self._clock.now()
+        return self._claims.take(connection, self._claim, self._owner, now, _CLAIM_SECONDS)
+
+    async def _follow(self, client: IMAPClient) -> None:
+        while True:
+            # Again each time: a folder that was deleted and made again is noticed.
+            mailbox = await client.select(self.place.folder)
+            while not await self._caught_up(client, mailbox):
+                if not await self._claimed():
+                    return
+            self._works()
+            await client.wait(min(self.place.poll_seconds, _LONGEST_WAIT_SECONDS))
+            if not await self._claimed():
+                return
+
+    async def _caught_up(self, client: IMAPClient, mailbox: Mailbox) -> bool:
+        """Handle a batch of mails; return True if there are no more."""
+        name = self.place.name
+        progress = await self._db.read(self._mailboxes.progress, name)
+        if progress.uidvalidity != mailbox.uidvalidity:
+            progress = Progress(mailbox.uidvalidity)
+        uids = await client.uids(progress.last_uid, mailbox.uidnext)
+        batch = await self._read(client, uids[:_BATCH])
+        is_last = len(batch) == len(uids)
+        found = await self._db.write(self._store, batch, self._clock.now())
+        if found:
+            self._handler.stored(found)
+        await self._settle(client, batch)
+        # At last: if the process ends before, the batch comes again, and is known by its octets.
+        until = mailbox.uidnext - 1 if is_last else batch[-1].uid
+        done = Progress(mailbox.uidvalidity, until)
+        await self._db.write(self._mailboxes.save, name, done, self._clock.now())
+        return is_last
+
+    async def _read(self, client: IMAPClient, uids: Sequence[int]) -> list[_Read]:
+        batch: list[_Read] = []
+        octets = 0
+        for uid in uids:
+            message = await client.fetch(uid)
+            if message is None:
+                batch.append(_Read(uid, "", None))  # another program has removed it
+                continue
+            digest, found = await _PARSING.run(self._examined, message.octets)
+            if isinstance(found, Exception):
+                log(
+                    Action.MAILBOX_MAIL_SKIPPED,
+                    exception=found,
+                    mailbox=self.place.name,
+                    uid=uid,
+                )
+                found = None
+            batch.append(_Read(uid, digest, found))
+            octets += len(message.octets)
+            if octets > _BATCH_OCTETS:
+                break
+        return batch
+
+    def _examined(self, octets: bytes) -> tuple[str, Any]:
+        return hashlib.sha256(octets).hexdigest(), value_of(self._handler.read, octets)
+
+    def _store(self, connection: Connection, batch: Sequence[_Read], now: float) -> list[Any]:
+        """Store the findings of mails that were not handled before; return these findings."""
+        new = []
+        for mail in batch:
+            if mail.found is None:
+                continue
+            if self._mailboxes.admit(connection, self.place.name, mail.digest, now):
+                self._handler.store(connection, mail.found, now)
+                new.append(mail.found)
+        return new
+
+    async def _settle(self, client: IMAPClient, batch: Sequence[_Read]) -> None:
+        """Mark, move or delete the mails that were handled; mark the others as seen."""
+        handled = [mail.uid for mail in batch if mail.found is not None]
+        others = [mail.uid for mail in batch if mail.found is None and mail.digest]
+        how = self.place.after_processing
+        if how == "seen":
+            others += handled
+        elif handled and how.startswith(_MOVE):
+            await client.move(handled, how.removeprefix(_MOVE))
+        elif handled:
+            await client.delete(handled)
+        if others:
+            await client.mark_seen(others)
+
+    def _works(self) -> None:
+        self._pause = _FIRST_PAUSE_SECONDS
+        seconds = self._troubles.end(self.place.name)
+        if seconds is not None:
+            log(Action.MAILBOX_WORKS, mailbox=self.place.name, seconds=seconds)
+
+    async def _fail(self, trouble: ImapTrouble) -> None:
+        pause, name = self._pause, self.place.name
+        self._pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        if self._troubles.is_due(name):
+            log(
+                Action.MAILBOX_FAILED,
+                mailbox=name,
+                stage=trouble.stage,
+                reason=trouble.reason,
+                seconds=pause,
+            )
+        await self._db.write(self._mailboxes.fail, name, str(trouble), self._clock.now())
+        await asyncio.sleep(pause)
