@@ -173,8 +173,8 @@ def shown(value: str | LongText) -> str:
 
 _RARE = frozenset(
     {
-        *("return_path", "message_id", "cc", "bcc", "reply_to", "headers", "body_html", "raw"),
-        "attachments",
+        *("return_path", "message_id", "cc", "bcc", "reply_to", "headers", "body_html"),
+        *("attachments", "raw", "raw_path"),
     }
 )
 _BOUNDS: dict[str, Callable[[Any], str | None]] = {
@@ -191,4 +191,5 @@ _BOUNDS: dict[str, Callable[[Any], str | None]] = {
     "body": _text,
     "body_html": _text,
     "raw": _raw,
+    "raw_path": _raw,
 }
