@@ -64,7 +64,7 @@ def mistakes(client: MailProxyClient, other: AsyncMailProxyClient) -> None:
     client.accounts.add(host="127.0.0.1")  # type: ignore[call-arg]
     client.accounts.add(id="a", hots="127.0.0.1")  # type: ignore[call-arg]
     client.accounts.add(id="a", tls="sometimes")  # type: ignore[arg-type]
-    client.messages.add([{"id": "a", "from": "a@example.org"}])  # type: ignore[typeddict-item]
+    client.messages.add([{"id": "a", "from": "a@example.org"}])  # type: ignore[list-item]
     client.messages.get(1)  # type: ignore[arg-type]
     client.messages.list(stauts="sent")  # type: ignore[call-arg]
     client.tenants.update("acme", nmae="Acme")  # type: ignore[call-arg]

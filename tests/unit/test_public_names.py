@@ -42,6 +42,7 @@ from mail_proxy import errors
                 "Message",
                 "NoAnswer",
                 "RateLimits",
+                "RawMessage",
                 "Report",
                 "Retries",
                 "SettingFields",

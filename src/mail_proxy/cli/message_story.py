@@ -59,7 +59,7 @@ def print_story(message: MessageOut, events: Sequence[EventOut]) -> None:
 
 def _facts(message: MessageOut) -> Iterator[tuple[str, str | Text]]:
     yield "message", f"{message.id} (tenant {message.tenant_id}, account {message.account_id})"
-    yield "status", Text(_standing(message), _COLOURS.get(message.status, ""))
+    yield "status", Text(standing(message), _COLOURS.get(message.status, ""))
     if message.error:
         yield "error", message.error
     yield "from", message.sender
@@ -78,7 +78,7 @@ def _facts(message: MessageOut) -> Iterator[tuple[str, str | Text]]:
     yield "Message-ID", message.message_id
 
 
-def _standing(message: MessageOut) -> str:
+def standing(message: MessageOut) -> str:
     """Return one sentence on how a message stands."""
     if message.status == "sent":
         return f"sent: the mail server took it at {moment(message.sent_ts)}"

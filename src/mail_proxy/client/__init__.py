@@ -11,6 +11,7 @@ from mail_proxy.client.fields import (
     ClientAuth,
     Message,
     RateLimits,
+    RawMessage,
     SettingFields,
     TenantFields,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "Message",
     "NoAnswer",
     "RateLimits",
+    "RawMessage",
     "Report",
     "Retries",
     "SettingFields",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Required, TypedDict
+from typing import Any, Literal, Required, TypedDict
 
 from mail_proxy.client.calls import When
 
@@ -35,6 +35,27 @@ Message = TypedDict(
         "expires_ts": When | None,
         "batch_code": str | None,
         "attachments": Sequence[Mapping[str, object]],
+    },
+    total=False,
+)
+
+#: A whole message (RFC 5322) to queue, which is sent as it is. ``raw`` is its base64.
+RawMessage = TypedDict(
+    "RawMessage",
+    {
+        "id": Required[str],
+        "raw": Required[str],
+        "from": str | None,
+        "to": Addresses | None,
+        "cc": Addresses | None,
+        "bcc": Addresses | None,
+        "return_path": str | None,
+        "tenant_id": str | None,
+        "account_id": str | None,
+        "priority": Priority | None,
+        "deferred_ts": When | None,
+        "expires_ts": When | None,
+        "batch_code": str | None,
     },
     total=False,
 )
@@ -98,6 +119,7 @@ class TenantFields(TypedDict, total=False):
     name: str | None
     client_base_url: str | None
     client_sync_path: str | None
+    client_attachment_path: str | None
     client_auth: ClientAuth | None
     active: bool | None
     rate_limits: RateLimits | None
@@ -106,6 +128,7 @@ class TenantFields(TypedDict, total=False):
     max_queued_mb: float | None
     max_accounts: int | None
     max_calls_per_second: float | None
+    large_file_config: dict[str, Any] | None
     signing_secret: str | None
 
 

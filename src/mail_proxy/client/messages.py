@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from mail_proxy.client.calls import Given, Group, Mode, When, call
-from mail_proxy.client.fields import Message, Priority
+from mail_proxy.client.fields import Message, Priority, RawMessage
 from mail_proxy.client.reading import field_of, model
 from mail_proxy.wire.batches import AddMessagesOut
 from mail_proxy.wire.messages import (
@@ -24,7 +24,7 @@ class Messages(Group[Mode]):
     @call("POST", "/commands/add-messages", model(AddMessagesOut))
     def add(
         self,
-        messages: Iterable[Message],
+        messages: Iterable[Message | RawMessage],
         *,
         default_priority: Priority | None = None,
         tenant_id: str | None = None,

@@ -54,7 +54,6 @@ _NOT_ON_THE_COMMAND_LINE = {
     "bounces.get": "the mailbox is set up once, with PUT /instance/bounce",
     "bounces.save": "the mailbox is set up once, with PUT /instance/bounce",
     "bounces.reload": "the mailbox is set up once, with PUT /instance/bounce",
-    "messages.add": "applications hand in messages",
     "accounts.test_unsaved": "accounts add saves first, then tests",
     "tenants.sync_status": "status names applications that fail",
     "sync_log.list": "status names applications that fail",
@@ -64,7 +63,7 @@ _NOT_ON_THE_COMMAND_LINE = {
     "command_log.purge": "audit_retention_days removes old entries",
 }
 #: Routes that are no operations: they need no token and ask no tenant's data.
-_NO_OPERATION = {"/health", "/ready", "/metrics"}
+_NO_OPERATION = {"/health", "/ready", "/metrics", "/files/{token}/{filename}"}
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
 
 

@@ -12,6 +12,7 @@ from mail_proxy.wire.accounts import AccountIn, UnsavedAccountTest
 from mail_proxy.wire.bounces import BounceMailboxIn
 from mail_proxy.wire.instance import RuntimeSettings
 from mail_proxy.wire.new_messages import MessageIn
+from mail_proxy.wire.new_raw_messages import RawMessageIn
 from mail_proxy.wire.tenants import ClientAuthIn, RateLimits, TenantFields
 
 
@@ -19,6 +20,7 @@ from mail_proxy.wire.tenants import ClientAuthIn, RateLimits, TenantFields
     ("typed", "model"),
     [
         (fields.Message, MessageIn),
+        (fields.RawMessage, RawMessageIn),
         (fields.AccountFields, AccountIn),
         (fields.AccountTestFields, UnsavedAccountTest),
         (fields.TenantFields, TenantFields),

@@ -142,6 +142,9 @@ COMMANDS = {
         "list | add | delete",
         ("list",),
     ),
+    "send": Entry(
+        "send:send", "Queue a message from a file, and follow it.", Scope.TENANT, "FILE.eml"
+    ),
     "storages": Entry(
         "storages:commands",
         "Named places of attachments, such as buckets.",

@@ -33,6 +33,20 @@ _OUTLOOK_CLASSES = (
     "ipm.note.rules.replytemplate",
     "9; autoresponder",
 )
+_ANSWER_SUBJECTS = (
+    "re:",
+    "re :",
+    "re[",
+    "aw:",
+    "antw:",
+    "sv:",
+    "vs:",
+    "rif:",
+    "r:",
+    "res:",
+    "odp:",
+)
+_MOST_CHALLENGE = 6_000
 
 
 def is_automatic_answer(message: Part, subject: str, text: str) -> bool:
@@ -43,16 +57,17 @@ def is_automatic_answer(message: Part, subject: str, text: str) -> bool:
     """
     if _is_marked(message) or has("auto subject", subject):
         return True
-    answers = message.header("in-reply-to") or message.header("references")
+    answers = _answers(message)
     submitted = (message.header("auto-submitted") or "").strip().lower()
     if submitted.startswith(("auto-generated", "auto-notified")) and (
-        answers or has("auto text", text)
+        answers or has("auto text", f"{subject}\n{text}")
     ):
         return True
     precedence = (message.header("precedence") or "").strip().lower()
     if precedence in ("bulk", "junk", "list") and has("auto text", text) and answers:
         return True
-    return has("challenge", subject) or (has("challenge", text) and _is_addressed(message, text))
+    is_short = len(text) < _MOST_CHALLENGE
+    return has("challenge", subject) or (answers and is_short and has("challenge", text))
 
 
 def _is_marked(message: Part) -> bool:
@@ -71,8 +86,8 @@ def _is_marked(message: Part) -> bool:
     return "autoresponder" in (message.header("delivered-to") or "").lower()
 
 
-def _is_addressed(message: Part, text: str) -> bool:
-    """Return whether a challenge answers a mail."""
-    answers = message.header("in-reply-to") or message.header("references")
-    subject = (message.header("subject") or "").strip().lower()
-    return bool(answers or subject.startswith("re:")) and len(text) < 6_000
+def _answers(message: Part) -> bool:
+    """Return whether a mail says that it answers another one."""
+    if message.header("in-reply-to") or message.header("references"):
+        return True
+    return (message.header("subject") or "").strip().lower().startswith(_ANSWER_SUBJECTS)

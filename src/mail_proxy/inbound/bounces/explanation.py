@@ -120,7 +120,7 @@ class Explanation:
             chunks.append([number for number in before if number not in others])
             line, reason = self._best(chunks[-1:])
         if not reason:
-            line = reason = self._lines[places[0]].strip()
+            line = reason = self._joined(self._after(places[0], others))
         about = "\n".join(self._lines[number] for chunk in chunks for number in chunk)
         codes = codes_in(line, is_reply=True).better(codes_in(reason, is_reply=True))
         return FailedRecipient(address, reason, about, codes)

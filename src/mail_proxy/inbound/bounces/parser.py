@@ -299,7 +299,11 @@ def _wrapped(mail: ReturnedMail, *, only_report: bool = False) -> Part | None:
 
 def _one_line(text: str) -> str:
     clean = "".join(c if c.isprintable() else " " for c in text[: 4 * _MOST_REASON])
-    return " ".join(clean.split()).strip("<>()# ")[:_MOST_REASON]
+    line = " ".join(clean.split()).lstrip("# ")
+    for opening, closing in ("<>", "()"):
+        if line.startswith(opening) and line.find(closing) in (-1, len(line) - 1):
+            line = line.strip(opening + closing)
+    return line[:_MOST_REASON]
 
 
 #: In the order in which they are asked.
