@@ -257,9 +257,9 @@ _INSTEAD = frozenset(
 def read_raw_record(
     record: Mapping[str, Any], model: type[Whole], field: str
 ) -> Whole | list[Mistake]:
-    """Return the message of a record that has ``raw`` or ``raw_path``, or its wrong fields.
+    """Return the message of a record, or its wrong fields.
 
-    ``field`` is the one of both that it has.
+    ``field`` is ``raw`` or ``raw_path``, the one of both that it has.
     """
     given = {
         name: value
