@@ -288,6 +288,11 @@ class AttachmentConfig(Group):
     max_attachment_mb: Annotated[float, Field(gt=0, le=10_000)] = Field(
         25.0, description="Largest attachment, MB (10^6 bytes)."
     )
+    max_large_file_mb: Annotated[float, Field(gt=0, le=100_000)] = Field(
+        2000.0,
+        description="Largest attachment that becomes a link (large_file_config with the action "
+        "rewrite), MB (10^6 bytes).",
+    )
     max_message_mb: Annotated[float, Field(gt=0, le=10_000)] = Field(
         35.0, description="Largest mail as it is sent, with attachments in base64, MB (10^6 bytes)."
     )
@@ -361,6 +366,11 @@ class ProxyConfig(Group):
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="Port to listen on.")
+    public_url: WebUrl | None = Field(
+        None,
+        description="URL at which the readers of mails reach this service, for links to large "
+        "files; default: http://, host and port.",
+    )
     api_token: SecretStr | None = Field(None, description="Admin token.")
     key_file: Path | None = Field(
         None, description="File with the encryption key; default: next to the SQLite file."

@@ -14,6 +14,8 @@ from mail_proxy.domain.tenant import DEFAULT_TENANT
 from mail_proxy.errors import MailProxyError
 from mail_proxy.features import registry
 from mail_proxy.features.feature import StepParts
+from mail_proxy.features.large_files.downloads import Downloads
+from mail_proxy.features.large_files.kept import kept_files
 from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.kit.free_disk import FreeDisk
@@ -95,6 +97,7 @@ class MailProxy:
         )
         self.door = Door(registry.OPERATIONS, parts, self.refusals)
         self.monitoring = Monitoring(parts, self.metrics)
+        self.downloads = Downloads(kept_files(db, tables, self._directory, config, clock))
         self._commands = Commands(self.door)
         own_name = uuid7()
         #: In the order of their start; they stop in the reverse order.
@@ -232,7 +235,9 @@ class MailProxy:
         if count:
             worker = WorkerConfig(self.config, key)
             return WorkerProcesses(worker, count, self.metrics.of_workers, bus)
-        parts = StepParts(self._directory, self._clock, self.config, self._tables, self.metrics)
+        parts = StepParts(
+            self._directory, self._clock, self.config, self._db, self._tables, self.metrics
+        )
         return DeliveryEngine(
             self._db,
             self._tables,

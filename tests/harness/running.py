@@ -12,6 +12,7 @@ from typing import Any
 from tests.harness.patience import PATIENCE_SECONDS
 
 from mail_proxy import MailProxy, ProxyConfig
+from mail_proxy.features.storages import operations as storages
 from mail_proxy.kit.clock import Clock
 from mail_proxy.operations import accounts, intake, messages, service, tenants
 from mail_proxy.operations.callers import Caller
@@ -20,6 +21,7 @@ from mail_proxy.wire.accounts import AccountIn, AccountRef
 from mail_proxy.wire.batches import AddMessagesOut, parse_batch
 from mail_proxy.wire.messages import EventOut, Ids, MessageOut, MessageRef
 from mail_proxy.wire.service import Status, StatusQuery
+from mail_proxy.wire.storages import StorageIn
 from mail_proxy.wire.tenants import TenantIn
 
 KEY = bytes(range(32))
@@ -108,6 +110,10 @@ class Post:
         """Save a tenant; returns its key when it is new."""
         request = TenantIn.model_validate({"id": id_, **fields})
         return (await self.proxy.door.call(tenants.save, _ADMIN, request)).api_key
+
+    async def storage(self, name: str, protocol: str, config: dict[str, Any]) -> None:
+        request = StorageIn(name=name, protocol=protocol, config=config)
+        await self.proxy.door.call(storages.save, _ADMIN, request)
 
     async def add(self, *records: dict[str, Any], **call: Any) -> AddMessagesOut:
         batch = parse_batch({"messages": list(records), **call}, 100_000)

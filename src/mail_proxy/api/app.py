@@ -16,6 +16,7 @@ from mail_proxy.api.request_bounds import Bounds, RequestBounds
 from mail_proxy.api.routes import (
     accounts,
     command_log,
+    files,
     instance,
     messages,
     service,
@@ -42,6 +43,7 @@ _MODULES = (
     sync_log,
     instance,
     command_log,
+    files,
 )
 
 _ROUTERS = (*(module.router for module in _MODULES), *map(router_of, FEATURES))

@@ -43,17 +43,22 @@ class AttachmentManager:
         clock: Clock,
         *,
         most_octets: int,
+        most_large_octets: int,
         most_at_once: int,
         timeout_seconds: float,
         source_seconds: float,
         beside: SideThread,
     ) -> None:
-        """``most_octets`` of a content, ``most_at_once`` fetches of a tenant."""
+        """``most_octets`` of a content, ``most_at_once`` fetches of a tenant.
+
+        ``most_large_octets`` of a content that becomes a link in the mail.
+        """
         self._fetchers = fetchers
         self._cache = cache
         self._spool = spool
         self._budget = budget
         self._most_octets = most_octets
+        self._most_large_octets = most_large_octets
         self._timeout = timeout_seconds
         self._turns = _Turns(most_at_once)
         self._sources = _Sources(clock, source_seconds)
@@ -95,7 +100,10 @@ class AttachmentManager:
     async def _fetch(self, request: FetchRequest) -> Content:
         mode = request.attachment.mode
         assert mode is not None, "the mode is known by now"
-        draft = Draft(self._spool, self._most_octets)
+        rules = request.tenant.large_files
+        becomes_link = rules is not None and rules.action == "rewrite"
+        most = self._most_large_octets if becomes_link else self._most_octets
+        draft = Draft(self._spool, most)
         is_whole = False
         async with self._turns.of(request.tenant.id):
             try:

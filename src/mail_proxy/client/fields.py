@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Required, TypedDict
+from typing import Any, Literal, Required, TypedDict
 
 from mail_proxy.client.calls import When
 
@@ -119,6 +119,7 @@ class TenantFields(TypedDict, total=False):
     name: str | None
     client_base_url: str | None
     client_sync_path: str | None
+    client_attachment_path: str | None
     client_auth: ClientAuth | None
     active: bool | None
     rate_limits: RateLimits | None
@@ -127,6 +128,7 @@ class TenantFields(TypedDict, total=False):
     max_queued_mb: float | None
     max_accounts: int | None
     max_calls_per_second: float | None
+    large_file_config: dict[str, Any] | None
     signing_secret: str | None
 
 

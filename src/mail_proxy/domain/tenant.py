@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mail_proxy.domain.large_files import LargeFileConfig
 from mail_proxy.domain.limits import RateLimit
 
 DEFAULT_TENANT = "default"
@@ -86,6 +87,7 @@ class Tenant:
     previous_signing_secret: str | None = field(default=None, repr=False)
     signing_secret_changed_at: float | None = None
     private_allowed: bool = False
+    large_files: LargeFileConfig | None = None
     damage: str | None = None
     signing_damage: str | None = None
     attachment_url: str | None = None

@@ -12,6 +12,7 @@ from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.service import Service
 from mail_proxy.operations.operation import Operation
 from mail_proxy.operations.parts import Parts
+from mail_proxy.sql import SqlDb
 from mail_proxy.sql.directory import Directory, DirectoryPart
 from mail_proxy.sql.table import Table
 from mail_proxy.sql.tables import Tables
@@ -39,6 +40,7 @@ class StepParts:
     directory: Directory
     clock: Clock
     config: ProxyConfig
+    db: SqlDb
     tables: Tables
     metrics: MailMetrics
 

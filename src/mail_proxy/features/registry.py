@@ -10,6 +10,7 @@ from mail_proxy.features.attachments import ATTACHMENTS
 from mail_proxy.features.bounces import BOUNCES
 from mail_proxy.features.dkim import DKIM
 from mail_proxy.features.feature import Feature, StepParts
+from mail_proxy.features.large_files import LARGE_FILES
 from mail_proxy.features.storages import STORAGES
 from mail_proxy.features.suppressions import SUPPRESSIONS
 from mail_proxy.kit.service import Service
@@ -18,7 +19,15 @@ from mail_proxy.operations.operation import Operation
 from mail_proxy.operations.parts import Parts
 from mail_proxy.sql.directory import DirectoryPart
 
-FEATURES: tuple[Feature, ...] = (ATTACHMENTS, DKIM, ALERTS, SUPPRESSIONS, STORAGES, BOUNCES)
+FEATURES: tuple[Feature, ...] = (
+    ATTACHMENTS,
+    DKIM,
+    ALERTS,
+    SUPPRESSIONS,
+    STORAGES,
+    LARGE_FILES,
+    BOUNCES,
+)
 
 #: Those of the service itself and those of its features.
 OPERATIONS: tuple[Operation[Any, Any], ...] = (

@@ -207,6 +207,8 @@ def _columns(context: Context, request: TenantFields, old: Mapping[str, Any]) ->
     if given.get("client_auth"):
         auth = _kept(given["client_auth"], old.get("client_auth")).items()
         given["client_auth"] = {k: v for k, v in auth if v is not None}
+    if request.large_file_config is not None:
+        given["large_file_config"] = request.large_file_config.model_dump(exclude_none=True)
     new = {**old, **given}
     refuse_other_places(request, old, new)
     given["private_allowed"] = private_allowed(context.caller, request, old, new, PLACE)
@@ -239,12 +241,17 @@ def _shown_auth(stored: dict[str, Any] | Damaged | None) -> Any:
     return masked_config(stored or {"method": "none"})
 
 
+def _shown_large_files(stored: dict[str, Any] | Damaged | None) -> dict[str, Any] | None:
+    return {"action": "damaged"} if isinstance(stored, Damaged) else stored
+
+
 def _shown(context: Context, row: Row) -> TenantOut:
     return TenantOut(
         **{name: row[name] for name in _COPIED},
         client_sync_path=row["client_sync_path"] or DEFAULT_SYNC_PATH,
         client_attachment_path=row["client_attachment_path"] or DEFAULT_ATTACHMENT_PATH,
         client_auth=_shown_auth(row["client_auth"]),
+        large_file_config=_shown_large_files(row["large_file_config"]),
         suspended_batches=context.tables.suspensions.of_tenant(context.connection, row["id"]),
         signing_secret=MASK if row["signing_secret"] else None,
         has_api_key=row["api_key_hash"] is not None,

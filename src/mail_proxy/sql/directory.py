@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from mail_proxy.config import ConcurrencyConfig, QueueConfig
 from mail_proxy.domain.account import Account, SmtpLogin, TlsMode
+from mail_proxy.domain.large_files import LargeFileConfig
 from mail_proxy.domain.limits import limits
 from mail_proxy.domain.tenant import (
     DEFAULT_ATTACHMENT_PATH,
@@ -193,6 +194,7 @@ def _tenant(row: Row) -> Tenant:
     auth = row["client_auth"]
     damage = auth.reason if isinstance(auth, Damaged) else None
     secret, previous = row["signing_secret"], row["previous_signing_secret"]
+    large = row["large_file_config"]
     signing_damage = secret.reason if isinstance(secret, Damaged) else None
     return Tenant(
         id=row["id"],
@@ -208,6 +210,7 @@ def _tenant(row: Row) -> Tenant:
         previous_signing_secret=None if isinstance(previous, Damaged) else previous,
         signing_secret_changed_at=row["signing_secret_changed_at"],
         private_allowed=row["private_allowed"],
+        large_files=LargeFileConfig.from_record(None if isinstance(large, Damaged) else large),
         damage=damage,
         signing_damage=signing_damage,
         attachment_url=f"{base}{attachments}" if base else None,

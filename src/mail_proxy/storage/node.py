@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import mimetypes
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
@@ -18,6 +19,8 @@ from mail_proxy.storage.mount import Mount, clean_path
 if TYPE_CHECKING:
     from mail_proxy.storage.manager import StorageManager
 
+#: S3 refuses longer ones.
+MOST_S3_SECONDS = 604_800
 _PIECE_BYTES = 262_144
 _MOST_IN_MEMORY = 100_000_000
 _MOST_CHILDREN = 10_000
@@ -80,6 +83,11 @@ class StorageNode:
     def mimetype(self) -> str:
         """MIME type by the suffix; ``application/octet-stream`` if it is unknown."""
         return mimetypes.guess_type(self.basename)[0] or "application/octet-stream"
+
+    @property
+    def longest_url_seconds(self) -> float:
+        """Time that a link can be valid at most; S3 limits its own to seven days."""
+        return MOST_S3_SECONDS if self._mount.protocol == "s3" else math.inf
 
     def child(self, *parts: str) -> StorageNode:
         """Return the file or folder of this name, or at this path, in this folder."""
@@ -198,8 +206,7 @@ class StorageNode:
         ``verify_url_token`` checks. S3 limits its URLs to seven days.
         """
         name = filename or self.basename
-        seconds = max(int(expires_at - now), 1)
-        signed = await self._run(lambda backend: backend.presigned(self.path, seconds, name))
+        signed = await self.presigned_url(expires_at, now=now, filename=name)
         if signed is not None:
             return signed
         links = self._manager.links
@@ -207,6 +214,11 @@ class StorageNode:
             raise StorageError("this storage has no URLs")
         token = links.signer.token(self._subject, expires_at)
         return f"{links.base_url}/{token}/{quote(name, safe='')}"
+
+    async def presigned_url(self, expires_at: float, *, now: float, filename: str) -> str | None:
+        """Return the provider's own signed URL, or None if it has none."""
+        seconds = int(min(max(expires_at - now, 1), self.longest_url_seconds))
+        return await self._run(lambda backend: backend.presigned(self.path, seconds, filename))
 
     def verify_url_token(self, token: str, *, now: float) -> bool:
         """Return whether a token of ``url`` is for this file and has not expired."""

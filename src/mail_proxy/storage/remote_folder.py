@@ -18,8 +18,6 @@ from mail_proxy.storage.protocols import PROVIDERS, installed_errors
 _READ_BLOCK = 1_048_576
 #: S3 takes no smaller parts; two of them are in memory during an upload.
 _WRITE_BLOCK = 5 * 1_048_576
-#: S3 refuses longer ones.
-_MOST_PRESIGNED_SECONDS = 604_800
 _CHANGED = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 
 
@@ -105,7 +103,6 @@ class RemoteFolder:
         return sorted(names)[:most]
 
     def presigned(self, path: str, seconds: int, filename: str) -> str | None:
-        seconds = min(seconds, _MOST_PRESIGNED_SECONDS) if self._protocol == "s3" else seconds
         disposition = f"attachment; filename*=UTF-8''{quote(filename, safe='')}"
         named = {
             "s3": {"ResponseContentDisposition": disposition},

@@ -73,6 +73,18 @@ class Action(Enum):
         "The cache of attachments on disk does not work; attachments are fetched each time",
         "reason",
     )
+    FILES_REMOVED = (
+        "files.removed",
+        INFO,
+        "Large files whose time is over were removed",
+        "rows",
+    )
+    FILE_LARGE = (
+        "file.large",
+        WARNING,
+        "Large attachment is sent, as large_file_config says",
+        *("tenant_id", "message_id", "message_pk", "megabytes"),
+    )
     WORKER_STARTED = ("worker.started", INFO, "Delivery process is running", "pid")
     WORKER_STOPPED = ("worker.stopped", INFO, "Delivery process has stopped", "pid")
     WORKER_FAILED = ("worker.failed", ERROR, "Delivery process could not start", "reason")

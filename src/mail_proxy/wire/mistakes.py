@@ -38,7 +38,6 @@ _NOT_AVAILABLE = frozenset(
         "imap_user",
         "imap_password",
         "imap_folder",
-        "large_file_config",
     }
 )
 

@@ -28,6 +28,7 @@ from mail_proxy.wire.fields import (
     Secret,
 )
 from mail_proxy.wire.instants import Timestamp
+from mail_proxy.wire.large_files import LargeFileIn
 from mail_proxy.wire.mistakes import WrongField
 from mail_proxy.wire.secrets import MASK
 
@@ -49,7 +50,9 @@ Most = Annotated[int, NotBool, Field(ge=1, le=2_147_483_647)]
 Megabytes = Annotated[float, NotBool, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)]
 Rate = Annotated[float, NotBool, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
 #: Fields that a tenant key cannot change, not even of its own tenant.
-ADMIN_FIELDS = frozenset({"active", "rate_limits", "retention_seconds", *QUOTAS})
+ADMIN_FIELDS = frozenset(
+    {"active", "rate_limits", "retention_seconds", "large_file_config", *QUOTAS}
+)
 
 
 class ClientAuthIn(Request):
@@ -134,6 +137,9 @@ class TenantFields(Request):
         description="Most calls with the tenant's key, per process; null: the setting of this "
         "name.",
     )
+    large_file_config: LargeFileIn | None = Field(
+        None, description="Rules for large attachments, replaced as a whole; null: none."
+    )
     signing_secret: SigningSecret | None = Field(
         None,
         description="Signs the reports: `whsec_` and the base64 of 24 to 64 random bytes. The "
@@ -207,6 +213,9 @@ class TenantOut(BaseModel):
     max_queued_mb: float | None = Field(description="Quota; null: the setting of this name.")
     max_accounts: int | None = Field(description="Quota; null: the setting of this name.")
     max_calls_per_second: float | None = Field(description="Quota; null: the setting of this name.")
+    large_file_config: dict[str, Any] | None = Field(
+        None, description="Rules for large attachments; null: none."
+    )
     suspended_batches: list[str] = Field(description="Batches that are suspended; `*`: everything.")
     signing_secret: str | None = Field(description="******** if one is stored.")
     has_api_key: bool = Field(description="Whether the tenant has a key.")

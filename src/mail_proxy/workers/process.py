@@ -73,7 +73,7 @@ async def _deliver(worker: WorkerConfig, db: SqlDb, pipe: WorkerPipe) -> None:
     bus.connect(pipe)
     metrics = MailMetrics.for_a_worker()
     clock = SystemClock()
-    steps = registry.delivery_steps(StepParts(directory, clock, config, tables, metrics))
+    steps = registry.delivery_steps(StepParts(directory, clock, config, db, tables, metrics))
     engine = DeliveryEngine(db, tables, directory, config, metrics, clock, bus, steps=steps)
     watch = ProcessWatch(db.renew_connections)
     watch.start()

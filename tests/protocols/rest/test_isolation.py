@@ -159,7 +159,7 @@ ADMINS: dict[tuple[str, str], tuple[str, Any]] = {
     ("POST", "/alerts/test"): ("/alerts/test", None),
     ("POST", "/command-log/replay"): ("/command-log/replay", None),
 }
-PUBLIC = {("GET", "/health"), ("GET", "/ready"), ("GET", "/metrics")}
+PUBLIC = {("GET", path) for path in ("/health", "/ready", "/metrics", "/files/{token}/{filename}")}
 TENANTS = ("other", "default", "nobody")
 #: What only the other tenant has, in answers as in data.
 _THEIRS = ("other.example", "theirs", "secret subject")
@@ -311,6 +311,7 @@ async def test_ids_of_another_tenant_are_not_found_for_a_key_and_unauthorized_fo
         {"active": True},
         {"rate_limits": {"hourly": 0}},
         {"retention_seconds": 1},
+        {"large_file_config": {"enabled": True}},
     ],
 )
 async def test_a_tenant_key_cannot_change_what_the_administrator_decides(

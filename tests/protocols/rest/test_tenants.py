@@ -106,7 +106,7 @@ async def test_masked_secrets_that_are_written_back_stay_and_new_ones_replace_th
         ({"id": "x", "rate_limits": {"minutely": 1}}, "rate_limits.minutely"),
         ({"id": "x", "rate_limits": {"hourly": -1}}, "rate_limits.hourly"),
         ({"id": "x", "retention_seconds": -1}, "retention_seconds"),
-        ({"id": "x", "large_file_config": {"key": "hunter22"}}, "large_file_config"),
+        ({"id": "x", "large_file_config": {"key": "hunter22"}}, "large_file_config.key"),
         ({"id": "x", "client_attachment_path": "files"}, "client_attachment_path"),
         ({"id": "x", "api_key": "hunter22"}, "api_key"),
         ({"id": "x", "suspended_batches": ["a"]}, "suspended_batches"),

@@ -60,7 +60,7 @@ def send(
     ] = 3600,
     json: Json = False,
 ) -> None:
-    """Queue a message from a file. Its parts, inline images and headers stay as they are.
+    """Queue a message from a file; its parts, images and headers stay as they are.
 
     With --wait, exit code 1 if it is given up, or has no outcome in time.
     """

@@ -9,8 +9,7 @@ from typing import Self
 from mail_proxy.attachments.fetching import FetchFailed
 from mail_proxy.errors import StorageError
 from mail_proxy.features.feature import StepParts
-from mail_proxy.features.storages.table import NAME
-from mail_proxy.network.guard import NetworkGuard
+from mail_proxy.features.storages.known import known_storages
 from mail_proxy.storage.manager import StorageManager
 
 
@@ -23,14 +22,7 @@ class TenantMounts:
     @classmethod
     def of(cls, parts: StepParts) -> Self:
         """Return the storages that this process knows."""
-        directory, config = parts.directory, parts.config
-        return cls(
-            StorageManager(
-                lambda: directory.snapshot.features.get(NAME, {}),
-                guard=NetworkGuard.of(config),
-                roots=config.attachments.attachment_roots,
-            )
-        )
+        return cls(known_storages(parts.directory, parts.config))
 
     def has(self, tenant_id: str, mount: str) -> bool:
         """Return whether a tenant has a storage of this name."""

@@ -76,12 +76,13 @@ def manager_of(parts: StepParts, mounts: Mounts) -> AttachmentManager:
     settings = config.attachments
     spool = Spool(_spool_folder(config))
     most = int(settings.max_attachment_mb * _MB)
+    most_large = max(most, int(settings.max_large_file_mb * _MB))
     beside = SideThread("attachments")
     http = HttpFetcher(
         NetworkGuard.of_attachments(config),
         NetworkGuard.of(config),
         settings.attachment_base_url,
-        most,
+        most_large,
         beside,
     )
     # A folder of another machine may not answer; the thread then waits for it alone.
@@ -99,6 +100,7 @@ def manager_of(parts: StepParts, mounts: Mounts) -> AttachmentManager:
         MemoryBudget(int(settings.attachment_memory_mb * _MB)),
         clock,
         most_octets=most,
+        most_large_octets=most_large,
         most_at_once=settings.max_concurrent_attachments,
         timeout_seconds=settings.attachment_timeout,
         source_seconds=config.cache.cache_memory_ttl,
