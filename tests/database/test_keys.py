@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import text
 from tests.conftest import KEY
-from tests.harness.rows import add_tenant
+from tests.harness.rows import add_tenant, new_message
 
 from mail_proxy.config import ConcurrencyConfig
+from mail_proxy.domain.attachment import Attachment, FetchMode
+from mail_proxy.domain.mail import Address, Mail
 from mail_proxy.errors import EncryptionError, EncryptionKeyChanged
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.sql import Connection, Damaged, SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.keys import key_matches, reencrypt
+from mail_proxy.sql.messages.mail_codec import dump_mail, load_mail
 from mail_proxy.sql.table import EVERY_TENANT
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.instance import bump_directory
@@ -174,3 +179,44 @@ async def test_a_table_that_the_program_does_not_know_stops_a_rotation(
     await write(db, "CREATE TABLE unheard_of (secret TEXT)")
     with pytest.raises(EncryptionError, match="unknown tables in the database: unheard_of"):
         await db.write(lambda c: reencrypt(c, db, KEY, NEW, ignore))
+
+
+async def test_logins_of_attachments_open_with_the_new_key(db: SqlDb, tables: Tables) -> None:
+    first, _ = await add_accounts(db, tables)
+    logins = tables.attachment_logins
+    file = Attachment("a.pdf", "https://example.org/a", FetchMode.HTTP_URL, auth=SECRET)
+    plain = load_mail(dump_mail(_mail(())))
+    mail = logins.sealed(
+        _mail((file, replace(file, auth=None), replace(file, auth=OTHER))), "t", "m"
+    )
+    contents = {"m": dump_mail(mail), "n": dump_mail(plain)}
+    messages = [replace(new_message("t", first, id_), content=c) for id_, c in contents.items()]
+    await db.write(tables.messages.add, messages)
+    assert SECRET not in contents["m"]
+    assert logins.sealed(_mail((file,)), "t", "m").attachments[0].auth == mail.attachments[0].auth
+    assert logins.sealed(_mail((file,)), "t", "n").attachments[0].auth != mail.attachments[0].auth
+
+    await db.write(reencrypt, db, KEY, NEW, ignore)
+    after = Tables.of(db, NEW)
+    rows = {id_: await db.read(after.messages.detail, "t", id_) for id_ in contents}
+    stored = {id_: row["content"] for id_, row in rows.items() if row is not None}
+    opened = [
+        each.auth and after.attachment_logins.opened(each.auth, "t", "m")
+        for each in load_mail(stored["m"]).attachments
+    ]
+    assert opened == [SECRET, None, OTHER]
+    assert stored["n"] == contents["n"]
+    again = after.attachment_logins.sealed(_mail((file,)), "t", "m").attachments[0].auth
+    assert again == load_mail(stored["m"]).attachments[0].auth
+
+    broken = r"UPDATE message_payload SET content = replace(content, '\"ENC\:', '\"ENC\:AAAA')"
+    await write(db, broken.replace(r"\"", '"'))
+    with pytest.raises(EncryptionError, match="attachments of message t/m"):
+        await db.write(reencrypt, db, NEW, KEY, ignore)
+    assert await db.read(key_matches, NEW)
+
+
+def _mail(attachments: tuple[Attachment, ...]) -> Mail:
+    ann = Address("", "ann@example.org")
+    text = 'a quote: "auth":"ENC:AAAA"'
+    return Mail(ann, (ann,), (), (), "s", text, "plain", "<a@b>", attachments=attachments)

@@ -43,7 +43,7 @@ async def add_messages(
     db: SqlDb, tables: Tables, tenant_id: str, account_pk: str, ids: Sequence[str]
 ) -> list[str]:
     """Small messages that are due; returns their pks."""
-    messages = [_message(tenant_id, account_pk, id_) for id_ in ids]
+    messages = [new_message(tenant_id, account_pk, id_) for id_ in ids]
     await db.write(tables.messages.add, messages)
     return [m.pk for m in messages]
 
@@ -71,7 +71,7 @@ async def add_event(
     await db.write(work)
 
 
-def _message(tenant_id: str, account_pk: str, id_: str) -> NewMessage:
+def new_message(tenant_id: str, account_pk: str, id_: str) -> NewMessage:
     return NewMessage(
         pk=uuid7(),
         tenant_id=tenant_id,

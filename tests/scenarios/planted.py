@@ -56,6 +56,7 @@ class Secrets:
         self.smtp_password = planted("smtp-password")
         self.bearer_token = planted("bearer-token")
         self.basic_password = planted("basic-password")
+        self.attachment_token = planted("attachment-token")
         self.instance_token = planted("client-sync-token")
         self.signing_secret = planted("signing", "whsec_planted+signing/secret+of+the+tenant")
         self.next_signing_secret = planted("next", "whsec_planted+next/signing+secret/once")

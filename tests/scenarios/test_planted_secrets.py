@@ -276,9 +276,15 @@ async def quote_mails(
         mail = message(f"quoted-{number}", **said)
         await house.ok("POST", "/commands/add-messages", {"messages": [mail]})
         await house.in_state(f"quoted-{number}", ("error", "deferred", "sent")[number])
+    login = {"method": "bearer", "token": secrets.attachment_token.value}
+    refused = {"filename": "a.txt", "storage_path": "http://10.0.0.1/a", "auth": login}
+    mail = message("login", attachments=[refused])
+    await house.ok("POST", "/commands/add-messages", {"messages": [mail]})
+    await house.in_state("login", "error")
     attached = {"filename": "a.txt", "content": encoded(content.attachment.value.encode())}
     for broken in (
         {**said, "attachments": [attached]},
+        {**said, "attachments": [{**refused, "storage_path": "base64:" + login["token"]}]},
         {**said, "content_type": content.body.value},
         {**said, "from": content.body.value, "to": [content.subject.value]},
         {**said, "headers": {"Subject": content.subject.value}},

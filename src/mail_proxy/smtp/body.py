@@ -30,7 +30,7 @@ class Source(Protocol):
     def is_ready(self, on_ready: Callable[[], None]) -> bool: ...
 
     def next(self) -> bytes:
-        """Return the next piece, empty at the end."""
+        """Return the next piece, which is not empty; raises UnreadableError."""
 
 
 def body_of(message: ComposedMail) -> Body:
@@ -87,7 +87,7 @@ class ChunkBody:
         else:
             octets = self._source.next()
         self._left -= len(octets)
-        self.is_complete = self._left == 0 or not octets
+        self.is_complete = self._left == 0
         return octets
 
 

@@ -147,7 +147,8 @@ class Rest:
                     left -= len(piece)
                     if left < 0:
                         break
-                    yield piece
+                    if piece:
+                        yield piece
             except OSError as error:
                 reason = f"the content of an attachment cannot be read: {error.strerror}"
                 raise UnreadableError(reason) from error
@@ -175,10 +176,10 @@ class ReadAhead:
         return False
 
     def next(self) -> bytes:
-        """Return the next piece, empty at the end; raises UnreadableError."""
+        """Return the next piece, which is not empty; raises UnreadableError, at the end too."""
         piece = self._next.result()
         if piece is None:
-            return b""
+            raise UnreadableError("the message has ended before its size was reached")
         self._next = self._read()
         return piece
 

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, text
 from tests.harness.file_server import File, FileCall, FileServer, file_server
 from tests.harness.running import Post, mail, running
 from tests.protocols.delivery.conftest import Settings
+from tests.protocols.delivery.test_dkim import ED, RSA, add_key, valid
 
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer, Stage
 
@@ -458,3 +459,17 @@ async def test_a_server_that_does_not_know_bdat_gets_data_later(config: Settings
         await post.reports.sent("m2")
         commands = [line.partition(" ")[0] for _, line in server.commands]
     assert commands.count("BDAT") == commands.count("DATA") == 1
+
+
+@ONE_DATABASE
+@pytest.mark.parametrize("size", [1000, 400_000])
+async def test_mails_with_files_are_signed(
+    config: Settings, server: ScriptedSmtpServer, size: int
+) -> None:
+    async with running(config()) as post:
+        await post.account(server)
+        keys = [await add_key(post, RSA), await add_key(post, ED)]
+        await Sender(post, server).sent(
+            inline(PDF[:size], "a.pdf"), inline(b"Subject: x\n\nHello  \n\n", "b.eml")
+        )
+    assert valid(server.accepted[0], *keys) == 2
