@@ -62,12 +62,19 @@ def _json(command: CompletedCommand) -> Any:
 
 def test_tenants_from_the_first_to_the_last_command(shop: CommandLine) -> None:
     options = ["--id", "acme", "--name", "Acme", "--sync-url", "https://acme.example/hook"]
+    options += ["--attachment-url", "https://acme.example/files"]
     added = _done(shop("shop", "tenants", "add", *options, "--auth-token", "secret-word"))
     assert len(added.stdout.strip()) == 43
     assert "Next: `mail-proxy shop acme accounts add`" in added.stderr
     shown = _json(shop("tenants", "show", "acme", "--json"))
     assert shown["client_base_url"] == "https://acme.example"
     assert shown["client_sync_path"] == "/hook"
+    assert shown["client_attachment_path"] == "/files"
+    elsewhere = shop(
+        "tenants", "update", "acme", "--sync-url", "https://a.example/x", *options[-2:]
+    )
+    assert elsewhere.returncode == 2
+    assert "different hosts" in elsewhere.stderr
     assert shown["client_auth"] == {"method": "bearer", "token": "********"}
     assert "https://acme.example" in _done(shop("shop", "acme", "info")).stdout
     _done(shop("tenants", "update", "acme", "--inactive", "--base-url", ""))

@@ -36,6 +36,7 @@ from mail_proxy import errors
                 "AccountFields",
                 "AccountTestFields",
                 "AsyncMailProxyClient",
+                "Attachment",
                 "BadSignature",
                 "ClientAuth",
                 "MailProxyClient",

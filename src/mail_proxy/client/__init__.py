@@ -8,6 +8,7 @@ from mail_proxy.client.errors import BadSignature, NoAnswer
 from mail_proxy.client.fields import (
     AccountFields,
     AccountTestFields,
+    Attachment,
     ClientAuth,
     Message,
     RateLimits,
@@ -22,6 +23,7 @@ __all__ = [
     "AccountFields",
     "AccountTestFields",
     "AsyncMailProxyClient",
+    "Attachment",
     "BadSignature",
     "ClientAuth",
     "MailProxyClient",

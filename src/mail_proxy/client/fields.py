@@ -11,6 +11,29 @@ Priority = Literal[0, 1, 2, 3, "immediate", "high", "medium", "low"]
 Tls = Literal["auto", "starttls", "ssl", "none"]
 Addresses = Sequence[str] | str
 
+
+class ClientAuth(TypedDict, total=False):
+    """Authentication of the proxy to a tenant's application."""
+
+    method: Required[Literal["none", "bearer", "basic"]]
+    token: str | None
+    user: str | None
+    password: str | None
+
+
+class Attachment(TypedDict, total=False):
+    """A file that is sent with a mail; ``storage_path`` is its content or its place."""
+
+    filename: Required[str]
+    storage_path: Required[str]
+    fetch_mode: Literal["base64", "http_url", "filesystem", "storage", "endpoint"] | None
+    mime_type: str | None
+    content_md5: str | None
+    auth: ClientAuth | None
+    content_id: str | None
+    disposition: Literal["attachment", "inline"] | None
+
+
 #: A mail to queue. Not a class, because ``from`` is a keyword.
 Message = TypedDict(
     "Message",
@@ -34,7 +57,7 @@ Message = TypedDict(
         "deferred_ts": When | None,
         "expires_ts": When | None,
         "batch_code": str | None,
-        "attachments": Sequence[Mapping[str, object]],
+        "attachments": Sequence[Attachment],
     },
     total=False,
 )
@@ -95,15 +118,6 @@ class AccountTestFields(_AccountOptions, total=False):
 
     id: str | None
     to: str | None
-
-
-class ClientAuth(TypedDict, total=False):
-    """Authentication of the proxy to a tenant's application."""
-
-    method: Required[Literal["none", "bearer", "basic"]]
-    token: str | None
-    user: str | None
-    password: str | None
 
 
 class RateLimits(TypedDict, total=False):

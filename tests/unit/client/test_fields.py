@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from mail_proxy.client import fields
 from mail_proxy.wire.accounts import AccountIn, UnsavedAccountTest
+from mail_proxy.wire.attachments import AttachmentIn
 from mail_proxy.wire.bounces import BounceMailboxIn
 from mail_proxy.wire.instance import RuntimeSettings
 from mail_proxy.wire.new_messages import MessageIn
@@ -21,6 +22,7 @@ from mail_proxy.wire.tenants import ClientAuthIn, RateLimits, TenantFields
     [
         (fields.Message, MessageIn),
         (fields.RawMessage, RawMessageIn),
+        (fields.Attachment, AttachmentIn),
         (fields.AccountFields, AccountIn),
         (fields.AccountTestFields, UnsavedAccountTest),
         (fields.TenantFields, TenantFields),

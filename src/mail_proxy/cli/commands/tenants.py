@@ -49,6 +49,15 @@ SyncPath = Annotated[
 SyncUrl = Annotated[
     str | None, typer.Option(help="Whole URL that takes reports, in place of these two.")
 ]
+AttachmentPath = Annotated[
+    str | None,
+    typer.Option(
+        help="Path that is called for attachments.", show_default="/mail-proxy/attachments"
+    ),
+]
+AttachmentUrl = Annotated[
+    str | None, typer.Option(help="Whole URL that is called for attachments.")
+]
 Method = Annotated[AuthMethod | None, typer.Option(help="Log-in of the proxy there.")]
 Token = Annotated[str | None, typer.Option(help="Token for bearer.")]
 User = Annotated[str | None, typer.Option(help="User name for basic.")]
@@ -101,6 +110,8 @@ def add(
     base_url: BaseUrl = None,
     sync_path: SyncPath = None,
     sync_url: SyncUrl = None,
+    attachment_path: AttachmentPath = None,
+    attachment_url: AttachmentUrl = None,
     auth_method: Method = None,
     auth_token: Token = None,
     auth_user: User = None,
@@ -114,7 +125,8 @@ def add(
     """
     target = Target.of(context)
     auth = _auth(auth_method, auth_token, auth_user, auth_password)
-    wanted, given = id, _fields(name, base_url, sync_path, sync_url, auth, active)
+    places = _places(base_url, (sync_path, sync_url), (attachment_path, attachment_url))
+    wanted, given = id, _given(name=name, **places, client_auth=auth, active=active)
     if is_bare(context):
         wanted, given = _asked()
     if wanted is None:
@@ -139,6 +151,8 @@ def update(
     base_url: BaseUrl = None,
     sync_path: SyncPath = None,
     sync_url: SyncUrl = None,
+    attachment_path: AttachmentPath = None,
+    attachment_url: AttachmentUrl = None,
     auth_method: Method = None,
     auth_token: Token = None,
     auth_user: User = None,
@@ -148,7 +162,8 @@ def update(
 ) -> None:
     """Change the given fields of a tenant; the others stay."""
     auth = _auth(auth_method, auth_token, auth_user, auth_password)
-    given = _fields(name, base_url, sync_path, sync_url, auth, active)
+    places = _places(base_url, (sync_path, sync_url), (attachment_path, attachment_url))
+    given = _given(name=name, **places, client_auth=auth, active=active)
     if not given:
         raise Malformed("give the fields to change, such as --name")
     with Target.of(context).client() as client:
@@ -218,30 +233,32 @@ def _text(value: Any) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
-def _fields(
-    name: str | None,
+def _given(**fields: Any) -> dict[str, Any]:
+    """Return the fields that are given; an empty URL becomes None, which removes it."""
+    known = {name: value for name, value in fields.items() if value is not None}
+    return {k: None if k == "client_base_url" and not v else v for k, v in known.items()}
+
+
+def _places(
     base_url: str | None,
-    sync_path: str | None,
-    sync_url: str | None,
-    auth: dict[str, Any] | None,
-    active: bool | None,
-) -> dict[str, Any]:
-    """Return the fields of the wire that the options stand for."""
-    if sync_url is not None:
-        if base_url is not None or sync_path is not None:
-            raise Malformed("--sync-url cannot be given together with --base-url or --sync-path")
-        parts = urlsplit(sync_url)
-        base_url, sync_path = f"{parts.scheme}://{parts.netloc}", parts.path or "/"
-    given: dict[str, Any] = {
-        "name": name,
-        "client_base_url": base_url,
-        "client_sync_path": sync_path,
-        "client_auth": auth,
-        "active": active,
-    }
-    fields = {k: v for k, v in given.items() if v is not None}
-    # An empty URL takes the URL out.
-    return {k: None if k == "client_base_url" and not v else v for k, v in fields.items()}
+    sync: tuple[str | None, str | None],
+    attachment: tuple[str | None, str | None],
+) -> dict[str, str | None]:
+    """Return URL and paths of an application; a path may be given as a whole URL."""
+    bases = {base_url} - {None}
+    paths = []
+    for option, (path, url) in (("sync", sync), ("attachment", attachment)):
+        if url is not None:
+            if path is not None:
+                raise Malformed(f"give --{option}-path or --{option}-url, not both")
+            parts = urlsplit(url)
+            bases.add(f"{parts.scheme}://{parts.netloc}")
+            path = parts.path or "/"
+        paths.append(path)
+    if len(bases) > 1:
+        raise Malformed("the URLs name different hosts: all begin with --base-url")
+    names = ("client_sync_path", "client_attachment_path")
+    return {"client_base_url": next(iter(bases), None), **dict(zip(names, paths, strict=True))}
 
 
 def _auth(
@@ -268,4 +285,4 @@ def _asked() -> tuple[str, dict[str, Any]]:
             auth = _auth(method, ask_secret("Token"), None, None)
         elif method is AuthMethod.BASIC:
             auth = _auth(method, None, ask("User name"), ask_secret("Password"))
-    return id_, _fields(name or None, url or None, None, None, auth, None)
+    return id_, _given(name=name or None, client_base_url=url or None, client_auth=auth)
