@@ -24,6 +24,7 @@ _CAUSES_FILE = Path(__file__).with_name("causes.txt")
 _MOST_CHARACTERS = 1_500
 _HOST_SAID = re.compile(
     r"\bhost [\w.-]{1,255}\s?(?:\[[^\]]{1,50}\])?\s?(?:said|refused to talk to me)"
+    r"|[Rr]emote host said"
 )
 
 

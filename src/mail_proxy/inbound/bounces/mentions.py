@@ -29,6 +29,10 @@ _START = re.compile(r"^[\s<\"'*•·(\[|>,;#“「\u2013-]{0,40}(?:smtp:|rfc822;
 #: "ann@example.com on Thu, 29 Apr 2010 16:51:51 -0500" of Exchange 5.5
 _ON_DAY = re.compile(r"[>\"']? (?:on|am|le|el|il) \w{2,4}[.,]", re.IGNORECASE)
 _DIALOGUE = re.compile(r"rcpt[ -]?to", re.IGNORECASE)
+#: "your mail from shop@example.com to ann@example.net"
+_FROM_TO = re.compile(
+    r"\b(?:from|von|de|da):?[ ]<?[^\s@]{1,64}@\S{1,255}[ ](?:to|an|a|à):? <?$", re.IGNORECASE
+)
 _ALIAS = re.compile(r"(?:expanded|generated) from:?\s{0,3}", re.IGNORECASE)
 
 
@@ -107,6 +111,8 @@ def _weight_of_place(line: str, before: str, after: str, is_known: bool) -> int:
         if _ON_DAY.match(after) or not _DECORATION.sub("", ADDRESS.sub("", line)):
             return CERTAIN
         return STRONG if is_known or says_failure(after) else PROBABLE
+    if _FROM_TO.search(before[-_MOST_SEARCHED:]):
+        return STRONG
     if not is_known and has("contact", before[-300:]):
         return NOT_FAILED
     if _is_labelled(before):
