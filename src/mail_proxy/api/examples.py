@@ -124,6 +124,10 @@ _NEW_RAW: dict[str, Any] = {
     "bcc": ["archive@acme.example"],
     "return_path": "bounces@acme.example",
 }
+_NEW_RAW_PATH: dict[str, Any] = {
+    **{name: value for name, value in _NEW_RAW.items() if name != "raw"},
+    "raw_path": "archive:2026/order-2.eml",
+}
 _MESSAGE: dict[str, Any] = {
     **_MAIL,
     "bounce_ts": _NOW + 600,
@@ -289,6 +293,7 @@ EXAMPLES: dict[str, Any] = {
     "PurgedOut": {**_ANSWER, "removed": 900},
     "RateLimits": _RATES,
     "RawMessageIn": _NEW_RAW,
+    "RawPathIn": _NEW_RAW_PATH,
     "RejectedOut": _REJECTED,
     "ReplayedOut": {**_ANSWER, "replayed": 12, "skipped": 340},
     "RetriedOut": {**_ANSWER, "requeued": 2, "not_found": [], "not_failed": []},

@@ -19,6 +19,7 @@ from mail_proxy.smtp.multipart import MailFile
 from mail_proxy.smtp.sender import SmtpSender
 from mail_proxy.sql.messages.mail_codec import StoredMail
 from mail_proxy.sql.messages.queue import ClaimedMessage
+from mail_proxy.sql.messages.raw_text import RawText
 
 #: Characters of a stored message from which it is read and composed beside the event loop. Up to
 #: there that takes 1.5 ms, or 15 ms if the message is nothing but header.
@@ -33,10 +34,10 @@ _BESIDE = SideThread("compose")
 class Outgoing:
     """Attempt to deliver a message, with the fields that the steps read and fill in.
 
-    ``load`` sets ``stored``, ``compose`` sets ``composed``. Steps of features may set ``mail``
-    before ``compose``, and replace ``composed`` behind it. ``files`` are the attachments, once
-    their contents are there. ``refused`` are recipients that the server is not asked about,
-    ``return_path`` replaces the envelope sender.
+    ``load`` sets ``stored``, ``compose`` sets ``composed`` if it is not set. Steps of features may
+    set ``mail`` before ``compose``, and replace ``composed`` behind it. ``files`` are the
+    attachments, once their contents are there. ``refused`` are recipients that the server is not
+    asked about, ``return_path`` replaces the envelope sender.
     """
 
     account: Account
@@ -130,6 +131,8 @@ def _load(outgoing: Outgoing) -> None:
 
 def compose(outgoing: Outgoing) -> Outcome | Awaitable[Outcome | None] | None:
     """Write the mail's octets, with the same Date at each attempt."""
+    if outgoing.composed is not None:
+        return None
     if outgoing.is_large:
         return _BESIDE.run(_compose_large, outgoing)
     return _compose(outgoing)
@@ -151,11 +154,8 @@ def _compose(outgoing: Outgoing) -> Outcome | None:
         date = dated(stored.not_before, message.created_at)
         outgoing.composed = ComposedMail(b"".join((before, date_line(date), after)), False, False)
         return None
-    raw = stored.raw
-    if raw is not None:
-        date = dated(stored.not_before, message.created_at)
-        octets = raw.octets(date_line(date))
-        outgoing.composed = ComposedMail(octets, raw.needs_smtputf8, raw.is_8bit)
+    if stored.raw is not None:
+        outgoing.composed = composed_raw(stored.raw, dated(stored.not_before, message.created_at))
         return None
     mail, files = outgoing.mail, outgoing.files
     assert files is not None or not mail.attachments, "a step sets the files"
@@ -165,6 +165,11 @@ def _compose(outgoing: Outgoing) -> Outcome | None:
     except ValueError as error:
         return Failed(f"the message cannot be composed: {error}")
     return None
+
+
+def composed_raw(raw: RawText, date: float) -> ComposedMail:
+    """Return a raw message with the fields that it lacks; ``date`` in Unix seconds."""
+    return ComposedMail(raw.octets(date_line(date)), raw.needs_smtputf8, raw.is_8bit)
 
 
 def prepare(

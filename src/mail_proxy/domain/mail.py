@@ -30,7 +30,8 @@ class Mail:
     ``message_id`` includes the angle brackets. ``body_html`` next to a plain ``body`` means
     multipart/alternative. ``headers`` holds extra headers in order; none of them is
     reserved (``header_fields``). No text in headers or addresses contains CR, LF or NUL.
-    ``not_before`` (Unix seconds) is the time that the mail is scheduled for.
+    ``not_before`` (Unix seconds) is the time that the mail is scheduled for. With the
+    ``content_type`` raw, the only attachment is the whole message.
     """
 
     sender: Address
@@ -39,7 +40,7 @@ class Mail:
     bcc: tuple[Address, ...]
     subject: str
     body: str | LongText
-    content_type: Literal["plain", "html"]
+    content_type: Literal["plain", "html", "raw"]
     message_id: str
     body_html: str | LongText | None = None
     reply_to: tuple[Address, ...] = ()

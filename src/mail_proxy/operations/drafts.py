@@ -14,9 +14,16 @@ from mail_proxy.sql.directory import Snapshot
 from mail_proxy.sql.messages.attachment_logins import AttachmentLogins
 from mail_proxy.sql.messages.large_content import LargeContent
 from mail_proxy.sql.messages.mail_codec import dump_head
-from mail_proxy.wire.batches import ParsedBatch, RejectedOut, Rejection, wrong_addresses
+from mail_proxy.wire.batches import (
+    NewMessageIn,
+    ParsedBatch,
+    RejectedOut,
+    Rejection,
+    wrong_addresses,
+)
 from mail_proxy.wire.new_messages import MessageIn
 from mail_proxy.wire.new_raw_messages import RawMessageIn, wrong_raw
+from mail_proxy.wire.raw_paths import RawPathIn
 from mail_proxy.wire.usual_message import UsualMessage
 
 #: Characters of base64 that a short address takes.
@@ -29,7 +36,7 @@ _CHARACTERS_AS_ONE = 20_000
 class Draft:
     """A checked message; its account is looked up when it is stored."""
 
-    request: UsualMessage | MessageIn | RawMessageIn
+    request: NewMessageIn
     tenant_id: str
     pk: str
     recipients: str
@@ -43,7 +50,7 @@ class Draft:
 
 
 def new_draft(
-    message: UsualMessage | MessageIn | RawMessageIn,
+    message: NewMessageIn,
     pk: str,
     tenant_id: str,
     usual_priority: int,
@@ -71,7 +78,7 @@ def new_draft(
     form = stored_form(mail, message.id)
     head = dump_head(mail, form)
     size = len(form.encode()) if isinstance(form, str) and not form.isascii() else len(form)
-    if head is not None:
+    if head is not None and isinstance(message, MessageIn):
         # ``form`` has the bodies: a large call would hold them twice until it is stored.
         message.body, message.body_html, message.attachments = "", None, []
     recipients, given = " ".join(mail.recipients), message.message_id
@@ -122,7 +129,7 @@ def rejected_out(rejection: Rejection) -> RejectedOut:
     return RejectedOut(id=rejection.id, reason=rejection.reason, code=rejection.code)
 
 
-def price_of(messages: Sequence[UsualMessage | MessageIn | RawMessageIn | Rejection]) -> int:
+def price_of(messages: Sequence[NewMessageIn | Rejection]) -> int:
     """Return the number of messages, addresses and pieces of bodies, or more.
 
     A text counts by its commas, a raw message by its length.
@@ -140,7 +147,7 @@ def price_of(messages: Sequence[UsualMessage | MessageIn | RawMessageIn | Reject
         // _CHARACTERS_AS_ONE
         if isinstance(m, MessageIn)
         else 1 + sum(map(_addresses, (m.to, m.cc, m.bcc))) + len(m.raw) // _ADDRESS_IN_BASE64
-        if isinstance(m, RawMessageIn)
+        if isinstance(m, RawMessageIn | RawPathIn)
         else 1 + sum(map(_price_in_record, (m.record or {}).items()))
         for m in messages
     )

@@ -35,7 +35,6 @@ from mail_proxy.wire.batches import (
     Rejection,
     parse_batch,
 )
-from mail_proxy.wire.message_bounds import MOST_OCTETS
 from mail_proxy.wire.new_messages import RejectionCode, WrongMessage
 
 _MOST_CALLS_A_COMMIT = 64
@@ -45,6 +44,7 @@ _READ_AT_ONCE_BYTES = 64_000
 _CHECKED_AT_ONCE = 50
 _BESIDE = SideThread("intake")
 _ATTEMPTS = 4
+_MB = 1_000_000
 _NO_LOAD = Load()
 
 
@@ -132,7 +132,8 @@ class Intake:
 
     def _check(self, caller: Caller, batch: ParsedBatch, snapshot: Snapshot) -> _Call:
         """Parse the addresses of all messages; reject those that are wrong."""
-        call, new_pk, most_octets = _Call(caller, [], []), self._new_pk, MOST_OCTETS
+        call, new_pk = _Call(caller, [], []), self._new_pk
+        most_octets = int(self._parts.config.attachments.max_message_mb * _MB)
         logins = self._parts.tables.attachment_logins
         usual_priority = batch.default_priority
         if usual_priority is None:

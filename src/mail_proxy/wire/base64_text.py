@@ -15,7 +15,8 @@ from mail_proxy.domain.long_text import LongText, pieces_of
 
 #: Characters that are decoded at once; a multiple of four.
 _PIECE = 262_144
-_BLANKS = re.compile(r"[ \t\r\n]+")
+_BLANKS = b" \t\r\n"
+_WITHOUT_BLANKS = str.maketrans("", "", _BLANKS.decode())
 _FOREIGN = re.compile(r"[^A-Za-z0-9+/= \t\r\n]")
 #: Pieces that may follow the first padding: the second character of it, and line ends.
 _MOST_ENDS = 2
@@ -27,15 +28,15 @@ def decode_base64(text: str | LongText) -> Iterator[bytes]:
 
     Blanks and line ends are left out, as in MIME. Raises ValueError that names the mistake.
     """
-    kept = ""
+    kept = b""
     pieces = pieces_of(text, _PIECE)
     for piece in pieces:
-        characters = kept + _without_blanks(piece)
-        if "=" in characters:
+        characters = kept + _octets(piece, text)
+        if b"=" in characters:
             behind = "".join(islice(pieces, _MOST_ENDS))
             if len(behind) > _PIECE or next(pieces, None) is not None:
                 raise ValueError(_BEHIND_PADDING)
-            kept = characters + _without_blanks(behind)
+            kept = characters + _octets(behind, text)
             break
         end = len(characters) // 4 * 4
         kept = characters[end:]
@@ -45,36 +46,36 @@ def decode_base64(text: str | LongText) -> Iterator[bytes]:
         yield _decoded(kept, text)
 
 
+def _octets(piece: str, text: str | LongText) -> bytes:
+    if not piece.isascii():
+        raise _foreign(text)
+    return piece.encode().translate(None, _BLANKS)
+
+
 def without_blanks(text: str | LongText) -> str | LongText:
     """Return a base64 text without its blanks and line ends."""
     if isinstance(text, str):
-        return _without_blanks(text)
-    return LongText(tuple(_without_blanks(piece) for piece in text.pieces))
+        return text.translate(_WITHOUT_BLANKS)
+    return LongText(tuple(piece.translate(_WITHOUT_BLANKS) for piece in text.pieces))
 
 
-def _without_blanks(piece: str) -> str:
-    return _BLANKS.sub("", piece) if _BLANKS.search(piece) else piece
-
-
-def _decoded(characters: str, text: str | LongText) -> bytes:
+def _decoded(characters: bytes, text: str | LongText) -> bytes:
     """Decode a piece of ``text``; a last one may have padding and has to be whole."""
     try:
-        found = None if characters.isascii() else _FOREIGN.search(characters)
-        if found is None and (len(characters) % 4 == 0 and "=" not in characters):
-            return binascii.a2b_base64(characters, strict_mode=True)
-        if found is None and _FOREIGN.search(characters) is None:
-            _check_end(characters)
-            return binascii.a2b_base64(characters, strict_mode=True)
+        if len(characters) % 4 or b"=" in characters:
+            _check_end(characters, text)
+        return binascii.a2b_base64(characters, strict_mode=True)
     except binascii.Error:
-        pass
-    raise _foreign(text)
+        raise _foreign(text) from None
 
 
-def _check_end(characters: str) -> None:
+def _check_end(characters: bytes, text: str | LongText) -> None:
     """Raise ValueError if the end of a base64 text is not whole."""
-    data = characters.rstrip("=")
+    if _FOREIGN.search(characters.decode()) is not None:
+        raise _foreign(text)
+    data = characters.rstrip(b"=")
     missing = -len(data) % 4 - (len(characters) - len(data))
-    if "=" in data:
+    if b"=" in data:
         raise ValueError(_BEHIND_PADDING)
     if len(data) % 4 == 1:
         raise ValueError("is not base64: its last group has a single character; is it cut off?")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,7 @@ from mail_proxy.wire.new_messages import (
     reverse_path,
 )
 from mail_proxy.wire.new_raw_messages import RawMessageIn, read_raw_record
+from mail_proxy.wire.raw_paths import RawPathIn, in_base64
 from mail_proxy.wire.usual_message import UsualMessage, usual_message
 
 #: In one call. A value takes up to a microsecond to parse, and about 100 octets of memory.
@@ -41,6 +43,13 @@ _MOST_VALUES = 250_000
 #: still for more than 20 ms. Most bodies are smaller, and faster to parse at once.
 _MOST_BYTES_AT_ONCE = 4_000_000
 _MOST_VALUES_AT_ONCE = 100_000
+#: A message to queue, in each form.
+NewMessageIn = UsualMessage | MessageIn | RawMessageIn | RawPathIn
+#: Models of messages that have one of these fields instead of the parts of a mail.
+_RAW_MODELS: dict[str, type[RawMessageIn | RawPathIn]] = {
+    "raw": RawMessageIn,
+    "raw_path": RawPathIn,
+}
 #: An id that is too long is shown in the rejection, unless it is longer than this.
 _LONGEST_SHOWN_ID = 1000
 
@@ -48,7 +57,7 @@ _LONGEST_SHOWN_ID = 1000
 class AddMessages(Request):
     """A batch of messages to queue."""
 
-    messages: list[MessageIn | RawMessageIn] = Field(
+    messages: list[MessageIn | RawMessageIn | RawPathIn] = Field(
         description="Messages; at most max_enqueue_batch."
     )
     tenant_id: Identifier | None = Field(
@@ -93,7 +102,7 @@ class ParsedBatch:
     ``tenant_id`` is for the messages that name none.
     """
 
-    messages: list[UsualMessage | MessageIn | RawMessageIn | Rejection]
+    messages: list[NewMessageIn | Rejection]
     default_priority: int | None
     tenant_id: str | None = None
 
@@ -142,7 +151,7 @@ def _load(body: bytes | bytearray, is_ordinary: bool) -> Any:
     return load_in_steps(body)
 
 
-def _parse(place: int, record: Any) -> UsualMessage | MessageIn | RawMessageIn | Rejection:
+def _parse(place: int, record: Any) -> NewMessageIn | Rejection:
     usual = usual_message(record)
     if usual is not None:
         return usual
@@ -151,15 +160,23 @@ def _parse(place: int, record: Any) -> UsualMessage | MessageIn | RawMessageIn |
         is_bound = beyond[1] != NOT_TEXTS
         code = RejectionCode.TOO_LARGE if is_bound else RejectionCode.MALFORMED
         return _rejection(place, record, [mistake(*beyond)], code)
-    if isinstance(record, dict) and "raw" in record:
-        if record["raw"] is not None:
-            found = read_raw_record(record)
+    if isinstance(record, dict) and not _RAW_MODELS.keys().isdisjoint(record):
+        record = _without_nulls(record, _RAW_MODELS)
+        record = in_base64(record) or record
+        field = next((name for name in _RAW_MODELS if name in record), None)
+        if field is not None:
+            found = read_raw_record(record, _RAW_MODELS[field], field)
             return _rejection(place, record, found) if isinstance(found, list) else found
-        record = {name: value for name, value in record.items() if name != "raw"}
     try:
         return MessageIn.model_validate(record)
     except ValidationError as error:
         return _rejection(place, record, of_validation(error, MessageIn))
+
+
+def _without_nulls(record: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return a record without those of the named fields that are null."""
+    absent = {name for name in names if record.get(name) is None}
+    return {name: value for name, value in record.items() if name not in absent}
 
 
 def _rejection(

@@ -28,8 +28,6 @@ LONGEST_BASE64 = LONGEST_STRING
 MOST_ATTACHMENTS = 100
 #: Characters of ``raw``: a longer text may have been cut when it was parsed.
 LONGEST_RAW = LONGEST_STRING
-#: Octets of a raw message.
-MOST_OCTETS = 35_000_000
 #: Headers that the client names.
 MOST_HEADERS = 100
 #: Octets of their names and values together.
@@ -175,8 +173,8 @@ def shown(value: str | LongText) -> str:
 
 _RARE = frozenset(
     {
-        *("return_path", "message_id", "cc", "bcc", "reply_to", "headers", "body_html", "raw"),
-        "attachments",
+        *("return_path", "message_id", "cc", "bcc", "reply_to", "headers", "body_html"),
+        *("attachments", "raw", "raw_path"),
     }
 )
 _BOUNDS: dict[str, Callable[[Any], str | None]] = {
@@ -193,4 +191,5 @@ _BOUNDS: dict[str, Callable[[Any], str | None]] = {
     "body": _text,
     "body_html": _text,
     "raw": _raw,
+    "raw_path": _raw,
 }

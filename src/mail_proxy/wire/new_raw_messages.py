@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -31,6 +31,7 @@ from mail_proxy.wire.new_messages import (
 )
 from mail_proxy.wire.raw_message import RawMessage, WrongRaw, read_raw
 
+Whole = TypeVar("Whole", bound=QueuedIn)
 _LONGEST_MESSAGE_ID = 998
 _COMMENT_OR_BLANK = re.compile(r"\([^()]*\)|[ \t]+")
 _MESSAGE_ID = re.compile(r"<[^<>]+>")
@@ -82,11 +83,9 @@ class RawMessageIn(QueuedIn):
         else that of the header. Raises WrongMessage that names every mistake.
         """
         wrong: list[Mistake] = []
-        sender = collected(wrong, "raw", _author, raw, NOBODY)
+        sender, subject, given = _header(wrong, raw)
         to, cc, bcc = self._recipients(wrong, raw)
         return_path = self._reverse_path(wrong, raw)
-        subject = collected(wrong, "raw", _subject, raw, "")
-        given = collected(wrong, "raw", _message_id, raw, None)
         if not wrong:
             wrong += wrong_number(len(to) + len(cc) + len(bcc))
         if wrong:
@@ -129,6 +128,35 @@ class RawMessageIn(QueuedIn):
         if self.sender is not None:
             return collected(wrong, "from", parse_mailbox, self.sender, NOBODY).email
         return collected(wrong, "raw", _agent, raw, None)
+
+
+def header_of(raw: RawMessage) -> tuple[Address, str, str | None]:
+    """Return From, Subject and Message-ID of a message; raises WrongMessage."""
+    wrong: list[Mistake] = []
+    found = _header(wrong, raw)
+    if wrong:
+        raise WrongMessage(wrong)
+    return found
+
+
+def envelope_sender(raw: RawMessage) -> str | None:
+    """Return the envelope sender that a header gives if it is not the From; else None.
+
+    Raises WrongMessage.
+    """
+    wrong: list[Mistake] = []
+    found = collected(wrong, "raw", _agent, raw, None)
+    if wrong:
+        raise WrongMessage(wrong)
+    return found
+
+
+def _header(wrong: list[Mistake], raw: RawMessage) -> tuple[Address, str, str | None]:
+    return (
+        collected(wrong, "raw", _author, raw, NOBODY),
+        collected(wrong, "raw", _subject, raw, ""),
+        collected(wrong, "raw", _message_id, raw, None),
+    )
 
 
 #: Fields of the header, as the error names them.
@@ -226,23 +254,28 @@ _INSTEAD = frozenset(
 ) - frozenset(field.alias or name for name, field in RawMessageIn.model_fields.items())
 
 
-def read_raw_record(record: Mapping[str, Any]) -> RawMessageIn | list[Mistake]:
-    """Return the message of a record that has ``raw``, or its wrong fields."""
+def read_raw_record(
+    record: Mapping[str, Any], model: type[Whole], field: str
+) -> Whole | list[Mistake]:
+    """Return the message of a record, or its wrong fields.
+
+    ``field`` is ``raw`` or ``raw_path``, the one of both that it has.
+    """
     given = {
         name: value
         for name, value in record.items()
         if name not in _INSTEAD or (value is not None and value not in ([], {}))
     }
     wrong = [
-        mistake(name, "not together with raw, which is the whole message")
+        mistake(name, f"not together with {field}, which is the whole message")
         for name in given
         if name in _INSTEAD
     ]
     rest = {name: value for name, value in given.items() if name not in _INSTEAD}
     try:
-        message = RawMessageIn.model_validate(rest)
+        message = model.model_validate(rest)
     except ValidationError as error:
-        return [*wrong, *of_validation(error, RawMessageIn)]
+        return [*wrong, *of_validation(error, model)]
     return wrong or message
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.harness.raw_messages import PLAIN, encoded, raw_mail, with_attachment, without
-from tests.protocols.rest.client import ONE_DATABASE, Client
+from tests.protocols.rest.client import ONE_DATABASE, Client, serving
 
 from mail_proxy import MailProxy, ProxyConfig
 
@@ -102,6 +102,18 @@ async def test_every_wrong_field_is_named(idle: Client) -> None:
         answer = await add(idle, record, {"id": "good", **OTHER})
         (rejected,) = answer["rejected"]
         assert (rejected["reason"], rejected["code"]) == (reason, code)
+
+
+@ONE_DATABASE
+async def test_the_size_of_a_message_is_a_setting(config: ProxyConfig) -> None:
+    attachments = config.attachments.model_copy(update={"max_message_mb": 0.001})
+    changes = {"scheduler_active": False, "attachments": attachments}
+    async with serving(config.model_copy(update=changes)) as client:
+        await client.ok("POST", "/account", {"id": "smtp", "host": "127.0.0.1", "tls": "none"})
+        answer = await add(client, raw_mail(), raw_mail(PLAIN + b"x" * 1000, "m2"))
+    (rejected,) = answer["rejected"]
+    assert (rejected["id"], rejected["code"]) == ("m2", "too_large")
+    assert rejected["reason"] == "raw: has more than 1000 octets; allowed: 1000"
 
 
 @ONE_DATABASE

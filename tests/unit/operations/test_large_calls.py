@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import dataclasses
 import json
 import threading
@@ -14,15 +15,22 @@ from typing import Any
 import orjson
 import pytest
 from tests.harness.loop_holds import shortest_of, switching_as_in_a_service
+from tests.harness.raw_messages import encoded, with_attachment
 
 from mail_proxy.domain.long_text import LongText
+from mail_proxy.kit.side_thread import SideThread
+from mail_proxy.operations.drafts import new_draft
 from mail_proxy.operations.intake import read_batch
+from mail_proxy.sql.messages.attachment_logins import AttachmentLogins
+from mail_proxy.sql.messages.large_content import LargeContent
 from mail_proxy.sql.messages.mail_codec import dump_long_mail
 from mail_proxy.wire.batches import ParsedBatch, Rejection
 from mail_proxy.wire.new_messages import MessageIn
+from mail_proxy.wire.new_raw_messages import RawMessageIn
 
 _LARGE = 8_000_000
 _MOST = 1000
+_LOGINS = AttachmentLogins(bytes(32))
 #: Of the time that orjson takes for the whole text at once.
 _SHARE = 2
 
@@ -102,6 +110,28 @@ def test_a_large_mail_is_stored_as_a_small_one(fields: dict[str, str]) -> None:
     record = {field.name: getattr(mail, field.name) for field in dataclasses.fields(mail)}
     del record["attachments"]
     assert b"".join(dump_long_mail(mail).pieces) == orjson.dumps(record)
+
+
+@pytest.mark.parametrize("width", [0, 76])
+async def test_the_loop_goes_on_while_a_raw_message_is_checked(width: int) -> None:
+    text = encoded(with_attachment(_LARGE))
+    begun = time.thread_time()
+    base64.b64decode(text)
+    at_once = time.thread_time() - begun
+    if width:
+        text = "\n".join(text[at : at + width] for at in range(0, len(text), width))
+    body = json.dumps({"messages": [{"id": "m1", "raw": text}]}).encode()
+    beside, drafts = SideThread("test"), []
+
+    async def check() -> None:
+        (message,) = (await read_batch(body, _MOST)).messages
+        assert isinstance(message, RawMessageIn)
+        drafts.append(await beside.run(new_draft, message, "pk", "t", 2, 2 * _LARGE, _LOGINS))
+
+    hold = await shortest_of(5, check)
+    assert hold < at_once / _SHARE, (hold, at_once)
+    assert isinstance(drafts[-1].content, LargeContent)
+    assert max(map(len, drafts[-1].content.pieces)) < 300_000
 
 
 def _parsed(body: bytes) -> ParsedBatch:

@@ -28,6 +28,7 @@ from mail_proxy.domain.tenant import ClientAuth
 from mail_proxy.errors import EncryptionError
 from mail_proxy.features.attachments.files import mail_file, mime_type_of, reads_content
 from mail_proxy.features.attachments.mounts import TenantMounts
+from mail_proxy.features.attachments.raw import set_raw
 from mail_proxy.features.feature import StepParts
 from mail_proxy.kit.side_thread import SideThread
 from mail_proxy.network.guard import NetworkGuard
@@ -121,6 +122,7 @@ class _Files:
     def __init__(
         self, manager: AttachmentManager, mounts: Mounts, logins: AttachmentLogins
     ) -> None:
+        self._beside = SideThread("raw messages")
         self._manager = manager
         self._mounts = mounts
         self._logins = logins
@@ -128,6 +130,8 @@ class _Files:
     async def fetch(self, outgoing: Outgoing) -> Outcome | None:
         """Set the files of a mail; return the outcome if one cannot be fetched."""
         attachments = outgoing.mail.attachments
+        if outgoing.mail.content_type == "raw":
+            return await self._fetch_whole(outgoing, attachments[0])
         found = await asyncio.gather(
             *(self._file(outgoing, each) for each in attachments), return_exceptions=True
         )
@@ -142,6 +146,15 @@ class _Files:
                 files.append(result)
         outgoing.files = files
         return _outcome(failures)
+
+    async def _fetch_whole(self, outgoing: Outgoing, attachment: Attachment) -> Outcome | None:
+        """Set a raw message that is fetched before it is sent."""
+        try:
+            content = await self._manager.content(self._request(outgoing, attachment))
+            return await self._beside.run(set_raw, outgoing, content)
+        except FetchFailed as failure:
+            kind = Deferred if failure.is_temporary else Failed
+            return kind(f"raw message: {failure}")
 
     async def _file(self, outgoing: Outgoing, attachment: Attachment) -> MailFile:
         request = self._request(outgoing, attachment)
