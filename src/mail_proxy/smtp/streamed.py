@@ -176,7 +176,10 @@ class ReadAhead:
         return False
 
     def next(self) -> bytes:
-        """Return the next piece, which is not empty; raises UnreadableError, at the end too."""
+        """Return the next piece, which is not empty.
+
+        Raises UnreadableError, also behind the last piece.
+        """
         piece = self._next.result()
         if piece is None:
             raise UnreadableError("the message has ended before its size was reached")

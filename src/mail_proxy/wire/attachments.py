@@ -19,7 +19,7 @@ from mail_proxy.domain.attachment import (
 from mail_proxy.domain.long_text import LongText
 from mail_proxy.domain.web_url import check_web_url
 from mail_proxy.wire.base64_text import decode_base64, without_blanks
-from mail_proxy.wire.fields import Content, OneLine, Request
+from mail_proxy.wire.fields import Content, Identifier, OneLine, Request
 from mail_proxy.wire.message_bounds import LONGEST_BASE64
 from mail_proxy.wire.mistakes import WrongField
 from mail_proxy.wire.tenants import ClientAuthIn
@@ -60,7 +60,7 @@ def _md5(value: str) -> str:
 class AttachmentIn(Request):
     """A file that is sent with the mail."""
 
-    filename: Annotated[OneLine, Field(min_length=1, max_length=255)] = Field(
+    filename: Identifier = Field(
         description="Name of the file in the mail, at most 255 characters. `{MD5:<32 hex>}` in it "
         "is taken out and means `content_md5`."
     )
@@ -71,7 +71,7 @@ class AttachmentIn(Request):
     fetch_mode: Literal["base64", "http_url", "filesystem", "storage", "endpoint"] | None = Field(
         None, description="How `storage_path` is read; default: by its form."
     )
-    mime_type: Annotated[OneLine, Field(max_length=255), AfterValidator(_mime_type)] | None = Field(
+    mime_type: Annotated[Identifier, AfterValidator(_mime_type)] | None = Field(
         None, description="MIME type; default: by the name of the file."
     )
     content_md5: Annotated[OneLine, AfterValidator(_md5)] | None = Field(

@@ -64,6 +64,14 @@ CALLS: dict[str, tuple[str, str, Any]] = {
         },
     ),
     "storages.delete": ("DELETE", "/storage/docs?tenant_id=acme", None),
+    "suppressions.add": (
+        "POST",
+        "/suppression",
+        {"address": "bob@example.net", "tenant_id": "acme"},
+    ),
+    "suppressions.delete": ("DELETE", "/suppression/bob@example.net?tenant_id=acme", None),
+    "bounces.save": ("PUT", "/instance/bounce", {"imap_password": "hunter22"}),
+    "bounces.reload": ("POST", "/instance/bounce/reload", None),
     "command_log.replay": ("POST", "/command-log/replay", None),
     "accounts.delete": ("DELETE", "/account/a?tenant_id=acme", None),
     "tenants.delete": ("DELETE", "/tenant/acme", None),
@@ -73,7 +81,10 @@ CALLS: dict[str, tuple[str, str, Any]] = {
 }
 #: Refused here, because they need what this service does not have. They have tests of their own.
 _REFUSED = {"command_log.replay", "alerts.test"}
-_ABOUT_NOBODY = {"service.run_now", "instance.update", "command_log.replay", "command_log.purge"}
+_ABOUT_NOBODY = {
+    *("service.run_now", "instance.update", "command_log.replay", "command_log.purge"),
+    *("bounces.save", "bounces.reload"),
+}
 
 
 def mutating() -> set[str]:
