@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mail_proxy.wire.large_files import LARGE_FILES
+
 _NOW = 1_790_000_000
 _ANSWER = {"ok": True}
 _MASK = "********"
@@ -53,6 +55,7 @@ _TENANT_FIELDS: dict[str, Any] = {
     "active": True,
     "rate_limits": _RATES,
     "retention_seconds": 604_800,
+    "large_file_config": LARGE_FILES,
     "max_queued_messages": 100_000,
     "max_queued_mb": 2000.0,
     "max_accounts": None,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from mail_proxy.domain.large_files import Action, Language
 from mail_proxy.domain.web_url import check_web_url
@@ -22,11 +22,30 @@ _StorageUrl = Annotated[
         "or <storage>:prefix",
     ),
 ]
+_LINK_TEMPLATE: dict[str, Any] = {
+    "intro": "These files are too large for a mail. You can fetch them until {until}:",
+    "text_line": "- {name} ({size}): {url}",
+    "html_line": '<li><a href="{url}">{name}</a> ({size})</li>',
+}
+#: Example of the rules of a tenant.
+LARGE_FILES: dict[str, Any] = {
+    "enabled": True,
+    "max_size_mb": 10.0,
+    "action": "rewrite",
+    "storage_url": "s3://acme-files/mail",
+    "public_base_url": "https://mail.acme.example/files",
+    "file_ttl_days": 30.0,
+    "lifespan_after_download_days": 7.0,
+    "language": "en",
+    "template": _LINK_TEMPLATE,
+}
 _Line = Annotated[OneLine, Field(min_length=1, max_length=1000)]
 
 
 class LinkTemplateIn(Request):
     """Texts around the links, instead of the usual ones of the language."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_LINK_TEMPLATE]})
 
     intro: _Line | None = Field(None, description="Text above the list; may have `{until}`.")
     text_line: _Line | None = Field(
@@ -39,6 +58,8 @@ class LinkTemplateIn(Request):
 
 class LargeFileIn(Request):
     """Rules for large attachments of a tenant."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [LARGE_FILES]})
 
     enabled: bool = Field(False, description="Whether the rules are in effect.")
     max_size_mb: Annotated[float, NotBool, Field(gt=0, le=100_000, allow_inf_nan=False)] = Field(

@@ -61,7 +61,7 @@ def test_every_route_is_described_with_its_errors(label: str, operation: Json) -
     assert list(answers["200"]["content"])
     errors = {status for status in answers if int(status) >= 400}
     assert "422" in errors
-    for status in errors:
+    for status in errors - {"416"}:  # which has no body
         schema = answers[status]["content"]["application/json"]["schema"]
         assert schema == {"$ref": "#/components/schemas/Error"}
     assert all("X-Request-ID" in answer["headers"] for answer in answers.values())
