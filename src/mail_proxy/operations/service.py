@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mail_proxy.domain.facts import RunNow
-from mail_proxy.operations.attention import Troubles, attention_list, find_troubles
+from mail_proxy.operations.attention import attention_list, find_troubles
 from mail_proxy.operations.operation import Context, Scope, operation
 from mail_proxy.operations.parts import Parts
 from mail_proxy.sql.hourly_counts import HOUR
@@ -30,7 +30,6 @@ _DAY_HOURS = 24
 class _Full:
     """Findings in the database that the full state needs."""
 
-    troubles: Troubles
     last_24h: LastDay
     accounts: AccountCounts
     reports: ReportState
@@ -63,12 +62,14 @@ async def _state(parts: Parts, found: _Found) -> Status:
 
 async def _complete(status: Status, full: _Full, parts: Parts, tenant_id: str | None) -> None:
     waiting, now = await parts.waiting.of(tenant_id), parts.clock.now()
+    # Behind the counts: what they show as waiting for an account has its trouble in the list.
+    troubles = await parts.db.read(find_troubles, parts.tables, tenant_id)
     status.waiting = {str(reason): count for reason, count in waiting.by_reason.items()}
     oldest = waiting.oldest_due_at
     status.oldest_due_seconds = None if oldest is None else now - oldest
     status.last_24h, status.accounts, status.reports = full.last_24h, full.accounts, full.reports
     status.last_backup_ts = None
-    status.attention = await attention_list(full.troubles, waiting, parts.disk, now)
+    status.attention = await attention_list(troubles, waiting, parts.disk, now)
     if tenant_id is None:
         status.processes = full.processes
         status.disk = await _disk(parts, status.attention)
@@ -100,7 +101,6 @@ def _full(context: Context, tenant_id: str | None) -> _Full:
     everyone = context.config.client_sync.url is not None
     oldest_at = tables.tenant_sync.oldest_report_at(connection, tenant_id, everyone)
     return _Full(
-        find_troubles(connection, tables, tenant_id),
         LastDay(sent=counts["sent"], error=counts["error"], bounced=counts["bounced"]),
         AccountCounts(total=total, paused=paused),
         ReportState(
