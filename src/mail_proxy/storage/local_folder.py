@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -55,15 +55,14 @@ class LocalFolder:
         with self._reached(above, make=True) as folder, _in_words():
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(draft, flags, 0o666, dir_fd=folder)
-            try:
+            with ExitStack() as unless_written:
+                unless_written.callback(os.unlink, draft, dir_fd=folder)
                 with os.fdopen(descriptor, "wb") as file:
                     size = sum(file.write(piece) for piece in pieces)
                     file.flush()
                     os.fsync(descriptor)
                 os.replace(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
-            except BaseException:
-                os.unlink(draft, dir_fd=folder)
-                raise
+                unless_written.pop_all()
         return size
 
     def delete(self, path: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from typing import Any, cast
 from urllib.parse import quote
@@ -55,26 +55,27 @@ class RemoteFolder:
             above, _, _ = path.rpartition("/")
             draft = f"{above}/.{uuid7()}".lstrip("/")
             self._filesystem.makedirs(self._at(above), exist_ok=True)
-            try:
+            with ExitStack() as unless_written:
+                unless_written.callback(self._remove_draft, draft)
                 size = self._written(draft, pieces)
                 self._filesystem.mv(self._at(draft), self._at(path))
-            except BaseException:
-                with suppress(*self._errors):
-                    self._filesystem.rm_file(self._at(draft))
-                raise
+                unless_written.pop_all()
             return size
+
+    def _remove_draft(self, draft: str) -> None:
+        with suppress(*self._errors):
+            self._filesystem.rm_file(self._at(draft))
 
     def _written(self, path: str, pieces: Iterable[bytes]) -> int:
         file = self._filesystem.open(self._at(path), "wb", block_size=_WRITE_BLOCK)
-        try:
+        with ExitStack() as unless_written:
+            if self._protocol in PROVIDERS:
+                unless_written.callback(_discard, file)
+            else:
+                unless_written.callback(file.close)
             size: int = sum(file.write(piece) for piece in pieces)
             file.close()
-        except BaseException:
-            if self._protocol in PROVIDERS:
-                _discard(file)
-            else:
-                file.close()
-            raise
+            unless_written.pop_all()
         return size
 
     def delete(self, path: str) -> None:

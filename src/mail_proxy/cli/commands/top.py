@@ -122,10 +122,10 @@ class _Look:
             ],
             wrapped=("Why",),
         )
-        told = {one.id for one in paused}
+        listed = {one.id for one in paused}
         notes = [
             Text(printable(trouble.text), "yellow")
             for trouble in self.status.attention or ()
-            if trouble.account_id not in told
+            if trouble.account_id not in listed
         ]
         return Group(*([table] if paused else []), *notes[:_SHOWN])
