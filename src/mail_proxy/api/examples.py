@@ -30,6 +30,13 @@ _CONNECTION: dict[str, Any] = {
     "is_default": True,
     "helo_name": "mail.acme.example",
     "dkim": True,
+    "is_pec_account": True,
+    "imap_host": "imaps.pec.example",
+    "imap_port": 993,
+    "imap_user": "acme@pec.example",
+    "imap_password": "the password of the mailbox",
+    "imap_folder": "INBOX",
+    "imap_tls": "ssl",
 }
 _ACCOUNT: dict[str, Any] = {
     "id": "smtp",
@@ -38,6 +45,9 @@ _ACCOUNT: dict[str, Any] = {
     **_CONNECTION,
     **_LIMITS,
     "password": _MASK,
+    "imap_password": _MASK,
+    "imap_error": "login: Authentication failed.",
+    "imap_checked_ts": _NOW,
     "tls": "auto",
     "health": "ok",
     "last_error": None,
