@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mail_proxy.wire.large_files import LARGE_FILES
+from mail_proxy.wire.pec import PEC_STATE
 
 _NOW = 1_790_000_000
 _ANSWER = {"ok": True}
@@ -149,6 +150,7 @@ _MESSAGE: dict[str, Any] = {
     "bounce_reason": "550 5.1.1 no such user",
     "bounce_recipient": "ann@example.net",
     "bounce_category": "unknown_user",
+    "pec": PEC_STATE,
     "pk": _MESSAGE_PK,
     "status": "sent",
     "created_ts": _NOW,

@@ -16,6 +16,7 @@ from mail_proxy.wire.messages import (
     MessagesOut,
     RetriedOut,
 )
+from mail_proxy.wire.pec import ReceiptsOut
 
 
 class Messages(Group[Mode]):
@@ -92,6 +93,16 @@ class Messages(Group[Mode]):
     def events(self, id: str, *, tenant_id: str | None = None) -> Given:  # noqa: A002
         """Return the events of a message, oldest first."""
         return Given(path={"id": id}, tenant_id=tenant_id)
+
+    @call("GET", "/messages/{id}/receipts", field_of(ReceiptsOut, lambda answer: answer.receipts))
+    def receipts(self, id: str, *, tenant_id: str | None = None) -> Given:  # noqa: A002
+        """Return the receipts of a certified message (PEC), the oldest first."""
+        return Given(path={"id": id}, tenant_id=tenant_id)
+
+    @call("GET", "/messages/{id}/receipts/{sha256}", bytes)
+    def receipt(self, id: str, sha256: str, *, tenant_id: str | None = None) -> Given:  # noqa: A002
+        """Return one receipt as it was read from the mailbox, byte for byte."""
+        return Given(path={"id": id, "sha256": sha256}, tenant_id=tenant_id)
 
     @call("POST", "/commands/delete-messages", model(DeletedOut), repeatable=False)
     def delete(self, ids: Iterable[str], *, tenant_id: str | None = None) -> Given:

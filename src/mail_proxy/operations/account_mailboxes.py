@@ -45,7 +45,7 @@ def mailbox_login(row: Row) -> ImapLogin | None:
 
 
 def check_mailbox(caller: Caller, request: AccountIn, old: Row, wanted: Row) -> None:
-    """Check the mailbox of an account to save, and note in ``wanted`` who chose its host.
+    """Check the mailbox of an account to save; note who chose its host.
 
     ``old`` and ``wanted`` are all columns before and after the save. Raises Malformed for a
     password that would be sent in the clear, or to another place than it was given for.

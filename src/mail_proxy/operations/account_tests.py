@@ -11,7 +11,7 @@ from mail_proxy.kit.ids import uuid7
 from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.operations.account_mailboxes import mailbox_login
 from mail_proxy.operations.accounts import DEFAULTS, find_living, wanted_columns
-from mail_proxy.operations.mailbox_test import test_mailbox
+from mail_proxy.operations.mailbox_probe import probe_mailbox
 from mail_proxy.operations.operation import Context, operation
 from mail_proxy.operations.parts import Parts
 from mail_proxy.smtp.compose import compose
@@ -72,7 +72,7 @@ async def _mailbox_steps(parts: Parts, columns: Row) -> list[AccountTestStep]:
     if login is None:
         return []
     folder = columns.get("imap_folder") or DEFAULT_FOLDER
-    return [await test_mailbox(login, folder, NetworkGuard.of(parts.config))]
+    return [await probe_mailbox(login, folder, NetworkGuard.of(parts.config))]
 
 
 @operation("accounts.test", mutates=True, then=_test)

@@ -269,7 +269,7 @@ def _mailboxes(context: Context, rows: Iterable[Row]) -> dict[str, MailboxState]
 def _mailbox_shown(row: Row, state: MailboxState | None) -> Row:
     if not row["is_pec_account"]:
         return {"imap_password": MASK if row["imap_password"] else None}
-    checked = state and state.checked_at
+    checked = None if state is None else state.checked_at
     return {
         "imap_port": row["imap_port"] or DEFAULT_IMAP_PORT,
         "imap_folder": row["imap_folder"] or DEFAULT_FOLDER,

@@ -254,7 +254,7 @@ class UnsavedAccountTest(AccountIn, AccountTestOptions):
 
 
 class AccountTestStep(BaseModel):
-    """Step of an account test: ``connect``, ``tls``, ``login``, ``mail`` ... ``mailbox``."""
+    """Step of an account test, such as ``connect``, ``login`` or ``mailbox``."""
 
     step: str = Field(
         description="connect, tls, login, mail (with `to`), quit, or mailbox (IMAP, of a PEC "

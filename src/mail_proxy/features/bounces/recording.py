@@ -47,8 +47,14 @@ class BounceRecording:
         is_ours = info.kind is not BounceKind.NONE or info.feedback_type is not None
         return info if is_ours else None
 
-    def store(self, connection: Connection, found: BounceInfo, now: float) -> None:
-        """Append an event for each recipient to the message that came back."""
+    async def prepare(self, found: BounceInfo) -> None:
+        """Do nothing: all that a bounce changes is in the database."""
+
+    def store(self, connection: Connection, found: BounceInfo, now: float) -> bool:
+        """Append an event for each recipient to the message that came back.
+
+        A bounce of an unknown message counts as handled, too: the mailbox is for bounces only.
+        """
         info = found
         tokens = [pk for pk in map(pk_in, info.delivered_to) if pk is not None]
         message = find_returned(
@@ -60,7 +66,7 @@ class BounceRecording:
         )
         if message is None:
             log(Action.BOUNCE_UNMATCHED, kind=info.kind.value)
-            return
+            return True
         for recipient in _of(info, message):
             if info.kind in (BounceKind.BOUNCE, BounceKind.DELAYED):
                 self._bounced(connection, info.kind, message, recipient, now)
@@ -68,6 +74,7 @@ class BounceRecording:
                 self._complained(connection, info, message, recipient, now)
             elif info.feedback_type == _NOT_SPAM:
                 self._forgiven(connection, message, recipient, now)
+        return True
 
     def stored(self, found: Sequence[Any]) -> None:
         """Wake the reporter; have processes read the suppression lists again."""

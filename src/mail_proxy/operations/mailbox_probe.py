@@ -18,8 +18,11 @@ _HINTS = {
 }
 
 
-async def test_mailbox(login: ImapLogin, folder: str, guard: NetworkGuard) -> AccountTestStep:
-    """Return the step ``mailbox`` of an account test; each answer may take ten seconds."""
+async def probe_mailbox(login: ImapLogin, folder: str, guard: NetworkGuard) -> AccountTestStep:
+    """Return the step ``mailbox`` of an account test.
+
+    Each answer may take ten seconds.
+    """
     started = time.perf_counter()
     client = IMAPClient(login, guard, seconds=PROBE_STEP_SECONDS)
     try:
