@@ -80,7 +80,8 @@ def mark_proved(
 ) -> None:
     """Mark a message as sent, as a receipt shows.
 
-    It went to the ``accepted`` recipients, or to all if there are none. It is for a message that ``may_be_proved``.
+    It went to the ``accepted`` recipients, or to all if there are none. It is for a message that
+    ``may_be_proved``.
     """
     results = _proved(message.recipient_results or [], accepted, response)
     is_whole = all(result["status"] == RecipientStatus.SENT for result in results)
