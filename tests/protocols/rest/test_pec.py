@@ -218,10 +218,8 @@ async def test_forged_receipts_and_those_of_others_change_nothing(
 ) -> None:
     await client.add("m", "later", **MAIL)
     await client.in_state("sent", "m", "later")
-    by_id = {
-        mail.data.partition(b"X-Genro-Mail-ID: ")[2].split()[0]: mail for mail in smtp.accepted
-    }
-    sent = by_id[b"m"].data
+    mails = {_tracking_id(mail.data): mail.data for mail in smtp.accepted}
+    sent = mails[b"m"]
     receipt = receipts.about(sent, "avvenuta-consegna", recipient=MARIO)
     forged = [
         receipts.envelope(receipt, sender="evil@example.com", to="shop@pec.example.com"),
