@@ -89,6 +89,7 @@ class Batcher(Generic[Item, Result]):
                     await self._flush_batch(batch)
                 finally:
                     self._count -= len(batch)
+                    self._put_behind(batch)
         finally:
             self._task = None
 
@@ -106,6 +107,13 @@ class Batcher(Generic[Item, Result]):
             else:
                 del self._lines[owner]
         return batch
+
+    def _put_behind(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        """Put the owners of a flushed batch behind those that came during the flush."""
+        if len(self._lines) > 1:
+            for owner in dict.fromkeys(self._owner_of(item) for item, _ in batch):
+                if owner in self._lines:
+                    self._lines.move_to_end(owner)
 
     async def _flush_batch(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:

@@ -71,6 +71,20 @@ async def test_a_small_item_does_not_wait_for_all_large_ones_of_another_owner() 
     assert len(batcher) == 0
 
 
+async def test_an_owner_that_comes_during_a_flush_is_served_before_those_of_the_flush() -> None:
+    flush = Flushes()
+    flush.open.clear()
+    batcher = Batcher(
+        "test", flush, 10, owner_of=lambda item: item > 9, size_of=lambda item: item, most_size=20
+    )
+    large = [batcher.submit(20), batcher.submit(30)]
+    await flush.begun.wait()
+    small = batcher.submit(1)
+    flush.open.set()
+    await asyncio.gather(*large, small)
+    assert flush.batches == [[20], [1], [30]]
+
+
 async def test_callers_that_are_ready_together_share_the_first_batch() -> None:
     flush = Flushes()
     batcher = Batcher("test", flush, 10)
