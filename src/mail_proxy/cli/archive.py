@@ -122,7 +122,8 @@ def opened_archive(path: Path) -> Iterator[tuple[Manifest, tarfile.TarFile]]:
 def unpack(tar: tarfile.TarFile, folder: Path) -> None:
     """Write the files of an archive below ``folder``.
 
-    Files get mode 0600, folders 0700. Raises Malformed for a damaged archive or one with other files.
+    Files get mode 0600, folders 0700. Raises Malformed if the archive is damaged or has other
+    files.
     """
     try:
         for member in tar:

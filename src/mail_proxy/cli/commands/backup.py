@@ -43,7 +43,8 @@ def backup(
 ) -> None:
     """Write database, settings and kept files to one file.
 
-    The instance may run meanwhile; the state is that of one moment. Back up the encryption key apart from it, or use --with-key.
+    The instance may run meanwhile; the state is that of one moment. Back up the encryption key
+    apart from it, or use --with-key.
     """
     from mail_proxy.operations import backups
     from mail_proxy.sql.migrations import current
