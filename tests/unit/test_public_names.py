@@ -99,6 +99,7 @@ def test_the_public_names_are_these_and_all_are_there(module: str, names: list[s
         ("inbound.bounces.parser", "BounceParser"),
         ("inbound.bounces.info", "BounceInfo"),
         ("inbound.pec.receipt", "PecReceiptParser PecReceiptInfo"),
+        ("features.pec.receiver", "PecReceiver"),
         ("server", "create_app app"),
     ],
 )
