@@ -89,6 +89,9 @@ COMMANDS = {
     "log": Entry("log:log", "Show the service's own log.", Scope.INSTANCE),
     "audit": Entry("audit:audit", "Show the audit log: changes and refused calls.", Scope.INSTANCE),
     "token": Entry("token:token", "Show the admin token, or make a new one.", Scope.INSTANCE),
+    "doctor": Entry(
+        "doctor:doctor", "Look for faults, and say what to do about each.", Scope.INSTANCE
+    ),
     "backup": Entry(
         "backup:backup",
         "Write database, settings and files to one file.",
