@@ -209,6 +209,38 @@ def test_doctor_names_faults_and_says_what_to_do(shop: CommandLine) -> None:
     assert "do: Nothing answers on port" in table.stderr
 
 
+def test_a_python_shell_about_the_instance(shop: CommandLine) -> None:
+    lines = [
+        "proxy.messages.pending()",
+        "found = proxy.messages.list()",
+        "print('ids', sorted(m.id for m in found))",
+        "proxy.status()",
+        "proxy.stats()",
+        "proxy.tenants.list()",
+        "proxy.accounts.get('smtp', tenant_id='story')",
+        "proxy.messages.get('nothing')",
+        "proxy.close()",
+        "new_message('story')",
+        "ann@example.org",
+        "bob@example.net",
+        "From the shell",
+        "Hello",
+        "proxy.messages.delete(proxy.messages.list(q='From the shell')[0].id, 'story')",
+        "for name in ('smtp',):",
+        "    print('loop', name)",
+        "",
+    ]
+    lines.insert(10, "shell-1")
+    done = _done(shop("shop", "connect", answer="\n".join(lines) + "\n"))
+    assert "About [m2]" in done.stdout
+    assert "ids ['m0', 'm1', 'm2']" in done.stdout
+    assert "pending messages" in done.stdout
+    assert "loop smtp" in done.stdout
+    assert "Error: no such message" in done.stderr
+    assert "no 'close' here; there is: accounts, activate" in done.stderr
+    assert "shell-1" in done.stdout
+
+
 def test_the_instance_and_tenant_that_are_remembered(shop: CommandLine) -> None:
     _done(shop("use", "shop/story"))
     assert _json(shop("current", "--json"))["tenant"] == "story"
