@@ -17,6 +17,7 @@ from mail_proxy.wire.messages import (
     RetriedOut,
 )
 from mail_proxy.wire.pec import ReceiptsOut
+from mail_proxy.wire.replies import RepliesOut
 
 
 class Messages(Group[Mode]):
@@ -103,6 +104,11 @@ class Messages(Group[Mode]):
     def receipt(self, id: str, sha256: str, *, tenant_id: str | None = None) -> Given:  # noqa: A002
         """Return one receipt as it was read from the mailbox, byte for byte."""
         return Given(path={"id": id, "sha256": sha256}, tenant_id=tenant_id)
+
+    @call("GET", "/messages/{id}/replies", field_of(RepliesOut, lambda answer: answer.replies))
+    def replies(self, id: str, *, tenant_id: str | None = None) -> Given:  # noqa: A002
+        """Return the answers of people to a message, with the whole mails in base64."""
+        return Given(path={"id": id}, tenant_id=tenant_id)
 
     @call("POST", "/commands/delete-messages", model(DeletedOut), repeatable=False)
     def delete(self, ids: Iterable[str], *, tenant_id: str | None = None) -> Given:

@@ -50,6 +50,9 @@ class Handler(Protocol):
         Return False to leave the mail, which is about nothing that is here.
         """
 
+    def stays(self, found: Any) -> bool:
+        """Return True for a mail that stays in the mailbox, marked as seen."""
+
     def stored(self, found: Sequence[Any]) -> None:
         """Publish facts about what was stored, after the commit."""
 
@@ -269,10 +272,11 @@ class MailboxWatch:
     async def _settle(self, client: IMAPClient, batch: Sequence[_Read], left: set[int]) -> None:
         """Mark, move or delete the mails that were handled; mark the others as seen.
 
-        With ``header``, the others are not touched.
+        Those in ``left`` are not touched; with ``header``, no others are.
         """
-        handled = [mail.uid for mail in batch if mail.found is not None and mail.uid not in left]
-        others = [mail.uid for mail in batch if mail.found is None and mail.digest]
+        found = [mail for mail in batch if mail.found is not None and mail.uid not in left]
+        handled = [mail.uid for mail in found if not self._handler.stays(mail.found)]
+        others = [mail.uid for mail in batch if mail.digest and mail.uid not in (*handled, *left)]
         if self.place.header is not None:
             others = []
         how = self.place.after_processing

@@ -124,6 +124,10 @@ class ReceiptRecording:
             self._change(connection, message, state, info, now)
         return True
 
+    def stays(self, found: FoundReceipt) -> bool:
+        """Return False: what becomes of receipts is said by the mailbox's settings."""
+        return False
+
     def stored(self, found: Sequence[Any]) -> None:
         """Wake the reporter."""
         self._parts.bus.publish(EventsAdded())
