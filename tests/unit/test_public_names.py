@@ -84,8 +84,8 @@ ClientSyncConfig SmtpSender SMTPPool PooledConnection RateLimiter RetryStrategy 
 Base64Fetcher HttpFetcher StorageFetcher MemoryCache DiskCache TieredCache LargeFileStorage
 ClientReporter BounceParser BounceInfo BounceReceiver BounceConfig PecReceiptParser PecReceiptInfo
 PecReceiver IMAPClient IMAPMessage MailMetrics SqlDb Table Column Columns RecordUpdater
-SqliteAdapter PostgresAdapter TenantsTable AccountsTable MessagesTable MessageEventTable InstanceTable
-CommandLogTable StoragesTable create_app MailProxyClient AsyncMailProxyClient
+SqliteAdapter PostgresAdapter TenantsTable AccountsTable MessagesTable MessageEventTable
+InstanceTable CommandLogTable StoragesTable create_app MailProxyClient AsyncMailProxyClient
 """
 
 
