@@ -1,4 +1,4 @@
-"""FastAPI integration: a dependency with the client, and a router that takes reports."""
+"""FastAPI integration: the client as a dependency, a router for reports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LARGEST_CALL_BYTES = 16_000_000
 def mail_proxy_lifespan(
     url: str, token: str | None = None, **options: Any
 ) -> Callable[[FastAPI], Any]:
-    """Return a lifespan for ``FastAPI(lifespan=...)`` that opens and closes the client.
+    """Return a lifespan of an application that opens and closes the client.
 
     ``options`` are those of ``AsyncMailProxyClient``.
     """
@@ -33,7 +33,7 @@ def mail_proxy_lifespan(
 
 
 def mail_proxy(request: Request) -> AsyncMailProxyClient:
-    """Return the client, as a dependency: ``client: Annotated[..., Depends(mail_proxy)]``."""
+    """Return the client, as a dependency: ``Annotated[..., Depends(mail_proxy)]``."""
     found: AsyncMailProxyClient = getattr(request.app.state, _STATE)
     return found
 
@@ -41,7 +41,7 @@ def mail_proxy(request: Request) -> AsyncMailProxyClient:
 def reports_router(
     take: Callable[[Report], Awaitable[object]], secret: str, path: str = "/mail-proxy/sync"
 ) -> APIRouter:
-    """Return a router that takes report calls, which are signed with the tenant's ``secret``.
+    """Return a router that takes report calls, signed with the tenant's ``secret``.
 
     ``take`` is awaited with each report, in order, at least once. If it raises an exception, the
     call fails with status 500 and the proxy makes it again later; raise ``HTTPException`` for

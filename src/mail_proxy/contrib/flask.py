@@ -1,4 +1,4 @@
-"""Flask extension: send mails through the proxy, and a blueprint that takes its reports.
+"""Flask extension: mails through the proxy, and a blueprint for its reports.
 
 The names are those of Flask-Mail: ``Mail``, ``Message``, ``mail.send(message)``.
 """

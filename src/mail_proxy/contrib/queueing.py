@@ -18,7 +18,7 @@ _MOST_BYTES = 30_000_000
 
 @dataclass(frozen=True)
 class Refusal:
-    """A message that the proxy refused: it is wrong, so sending it again is refused again."""
+    """A message that the proxy refused as wrong. It would be refused again."""
 
     id: str
     reason: str

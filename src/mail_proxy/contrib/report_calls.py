@@ -13,9 +13,9 @@ _log = logging.getLogger(__name__)
 def answer_report_call(
     body: bytes, headers: Mapping[str, str], secret: str, take: Callable[[Report], object]
 ) -> tuple[int, dict[str, object]]:
-    """Check a report call, give each report to ``take``, and return HTTP status and JSON answer.
+    """Check a report call, and give each report to ``take``.
 
-    ``secret`` is the tenant's ``signing_secret``. If ``take`` raises an exception, it is logged
+    Returns the HTTP status and the JSON of the answer. ``secret`` is the tenant's ``signing_secret``. If ``take`` raises an exception, it is logged
     and the message's id is answered in ``error``: the proxy sends its reports again later, in
     order. A call with a wrong signature gets 401.
 

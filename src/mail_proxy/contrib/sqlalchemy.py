@@ -35,7 +35,7 @@ _MOST_ROWS = 100
 
 
 def outbox_table(metadata: MetaData, name: str = "mail_outbox") -> Table:
-    """Declare the outbox in an application's metadata, so that its migrations make the table."""
+    """Declare the table of the outbox in an application's metadata."""
     return Table(
         name,
         metadata,

@@ -1,4 +1,4 @@
-"""Django integration: an e-mail backend, a transactional outbox, a view that takes reports.
+"""Django integration: e-mail backend, transactional outbox, view for reports.
 
 Settings: ``EMAIL_BACKEND = "mail_proxy.contrib.django.EmailBackend"``, ``MAIL_PROXY_URL``,
 ``MAIL_PROXY_TOKEN``, and ``MAIL_PROXY_SIGNING_SECRET`` for reports.

@@ -4,7 +4,7 @@ from django.apps import AppConfig
 
 
 class MailProxyConfig(AppConfig):
-    """The application ``mail_proxy.contrib.django``; its tables begin with ``mail_proxy``."""
+    """Application of Django whose tables begin with ``mail_proxy``."""
 
     name = "mail_proxy.contrib.django"
     label = "mail_proxy"

@@ -1,4 +1,4 @@
-"""E-mail backends: one that queues mails at the proxy, one with a transactional outbox."""
+"""E-mail backends of Django: at once to the proxy, or through an outbox."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ class NotQueued(SMTPException):
 
 
 class EmailBackend(BaseEmailBackend):
-    """Backend that hands mails to the proxy; they are on its disk when ``send`` returns.
+    """Backend that queues mails at the proxy.
+
+    They are on its disk when ``send`` returns.
 
     Each mail gets the attribute ``mail_proxy``, a dictionary with its ``id``. Set other options of
     ``conversion.OPTIONS`` in it before sending.
@@ -87,7 +89,7 @@ class EmailBackend(BaseEmailBackend):
 
 
 class OutboxBackend(BaseEmailBackend):
-    """Backend that stores mails in the project's database, in the caller's transaction.
+    """Backend that stores mails in the database, in the caller's transaction.
 
     A mail is queued when, and only when, that transaction commits: once right after the commit,
     and by ``manage.py send_outbox`` if the proxy could not be reached then. Needs

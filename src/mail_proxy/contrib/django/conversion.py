@@ -104,7 +104,10 @@ def _pop(headers: dict[str, str], name: str) -> str | None:
 
 
 def _html_alternative(mail: EmailMessage) -> str | None:
-    """Return the HTML text next to the plain one, "" without one, None for other alternatives."""
+    """Return the HTML text next to the plain one, None for other alternatives.
+
+    Returns "" if the mail has none.
+    """
     alternatives = getattr(mail, "alternatives", None) or []
     if not alternatives:
         return ""
@@ -114,7 +117,7 @@ def _html_alternative(mail: EmailMessage) -> str | None:
 
 
 def _attachment(given: Any) -> dict[str, Any] | None:
-    """Return an attachment as fields, or None for a part that is a message or has parts."""
+    """Return an attachment as fields, or None for a message or multipart."""
     if isinstance(given, MimePart):
         return _of_part(given)
     filename, content, kind = given

@@ -1,4 +1,4 @@
-"""Transactional outbox: messages are stored with the caller's data, and sent after its commit."""
+"""Transactional outbox of Django: mails are stored, then sent after the commit."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def store(messages: Sequence[dict[str, Any]]) -> None:
 
 
 def send_outbox(client: MailProxyClient, ids: Sequence[str] | None = None) -> int:
-    """Hand the stored messages to the proxy, all or those of ``ids``; return how many it took.
+    """Hand the stored messages, all or those of ``ids``, to the proxy.
 
-    Rows are locked meanwhile, so several processes may do this at the same time. Refused messages
+    Returns how many it took. Rows are locked meanwhile, so several processes may do this at the same time. Refused messages
     stay in the table with their reason. Raises MailProxyError if the service cannot be reached.
     """
     using = router.db_for_write(OutboxMessage)
@@ -65,7 +65,7 @@ def _waiting(using: str, after: int, ids: Sequence[str] | None) -> Any:
 
 
 def _send_now(ids: Sequence[str]) -> None:
-    """Send messages of a transaction. Without the service they wait for ``send_outbox``."""
+    """Send the messages, or leave them to ``send_outbox`` without the service."""
     try:
         with conf.new_client(_AFTER_COMMIT) as client:
             send_outbox(client, ids)
