@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -13,13 +14,21 @@ from sqlalchemy.pool import NullPool
 
 from mail_proxy.errors import (
     ConfigError,
+    Conflict,
     DatabaseDamaged,
     DatabaseFull,
     DatabaseLocked,
     DatabaseUnavailable,
 )
 from mail_proxy.sql import sqlite_driver
-from mail_proxy.sql.adapter import LOCK_SECONDS, Shape, first_line, for_one_row, parsed_url
+from mail_proxy.sql.adapter import (
+    LOCK_SECONDS,
+    Progress,
+    Shape,
+    first_line,
+    for_one_row,
+    parsed_url,
+)
 from mail_proxy.sql.sqlite_driver import KeptTransactions
 from mail_proxy.sql.transactions import Transactions
 from mail_proxy.sql.writing_turn import WritingTurn
@@ -36,6 +45,8 @@ class SqliteAdapter:
     #: SQLITE_MAX_VARIABLE_NUMBER is 32 766 since 3.32.
     _MOST_VARIABLES = 32_000
     _LARGEST_SLICE = 512
+    #: Octets that are checked for damage in a few seconds.
+    _LARGEST_CHECKED = 1_000_000_000
     #: A short statement for each row costs SQLite less than one that joins them. But each gives up
     #: the interpreter lock, and gets it back late if there are many.
     _MOST_ONE_BY_ONE = 32
@@ -198,6 +209,27 @@ class SqliteAdapter:
 
     def listen(self) -> AsyncIterator[str]:
         raise NotImplementedError("SQLite has no LISTEN")
+
+    def server_time(self, connection: Connection) -> float | None:
+        return None
+
+    def find_damage(self, connection: Connection) -> str | None:
+        if Path(self._path).stat().st_size > self._LARGEST_CHECKED:
+            return None
+        found = self.execute(connection, "PRAGMA quick_check(1)", ())[0][0]
+        return None if found == "ok" else str(found)
+
+    def dump(self, file: Path, progress: Progress) -> None:
+        try:
+            sqlite_driver.copy_file(self._path, file, progress)
+        except sqlite3.Error as error:
+            raise DatabaseUnavailable(f"{self._path} cannot be copied: {error}") from error
+
+    def load(self, file: Path) -> None:
+        if Path(self._path).stat().st_size:
+            raise Conflict(f"{self._path} is not empty")
+        with file.open("rb") as source, Path(self._path).open("wb") as target:
+            shutil.copyfileobj(source, target)
 
     def lock_schema(self, connection: Connection) -> None:
         """Do nothing: BEGIN IMMEDIATE already holds the one write lock."""

@@ -54,6 +54,9 @@ COMMANDS = {
     "delete": Entry(
         "instances:delete", "Remove an instance with its settings and database.", Scope.NAME
     ),
+    "restore": Entry(
+        "backup:restore", "Make an instance from the file of a backup.", Scope.NAME, "NAME FILE"
+    ),
     "use": Entry(
         "context:use",
         "Remember an instance and a tenant for later commands.",
@@ -85,7 +88,17 @@ COMMANDS = {
     "top": Entry("top:top", "Watch queue, rates and accounts in trouble, live.", Scope.INSTANCE),
     "log": Entry("log:log", "Show the service's own log.", Scope.INSTANCE),
     "audit": Entry("audit:audit", "Show the audit log: changes and refused calls.", Scope.INSTANCE),
+    "connect": Entry("connect:connect", "Open a Python shell with `proxy`.", Scope.TENANT),
     "token": Entry("token:token", "Show the admin token, or make a new one.", Scope.INSTANCE),
+    "doctor": Entry(
+        "doctor:doctor", "Look for faults, and say what to do about each.", Scope.INSTANCE
+    ),
+    "backup": Entry(
+        "backup:backup",
+        "Write database, settings and files to one file.",
+        Scope.INSTANCE,
+        "FILE",
+    ),
     "tenants": Entry(
         "tenants:commands",
         "Organisations that use the instance, and their keys.",
@@ -99,6 +112,13 @@ COMMANDS = {
         Scope.INSTANCE,
         "test",
         ("test",),
+    ),
+    "bounces": Entry(
+        "bounces:commands",
+        "The mailbox that mail comes back to.",
+        Scope.INSTANCE,
+        "show | set | test | reload",
+        ("show", "test", "reload"),
     ),
     "keys": Entry(
         "keys:commands",
@@ -125,7 +145,7 @@ COMMANDS = {
         "messages:commands",
         "Messages: waiting, sent, and given up.",
         Scope.TENANT,
-        "list | show | delete | retry | cleanup",
+        "list | show | replies | delete | retry | cleanup",
         ("list", "cleanup"),
     ),
     "dkim": Entry(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from mail_proxy.errors import EncryptionError
 from mail_proxy.sql import schema
@@ -14,6 +14,16 @@ from mail_proxy.sql.table import Row, Table
 
 #: Text, because every claim and every intake reads them.
 _VERSIONS = "SELECT directory_version, directory_removal_version FROM instance"
+
+
+class Ages(NamedTuple):
+    """Times of an instance's database, Unix seconds.
+
+    ``newest_at`` is the latest one that is stored."""
+
+    created_at: float
+    last_backup_at: float | None
+    newest_at: float
 
 
 class InstanceTable(Table):
@@ -36,6 +46,29 @@ class InstanceTable(Table):
         if row is None:
             values = {"id": 1, "name": name, "created_at": now, "updated_at": now}
             self.insert(connection, {**values, "key_check": KEY_CHECK})
+
+    def record_backup(self, connection: Connection, now: float) -> None:
+        """Record the time of a backup, unless a later one is known."""
+        at = self.columns["last_backup_at"]
+        statement = update(self.schema).values(last_backup_at=now)
+        connection.execute(statement.where((at < now) | at.is_(None)))
+
+    def last_backup_at(self, connection: Connection) -> float | None:
+        """Return the time of the last backup, or None if none is known."""
+        found: float | None = connection.execute(select(self.columns["last_backup_at"])).scalar()
+        return found
+
+    def ages(self, connection: Connection) -> Ages:
+        """Return when the database was made and backed up, and its latest time."""
+        row = connection.execute(
+            select(
+                self.columns["created_at"],
+                self.columns["last_backup_at"],
+                select(func.max(schema.command_log.c.at)).scalar_subquery(),
+                select(func.max(schema.tenant.c.updated_at)).scalar_subquery(),
+            )
+        ).one()
+        return Ages(row[0], row[1], max(at for at in row if at is not None))
 
     def prove_key(self, connection: Connection) -> None:
         """Raise EncryptionKeyChanged if the key was replaced since this process started."""
