@@ -1,4 +1,4 @@
-"""Flows in which the owner of a mailbox allows a program to use it (RFC 8628, RFC 8252)."""
+"""Flows in which the owner of a mailbox allows its use (RFC 8628, RFC 8252)."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class _Listener(HTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Request of the browser: the redirect, or anything else that is answered with 404."""
+    """Request of the browser: the redirect, or any other, which is answered with 404."""
 
     server: _Listener
     timeout = 10.0  # for the octets of one request

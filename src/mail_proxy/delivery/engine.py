@@ -70,7 +70,7 @@ class DeliveryEngine:
         steps: FeatureSteps | None = None,
         tokens: TokenSource | None = None,
     ) -> None:
-        """``steps`` are the steps of features; ``tokens`` has the access tokens of accounts."""
+        """``steps`` are those of features; ``tokens`` has the access tokens of accounts."""
         self._clock = clock
         smtp_times = SmtpTimes(metrics)
         self._pool = connection_pool(config, clock, smtp_times.add, tokens)

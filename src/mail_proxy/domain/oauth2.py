@@ -1,4 +1,4 @@
-"""OAuth2 settings of an account, and what each provider fixes (RFC 6749, RFC 7523)."""
+"""OAuth2 settings of an account, with the defaults of each provider."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ANY_DIRECTORY = "common"
 
 @dataclass(frozen=True, slots=True)
 class OAuth2Settings:
-    """How access tokens of an account are obtained.
+    """Settings with which access tokens of an account are obtained.
 
     ``token_url``, ``scope`` and ``tenant`` replace what the provider fixes. ``subject`` is the
     mailbox of a service account. ``private_allowed``: the administrator saved the token URL, which

@@ -8,7 +8,7 @@ from mail_proxy.domain.oauth2 import TokenLogin
 
 
 class TokenTrouble(Exception):
-    """No access token is to be had; the text says why, on one line and without secrets."""
+    """Failure to obtain an access token; the text is one line without secrets."""
 
 
 class TokenSource(Protocol):

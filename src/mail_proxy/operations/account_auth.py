@@ -1,4 +1,4 @@
-"""How an account logs in: the stored form of ``auth``, checked and with kept secrets."""
+"""Log-in of an account: the stored form of ``auth``, checked, with kept secrets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ALLOWED = "private_allowed"
 
 
 def stored_auth(caller: Caller, request: Any, old: Row | None) -> dict[str, Any] | None:
-    """Return ``auth`` as it is stored, with the stored secrets in the place of masked ones.
+    """Return ``auth`` as it is stored, with stored secrets for masked ones.
 
     ``request`` has the field ``auth``. None stands for the password. Raises Malformed.
     """
@@ -39,7 +39,7 @@ def stored_auth(caller: Caller, request: Any, old: Row | None) -> dict[str, Any]
 
 
 def shown_auth(row: Row) -> AccountAuthOut:
-    """Return how an account logs in, secrets masked."""
+    """Return the log-in of an account, secrets masked."""
     stored = row["auth"]
     if isinstance(stored, Damaged):
         return AccountAuthOut(method="damaged")

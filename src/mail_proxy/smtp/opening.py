@@ -89,7 +89,7 @@ def log_in(user: str, password: str, offered: tuple[str, ...]) -> Dialogue[None]
 def log_in_with_token(
     mechanisms: Sequence[tuple[str, bytes]], offered: tuple[str, ...]
 ) -> Dialogue[None]:
-    """Log in with an access token by the first of ``mechanisms`` that the server offers.
+    """Log in with an access token by the first mechanism that the server offers.
 
     ``mechanisms`` are names with their initial responses (``token_mechanisms``). A mechanism that
     the server advertises and does not know is followed by the next one.

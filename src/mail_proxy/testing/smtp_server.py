@@ -14,11 +14,12 @@ import base64
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Self
 
-from mail_proxy.testing.initial_response import CHALLENGE, TokenLogin, read_initial_response
+from mail_proxy.testing.initial_response import TokenLogin, TokenLogins
 from mail_proxy.testing.smtp_script import Act, Rule, Script, Stage
 
 __all__ = ["AcceptedMail", "Act", "Script", "ScriptedSmtpServer", "Stage"]
@@ -99,10 +100,8 @@ class ScriptedSmtpServer:
         self.commands: list[tuple[int, str]] = []
         self._tls_context = tls_context
         self._implicit_tls = implicit_tls
-        self.logins: list[TokenLogin] = []
         self._users = users
-        self._accepts_token = accepts_token
-        self._mechanisms = mechanisms
+        self._tokens = TokenLogins(accepts_token, mechanisms) if accepts_token else None
         self._extensions = [
             *(["PIPELINING"] if pipelining else []),
             *(["CHUNKING"] if chunking else []),
@@ -162,9 +161,15 @@ class ScriptedSmtpServer:
         """
         self._rules.setdefault(stage, []).append(Rule(script, times))
 
+    @property
+    def logins(self) -> list[TokenLogin]:
+        """All log-ins with tokens that were presented."""
+        return [] if self._tokens is None else self._tokens.seen
+
     def offer(self, mechanisms: Sequence[str]) -> None:
         """Offer these mechanisms from now on, with ``accepts_token``."""
-        self._mechanisms = mechanisms
+        assert self._tokens is not None, "the server takes no tokens"
+        self._tokens.mechanisms = mechanisms
 
     def on_recipient(self, address: str, script: Script, *, times: int | None = None) -> None:
         """Answer RCPT with this address by ``script``, for the next ``times``."""
@@ -289,8 +294,8 @@ class ScriptedSmtpServer:
             offers.append("STARTTLS")
         if self._users is not None:
             offers.append("AUTH PLAIN LOGIN")
-        if self._accepts_token is not None:
-            offers.append(" ".join(["AUTH", *self._mechanisms]))
+        if self._tokens is not None:
+            offers.append(" ".join(["AUTH", *self._tokens.mechanisms]))
         lines = [f"250-{offer}" for offer in offers[:-1]] + [f"250 {offers[-1]}"]
         await self._answer(session, "EHLO", "\r\n".join(lines))
 
@@ -302,8 +307,8 @@ class ScriptedSmtpServer:
 
     async def _auth(self, session: _Session, argument: str) -> None:
         mechanism, _, initial = argument.partition(" ")
-        if self._accepts_token is not None:
-            await self._auth_with_token(session, mechanism, initial)
+        if self._tokens is not None:
+            await self._auth_with_token(session, self._tokens, mechanism, initial)
             return
         if mechanism.upper() == "PLAIN":
             _, user, password = _decoded(initial or await self._ask(session, "")).split("\0")
@@ -314,20 +319,16 @@ class ScriptedSmtpServer:
         default = "235 2.7.0 welcome" if known else "535 5.7.8 authentication failed"
         session.is_known = await self._answer(session, "AUTH", default)
 
-    async def _auth_with_token(self, session: _Session, mechanism: str, initial: str) -> None:
-        if mechanism not in self._mechanisms:
+    async def _auth_with_token(
+        self, session: _Session, tokens: TokenLogins, mechanism: str, initial: str
+    ) -> None:
+        if mechanism not in tokens.mechanisms:
             await self._say(session, "504 5.5.4 unrecognized authentication type")
             return
-        read = read_initial_response(mechanism, _decoded(initial or await self._ask(session, "")))
-        self.logins.append(read)
-        assert self._accepts_token is not None
-        if read.mistake is None and self._accepts_token(read.user, read.token):
-            session.is_known = await self._answer(session, "AUTH", "235 2.7.0 accepted")
-            return
-        # The client answers the explanation, before it gets the refusal.
-        answered = await self._ask(session, base64.b64encode(CHALLENGE).decode())
-        self.logins[-1] = replace(read, answered=answered)
-        await self._answer(session, "AUTH", "535 5.7.8 Username and Password not accepted")
+        response = initial or await self._ask(session, "")
+        user = await tokens.accepted(mechanism, response, partial(self._ask, session))
+        known = "235 2.7.0 accepted" if user else "535 5.7.8 Username and Password not accepted"
+        session.is_known = await self._answer(session, "AUTH", known)
 
     async def _ask(self, session: _Session, question: str) -> str:
         await self._say(session, f"334 {question}")
@@ -337,7 +338,7 @@ class ScriptedSmtpServer:
         if session.mail_from is not None:
             await self._say(session, "503 5.5.1 nested MAIL")
             return
-        demands = self._users is not None or self._accepts_token is not None
+        demands = self._users is not None or self._tokens is not None
         if demands and not session.is_known:
             await self._say(session, "530 5.7.0 authentication required")
             return

@@ -28,7 +28,7 @@ class TokenRequest:
 
 
 class ScriptedTokenServer(SyncEndpoint):
-    """Token server that issues tokens, and checks each request for them octet by octet.
+    """Token server that issues tokens, and checks each request octet by octet.
 
         async with ScriptedTokenServer(client_id="app", client_secret="secret") as tokens:
             auth = {"method": "oauth2", "provider": "custom", "grant": "client_credentials",

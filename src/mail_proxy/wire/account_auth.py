@@ -56,7 +56,10 @@ GIVEN_ACCOUNT_AUTH = {
 
 
 class AccountAuthIn(Request):
-    """Log-in of an account, replaced as a whole. For OAuth2 the user name is the mailbox."""
+    """Log-in of an account, replaced as a whole.
+
+    For OAuth2 the account's user is the mailbox.
+    """
 
     model_config = ConfigDict(json_schema_extra={"examples": [GIVEN_ACCOUNT_AUTH]})
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.protocols.oauth2.house import USER, House
 from tests.protocols.rest.client import ONE_DATABASE
@@ -10,13 +12,17 @@ from mail_proxy.domain.account import TlsMode
 from mail_proxy.features.oauth2.tokens import AccessTokens
 from mail_proxy.imap import IMAPClient, ImapLogin, ImapTrouble
 from mail_proxy.network.guard import NetworkGuard
-from mail_proxy.testing.imap_server import ScriptedImapServer
+from mail_proxy.testing.imap_server import ImapServer
 from mail_proxy.testing.sync_endpoint import Reply
 
 pytestmark = ONE_DATABASE
 
 
-async def read(house: House, imap: ScriptedImapServer, source: AccessTokens) -> None:
+def server(house: House, **options: Any) -> ImapServer:
+    return ImapServer({USER: ""}, accepts_token=house.tokens.accepts, **options)
+
+
+async def read(house: House, imap: ImapServer, source: AccessTokens) -> None:
     """Open the mailbox with the account's tokens, and look into it."""
     tokens = (await house.login()).tokens
     login = ImapLogin(imap.host, imap.port, USER, "", TlsMode.NONE, tokens=tokens)
@@ -42,7 +48,9 @@ async def test_a_token_logs_in_and_a_refused_one_is_obtained_again(
     house.tokens.rotates = True
     await house.account("custom refresh_token")
     source = house.source()
-    async with ScriptedImapServer(house.tokens.accepts, mechanisms=mechanisms) as imap:
+    async with ImapServer(
+        {USER: ""}, accepts_token=house.tokens.accepts, mechanisms=mechanisms
+    ) as imap:
         await read(house, imap, source)
         house.tokens.revoke_tokens()
         await read(house, imap, source)
@@ -60,7 +68,7 @@ async def test_a_token_that_stays_refused_is_trouble_with_the_words_of_the_serve
     house: House,
 ) -> None:
     await house.account("custom client_credentials")
-    async with ScriptedImapServer(lambda user, token: False) as imap:
+    async with ImapServer({USER: ""}, accepts_token=lambda user, token: False) as imap:
         with pytest.raises(ImapTrouble, match="invalid_token") as caught:
             await read(house, imap, house.source())
         assert caught.value.stage == "login"
@@ -71,7 +79,7 @@ async def test_a_token_that_stays_refused_is_trouble_with_the_words_of_the_serve
 async def test_the_words_of_the_token_server_are_told(house: House) -> None:
     await house.account("custom client_credentials")
     house.tokens.script(Reply({"error": "invalid_client"}, 401))
-    async with ScriptedImapServer(house.tokens.accepts) as imap:
+    async with server(house) as imap:
         with pytest.raises(ImapTrouble, match="the token server refuses: invalid_client"):
             await read(house, imap, house.source())
         assert imap.connections == 0
@@ -79,7 +87,9 @@ async def test_the_words_of_the_token_server_are_told(house: House) -> None:
 
 async def test_a_server_without_tokens_says_what_is_missing(house: House) -> None:
     await house.account("custom client_credentials")
-    async with ScriptedImapServer(house.tokens.accepts, mechanisms=("PLAIN",)) as imap:
+    async with ImapServer(
+        {USER: ""}, accepts_token=house.tokens.accepts, mechanisms=("PLAIN",)
+    ) as imap:
         with pytest.raises(ImapTrouble, match="no log-in with tokens"):
             await read(house, imap, house.source())
         assert imap.logins == []

@@ -115,7 +115,7 @@ def authorize(
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
     seconds: Annotated[float, typer.Option(min=1, max=3600, help="Longest wait.")] = 900.0,
 ) -> None:
-    """Let the owner of a mailbox allow the account to use it, and store the refresh token.
+    """Let the owner of a mailbox allow its use, and store the refresh token.
 
     Microsoft shows a code to enter on a page (device flow). Google opens a page in the browser of
     this machine (loopback flow). The account needs `auth` with the grant refresh_token.
@@ -153,7 +153,7 @@ def _with_token(known: AccountAuthOut, refresh_token: str, secret: str | None) -
 
 
 def _key_of(file: Path, client_id: str | None) -> dict[str, Any]:
-    """Return the key in a file, and the account's address if it is a JSON file of Google."""
+    """Return the key in a file, with the account's address from a JSON file of Google."""
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:

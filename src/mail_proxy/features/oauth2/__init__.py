@@ -1,4 +1,4 @@
-"""OAuth2 log-in of accounts at SMTP and IMAP servers: access tokens and their renewal."""
+"""OAuth2 log-in at SMTP and IMAP servers: access tokens and their renewal."""
 
 from mail_proxy.features.feature import Feature
 from mail_proxy.features.oauth2.table import AccessTokensTable

@@ -20,7 +20,7 @@ _LONGEST_SECONDS = 3600.0
 
 
 class AccessTokensTable(Table):
-    """One row for each account: its token, and the digest of the settings it was issued for."""
+    """One row for each account: its token, and a digest of the settings it is for."""
 
     schema = declare_table(
         "access_token",

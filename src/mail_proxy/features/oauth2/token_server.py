@@ -1,4 +1,4 @@
-"""Token requests to OAuth2 token servers (RFC 6749 sections 4.4, 5 and 6, RFC 7523)."""
+"""Requests to OAuth2 token servers (RFC 6749 sections 4.4, 5 and 6, RFC 7523)."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def _read(body: bytes) -> dict[str, Any] | None:
 
 
 def _is_token(value: Any) -> TypeGuard[str]:
-    """Return whether a value has the characters and the size of a token (RFC 6749 appendix A)."""
+    """Return whether a value has characters and size of a token (RFC 6749 appendix A)."""
     return isinstance(value, str) and len(value) <= _LONGEST_TOKEN and bool(_TOKEN.fullmatch(value))
 
 
@@ -154,7 +154,7 @@ def _seconds(value: Any) -> float:
 
 
 def _refusal(status: int, answer: dict[str, Any] | None, secrets: list[str]) -> str:
-    """Return the words of a refusal. Those of a server of another kind are not passed on."""
+    """Return the words of a refusal, but not those of a server of another kind."""
     code = (answer or {}).get("error")
     if not (isinstance(code, str) and _ERROR_CODE.fullmatch(code)):
         what = "refuses" if status != 200 else "answers with something other than a token"

@@ -38,7 +38,10 @@ _STORE_PAUSE_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A token in memory; instants are of the monotonic clock. ``version`` is the account's."""
+    """A token in memory, with instants of the monotonic clock.
+
+    ``version`` is that of the account.
+    """
 
     token: str
     version: int
@@ -59,7 +62,7 @@ class _Turn:
 
 
 class AccessTokens:
-    """Source of access tokens (``TokenSource``), which keeps them in memory and in the database.
+    """Source of access tokens, which keeps them in memory and in the database.
 
     A process that needs a new one claims the renewal, asks the token server, and stores the token
     and a rotated refresh token in one transaction. All others, in this process and in others, wait
@@ -145,7 +148,7 @@ class AccessTokens:
         return found
 
     async def _found(self, pk: str, version: int, refused: str | None) -> _Held | _Turn | None:
-        """Return the stored token, else the turn to renew it; None if another process has it."""
+        """Return the stored token or the turn to renew it; None if another process has it."""
         stored = await self._db.read(self._stored, pk, version, refused)
         return stored or await self._db.write(self._take, pk, version, refused)
 
@@ -215,7 +218,7 @@ class AccessTokens:
     def _store(
         self, connection: Connection, pk: str, used: OAuth2Settings, issued: IssuedToken, now: float
     ) -> None:
-        """Store the token and a rotated refresh token, unless the account was saved meanwhile."""
+        """Store token and rotated refresh token, unless the account was saved meanwhile."""
         self._claims.release(connection, self._owner, _claim(pk))
         self._tokens.prune(connection, now)
         place = {"pk": pk, "tenant_id": EVERY_TENANT, "deleted_at": None}

@@ -1,4 +1,4 @@
-"""How accounts log in, and the access tokens of OAuth2."""
+"""Log-in of accounts, and the access tokens of OAuth2."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from alembic import op
 
 from mail_proxy.sql import types
 
-revision = "0019"
-down_revision = "0018"
+revision = "0020"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 
