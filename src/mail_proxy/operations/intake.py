@@ -93,14 +93,14 @@ class Intake:
         and NothingUsable (400) with all rejections in its detail if no message is valid.
         """
         await self._parts.disk.check()
-        snapshot = self._parts.directory.snapshot
+        directory = self._parts.directory
+        snapshot = directory.snapshot
         if not snapshot.tenants or any(isinstance(m, Rejection) for m in request.messages):
-            # Its other mistakes are looked for in the newest state.
-            snapshot = await self._parts.directory.current()
-        if price_of(request.messages) <= _CHECKED_AT_ONCE:
-            call = self._check(caller, request, snapshot)
-        else:
-            call = await _BESIDE.run(self._check, caller, request, snapshot)
+            snapshot = await directory.current()
+        call = await self._checked(caller, request, snapshot)
+        if call.rejected and (newest := await directory.current()) is not snapshot:
+            # Mistakes are looked for in the newest state: the account may have been added just now.
+            call = await self._checked(caller, request, newest)
         if not call.drafts:
             raise _nothing_usable(call.rejected)
         async with self._quota.room(_loads(call.drafts)):
@@ -136,6 +136,11 @@ class Intake:
                 for call, of_call, results in zip(calls, rows, stored, strict=True)
             ]
         raise Conflict("tenants and accounts keep being removed; try again")
+
+    async def _checked(self, caller: Caller, batch: ParsedBatch, snapshot: Snapshot) -> _Call:
+        if price_of(batch.messages) <= _CHECKED_AT_ONCE:
+            return self._check(caller, batch, snapshot)
+        return await _BESIDE.run(self._check, caller, batch, snapshot)
 
     def _check(self, caller: Caller, batch: ParsedBatch, snapshot: Snapshot) -> _Call:
         """Parse the addresses of all messages; reject those that are wrong."""

@@ -121,6 +121,12 @@ class Handshake:
         """Return the open connection; its session knows the server's capabilities."""
         return self._connection
 
+    @property
+    def certificate(self) -> bytes | None:
+        """Return the server's certificate (DER), or None without TLS."""
+        tls = self._transport_info("ssl_object")
+        return tls.getpeercert(True) if isinstance(tls, ssl.SSLObject) else None
+
     def close(self) -> None:
         """Close the connection, if there is one."""
         if self._protocol is not None:

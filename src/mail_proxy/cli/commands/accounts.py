@@ -132,7 +132,7 @@ def add(
     }
     asks = is_bare(context)
     if asks:
-        given = _asked()
+        given = asked_account()
     fields = {name: value for name, value in given.items() if value is not None}
     if "id" not in fields:
         raise Malformed("--id is required; without any option, the command asks")
@@ -216,7 +216,7 @@ def _text(value: Any) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
-def _asked() -> dict[str, Any]:
+def asked_account() -> dict[str, Any]:
     """Ask for the fields of an account."""
     given: dict[str, Any] = {"id": ask("Name of the account", "smtp"), "host": ask("SMTP server")}
     given["tls"] = ask("Encryption", "auto", list(Tls))

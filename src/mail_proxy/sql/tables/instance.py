@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, select, update
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from mail_proxy.errors import EncryptionError
 from mail_proxy.sql import schema
@@ -15,6 +15,16 @@ from mail_proxy.sql.table import Row, Table
 
 #: Text, because every claim and every intake reads them.
 _VERSIONS = "SELECT directory_version, directory_removal_version FROM instance"
+
+
+class Ages(NamedTuple):
+    """Times of an instance's database, Unix seconds.
+
+    ``newest_at`` is the latest one that is stored."""
+
+    created_at: float
+    last_backup_at: float | None
+    newest_at: float
 
 
 class InstanceTable(Table):
@@ -48,6 +58,18 @@ class InstanceTable(Table):
         """Return the time of the last backup, or None if none is known."""
         found: float | None = connection.execute(select(self.columns["last_backup_at"])).scalar()
         return found
+
+    def ages(self, connection: Connection) -> Ages:
+        """Return when the database was made and backed up, and its latest time."""
+        row = connection.execute(
+            select(
+                self.columns["created_at"],
+                self.columns["last_backup_at"],
+                select(func.max(schema.command_log.c.at)).scalar_subquery(),
+                select(func.max(schema.tenant.c.updated_at)).scalar_subquery(),
+            )
+        ).one()
+        return Ages(row[0], row[1], max(at for at in row if at is not None))
 
     def prove_key(self, connection: Connection) -> None:
         """Raise EncryptionKeyChanged if the key was replaced since this process started."""
