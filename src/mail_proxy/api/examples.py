@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mail_proxy.wire.account_auth import ACCOUNT_AUTH, GIVEN_ACCOUNT_AUTH
 from mail_proxy.wire.large_files import LARGE_FILES
 from mail_proxy.wire.pec import PEC_STATE
 
@@ -49,6 +50,7 @@ _ACCOUNT: dict[str, Any] = {
     "imap_password": _MASK,
     "imap_error": "login: Authentication failed.",
     "imap_checked_ts": _NOW,
+    "auth": ACCOUNT_AUTH,
     "tls": "auto",
     "health": "ok",
     "last_error": None,
@@ -259,6 +261,7 @@ EXAMPLES: dict[str, Any] = {
         **_CONNECTION,
         **_LIMITS,
         "password": "correct horse",
+        "auth": GIVEN_ACCOUNT_AUTH,
         "use_tls": True,
     },
     "AccountOut": _ACCOUNT,
@@ -330,6 +333,7 @@ EXAMPLES: dict[str, Any] = {
         "id": None,
         "tenant_id": "acme",
         "password": "correct horse",
+        "auth": GIVEN_ACCOUNT_AUTH,
         "use_tls": True,
         "to": "ann@example.org",
     },

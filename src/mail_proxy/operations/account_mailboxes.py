@@ -7,10 +7,11 @@ from typing import Any
 
 from mail_proxy.domain.account import TlsMode
 from mail_proxy.domain.networks import is_loopback
+from mail_proxy.domain.oauth2 import OAuth2Settings, TokenLogin
 from mail_proxy.imap import ImapLogin
 from mail_proxy.operations.callers import Caller
 from mail_proxy.operations.places import private_allowed
-from mail_proxy.sql.table import Row
+from mail_proxy.sql.table import Damaged, Row
 from mail_proxy.wire.accounts import DEFAULT_IMAP_PORT, AccountIn
 from mail_proxy.wire.bound_secrets import Usual, usual_host
 from mail_proxy.wire.mistakes import malformed, mistake
@@ -29,10 +30,13 @@ def mailbox_login(row: Row) -> ImapLogin | None:
         return None
     user = row.get("imap_user") or row.get("smtp_user")
     password = row.get("imap_password") or row.get("password")
-    if not user or not password:
+    tokens = None if row.get("imap_password") else _tokens(row)
+    if tokens is not None:
+        password = ""
+    if not user or (tokens is None and not password):
         raise ValueError("imap_user and imap_password, or user and password, are required")
     if not isinstance(password, str):
-        raise ValueError(password.reason)
+        raise ValueError(getattr(password, "reason", "the password is damaged"))
     return ImapLogin(
         host=row["imap_host"],
         port=row["imap_port"] or DEFAULT_IMAP_PORT,
@@ -41,7 +45,18 @@ def mailbox_login(row: Row) -> ImapLogin | None:
         tls=_tls(row),
         verify_cert=row["verify_cert"],
         private_allowed=bool((row["options"] or {}).get(_ALLOWED)),
+        tokens=tokens,
     )
+
+
+def _tokens(row: Row) -> TokenLogin | None:
+    """Return the log-in with access tokens, if the account has one."""
+    auth = row.get("auth")
+    if isinstance(auth, Damaged):
+        raise ValueError(auth.reason)
+    user = row.get("imap_user") or row.get("smtp_user")
+    settings = OAuth2Settings.from_record(auth, user)
+    return TokenLogin(settings, row["pk"], row["version"]) if settings else None
 
 
 def check_mailbox(caller: Caller, request: AccountIn, old: Row, wanted: Row) -> None:
@@ -60,13 +75,14 @@ def check_mailbox(caller: Caller, request: AccountIn, old: Row, wanted: Row) -> 
     if private_allowed(caller, request, before, wanted, _PLACE):
         options[_ALLOWED] = True
     secret = _secret(wanted)
-    if wanted.get(secret) is None:
+    if wanted.get(secret) is None and wanted.get("auth") is None:
         return
     in_clear = _tls(wanted) is TlsMode.NONE and not wanted["allow_insecure_auth"]
     if in_clear and not is_loopback(wanted["imap_host"]):
         message = "none would send the password in the clear; allowed: auto, starttls, ssl, or "
         raise malformed(mistake("imap_tls", f"{message}none with allow_insecure_auth", "none"))
-    _refuse_other_way(request, secret, old, wanted)
+    if wanted.get(secret) is not None:
+        _refuse_other_way(request, secret, old, wanted)
 
 
 def _refuse_other_way(request: AccountIn, secret: str, old: Row, wanted: Row) -> None:

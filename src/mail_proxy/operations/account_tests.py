@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.facts import DirectoryChanged, MessagesDue
@@ -50,7 +50,7 @@ async def _test(parts: Parts, order: _Test) -> AccountTestOut:
     probed = await parts.sender.probe(order.login, _mail(order, now))
     steps = [AccountTestStep(**asdict(step)) for step in probed]
     if all(step.ok for step in steps):
-        steps += await _mailbox_steps(parts, order.columns)
+        steps += await _mailbox_steps(parts, order)
     ok = all(step.ok for step in steps)
     resumed = 0
     health = parts.tables.health
@@ -63,16 +63,20 @@ async def _test(parts: Parts, order: _Test) -> AccountTestOut:
     return AccountTestOut(ok=ok, steps=steps, resumed=resumed)
 
 
-async def _mailbox_steps(parts: Parts, columns: Row) -> list[AccountTestStep]:
+async def _mailbox_steps(parts: Parts, order: _Test) -> list[AccountTestStep]:
     """Return the step about the mailbox of a PEC account, if it has one."""
+    columns = order.columns
     try:
         login = mailbox_login(columns)
+        if login is not None and login.tokens is not None:
+            login = replace(login, tokens=order.login.tokens)
     except ValueError as error:
         return [AccountTestStep(step="mailbox", ok=False, detail=str(error), hint=None, ms=0)]
     if login is None:
         return []
     folder = columns.get("imap_folder") or DEFAULT_FOLDER
-    return [await probe_mailbox(login, folder, NetworkGuard.of(parts.config))]
+    guard = NetworkGuard.of(parts.config)
+    return [await probe_mailbox(login, folder, guard, parts.tokens)]
 
 
 @operation("accounts.test", mutates=True, then=_test)
@@ -98,10 +102,15 @@ def test_unsaved(context: Context, request: UnsavedAccountTest) -> _Test:
         old = accounts.find_living(context.connection, context.tenant_id, request.id)
     columns = wanted_columns(context, request, old)
     row = {"pk": uuid7(), "version": 1, **DEFAULTS, **_EMPTY, **(old or {}), **columns}
-    return _Test(None, login_of(row, context.config.concurrency), request.to, row)
+    login = login_of(row, context.config.concurrency)
+    saved = None if old is None else login_of(old, context.config.concurrency).tokens
+    if login.tokens and (saved is None or saved.settings != login.tokens.settings):
+        # Tokens of settings that are not saved are not stored.
+        login = replace(login, tokens=replace(login.tokens, account_pk=None))
+    return _Test(None, login, request.to, row)
 
 
-_EMPTY = dict.fromkeys(("smtp_user", "password", "batch_size", "max_connections"))
+_EMPTY = dict.fromkeys(("smtp_user", "password", "auth", "batch_size", "max_connections"))
 
 
 def _mail(order: _Test, now: float) -> Envelope | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from mail_proxy.imap import IMAPClient, ImapLogin, ImapTrouble
+from mail_proxy.network.access_tokens import TokenSource
 from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.smtp.probe import PROBE_STEP_SECONDS
 from mail_proxy.wire.accounts import AccountTestStep
@@ -18,13 +19,15 @@ _HINTS = {
 }
 
 
-async def probe_mailbox(login: ImapLogin, folder: str, guard: NetworkGuard) -> AccountTestStep:
+async def probe_mailbox(
+    login: ImapLogin, folder: str, guard: NetworkGuard, tokens: TokenSource
+) -> AccountTestStep:
     """Return the step ``mailbox`` of an account test.
 
     Each answer may take ten seconds.
     """
     started = time.perf_counter()
-    client = IMAPClient(login, guard, seconds=PROBE_STEP_SECONDS)
+    client = IMAPClient(login, guard, seconds=PROBE_STEP_SECONDS, tokens=tokens)
     try:
         await client.open()
         mailbox = await client.select(folder)

@@ -114,6 +114,7 @@ class PecReceiver:
             NetworkGuard.of(parts.config),
             parts.clock,
             self._owner,
+            parts.tokens,
         )
         worker = Worker(f"mailbox of {pk}", partial(self._visit, watch))
         self._watching[pk] = watch, worker
