@@ -1,4 +1,4 @@
-"""Receipts of Italian certified mail (PEC, RFC 6109), as providers write and sign them.
+"""Receipts of Italian certified mail (PEC, RFC 6109), as providers sign them.
 
 receipts = PecReceipts()
 accepted = receipts.about(sent_octets, "accettazione")
@@ -197,7 +197,7 @@ def _certificate(
     address: str | None,
     issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None,
 ) -> x509.Certificate:
-    """Return the certificate of an authority or, with ``address``, of a signer of mail."""
+    """Return the certificate of an authority or, with ``address``, of a signer."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
     builder = (
