@@ -141,7 +141,7 @@ class QueueQuota:
             _end(taken)
 
     def take_at_once(self, added: Mapping[str, Load]) -> Callable[[], None] | None:
-        """Take room as ``room`` does, or return None if that needs a count.
+        """Take room as ``room`` does, if nothing has to be counted; else return None.
 
         The returned function is to be called once the messages are committed, or are not.
         """
