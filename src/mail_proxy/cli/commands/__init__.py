@@ -138,7 +138,7 @@ COMMANDS = {
         "accounts:commands",
         "SMTP accounts that messages are sent through.",
         Scope.TENANT,
-        "list | show | add | delete | test",
+        "list | show | add | delete | test | auth | authorize",
         ("list", "add"),
     ),
     "messages": Entry(

@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from mail_proxy.cli.asking import ask, ask_number, ask_secret, is_bare
+from mail_proxy.cli.commands import account_auth
 from mail_proxy.cli.options import Csv, Force, Json
 from mail_proxy.cli.output import (
     moment,
@@ -72,6 +73,7 @@ def show(context: typer.Context, id: Id, json: Json = False) -> None:  # noqa: A
         print_model(found)
         return
     facts: dict[str, Any] = found.model_dump()
+    facts["auth"] = ", ".join(f"{k} {v}" for k, v in facts["auth"].items() if v is not None)
     for name in ("created_at", "updated_at"):
         facts[name] = moment(facts[name])
     print_facts((name.replace("_", " "), _text(value)) for name, value in facts.items())
@@ -170,6 +172,10 @@ def test(
     """
     with Target.of(context).client() as client:
         _test(client, id, to, json)
+
+
+commands.command()(account_auth.auth)
+commands.command()(account_auth.authorize)
 
 
 def _test(client: MailProxyClient, id_: str, to: str | None, as_json: bool) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
-from sqlalchemy import Connection, func, select, update
+import orjson
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from mail_proxy.errors import EncryptionError
 from mail_proxy.sql import schema
@@ -80,14 +81,29 @@ class DirectoryTable(Table):
 
     Each row has the version of the directory that its last change made, so that processes reload
     changed rows only. Versions are committed in their order, because each change locks the
-    counter's row until its transaction ends.
+    counter's row until its transaction ends. ``sealed_objects`` are sealed columns that hold a
+    JSON object.
     """
 
-    def before_write(self, connection: Connection, values: Row) -> Row:
-        return {**values, "directory_version": bump_directory(connection)}
+    sealed_objects: ClassVar[tuple[str, ...]] = ()
 
-    def delete(self, connection: Connection, **where: Any) -> int:
-        removed = super().delete(connection, **where)
+    def before_write(self, connection: Connection, values: Row) -> Row:
+        objects = {
+            name: orjson.dumps(values[name]).decode()
+            for name in self.sealed_objects
+            if isinstance(values.get(name), dict)
+        }
+        return {**values, **objects, "directory_version": bump_directory(connection)}
+
+    def _open(self, row: Row) -> Row:
+        row = super()._open(row)
+        for name in self.sealed_objects:
+            if isinstance(row.get(name), str):
+                row[name] = orjson.loads(row[name])
+        return row
+
+    def delete(self, connection: Connection, *conditions: ColumnElement[bool], **where: Any) -> int:
+        removed = super().delete(connection, *conditions, **where)
         bump_directory(connection, is_removal=True)
         return removed
 
