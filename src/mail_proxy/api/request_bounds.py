@@ -131,7 +131,7 @@ def identify(scope: Scope) -> bytes:
 
 
 def admit(scope: Scope, bounds: Bounds) -> None:
-    """Raise Refused for headers beyond the bounds; else note for whom a reverse proxy calls."""
+    """Refuse headers beyond the bounds; note for whom a reverse proxy calls."""
     headers = scope["headers"]
     size = sum([len(name) + len(value) for name, value in headers])
     if size > MOST_HEADER_BYTES or len(headers) > MOST_HEADERS:
@@ -146,7 +146,10 @@ def admit(scope: Scope, bounds: Bounds) -> None:
 
 
 def note_answer(scope: Scope, method: str, status: int, begun: float, observe: Observe) -> None:
-    """Count and log the answer of a request that began at ``begun`` (``perf_counter``)."""
+    """Count and log the answer of a request.
+
+    ``begun`` is the time of its head (``perf_counter``).
+    """
     seconds = time.perf_counter() - begun
     observe(_route_of(scope), method if method in _METHODS else _UNKNOWN, str(status), seconds)
     _log_answer(scope, method, status, seconds)

@@ -1,4 +1,4 @@
-"""Short way of ``add-messages``: from the connection to the commit, without a task."""
+"""Short way of ``add-messages``: from a connection to its commit, without a task."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _accepted(stored: Any) -> Response:
 
 
 def _refused(error: BaseException, scope: Scope) -> Response:
-    """Return the answer to an error of the commit; its log line has the id of the request."""
+    """Return the answer to an error, which is logged with the id of the request."""
     context = contextvars.copy_context()
     context.run(begin_request, scope["state"]["request_id"])
     return context.run(errors.answer_to, error)

@@ -121,7 +121,7 @@ class Authenticator:
         return Caller(tenant.id)
 
     def recognize(self, token: str | None) -> Caller | None:
-        """Return the caller of a token that is valid as far as this process knows, else None.
+        """Return the caller of a token that this process knows as valid, else None.
 
         A tenant's caller has its ``key_hash``.
         """

@@ -61,7 +61,7 @@ class _Call:
     tenants: set[str] = field(default_factory=set)
 
     def has_valid_key(self, snapshot: Snapshot, now: float) -> bool:
-        """Return whether the caller's key, if that is still to be proven, is in a snapshot."""
+        """Return whether a snapshot has the caller's key, if that has to be proven."""
         key_hash = self.caller.key_hash
         return key_hash is None or holder_of(key_hash, snapshot, now) is not None
 
@@ -347,7 +347,10 @@ def _answer(call: _Call, rows: Sequence[_Prepared], results: Sequence[_Result]) 
 
 
 def usable(answer: AddMessagesOut) -> AddMessagesOut:
-    """Return an answer; raises NothingUsable if it has neither stored nor found a message."""
+    """Return an answer; raises NothingUsable if it has no message.
+
+    It has none if it neither stored one nor found one that is there already.
+    """
     if answer.queued == 0 and not answer.duplicates:
         raise _nothing_usable(answer.rejected)
     return answer

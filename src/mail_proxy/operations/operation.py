@@ -70,7 +70,7 @@ class Batch(Protocol[BatchRequest, BatchAnswer]):
     def begin(
         self, caller: Caller, request: BatchRequest
     ) -> asyncio.Future[BatchAnswer | None] | None:
-        """Begin a call that waits for nothing but its commit; return None for any other call.
+        """Begin a call that waits for its commit only; return None for any other.
 
         The future's result is None if the caller's key is not valid any more.
         """

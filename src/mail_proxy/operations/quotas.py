@@ -141,7 +141,7 @@ class QueueQuota:
             _end(taken)
 
     def take_at_once(self, added: Mapping[str, Load]) -> Callable[[], None] | None:
-        """Take room as ``room`` does, if nothing has to be counted for that; else return None.
+        """Take room as ``room`` does, if nothing has to be counted; else return None.
 
         The returned function is to be called once the messages are committed, or are not.
         """
