@@ -101,7 +101,10 @@ TRIES = (
     Try("pec FILE/receipt.eml"),
 )
 #: Tried by other tests, in processes of their own.
-ELSEWHERE = {"start", "stop", "restart", "demo", "bounces set", "bounces test", "accounts auth", "accounts authorize"}
+ELSEWHERE = {
+    *("start", "stop", "restart", "demo", "bounces set", "bounces test"),
+    *("accounts auth", "accounts authorize"),
+}
 
 
 def tried() -> set[str]:
