@@ -187,9 +187,9 @@ def _uvicorn_config(app: Any, config: ProxyConfig, **more: Any) -> uvicorn.Confi
 
 
 def as_environment(config: ProxyConfig, command_line: Mapping[str, Any]) -> dict[str, str]:
-    """Return environment variables for the process that ``--reload`` starts again and again.
+    """Return environment variables for the process that ``--reload`` starts.
 
-    They have the options of the command line, and what only the instance knows.
+    They have the options of the command line, and settings that only the instance knows.
     """
     own = {
         "name": config.name,
