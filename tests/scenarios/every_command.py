@@ -65,7 +65,7 @@ TRIES = (
     Try("shop default accounts test smtp", 1, 1),
     Try("shop default suspend"),
     Try("shop default send FILE/mail.eml --id m1"),
-    Try("shop default send --id m2", answer="a@example.org\nb@example.net\ns\nt\n", running=2),
+    Try("shop default send --id m2 --timeout 1", 1, 0, "a@example.org\nb@example.net\ns\nt\n"),
     Try("shop default messages list"),
     Try("shop default messages show m1"),
     Try("shop default messages replies m1"),
