@@ -1,4 +1,4 @@
-"""Actions of the log about the service itself: processes, database, disk, loops, clock."""
+"""Actions of the log about the service: processes, database, disk, loops, clock."""
 
 from __future__ import annotations
 
