@@ -17,8 +17,8 @@ def answer_report_call(
 
     Returns the HTTP status and the JSON of the answer. ``secret`` is the tenant's
     ``signing_secret``. If ``take`` raises an exception, it is logged and the message's id is
-    answered in ``error``: the proxy sends its reports again later, in order. A call with
-    a wrong signature gets 401.
+    answered in ``error``: the proxy sends its reports again later, in order. A call with a wrong
+    signature gets 401.
 
     The proxy reports at least once, so ``take`` must accept a report that it has had before.
     """
