@@ -16,6 +16,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BeforeValidator
 
 from mail_proxy.api.bodies import announced_bytes
+from mail_proxy.dashboard.parts import UiParts
 from mail_proxy.domain.networks import is_loopback
 from mail_proxy.errors import Forbidden, InactiveTenant, TooLarge, Unauthorized, UnsupportedMedia
 from mail_proxy.features.large_files.downloads import Downloads
@@ -173,12 +174,7 @@ async def _identify(request: Request, endpoint: str, is_admins: bool) -> Caller:
     proxy = running(request)
     address = request.client.host if request.client else _UNIX_SOCKET
     origin = (endpoint, address, request.state.request_id)
-    # Without an admin token, a caller on this machine is the administrator.
-    is_local = (
-        proxy.authenticator.open
-        and (address == _UNIX_SOCKET or is_loopback(address))
-        and not _comes_from_elsewhere(request)
-    )
+    is_local = _is_local(request)
     try:
         caller = await proxy.authenticator.authenticate(_token(request), address, loopback=is_local)
     except Unauthorized as error:
@@ -195,6 +191,33 @@ async def _identify(request: Request, endpoint: str, is_admins: bool) -> Caller:
         await proxy.refusals.record(caller, refusal, tenant_id=caller.tenant_id)
         raise refusal
     return caller
+
+
+def ui_parts(request: Request) -> UiParts:
+    """Return the parts of the running service that the dashboard uses."""
+    proxy = running(request)
+    return UiParts(
+        door=proxy.door,
+        authenticator=proxy.authenticator,
+        refusals=proxy.refusals,
+        rates=proxy.call_rates,
+        sessions=proxy.ui_sessions,
+        config=proxy.config,
+        is_local=_is_local(request),
+    )
+
+
+def _is_local(request: Request) -> bool:
+    """Return True for a caller that is the administrator without an admin token.
+
+    It is a caller on this machine, if the instance has no admin token.
+    """
+    address = request.client.host if request.client else _UNIX_SOCKET
+    return (
+        running(request).authenticator.open
+        and (address == _UNIX_SOCKET or is_loopback(address))
+        and not _comes_from_elsewhere(request)
+    )
 
 
 def _token(request: Request) -> str | None:

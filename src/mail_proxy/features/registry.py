@@ -13,6 +13,7 @@ from mail_proxy.features.feature import Feature, StepParts
 from mail_proxy.features.large_files import LARGE_FILES
 from mail_proxy.features.storages import STORAGES
 from mail_proxy.features.suppressions import SUPPRESSIONS
+from mail_proxy.features.ui_sessions import UI_SESSIONS
 from mail_proxy.kit.service import Service
 from mail_proxy.operations import registry
 from mail_proxy.operations.operation import Operation
@@ -27,6 +28,7 @@ FEATURES: tuple[Feature, ...] = (
     STORAGES,
     LARGE_FILES,
     BOUNCES,
+    UI_SESSIONS,
 )
 
 #: Those of the service itself and those of its features.

@@ -42,6 +42,7 @@ AIMED: dict[tuple[str, str], list[tuple[str, Any]]] = {
         ("/stats?by=account", None),
     ],
     ("POST", "/commands/run-now"): [("/commands/run-now?tenant_id={t}", None)],
+    ("POST", "/ui-sessions/end"): [("/ui-sessions/end?tenant_id={t}", None)],
     ("POST", "/commands/suspend"): [
         ("/commands/suspend?tenant_id={t}", None),
         ("/commands/suspend?tenant_id={t}&batch_code=b", None),
