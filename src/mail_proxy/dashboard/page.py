@@ -15,9 +15,10 @@ View = Callable[[Visit], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class Page:
-    """A path below ``/ui``; a public one needs no log-in."""
+    """A path below ``/ui``; a public one needs no log-in, and some are the administrator's."""
 
     method: Literal["GET", "POST"]
     path: str
     view: View
     is_public: bool = False
+    for_admin: bool = False

@@ -93,8 +93,7 @@ class Pages:
 
     def texts(self, language: str) -> gettext.NullTranslations:
         """Return the texts of a language."""
-        found = cast(gettext.NullTranslations, self._environment(language).globals["texts"])
-        return found
+        return cast(gettext.NullTranslations, self._environment(language).globals["texts"])
 
     def render(self, language: str, template: str, data: Mapping[str, Any]) -> str:
         """Return a page."""

@@ -35,6 +35,7 @@ from mail_proxy.errors import (
     TooManyRequests,
     Unauthorized,
 )
+from mail_proxy.operations import tenants
 from mail_proxy.operations.callers import Caller, Stranger
 from mail_proxy.telemetry.log import Action, log
 from mail_proxy.wire.mistakes import malformed, mistakes_of
@@ -143,6 +144,7 @@ class _Site:
             back = request.url.path.removeprefix(visit.base)
             return visit.go(visit.path("login", back=back if back != "/" else None))
         try:
+            await _check_reach(visit, page)
             if page.method == "POST":
                 visit.form = await read_form(request)
                 _check_form(request, visit.form, seal)
@@ -154,6 +156,19 @@ class _Site:
 def _at(caller: Caller, request: Request, address: str | None, request_id: str) -> Caller:
     route = getattr(request.scope.get("route"), "path_format", ROOT)
     return caller.at(f"{request.method} {route}", address, request_id)
+
+
+async def _check_reach(visit: Visit, page: Page) -> None:
+    """Raise Forbidden or NotFound if the page is about something out of the caller's reach.
+
+    Many pages are forms that ask for nothing before they are sent.
+    """
+    if "tenant" in visit.request.path_params:
+        await visit.ask(tenants.get, None, visit.part("tenant"))
+    if page.for_admin and not visit.caller.is_admin:
+        error = Forbidden("this needs the admin token")
+        await visit.parts.refusals.record(visit.caller, error, tenant_id=visit.caller.tenant_id)
+        raise error
 
 
 def _check_form(request: Request, form: Form, seal: _Seal) -> None:

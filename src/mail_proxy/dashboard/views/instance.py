@@ -128,10 +128,10 @@ async def _setup(visit: Visit, code: int = 200, **data: Any) -> Response:
 
 
 PAGES = (
-    Page("GET", "/tenants", all_tenants),
-    Page("POST", "/tenants", add_tenant),
-    Page("GET", "/setup", setup),
-    Page("POST", "/setup", save),
-    Page("POST", "/setup/alert", test_alert),
-    Page("POST", "/setup/sessions/end", end_sessions),
+    Page("GET", "/tenants", all_tenants, for_admin=True),
+    Page("POST", "/tenants", add_tenant, for_admin=True),
+    Page("GET", "/setup", setup, for_admin=True),
+    Page("POST", "/setup", save, for_admin=True),
+    Page("POST", "/setup/alert", test_alert, for_admin=True),
+    Page("POST", "/setup/sessions/end", end_sessions, for_admin=True),
 )

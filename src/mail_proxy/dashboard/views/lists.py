@@ -267,5 +267,5 @@ _DONE: dict[str, View] = {
 PAGES = (
     *(Page("GET", f"/t/{{tenant}}/{name}", view) for name, view in _SHOWN.items()),
     *(Page("POST", f"/t/{{tenant}}/{name}", view) for name, view in _DONE.items()),
-    Page("GET", "/audit", audit),
+    Page("GET", "/audit", audit, for_admin=True),
 )

@@ -14,7 +14,7 @@ from mail_proxy.dashboard.chart import HOURS, chart
 from mail_proxy.dashboard.page import Page
 from mail_proxy.dashboard.visit import Visit
 from mail_proxy.domain.message import MessageState
-from mail_proxy.errors import Forbidden, NotFound
+from mail_proxy.errors import Forbidden
 from mail_proxy.inbound.bounces.codes import codes_in
 from mail_proxy.operations import accounts, messages, service, stats, tenants
 from mail_proxy.sql.hourly_counts import HOUR
@@ -175,8 +175,6 @@ def _steps(
 
 async def problems(visit: Visit) -> Response:
     """Show everything that needs somebody, over all tenants."""
-    if not visit.caller.is_admin:
-        raise NotFound("no such page")
     status = await visit.ask(service.status, StatusQuery(full=True))
     failed = await _failures(visit, None)
     every = (await visit.ask(tenants.list_tenants, TenantFilter())).tenants
@@ -193,5 +191,5 @@ async def problems(visit: Visit) -> Response:
 PAGES = (
     Page("GET", "/", overview),
     Page("GET", "/t/{tenant}/", overview),
-    Page("GET", "/problems", problems),
+    Page("GET", "/problems", problems, for_admin=True),
 )

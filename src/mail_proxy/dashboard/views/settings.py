@@ -151,8 +151,8 @@ async def _settings(visit: Visit, status: int = 200, **data: Any) -> Response:
 PAGES = (
     Page("GET", "/t/{tenant}/settings", show),
     Page("POST", "/t/{tenant}/settings", save),
-    Page("POST", "/t/{tenant}/key", make_key),
-    Page("POST", "/t/{tenant}/delete", delete),
+    Page("POST", "/t/{tenant}/key", make_key, for_admin=True),
+    Page("POST", "/t/{tenant}/delete", delete, for_admin=True),
     Page("POST", "/t/{tenant}/sessions/end", end_sessions),
     Page("GET", "/t/{tenant}/send", new_mail),
     Page("POST", "/t/{tenant}/send", send),
