@@ -85,7 +85,7 @@ class ArchiveWriter:
 
 @contextmanager
 def new_archive(target: Path, manifest: Manifest) -> Iterator[ArchiveWriter]:
-    """Write an archive of mode 0600; ``target`` is replaced when it is complete and synced.
+    """Write an archive of mode 0600 that replaces ``target`` when it is complete.
 
     Raises Conflict if ``target`` exists and is no backup.
     """
@@ -120,9 +120,10 @@ def opened_archive(path: Path) -> Iterator[tuple[Manifest, tarfile.TarFile]]:
 
 
 def unpack(tar: tarfile.TarFile, folder: Path) -> None:
-    """Write the files of an archive below ``folder``: files 0600, folders 0700, no links.
+    """Write the files of an archive below ``folder``.
 
-    Raises Malformed for a damaged archive or one with other files.
+    Files get mode 0600, folders 0700. Raises Malformed if the archive is damaged or has other
+    files.
     """
     try:
         for member in tar:
@@ -137,7 +138,7 @@ def unpack(tar: tarfile.TarFile, folder: Path) -> None:
 
 
 def portable_config(config: str, *, keep_secrets: bool) -> str:
-    """Return the text of a config.toml without ``db_path``, and without secrets unless kept.
+    """Return the text of a config.toml without ``db_path`` and secrets.
 
     Their lines become comments. Raises Malformed if one is written in another form.
     """

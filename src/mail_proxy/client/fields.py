@@ -169,3 +169,4 @@ class BounceMailboxFields(TypedDict, total=False):
     poll_interval: int
     return_path: str | None
     after_processing: str
+    detect_replies: bool

@@ -42,6 +42,9 @@ class Handler(Protocol):
     def store(self, connection: Connection, found: Any, now: float) -> None:
         """Store what a mail says, in the transaction that notes the mail as handled."""
 
+    def stays(self, found: Any) -> bool:
+        """Return True for a mail that stays in the mailbox, marked as seen."""
+
     def stored(self, found: Sequence[Any]) -> None:
         """Publish facts about what was stored, after the commit."""
 
@@ -213,8 +216,9 @@ class MailboxWatch:
 
     async def _settle(self, client: IMAPClient, batch: Sequence[_Read]) -> None:
         """Mark, move or delete the mails that were handled; mark the others as seen."""
-        handled = [mail.uid for mail in batch if mail.found is not None]
-        others = [mail.uid for mail in batch if mail.found is None and mail.digest]
+        found = [mail for mail in batch if mail.found is not None]
+        handled = [mail.uid for mail in found if not self._handler.stays(mail.found)]
+        others = [mail.uid for mail in batch if mail.digest and mail.uid not in handled]
         how = self.place.after_processing
         if how == "seen":
             others += handled

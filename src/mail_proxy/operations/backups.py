@@ -1,4 +1,4 @@
-"""Backups of a database: dump it with the time of the backup, and fill a new one from a dump."""
+"""Backups of a database: dump one, and fill an empty one from the dump."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NO_KEY = b""
 
 
 def dump(db: SqlDb, file: Path, progress: Progress) -> None:
-    """Write a consistent copy of the database to a new file, while the service goes on."""
+    """Write a consistent copy of the database, while the service goes on."""
     db.adapter.dump(file, progress)
 
 

@@ -1,4 +1,4 @@
-"""Backup and restore of a PostgreSQL database by its programs pg_dump and pg_restore."""
+"""Backup and restore of a PostgreSQL database with pg_dump and pg_restore."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def load(url: URL, file: Path) -> None:
 def _run(
     program: str, url: URL, *options: str, file: Path | None = None, source: Path | None = None
 ) -> None:
-    """Run a program of PostgreSQL; the password is in its environment, not in its arguments."""
+    """Run a program of PostgreSQL, with the password in its environment."""
     found = shutil.which(program)
     if found is None:
         raise ProgramMissing(

@@ -83,7 +83,7 @@ def read_large(connection: Connection, table: str, column: str, pk: str) -> byte
 
 
 def copy_file(path: str, target: Path, progress: Progress) -> None:
-    """Copy a database into a new file: one consistent state, while others read and write.
+    """Copy a database into a new file, in one state, while others read and write.
 
     The transaction that stays open keeps that state, so that no write makes the copy start over.
     """

@@ -412,6 +412,18 @@ class Action(Enum):
         "Message came back, or a recipient complained about it",
         *("tenant_id", "message_id", "kind", "recipient", "reason"),
     )
+    REPLY_RECORDED = (
+        "reply.recorded",
+        INFO,
+        "Person answered a message",
+        *("tenant_id", "message_id"),
+    )
+    REPLY_IGNORED = (
+        "reply.ignored",
+        WARNING,
+        "Message has too many replies; this one stays in the mailbox only",
+        *("tenant_id", "message_id"),
+    )
     BOUNCE_UNMATCHED = (
         "bounce.unmatched",
         INFO,

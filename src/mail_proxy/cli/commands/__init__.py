@@ -110,6 +110,13 @@ COMMANDS = {
         "test",
         ("test",),
     ),
+    "bounces": Entry(
+        "bounces:commands",
+        "The mailbox that mail comes back to.",
+        Scope.INSTANCE,
+        "show | set | test | reload",
+        ("show", "test", "reload"),
+    ),
     "keys": Entry(
         "keys:commands",
         "Change the key that encrypts the stored secrets.",
@@ -135,7 +142,7 @@ COMMANDS = {
         "messages:commands",
         "Messages: waiting, sent, and given up.",
         Scope.TENANT,
-        "list | show | delete | retry | cleanup",
+        "list | show | replies | delete | retry | cleanup",
         ("list", "cleanup"),
     ),
     "dkim": Entry(

@@ -41,9 +41,10 @@ def backup(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Write database, settings and kept files to one file, also while the instance runs.
+    """Write database, settings and kept files to one file.
 
-    The state is that of one moment. Back up the encryption key apart from it, or use --with-key.
+    The instance may run meanwhile; the state is that of one moment. Back up the encryption key
+    apart from it, or use --with-key.
     """
     from mail_proxy.operations import backups
     from mail_proxy.sql.migrations import current
