@@ -1,1 +1,1 @@
-"""The dashboard under ``/ui``: pages for people, made of the operations of the API."""
+"""The dashboard under ``/ui``: pages for people, made of the API's operations."""

@@ -1,4 +1,4 @@
-"""Cookies of the dashboard: the session, and the seal of forms before there is one."""
+"""Cookies of the dashboard: the session, and the seal of forms before one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def set_session(response: Response, request: Request, secret: str, hours: float)
 def set_cookie(
     response: Response, request: Request, name: str, value: str, seconds: int | None = None
 ) -> Response:
-    """Set a cookie that scripts and other sites cannot use; without ``seconds`` until the end."""
+    """Set a cookie that scripts and other sites cannot use.
+
+    Without ``seconds`` it ends with the browser.
+    """
     response.set_cookie(
         name,
         value,

@@ -1,4 +1,4 @@
-"""The filter line of messages: ``to:bob@example.net status:error after:2026-11-27``."""
+"""Filter line of messages, such as ``to:bob status:error after:2026-11-27``."""
 
 from __future__ import annotations
 
@@ -113,7 +113,10 @@ def _having(key: str, text: str) -> Callable[[MessageOut], bool]:
 
 
 def _time(key: str, text: str) -> float:
-    """Return the Unix seconds of a day or an ISO time; ``before`` a day means until its start."""
+    """Return the Unix seconds of a day or an ISO time.
+
+    ``before`` a day means until its start.
+    """
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

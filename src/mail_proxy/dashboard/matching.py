@@ -1,4 +1,4 @@
-"""Messages that pass a filter line, page by page, through the operation that lists them."""
+"""Messages that pass a filter line, page by page, from ``messages.list``."""
 
 from __future__ import annotations
 

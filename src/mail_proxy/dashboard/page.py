@@ -15,7 +15,10 @@ View = Callable[[Visit], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class Page:
-    """A path below ``/ui``; a public one needs no log-in, and some are the administrator's."""
+    """Path below ``/ui`` with its view.
+
+    A public one needs no log-in. Some are for the administrator alone.
+    """
 
     method: Literal["GET", "POST"]
     path: str

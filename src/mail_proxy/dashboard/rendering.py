@@ -56,7 +56,7 @@ class _Catalogue(gettext.NullTranslations):
 
 
 class StaticFile:
-    """A file of the dashboard that browsers may keep: its name holds the hash of its content."""
+    """File that browsers may keep: its path holds the hash of its content."""
 
     def __init__(self, path: Path) -> None:
         self.content = path.read_bytes()
@@ -137,7 +137,7 @@ class Pages:
 
 
 def _when(instant: float | None) -> Markup:
-    """Return a time element with the time in UTC; the script adds the browser's own zone."""
+    """Return a time element in UTC; the script adds the browser's own zone."""
     if instant is None:
         return Markup("<span class=faint>&ndash;</span>")
     at = datetime.fromtimestamp(instant, UTC)

@@ -48,7 +48,7 @@ PartsOf = Callable[[Request], UiParts]
 
 @dataclass(frozen=True)
 class _Seal:
-    """Secret of this browser that forms are sealed with: its session, or its form cookie."""
+    """Seal of this browser's forms, from its session or its form cookie."""
 
     cookie: str
     is_new: bool
@@ -159,7 +159,7 @@ def _at(caller: Caller, request: Request, address: str | None, request_id: str) 
 
 
 async def _check_reach(visit: Visit, page: Page) -> None:
-    """Raise Forbidden or NotFound if the page is about something out of the caller's reach.
+    """Raise Forbidden or NotFound for a page out of the caller's reach.
 
     Many pages are forms that ask for nothing before they are sent.
     """

@@ -66,7 +66,7 @@ class Visit:
         return await self.parts.door.call(operation, self.caller, request, tenant_id)
 
     def part(self, name: str) -> str:
-        """Return a decoded part of the path; raises NotFound for one that no name can have."""
+        """Return a decoded part of the path; NotFound for one that no name can have."""
         try:
             text = unquote_to_bytes(self.request.path_params[name]).decode()
         except UnicodeDecodeError:
@@ -91,7 +91,7 @@ class Visit:
         return self._pages.texts(self._language).gettext(text)
 
     def path(self, *segments: str, **query: Any) -> str:
-        """Return a path of the dashboard; query values that are None or empty are left out."""
+        """Return a path of the dashboard; empty values of the query are left out."""
         asked = urlencode([(k, v) for k, v in query.items() if v not in (None, "")], doseq=True)
         joined = "/".join(quote(segment, safe="") for segment in segments)
         return f"{self.base}/{joined}" + (f"?{asked}" if asked else "")

@@ -163,6 +163,7 @@ ADMINS: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/command-log/export"): ("/command-log/export", None),
     ("POST", "/command-log/purge"): ("/command-log/purge", {"older_than_seconds": 0}),
     ("POST", "/alerts/test"): ("/alerts/test", None),
+    ("POST", "/ui-link"): ("/ui-link", None),
     ("POST", "/command-log/replay"): ("/command-log/replay", None),
 }
 PUBLIC = {("GET", path) for path in ("/health", "/ready", "/metrics", "/files/{token}/{filename}")}

@@ -122,12 +122,15 @@ async def _save(visit: Visit, *, is_new: bool) -> Response:
 
 
 def _of_test(fields: dict[str, Any], is_new: bool) -> dict[str, Any]:
-    """Return the fields to test; the name of a new account is of no account that there is."""
+    """Return the fields to test, without the name that a new account will have."""
     return {name: value for name, value in fields.items() if name != "id" or not is_new}
 
 
 def _fields(form: Form, account: AccountOut | None) -> dict[str, Any]:
-    """Return the fields of the form. An empty password of a saved account keeps the stored one."""
+    """Return the fields of the form.
+
+    An empty password of a saved account keeps the stored one.
+    """
     fields: dict[str, Any] = form.given(*_TEXTS)
     for name in _NUMBERS:
         number = form.number(name)

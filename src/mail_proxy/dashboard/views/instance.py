@@ -87,7 +87,7 @@ async def end_sessions(visit: Visit) -> Response:
 
 
 def _number(text: Any) -> Any:
-    """Return the number that a field holds, or its text for the check that names the mistake."""
+    """Return the number in a field, or its text, which the check then refuses."""
     try:
         return float(text) if "." in text else int(text)
     except (TypeError, ValueError):

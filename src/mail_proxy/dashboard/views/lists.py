@@ -1,4 +1,4 @@
-"""Batches, report calls, suppressions, storages, DKIM keys and audit of one tenant."""
+"""Batches, report calls, suppressions, storages, DKIM keys and audit log."""
 
 from __future__ import annotations
 

@@ -25,7 +25,10 @@ _UNFINISHED = ("pending", "deferred")
 
 @dataclass(frozen=True)
 class Recipient:
-    """A recipient with the answer of the server. ``state`` is that of the message without one."""
+    """Recipient with the answer of the server.
+
+    ``state`` is that of the message if there is no answer.
+    """
 
     address: str
     field: str

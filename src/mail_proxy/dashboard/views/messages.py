@@ -121,7 +121,7 @@ async def _confirm(visit: Visit, action: str, chosen: list[str]) -> Response:
 
 
 def _back(visit: Visit, done: str) -> str:
-    """Return the page to go back to after an action that can be started in several places."""
+    """Return the overview to go back to, of the tenant or the instance."""
     tenant_id = visit.request.path_params.get("tenant")
     segments = ["t", visit.part("tenant"), ""] if tenant_id else [""]
     return visit.path(*segments, done=done)

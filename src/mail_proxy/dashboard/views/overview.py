@@ -1,4 +1,4 @@
-"""The overview of an instance or a tenant: what needs somebody, figures, why things wait."""
+"""Overview of an instance or a tenant: troubles, figures, why things wait."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ async def _failures(visit: Visit, tenant_id: str | None) -> list[Failure]:
 
 
 def grouped(found: Iterable[MessageOut]) -> list[Failure]:
-    """Group messages that were given up by account and answer, the largest group first."""
+    """Group failed messages by account and answer, the largest group first."""
     groups: dict[tuple[str, str, str], list[MessageOut]] = {}
     for message in found:
         text = message.error or ""
@@ -153,7 +153,7 @@ def _steps(
     totals: Mapping[str, int],
     applications: Sequence[SyncState],
 ) -> list[dict[str, Any]]:
-    """Return the first steps with their ticks; empty once mails were sent and are reported."""
+    """Return the first steps with their ticks, [] once mails are sent and reported."""
     sent = totals["sent"] > 0 or bool(status.last_24h and status.last_24h.sent)
     reports = any(state.client_base_url for state in applications) or tenant_id is not None
     if sent and reports:

@@ -61,7 +61,7 @@ def _fields(visit: Visit) -> dict[str, Any]:
 
 
 def _auth(visit: Visit) -> dict[str, Any]:
-    """Return how the proxy logs in at the application; an empty secret keeps the stored one."""
+    """Return the ``client_auth`` of the form; an empty secret keeps the stored one."""
     form, method = visit.form, visit.form.text("method")
     if method == "bearer":
         return {"method": method, "token": form.secret("auth_secret") or MASK}

@@ -14,7 +14,9 @@ LINK_SECONDS = 300.0
 
 @operation("ui_sessions.link", scope=Scope.ADMIN, mutates=True)
 def link(context: Context, request: None) -> UiLinkOut:
-    """Make a link that logs the administrator in to the dashboard, once, within five minutes.
+    """Make a link that logs the administrator in to the dashboard.
+
+    It works once, within five minutes.
 
     409 if the dashboard is switched off.
     """

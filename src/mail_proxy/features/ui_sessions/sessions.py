@@ -36,7 +36,7 @@ class UiSessions:
         return secret
 
     async def redeem(self, code: str, origin: Caller) -> str | None:
-        """Begin a session with a one-time link; return its secret, or None if it is not valid."""
+        """Begin a session with a one-time link; return its secret, None if it is over."""
         secret = new_token()
         row = self._row(secret, None, self._admin_hash)
         used = await self.db.write(self._redeem, hash_token(code), row, origin)
