@@ -89,7 +89,11 @@ COMMANDS = {
     "log": Entry("log:log", "Show the service's own log.", Scope.INSTANCE),
     "audit": Entry("audit:audit", "Show the audit log: changes and refused calls.", Scope.INSTANCE),
     "open": Entry("open:open_", "Print a one-time link to the dashboard.", Scope.INSTANCE),
+    "connect": Entry("connect:connect", "Open a Python shell with `proxy`.", Scope.TENANT),
     "token": Entry("token:token", "Show the admin token, or make a new one.", Scope.INSTANCE),
+    "doctor": Entry(
+        "doctor:doctor", "Look for faults, and say what to do about each.", Scope.INSTANCE
+    ),
     "backup": Entry(
         "backup:backup",
         "Write database, settings and files to one file.",
@@ -135,7 +139,7 @@ COMMANDS = {
         "accounts:commands",
         "SMTP accounts that messages are sent through.",
         Scope.TENANT,
-        "list | show | add | delete | test",
+        "list | show | add | delete | test | auth | authorize",
         ("list", "add"),
     ),
     "messages": Entry(
