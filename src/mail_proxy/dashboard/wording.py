@@ -80,6 +80,12 @@ SUPPRESSED = {
     "unsubscribed": _("unsubscribed"),
     "manual": _("by hand"),
 }
+#: Errors of the proxy itself, by their beginning.
+_OWN = {
+    "suppressed": _("The address is on the suppression list: nothing is sent to it."),
+    "account deleted": _("The account that it waited for was deleted."),
+    "no connection": _("The server could not be reached, or the connection broke."),
+}
 #: Meanings of codes: the exact enhanced code, then its first two numbers, then the reply code.
 _CODES = {
     "5.1.1": _("The mailbox does not exist."),
@@ -179,7 +185,11 @@ class Wording:
 
     def meaning(self, text: Any) -> str:
         """Return the meaning of the code in a server's answer; empty if it has none."""
-        codes = codes_in(str(text or "")[:2000], is_reply=True)
+        text = str(text or "")[:2000]
+        for beginning, meaning in _OWN.items():
+            if text.startswith(beginning):
+                return self._texts.gettext(meaning)
+        codes = codes_in(text, is_reply=True)
         enhanced = codes.enhanced or ""
         for key in (enhanced, enhanced.rpartition(".")[0], codes.reply or ""):
             if key in _CODES:

@@ -5,7 +5,7 @@ const REFRESH_MS = 15000;
 /** Show times in the browser's zone, with the UTC time beside. */
 function localTimes(root) {
   const shown = new Intl.DateTimeFormat(document.documentElement.lang, {
-    day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit",
+    day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23",
   });
   for (const time of root.querySelectorAll("time[datetime]:not([data-local])")) {
     const at = new Date(time.dateTime);
