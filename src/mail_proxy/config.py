@@ -183,6 +183,15 @@ class AlertConfig(Group):
     )
 
 
+class UiConfig(Group):
+    """The dashboard under ``/ui``."""
+
+    ui: bool = Field(True, description="Whether the dashboard is served, under /ui.")
+    ui_session_hours: Annotated[float, Field(gt=0, le=720)] = Field(
+        12.0, description="Time after which a log-in to the dashboard ends, hours."
+    )
+
+
 class ProxyConfig(Group):
     """All settings of one instance."""
 
@@ -250,6 +259,7 @@ class ProxyConfig(Group):
     attachments: AttachmentConfig = Field(default_factory=AttachmentConfig)
     cache: CacheConfig = Field(default_factory=CacheConfig)
     alerts: AlertConfig = Field(default_factory=AlertConfig)
+    ui: UiConfig = Field(default_factory=UiConfig)
 
     @field_validator("dns_servers", "trusted_proxies", "allow_private_networks", mode="before")
     @classmethod

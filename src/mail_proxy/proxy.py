@@ -17,6 +17,7 @@ from mail_proxy.features.feature import StepParts
 from mail_proxy.features.large_files.downloads import Downloads
 from mail_proxy.features.large_files.kept import kept_files
 from mail_proxy.features.oauth2.tokens import AccessTokens
+from mail_proxy.features.ui_sessions.sessions import UiSessions
 from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.kit.free_disk import FreeDisk
@@ -100,6 +101,7 @@ class MailProxy:
             started_at=clock.monotonic(),
         )
         self.door = Door(registry.OPERATIONS, parts, self.refusals)
+        self.ui_sessions = UiSessions(db, tables, self._directory, clock, config)
         self.monitoring = Monitoring(parts, self.metrics)
         self.downloads = Downloads(kept_files(db, tables, self._directory, config, clock))
         self._commands = Commands(self.door)
