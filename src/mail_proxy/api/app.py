@@ -21,6 +21,7 @@ from mail_proxy.api.routes import (
     messages,
     service,
     stats,
+    suppression_lists,
     suspension,
     sync_log,
     tenants,
@@ -44,6 +45,7 @@ _MODULES = (
     instance,
     command_log,
     files,
+    suppression_lists,
 )
 
 _ROUTERS = (*(module.router for module in _MODULES), *map(router_of, FEATURES))

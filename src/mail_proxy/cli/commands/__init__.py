@@ -155,8 +155,8 @@ COMMANDS = {
         "suppressions:commands",
         "Addresses that a tenant does not send to any more.",
         Scope.TENANT,
-        "list | add | delete",
-        ("list",),
+        "list | add | delete | import | export",
+        ("list", "export"),
     ),
     "send": Entry(
         "send:send", "Queue a message from a file, and follow it.", Scope.TENANT, "FILE.eml"
