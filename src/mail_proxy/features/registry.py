@@ -11,6 +11,7 @@ from mail_proxy.features.bounces import BOUNCES
 from mail_proxy.features.dkim import DKIM
 from mail_proxy.features.feature import Feature, StepParts
 from mail_proxy.features.large_files import LARGE_FILES
+from mail_proxy.features.oauth2 import OAUTH2
 from mail_proxy.features.replies import REPLIES
 from mail_proxy.features.storages import STORAGES
 from mail_proxy.features.suppressions import SUPPRESSIONS
@@ -28,6 +29,7 @@ FEATURES: tuple[Feature, ...] = (
     STORAGES,
     LARGE_FILES,
     BOUNCES,
+    OAUTH2,
     REPLIES,
 )
 

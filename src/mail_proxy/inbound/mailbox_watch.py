@@ -15,6 +15,7 @@ from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.liveness import has_ended, process_space
 from mail_proxy.kit.side_thread import SideThread
 from mail_proxy.kit.worker import value_of
+from mail_proxy.network.access_tokens import TokenSource
 from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.tables.claims import ClaimsTable
@@ -90,8 +91,12 @@ class MailboxWatch:
         guard: NetworkGuard,
         clock: Clock,
         owner: str,
+        tokens: TokenSource | None = None,
     ) -> None:
-        """``owner`` is the mark of this process, for claims."""
+        """``owner`` is the mark of this process, for claims.
+
+        ``tokens`` has the access tokens of log-ins that use them.
+        """
         self.place = place
         self._handler = handler
         self._db = db
@@ -100,6 +105,7 @@ class MailboxWatch:
         self._guard = guard
         self._clock = clock
         self._owner = owner
+        self._tokens = tokens
         self._pause = _FIRST_PAUSE_SECONDS
         self._troubles = Troubles()
         self._space = process_space()
@@ -113,7 +119,7 @@ class MailboxWatch:
         if not await self._claimed():
             await asyncio.sleep(min(self.place.poll_seconds, _LONGEST_WAIT_SECONDS))
             return
-        client = IMAPClient(self.place.login, self._guard)
+        client = IMAPClient(self.place.login, self._guard, tokens=self._tokens)
         try:
             await client.open()
             await self._follow(client)
