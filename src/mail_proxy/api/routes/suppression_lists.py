@@ -25,7 +25,8 @@ router = APIRouter(tags=["suppressions"], route_class=Route)
 async def export(
     call: Call,
     reason: Annotated[
-        SuppressionReason | None, Query(description="Only entries with this reason.")
+        SuppressionReason | None,
+        Query(description="Only entries with this reason.", examples=["bounce"]),
     ] = None,
     tenant_id: TenantQuery = None,
 ) -> StreamingResponse:
