@@ -1,4 +1,4 @@
-"""Mail provider on loopback whose recipients bounce, complain and answer, for tests and demos.
+"""Mail provider on loopback whose recipients bounce, complain and answer.
 
 async with BouncingProvider() as provider:
     ...  # an account with provider.smtp.host, provider.smtp.port

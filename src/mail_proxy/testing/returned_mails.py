@@ -1,4 +1,4 @@
-"""Mails that come back: delivery reports, complaints and answers, as real servers write them."""
+"""Mails that come back: delivery reports, complaints, answers of people."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _DAEMON = f"Mail Delivery System <MAILER-DAEMON@{_DOMAIN}>"
 def delivery_report(
     sent: bytes, recipient: str, status: str, answer: str, *, action: str = "failed"
 ) -> bytes:
-    """Return a report as of RFC 3464 about a mail; ``answer`` is that of the next server."""
+    """Return a delivery report (RFC 3464); ``answer`` is that of the next server."""
     subject = "Undelivered Mail Returned to Sender" if action == "failed" else "Mail delayed"
     explanation = f"<{recipient}>: host {_DOMAIN}[192.0.2.25] said: {answer}\n"
     fields = (

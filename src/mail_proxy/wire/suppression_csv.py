@@ -1,4 +1,4 @@
-"""Suppression lists as CSV (RFC 4180): reading with mistakes named by line, and writing."""
+"""Suppression lists as CSV (RFC 4180), with mistakes named by line."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ async def _show_one(
 async def _show_returned(
     proxy: httpx.AsyncClient, mailbox: dict[str, Any], reports: asyncio.Queue[dict[str, Any]]
 ) -> None:
-    """Send mails that come back; print the reports about that, and the suppressed addresses."""
+    """Send mails that come back; print reports and suppressed addresses."""
     _refuse_errors(await proxy.put("/instance/bounce", json=mailbox))
     messages = [{**_MESSAGE, "id": id_, "to": [to]} for id_, to in _RETURNED.items()]
     await _post(proxy, "/commands/add-messages", {"messages": messages})

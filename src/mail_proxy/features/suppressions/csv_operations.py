@@ -30,7 +30,7 @@ _READING = SideThread("suppressions")
 
 @dataclass(frozen=True)
 class _Import:
-    """An import that is allowed, into the list of a tenant; ``found`` has its entries only."""
+    """An allowed import; ``found`` has entries of this tenant only."""
 
     tenant_id: str
     found: CsvList
