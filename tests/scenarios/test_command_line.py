@@ -389,6 +389,18 @@ def test_the_demo_shows_mail_and_report_and_leaves_nothing(installed: CommandLin
     assert list(temporary.iterdir()) == []
 
 
+def test_the_demo_shows_mails_that_come_back(installed: CommandLine) -> None:
+    shown = installed("demo", "--bounce")
+    assert shown.returncode == 0, shown.stderr
+    texts = shown.stdout.split("\n[\n")
+    returned, suppressed = (json.loads("[" + text.partition("\n]")[0] + "]") for text in texts[1:])
+    assert {entry["id"] for entry in returned} == {"no-such-user", "spam-button", "question"}
+    assert {entry["address"] for entry in suppressed} == {
+        "unknown@example.net",
+        "complaint@example.net",
+    }
+
+
 def test_a_background_process_does_not_show_the_secrets_of_its_options(
     mail_proxy: CommandLine, installed: CommandLine
 ) -> None:

@@ -22,6 +22,7 @@ from mail_proxy.api.routes import (
     receipts,
     service,
     stats,
+    suppression_lists,
     suspension,
     sync_log,
     tenants,
@@ -47,6 +48,7 @@ _MODULES = (
     instance,
     command_log,
     files,
+    suppression_lists,
 )
 
 _ROUTERS = (*(module.router for module in _MODULES), *map(router_of, FEATURES))
