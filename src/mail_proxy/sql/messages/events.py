@@ -10,6 +10,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from mail_proxy.domain.events import KINDS
+from mail_proxy.domain.message import EventType
 from mail_proxy.sql import conditions, schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
@@ -110,14 +111,24 @@ class MessageEventTable(Table):
             ],
         )
 
-    def of_message(self, connection: Connection, tenant_id: str, message_pk: str) -> list[Row]:
-        """Return the events of a message, oldest first."""
-        return self.select(
+    def of_message(
+        self, connection: Connection, tenant_id: str, message_pk: str, created_at: float
+    ) -> list[Row]:
+        """Return the events of a message, oldest first.
+
+        The first one is ``queued`` at ``created_at``, when the message was taken in. It is not
+        stored, except in rows of older programs.
+        """
+        found = self.select(
             connection,
             tenant_id=tenant_id,
             message_pk=message_pk,
             order_by=self.schema.c.seq,
         )
+        first = {"event_type": str(EventType.QUEUED), "event_at": created_at}
+        if found and first.items() <= found[0].items():
+            return found
+        return [{**first, "data": None, "reported_at": None}, *found]
 
     def unreported(
         self, connection: Connection, tenant_id: str, now: float, limit: int
