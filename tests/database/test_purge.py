@@ -67,7 +67,7 @@ class Story:
         return sorted(row["id"] for row in rows)
 
     def _last(self, connection: Connection, pk: str) -> PendingEvent:
-        row = self._tables.events.of_message(connection, self._tenant, pk, NOW)[-1]
+        row = self._tables.events.of_message(connection, self._tenant, pk)[-1]
         kind, at = row["event_type"], row["event_at"]
         return PendingEvent(row["seq"], pk, "", self._account, "a", kind, at, {}, 0)
 

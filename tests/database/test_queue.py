@@ -152,7 +152,7 @@ async def test_an_outcome_is_written_with_its_event_by_the_claimer_alone(
 
     row = await db.read(tables.messages.detail, "t", "m")
     assert row["state"] == MessageState.SENT
-    events = await db.read(tables.events.of_message, "t", message.pk, message.created_at)
+    events = await db.read(tables.events.history, "t", message.pk, message.created_at)
     assert [e["event_type"] for e in events] == ["queued", "sent"]
     assert events[1]["data"] == {"n": 1}
 
@@ -164,7 +164,7 @@ async def test_the_first_event_is_that_a_message_was_taken_in(db: SqlDb, tables:
     row = await db.read(tables.messages.detail, "t", "m")
 
     async def kinds() -> list[tuple[str, float]]:
-        found = await db.read(tables.events.of_message, "t", row["pk"], row["created_at"])
+        found = await db.read(tables.events.history, "t", row["pk"], row["created_at"])
         return [(event["event_type"], event["event_at"]) for event in found]
 
     def older(at: float) -> NewEvent:

@@ -227,6 +227,13 @@ class PostgresAdapter:
         except psycopg.OperationalError as error:
             raise DatabaseUnavailable("the connection for LISTEN was lost") from error
 
+    def server_time(self, connection: Connection) -> float | None:
+        statement = "SELECT extract(epoch FROM clock_timestamp())"
+        return float(self.execute(connection, statement, ())[0][0])
+
+    def find_damage(self, connection: Connection) -> str | None:
+        return None
+
     def dump(self, file: Path, progress: Progress) -> None:
         postgresql_programs.dump(self._url, file)
 

@@ -111,24 +111,28 @@ class MessageEventTable(Table):
             ],
         )
 
-    def of_message(
-        self, connection: Connection, tenant_id: str, message_pk: str, created_at: float
-    ) -> list[Row]:
-        """Return the events of a message, oldest first.
-
-        The first one is ``queued`` at ``created_at``, when the message was taken in. It is not
-        stored, except in rows of older programs.
-        """
-        found = self.select(
+    def of_message(self, connection: Connection, tenant_id: str, message_pk: str) -> list[Row]:
+        """Return the stored events of a message, oldest first. Its intake is not among them."""
+        return self.select(
             connection,
             tenant_id=tenant_id,
             message_pk=message_pk,
             order_by=self.schema.c.seq,
         )
-        first = {"event_type": str(EventType.QUEUED), "event_at": created_at}
-        if found and first.items() <= found[0].items():
-            return found
-        return [{**first, "data": None, "reported_at": None}, *found]
+
+    def history(
+        self, connection: Connection, tenant_id: str, message_pk: str, created_at: float
+    ) -> list[Row]:
+        """Return the events of a message as they are shown, oldest first.
+
+        The first one is ``queued`` at ``created_at``, when the message was taken in. It is stored in
+        rows of older programs only.
+        """
+        stored = self.of_message(connection, tenant_id, message_pk)
+        first: Row = {"event_type": str(EventType.QUEUED), "event_at": created_at}
+        if stored and first.items() <= stored[0].items():
+            return stored
+        return [{**first, "data": None, "reported_at": None}, *stored]
 
     def unreported(
         self, connection: Connection, tenant_id: str, now: float, limit: int

@@ -121,7 +121,7 @@ class MessagesTable(Table):
             PAYLOAD,
             [(m.pk, m.recipients, m.subject, m.content) for m in new if type(m.content) is str],
         )
-        # No event says ``queued``: ``MessageEventTable.of_message`` adds it.
+        # No event says ``queued``: ``MessageEventTable.history`` adds it.
         self._insert_heads(connection, [(m.pk, m) for m in new])
         self._counts.add(
             connection, [(m.tenant_id, m.account_pk, m.created_at, EventType.QUEUED) for m in new]
