@@ -125,8 +125,8 @@ class MessageEventTable(Table):
     ) -> list[Row]:
         """Return the events of a message as they are shown, oldest first.
 
-        The first one is ``queued`` at ``created_at``, when the message was taken in. It is stored in
-        rows of older programs only.
+        The first one is ``queued`` at ``created_at``, when the message was taken in. Only older
+        programs have stored it.
         """
         stored = self.of_message(connection, tenant_id, message_pk)
         first: Row = {"event_type": str(EventType.QUEUED), "event_at": created_at}
