@@ -73,7 +73,7 @@ class ClockRepair:
     def taken_in(
         self, connection: Connection, now: float, before_pk: str, limit: int
     ) -> tuple[int, str | None]:
-        """Repair the newest ``limit`` messages with a smaller pk that were taken in ahead of now.
+        """Repair the newest ``limit`` messages before ``before_pk`` taken in ahead of now.
 
         Returns the number of changed messages, and the next ``before_pk``, None at the end.
         """

@@ -112,7 +112,7 @@ class MessageEventTable(Table):
         )
 
     def of_message(self, connection: Connection, tenant_id: str, message_pk: str) -> list[Row]:
-        """Return the stored events of a message, oldest first. Its intake is not among them."""
+        """Return the stored events of a message, oldest first, without its intake."""
         return self.select(
             connection,
             tenant_id=tenant_id,
