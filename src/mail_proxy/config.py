@@ -369,7 +369,7 @@ class ProxyConfig(Group):
     public_url: WebUrl | None = Field(
         None,
         description="URL at which the readers of mails reach this service, for links to large "
-        "files; default: http://, host and port.",
+        "files and to unsubscribe; default for files: http://, host and port.",
     )
     api_token: SecretStr | None = Field(None, description="Admin token.")
     key_file: Path | None = Field(

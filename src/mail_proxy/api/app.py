@@ -24,6 +24,7 @@ from mail_proxy.api.routes import (
     suspension,
     sync_log,
     tenants,
+    unsubscribe,
 )
 from mail_proxy.config import ProxyConfig
 from mail_proxy.domain.networks import parsed
@@ -44,6 +45,7 @@ _MODULES = (
     instance,
     command_log,
     files,
+    unsubscribe,
 )
 
 _ROUTERS = (*(module.router for module in _MODULES), *map(router_of, FEATURES))

@@ -20,6 +20,14 @@ class Action(Enum):
         self.fields = fields
         self.logger = logging.getLogger(f"mail_proxy.{word.partition('.')[0]}")
 
+    RECIPIENT_UNSUBSCRIBED = (
+        "recipient.unsubscribed",
+        INFO,
+        "A recipient has unsubscribed on the hosted page; the address is suppressed",
+        "tenant_id",
+        "message_id",
+        "recipient",
+    )
     # Access tokens.
     OAUTH2_RENEWED = (
         "oauth2.renewed",

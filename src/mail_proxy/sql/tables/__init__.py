@@ -21,6 +21,7 @@ from mail_proxy.sql.tables.accounts import AccountsTable
 from mail_proxy.sql.tables.claims import ClaimsTable
 from mail_proxy.sql.tables.command_log import CommandLogTable
 from mail_proxy.sql.tables.instance import InstanceTable
+from mail_proxy.sql.tables.link_secret import LinkSecretTable
 from mail_proxy.sql.tables.mailboxes import MailboxesTable
 from mail_proxy.sql.tables.rate_use import RateUseTable
 from mail_proxy.sql.tables.suspensions import SuspensionsTable
@@ -54,6 +55,7 @@ class Tables:
     command_log: CommandLogTable
     claims: ClaimsTable
     mailboxes: MailboxesTable
+    link_secret: LinkSecretTable
     clock_repair: ClockRepair
     _key: bytes
 
@@ -87,6 +89,7 @@ class Tables:
             command_log=CommandLogTable(db, key),
             claims=ClaimsTable(),
             mailboxes=MailboxesTable(),
+            link_secret=LinkSecretTable(key),
             clock_repair=ClockRepair(db),
             _key=key,
         )
