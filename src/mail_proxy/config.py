@@ -64,6 +64,13 @@ def _address(text: str) -> str:
     return text
 
 
+def _host_and_port(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not (host and port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise ValueError("allowed: an address and a port, such as 127.0.0.1:2587 or [::]:587")
+    return text
+
+
 def _signing_secret(secret: SecretStr) -> SecretStr:
     signing_key(secret.get_secret_value())
     return secret
@@ -391,6 +398,18 @@ class ProxyConfig(Group):
         None,
         description="Name that EHLO says to mail servers; accounts may have their own. Default: "
         "the host's full name, else the address literal of the connection's own address.",
+    )
+    smtp_listen: Annotated[str, AfterValidator(_host_and_port)] | None = Field(
+        None, description="Address and port for programs that hand in messages by SMTP, host:port."
+    )
+    smtp_tls_cert: Path | None = Field(
+        None, description="Certificate chain (PEM) for STARTTLS of smtp_listen."
+    )
+    smtp_tls_key: Path | None = Field(
+        None, description="Private key (PEM) for STARTTLS; default: in smtp_tls_cert."
+    )
+    smtp_max_mb: Annotated[float, Field(gt=0, le=1000)] = Field(
+        35.0, description="Largest mail that smtp_listen takes, MB (10^6 bytes)."
     )
     dns_servers: tuple[NameServer, ...] = Field(
         (),

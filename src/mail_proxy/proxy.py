@@ -13,7 +13,7 @@ from mail_proxy.delivery.engine import DeliveryEngine, connection_pool
 from mail_proxy.domain.tenant import DEFAULT_TENANT
 from mail_proxy.errors import MailProxyError
 from mail_proxy.features import registry
-from mail_proxy.features.feature import StepParts
+from mail_proxy.features.feature import ListenerParts, StepParts
 from mail_proxy.features.large_files.downloads import Downloads
 from mail_proxy.features.large_files.kept import kept_files
 from mail_proxy.features.oauth2.tokens import AccessTokens
@@ -117,6 +117,9 @@ class MailProxy:
             *registry.services(parts),
             Closing("intake", self.door.drained),
             HostSignals(db, own_name, bus),
+            *registry.listeners(
+                ListenerParts(parts, self.door, self.authenticator, self.refusals, self.call_rates)
+            ),
         )
 
     @classmethod

@@ -28,6 +28,12 @@ class Action(Enum):
         "message_id",
         "recipient",
     )
+    SMTP_LISTENING = (
+        "smtp.listening",
+        INFO,
+        "Programs can hand in messages by SMTP at this address",
+        "place",
+    )
     # Access tokens.
     OAUTH2_RENEWED = (
         "oauth2.renewed",
