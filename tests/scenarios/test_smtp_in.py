@@ -62,10 +62,8 @@ class Client(threading.Thread):
                 say(b"MAIL FROM:<a@example.org>\r\n", b"250")
                 say(b"RCPT TO:<b@example.net>\r\n", b"250")
                 say(b"DATA\r\n", b"354")
-                text = (
-                    f"X-Genro-Id: {id_}\r\nFrom: a@example.org\r\nSubject: s\r\n\r\nbody\r\n.\r\n"
-                )
-                say(text.encode(), b"250")
+                header = f"X-Genro-Id: {id_}\r\nFrom: a@example.org\r\nSubject: s\r\n"
+                say(f"{header}\r\nbody\r\n.\r\n".encode(), b"250")
                 self.accepted.append(id_)
 
 

@@ -52,7 +52,7 @@ class StepParts:
 
 @dataclass(frozen=True)
 class ListenerParts:
-    """Parts of the service for a listener that takes calls, as the REST interface does."""
+    """Parts of the service for a listener that takes calls, as REST does."""
 
     parts: Parts
     door: Door

@@ -185,7 +185,7 @@ class SubmissionHandler:
 
 
 class _Authenticated(_Login):
-    """Log-in in the form that aiosmtpd keeps: ``login`` names the owner of the session."""
+    """Log-in in the form that aiosmtpd keeps; ``login`` names the session's owner."""
 
     def __init__(self, login: _Login) -> None:
         super().__init__(login.tenant_id, login.key)
@@ -197,7 +197,7 @@ class _Authenticated(_Login):
 
 
 async def _decoded(server: SubmissionSession, given: str | None, challenge: str) -> bytes | None:
-    """Return the octets of a response, asked for if it was not given; None if that failed."""
+    """Return the octets of a response, asked for if not given; None if that failed."""
     if given is None:
         found: Any = await server.challenge_auth(challenge)
         return None if found is MISSING else bytes(found)

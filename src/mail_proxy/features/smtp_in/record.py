@@ -1,4 +1,4 @@
-"""A submitted mail as a raw message to queue: options in its header, Received line."""
+"""A submitted mail as a raw message: options in its header, Received line."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _value(name: str, text: str) -> Any:
 
 
 def _received(origin: Origin, id_: str, now: float) -> bytes:
-    """Return the Received line (RFC 5321 section 4.4); what the client said is made safe."""
+    """Return the Received line (RFC 5321 section 4.4), the client's words made safe."""
     helo = _UNSAFE.sub("?", origin.helo)[:_LONGEST_NAME] or "unknown"
     address = _UNSAFE.sub("?", origin.address)
     literal = f"IPv6:{address}" if ":" in address else address

@@ -80,7 +80,7 @@ class SubmissionSession(SMTP):
         return self._tls_protocol is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a connection, or answer 421 if there is no room. Also called after STARTTLS."""
+        """Take a connection, or answer 421 if there is no room; also after STARTTLS."""
         if not self._is_admitted:
             peer = transport.get_extra_info("peername")
             self.address = str(peer[0]) if isinstance(peer, tuple) else ""
