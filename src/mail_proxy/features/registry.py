@@ -16,6 +16,7 @@ from mail_proxy.features.replies import REPLIES
 from mail_proxy.features.smtp_in import SMTP_IN
 from mail_proxy.features.storages import STORAGES
 from mail_proxy.features.suppressions import SUPPRESSIONS
+from mail_proxy.features.ui_sessions import UI_SESSIONS
 from mail_proxy.kit.service import Service
 from mail_proxy.operations import registry
 from mail_proxy.operations.operation import Operation
@@ -33,6 +34,7 @@ FEATURES: tuple[Feature, ...] = (
     OAUTH2,
     REPLIES,
     SMTP_IN,
+    UI_SESSIONS,
 )
 
 #: Those of the service itself and those of its features.

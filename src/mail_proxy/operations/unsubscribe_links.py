@@ -1,4 +1,4 @@
-"""Links with which a recipient unsubscribes, for messages with ``list_unsubscribe: true``."""
+"""Links to unsubscribe, for messages with ``list_unsubscribe: true``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Subscription:
 
 
 class UnsubscribeLinks:
-    """Makes and reads links. A token is encrypted and authenticated (AES-SIV, RFC 5297).
+    """Maker and reader of links, whose tokens are encrypted (AES-SIV, RFC 5297).
 
     It is the same for the same message, so that a message that is handed in again has not
     changed. It does not end: the right to unsubscribe does not either.

@@ -1,4 +1,4 @@
-"""Message field ``list_unsubscribe``: how a recipient unsubscribes (RFC 2369, RFC 8058)."""
+"""Message field ``list_unsubscribe``: ways to unsubscribe (RFC 2369, RFC 8058)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Record that a recipient has unsubscribed: suppressed address, event of the message."""
+"""Record that a recipient has unsubscribed: suppression and event."""
 
 from __future__ import annotations
 
