@@ -138,17 +138,21 @@ class SubmissionHandler:
         parts, now = self._parts.parts, self._parts.parts.clock.now()
         caller = await self._caller(login, submission.origin.address, "SMTP DATA")
         self._parts.call_rates.take(login.tenant_id)
-        arguments = (submission, uuid7(), now)
+        usual_id = uuid7()
+        arguments = (submission, usual_id, now)
         if len(submission.content) <= _MOST_BYTES_ON_LOOP:
             record = record_of(*arguments)
         else:
             record = await _BESIDE.run(record_of, *arguments)
         id_ = record["id"]
-        known = await parts.db.read(parts.tables.messages.states, [(login.tenant_id, id_)])
-        if not known:
+        if id_ == usual_id or not await self._is_known(login.tenant_id, id_):
             batch = parse_batch({"messages": [record]}, 1)
             await self._parts.door.call(intake.add, caller, batch, login.tenant_id)
         return f"250 2.0.0 queued as {_one_line(id_)}"
+
+    async def _is_known(self, tenant_id: str, id_: str) -> bool:
+        parts = self._parts.parts
+        return bool(await parts.db.read(parts.tables.messages.states, [(tenant_id, id_)]))
 
     async def _log_in(self, server: SubmissionSession, user: bytes, key: bytes) -> AuthResult:
         try:
