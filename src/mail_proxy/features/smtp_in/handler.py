@@ -135,7 +135,7 @@ class SubmissionHandler:
         return "451 4.3.0 internal error"
 
     async def _queue(self, submission: Submission, login: _Login) -> str:
-        parts, now = self._parts.parts, self._parts.parts.clock.now()
+        now = self._parts.parts.clock.now()
         caller = await self._caller(login, submission.origin.address, "SMTP DATA")
         self._parts.call_rates.take(login.tenant_id)
         usual_id = uuid7()

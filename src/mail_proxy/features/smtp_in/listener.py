@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
 from collections import Counter
 
@@ -67,8 +66,6 @@ class SubmissionListener:
         """Listen. Raises ConfigError if that is not possible."""
         if self._listen is None:
             return
-        # aiosmtpd logs each line of each session.
-        logging.getLogger("mail.log").setLevel(logging.ERROR)
         host, _, port = self._listen.rpartition(":")
         self._tls = await asyncio.to_thread(_tls_context, self._config)
         if self._tls is None and not is_loopback(host):

@@ -23,6 +23,7 @@ from mail_proxy.sql.tables.command_log import CommandLogTable
 from mail_proxy.sql.tables.instance import InstanceTable
 from mail_proxy.sql.tables.link_secret import LinkSecretTable
 from mail_proxy.sql.tables.mailboxes import MailboxesTable
+from mail_proxy.sql.tables.pec import PecTable
 from mail_proxy.sql.tables.rate_use import RateUseTable
 from mail_proxy.sql.tables.suspensions import SuspensionsTable
 from mail_proxy.sql.tables.sync_log import SyncLogTable
@@ -56,6 +57,7 @@ class Tables:
     claims: ClaimsTable
     mailboxes: MailboxesTable
     link_secret: LinkSecretTable
+    pec: PecTable
     clock_repair: ClockRepair
     _key: bytes
 
@@ -90,6 +92,7 @@ class Tables:
             claims=ClaimsTable(),
             mailboxes=MailboxesTable(),
             link_secret=LinkSecretTable(key),
+            pec=PecTable(),
             clock_repair=ClockRepair(db),
             _key=key,
         )
