@@ -163,10 +163,28 @@ class ImapSession(imapclient.IMAPClient):  # type: ignore[misc]
         """Wait in IDLE until the server reports a change, at most ``seconds``."""
         self.idle()
         try:
+            if self._has_read_ahead():
+                return True
             answers: list[Any] = self.idle_check(timeout=seconds)
         finally:
             self.idle_done()
         return any(len(answer) > 1 and answer[1] == b"EXISTS" for answer in answers)
+
+    def _has_read_ahead(self) -> bool:
+        """Return whether answers are in the buffer already, where no poll of the socket sees them.
+
+        Servers send what happened before IDLE in the packet of its continuation.
+        """
+        names = vars(self._imap)
+        file = names.get("file") or names["_file"]  # since Python 3.14
+        connected = self.socket()
+        connected.setblocking(False)
+        try:
+            return bool(file.peek(1))
+        except ssl.SSLWantReadError:
+            return False
+        finally:
+            connected.settimeout(self._timeout.read)
 
     def interrupt(self) -> None:
         """End the connection; a thread that waits for an answer gets an error."""

@@ -95,9 +95,12 @@ class PecProvider:
             return
         everyone = list(mail.recipients)
         if _NOT_ACCEPTED in names.values():
-            reason = "il messaggio non supera i controlli formali"
             yield self.receipts.about(
-                mail.data, "non-accettazione", recipients=everyone, error="altro", reason=reason
+                mail.data,
+                "non-accettazione",
+                recipients=everyone,
+                error="altro",
+                reason="il messaggio non supera i controlli formali",
             )
             return
         yield self.receipts.about(mail.data, "accettazione", recipients=everyone)
