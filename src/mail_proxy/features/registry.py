@@ -12,9 +12,11 @@ from mail_proxy.features.dkim import DKIM
 from mail_proxy.features.feature import Feature, StepParts
 from mail_proxy.features.large_files import LARGE_FILES
 from mail_proxy.features.oauth2 import OAUTH2
+from mail_proxy.features.pec import PEC
 from mail_proxy.features.replies import REPLIES
 from mail_proxy.features.storages import STORAGES
 from mail_proxy.features.suppressions import SUPPRESSIONS
+from mail_proxy.features.ui_sessions import UI_SESSIONS
 from mail_proxy.kit.service import Service
 from mail_proxy.operations import registry
 from mail_proxy.operations.operation import Operation
@@ -30,7 +32,9 @@ FEATURES: tuple[Feature, ...] = (
     LARGE_FILES,
     BOUNCES,
     OAUTH2,
+    PEC,
     REPLIES,
+    UI_SESSIONS,
 )
 
 #: Those of the service itself and those of its features.

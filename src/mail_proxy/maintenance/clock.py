@@ -11,10 +11,10 @@ from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.worker import Worker
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.chunks import ChunkedWork
-from mail_proxy.sql.clock_repair import after_all_events
+from mail_proxy.sql.clock_repair import AFTER_ALL_MESSAGES, after_all_events
 from mail_proxy.sql.hourly_counts import HourlyCounts
 from mail_proxy.sql.tables import Tables
-from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.log import ServiceAction, log
 
 _LOOK_SECONDS = 1.0
 #: Smaller steps are the usual corrections by a time service, and need no repair.
@@ -69,7 +69,7 @@ class ClockWatch:
         await asyncio.sleep(_LOOK_SECONDS)
         ahead = self._ahead()
         if ahead < self._known - _TOLERANCE_SECONDS:
-            log(Action.CLOCK_SET_BACK, seconds=self._known - ahead)
+            log(ServiceAction.CLOCK_SET_BACK, seconds=self._known - ahead)
             await self._repair()
         self._known = ahead
 
@@ -80,10 +80,16 @@ class ClockWatch:
         while before is not None:
             changed, before = await self._db.write(self._repairs.messages, now, before, _SLICE)
             rows += changed
+        before_pk: str | None = AFTER_ALL_MESSAGES
+        while before_pk is not None:
+            changed, before_pk = await self._db.write(
+                self._repairs.taken_in, now, before_pk, _SLICE
+            )
+            rows += changed
         rows += await self._db.write(self._repair_others, now)
         rows += await ChunkedWork(self._db).all(partial(_move_counts, self._counts, now))
         if rows:
-            log(Action.CLOCK_MENDED, rows=rows)
+            log(ServiceAction.CLOCK_MENDED, rows=rows)
         self._bus.publish(ClockSetBack())
 
     def _repair_others(self, connection: Connection, now: float) -> int:
