@@ -115,7 +115,7 @@ def check_backup(ages: Ages, name: str) -> Iterator[Finding]:
 
 
 def access_tokens(db: SqlDb, config: ProxyConfig) -> AccessTokens:
-    """Return the source of access tokens, which stores renewed ones as the service does."""
+    """Return the source of access tokens, which stores renewed ones."""
     tables = Tables.of(db, load_key(config.key_file))
     return AccessTokens(db, tables, TokenServer(NetworkGuard.of(config)), SystemClock())
 
