@@ -173,7 +173,8 @@ class ImapSession(imapclient.IMAPClient):  # type: ignore[misc]
     def _has_read_ahead(self) -> bool:
         """Return whether answers are in the buffer already.
 
-        No poll of the socket sees them there. Servers send what happened before IDLE in the packet of its continuation.
+        No poll of the socket sees them there. Servers send what happened before IDLE in the packet
+        of its continuation.
         """
         names = vars(self._imap)
         file = names.get("file") or names["_file"]  # since Python 3.14
