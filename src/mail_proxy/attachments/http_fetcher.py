@@ -19,6 +19,7 @@ from mail_proxy.domain.web_url import check_web_url
 from mail_proxy.kit.side_thread import SideThread
 from mail_proxy.network.answer_bounds import AnswerTooLargeError
 from mail_proxy.network.guard import NetworkGuard, RefusedAddressError
+from mail_proxy.network.http_status import is_temporary
 from mail_proxy.network.http_transport import GuardedTransport
 from mail_proxy.network.tls import system_tls_context
 
@@ -27,8 +28,6 @@ _MOST_REDIRECTS = 5
 #: With a new method, a POST would lose its body.
 _SAME_METHOD = (307, 308)
 _REDIRECTS = (301, 302, 303, *_SAME_METHOD)
-#: The server asks to try again later, though its status begins with 4.
-_LATER = (408, 425, 429)
 #: Octets that are written to the draft at once.
 _WRITTEN_AT_ONCE = 262_144
 #: Heads and chunk sizes of an answer, per octet of content and in all.
@@ -131,8 +130,7 @@ class HttpFetcher:
     async def _receive(self, response: httpx.Response, draft: Draft) -> None:
         status = response.status_code
         if status != httpx.codes.OK:
-            is_temporary = status >= httpx.codes.INTERNAL_SERVER_ERROR or status in _LATER
-            raise FetchFailed(f"the server answered {status}", is_temporary=is_temporary)
+            raise FetchFailed(f"the server answered {status}", is_temporary=is_temporary(status))
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
         length = response.headers.get("Content-Length", "")
         if encoding == "identity" and length.isascii() and length.isdigit():
