@@ -54,7 +54,7 @@ class Postgres:
     ) -> None:
         self._children = children
         self._directory = directory
-        self._binaries = _runnable(binaries or _find_binaries(), directory)
+        self._binaries = _runnable(binaries or find_binaries(), directory)
         self._options = [] if durable else _UNSAFE
         self._port = free_port()
         self._databases = 0
@@ -159,7 +159,7 @@ def postgres_server() -> Iterator[str]:
             children.close()
 
 
-def _find_binaries() -> Path:
+def find_binaries() -> Path:
     """Return the folder of the programs, the pinned package first, so machines compare."""
     if importlib.util.find_spec("psycopg") is None:
         raise NotAvailable("psycopg is missing (extra postgresql)")

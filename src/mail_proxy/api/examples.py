@@ -337,7 +337,7 @@ EXAMPLES: dict[str, Any] = {
         "reports": {"failing": 0, "oldest_seconds": 0.4},
         "disk": _DISK,
         "processes": [_PROCESS],
-        "last_backup_ts": None,
+        "last_backup_ts": 1_790_000_000,
         "attention": [_ATTENTION],
     },
     "SuspensionOut": {

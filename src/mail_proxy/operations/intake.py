@@ -38,6 +38,8 @@ from mail_proxy.wire.batches import (
 from mail_proxy.wire.new_messages import RejectionCode, WrongMessage
 
 _MOST_CALLS_A_COMMIT = 64
+#: One commit of so many messages takes up to 0.3 s, for which every other call waits.
+_MOST_MESSAGES_A_COMMIT = 1000
 #: A larger body, and a call with more messages and addresses than this, is read and checked beside
 #: the event loop. The slowest address takes 0.4 ms.
 _READ_AT_ONCE_BYTES = 64_000
@@ -76,7 +78,12 @@ class Intake:
             quotas_in(parts.directory, parts.config.quotas),
         )
         self._batcher: Batcher[_Call, AddMessagesOut] = Batcher(
-            "intake", self._flush, _MOST_CALLS_A_COMMIT
+            "intake",
+            self._flush,
+            _MOST_CALLS_A_COMMIT,
+            owner_of=lambda call: call.caller.tenant_id,
+            size_of=lambda call: len(call.drafts),
+            most_size=_MOST_MESSAGES_A_COMMIT,
         )
 
     async def call(self, caller: Caller, request: ParsedBatch) -> AddMessagesOut:

@@ -34,6 +34,7 @@ class _Full:
     accounts: AccountCounts
     reports: ReportState
     processes: list[ProcessState]
+    last_backup_at: float | None
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ async def _complete(status: Status, full: _Full, parts: Parts, tenant_id: str | 
     oldest = waiting.oldest_due_at
     status.oldest_due_seconds = None if oldest is None else now - oldest
     status.last_24h, status.accounts, status.reports = full.last_24h, full.accounts, full.reports
-    status.last_backup_ts = None
+    status.last_backup_ts = None if full.last_backup_at is None else int(full.last_backup_at)
     status.attention = await attention_list(troubles, waiting, parts.disk, now)
     if tenant_id is None:
         status.processes = full.processes
@@ -108,6 +109,7 @@ def _full(context: Context, tenant_id: str | None) -> _Full:
             oldest_seconds=None if oldest_at is None else max(0.0, context.now - oldest_at),
         ),
         [ProcessState(host=d.host, pid=d.pid) for d in tables.queue.dispatchers(connection)],
+        tables.instance.last_backup_at(connection),
     )
 
 

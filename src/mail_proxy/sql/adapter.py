@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +17,8 @@ from mail_proxy.sql.transactions import Transactions
 
 #: Name and PostgreSQL type of each column of a list of rows.
 Shape = Sequence[tuple[str, str]]
+#: Called with how much is done, and how much there is.
+Progress = Callable[[int, int], None]
 #: Longest wait for a lock. No transaction of the proxy holds one for so long, except a migration.
 #: One of another program may, and so may a process that was stopped in the middle of one.
 LOCK_SECONDS = 10.0
@@ -123,6 +125,20 @@ class Adapter(Protocol):
         """Yield notifications from now on, over a connection of its own.
 
         Only with ``has_notify``. Raises DatabaseUnavailable when the connection is lost.
+        """
+        ...
+
+    def dump(self, file: Path, progress: Progress) -> None:
+        """Write one consistent state of the database to a new file, while others use it.
+
+        Raises DatabaseUnavailable.
+        """
+        ...
+
+    def load(self, file: Path) -> None:
+        """Fill this database, which must be empty, from a file that ``dump`` wrote.
+
+        Raises Conflict if it is not empty, else DatabaseUnavailable.
         """
         ...
 

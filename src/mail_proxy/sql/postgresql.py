@@ -16,10 +16,11 @@ from mail_proxy.errors import (
     DatabaseLocked,
     DatabaseUnavailable,
 )
-from mail_proxy.sql import postgresql_driver
+from mail_proxy.sql import postgresql_driver, postgresql_programs
 from mail_proxy.sql.adapter import (
     LOCK_SECONDS,
     READ_BYTES,
+    Progress,
     Shape,
     first_line,
     for_one_row,
@@ -223,6 +224,12 @@ class PostgresAdapter:
                     yield notification.payload
         except psycopg.OperationalError as error:
             raise DatabaseUnavailable("the connection for LISTEN was lost") from error
+
+    def dump(self, file: Path, progress: Progress) -> None:
+        postgresql_programs.dump(self._url, file)
+
+    def load(self, file: Path) -> None:
+        postgresql_programs.load(self._url, file)
 
     def lock_schema(self, connection: Connection) -> None:
         # An index of a large table takes long to build, and so may another process that migrates.

@@ -68,6 +68,7 @@ instance = Table(
     Column("settings", Json),
     Column("created_at", Instant, info=RECORD_ONLY, nullable=False),
     Column("updated_at", Instant, info=RECORD_ONLY, nullable=False),
+    Column("last_backup_at", Instant, info=RECORD_ONLY),
     CheckConstraint("id = 1", name="single_row"),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -13,13 +14,21 @@ from sqlalchemy.pool import NullPool
 
 from mail_proxy.errors import (
     ConfigError,
+    Conflict,
     DatabaseDamaged,
     DatabaseFull,
     DatabaseLocked,
     DatabaseUnavailable,
 )
 from mail_proxy.sql import sqlite_driver
-from mail_proxy.sql.adapter import LOCK_SECONDS, Shape, first_line, for_one_row, parsed_url
+from mail_proxy.sql.adapter import (
+    LOCK_SECONDS,
+    Progress,
+    Shape,
+    first_line,
+    for_one_row,
+    parsed_url,
+)
 from mail_proxy.sql.sqlite_driver import KeptTransactions
 from mail_proxy.sql.transactions import Transactions
 from mail_proxy.sql.writing_turn import WritingTurn
@@ -198,6 +207,18 @@ class SqliteAdapter:
 
     def listen(self) -> AsyncIterator[str]:
         raise NotImplementedError("SQLite has no LISTEN")
+
+    def dump(self, file: Path, progress: Progress) -> None:
+        try:
+            sqlite_driver.copy_file(self._path, file, progress)
+        except sqlite3.Error as error:
+            raise DatabaseUnavailable(f"{self._path} cannot be copied: {error}") from error
+
+    def load(self, file: Path) -> None:
+        if Path(self._path).stat().st_size:
+            raise Conflict(f"{self._path} is not empty")
+        with file.open("rb") as source, Path(self._path).open("wb") as target:
+            shutil.copyfileobj(source, target)
 
     def lock_schema(self, connection: Connection) -> None:
         """Do nothing: BEGIN IMMEDIATE already holds the one write lock."""

@@ -9,14 +9,17 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, exc
 
-from mail_proxy.sql.adapter import READ_BYTES
+from mail_proxy.sql.adapter import READ_BYTES, Progress
 
 Pieces = Sequence[bytes | bytearray]
+#: Pages that are copied before the progress is shown: 8 MB.
+_PAGES = 1000
 
 
 def execute(connection: Connection, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
@@ -77,6 +80,21 @@ def read_large(connection: Connection, table: str, column: str, pk: str) -> byte
         except sqlite3.Error as error:
             raise _wrapped(error, f"read {table}.{column}") from error
     return text
+
+
+def copy_file(path: str, target: Path, progress: Progress) -> None:
+    """Copy a database into a new file, in one state, while others read and write.
+
+    The transaction that stays open keeps that state, so that no write makes the copy start over.
+    """
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(target)) as copy:
+        source.execute("BEGIN")
+        source.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        source.backup(
+            copy, pages=_PAGES, progress=lambda _, left, pages: progress(pages - left, pages)
+        )
+        # The copy is one file: no -wal and -shm next to it.
+        copy.execute("PRAGMA journal_mode = DELETE")
 
 
 class KeptTransactions:

@@ -52,6 +52,39 @@ async def test_what_comes_while_a_flush_runs_goes_into_the_next_in_order() -> No
     assert len(batcher) == 0
 
 
+async def test_owners_take_turns_and_keep_their_own_order() -> None:
+    flush = Flushes()
+    batcher = Batcher("test", flush, 3, owner_of=lambda item: item % 2)
+    results = await asyncio.gather(*(batcher.submit(i) for i in (2, 4, 6, 8, 1)))
+    assert results == [20, 40, 60, 80, 10]
+    assert flush.batches == [[2, 1, 4], [6, 8]]
+
+
+async def test_a_small_item_does_not_wait_for_all_large_ones_of_another_owner() -> None:
+    flush = Flushes()
+    batcher = Batcher(
+        "test", flush, 10, owner_of=lambda item: item > 9, size_of=lambda item: item, most_size=20
+    )
+    await asyncio.gather(*(batcher.submit(i) for i in (15, 16, 30, 1, 2)))
+    assert flush.batches == [[15, 1], [16, 2], [30]]
+    await batcher.drained()
+    assert len(batcher) == 0
+
+
+async def test_an_owner_that_comes_during_a_flush_is_served_before_those_of_the_flush() -> None:
+    flush = Flushes()
+    flush.open.clear()
+    batcher = Batcher(
+        "test", flush, 10, owner_of=lambda item: item > 9, size_of=lambda item: item, most_size=20
+    )
+    large = [batcher.submit(20), batcher.submit(30)]
+    await flush.begun.wait()
+    small = batcher.submit(1)
+    flush.open.set()
+    await asyncio.gather(*large, small)
+    assert flush.batches == [[20], [1], [30]]
+
+
 async def test_callers_that_are_ready_together_share_the_first_batch() -> None:
     flush = Flushes()
     batcher = Batcher("test", flush, 10)

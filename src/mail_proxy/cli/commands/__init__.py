@@ -54,6 +54,9 @@ COMMANDS = {
     "delete": Entry(
         "instances:delete", "Remove an instance with its settings and database.", Scope.NAME
     ),
+    "restore": Entry(
+        "backup:restore", "Make an instance from the file of a backup.", Scope.NAME, "NAME FILE"
+    ),
     "use": Entry(
         "context:use",
         "Remember an instance and a tenant for later commands.",
@@ -86,6 +89,12 @@ COMMANDS = {
     "log": Entry("log:log", "Show the service's own log.", Scope.INSTANCE),
     "audit": Entry("audit:audit", "Show the audit log: changes and refused calls.", Scope.INSTANCE),
     "token": Entry("token:token", "Show the admin token, or make a new one.", Scope.INSTANCE),
+    "backup": Entry(
+        "backup:backup",
+        "Write database, settings and files to one file.",
+        Scope.INSTANCE,
+        "FILE",
+    ),
     "tenants": Entry(
         "tenants:commands",
         "Organisations that use the instance, and their keys.",

@@ -37,6 +37,11 @@ def head() -> str:
     return _revisions()[-1]
 
 
+def is_known(revision: str) -> bool:
+    """Return whether this program can use or upgrade a database of that revision."""
+    return revision in _revisions()
+
+
 def _current(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
@@ -54,7 +59,7 @@ def _upgrade(
 ) -> tuple[str | None, str]:
     db.adapter.lock_schema(connection)
     before = _current(connection)
-    if before is not None and before not in _revisions():
+    if before is not None and not is_known(before):
         raise SchemaTooNew(
             f"the database has schema {before}, this program knows up to {head()}; "
             "start the newer program"

@@ -37,6 +37,17 @@ class InstanceTable(Table):
             values = {"id": 1, "name": name, "created_at": now, "updated_at": now}
             self.insert(connection, {**values, "key_check": KEY_CHECK})
 
+    def record_backup(self, connection: Connection, now: float) -> None:
+        """Record the time of a backup, unless a later one is known."""
+        at = self.columns["last_backup_at"]
+        statement = update(self.schema).values(last_backup_at=now)
+        connection.execute(statement.where((at < now) | at.is_(None)))
+
+    def last_backup_at(self, connection: Connection) -> float | None:
+        """Return the time of the last backup, or None if none is known."""
+        found: float | None = connection.execute(select(self.columns["last_backup_at"])).scalar()
+        return found
+
     def prove_key(self, connection: Connection) -> None:
         """Raise EncryptionKeyChanged if the key was replaced since this process started."""
         prove_key(connection, self._key)

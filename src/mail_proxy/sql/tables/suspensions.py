@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from mail_proxy.domain.tenant import EVERYTHING
 from mail_proxy.sql import schema
@@ -40,3 +40,10 @@ class SuspensionsTable(Table):
         row = {"tenant_id": tenant_id, "batch_code": batch_code or EVERYTHING}
         if self.find(connection, **row) is None:
             self.insert(connection, row)
+
+    def suspend_everyone(self, connection: Connection) -> int:
+        """Suspend every tenant; return how many there are."""
+        tenant_ids = list(connection.execute(select(schema.tenant.c.id)).scalars())
+        for tenant_id in tenant_ids:
+            self.suspend(connection, tenant_id, None)
+        return len(tenant_ids)
