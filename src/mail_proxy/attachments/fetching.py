@@ -32,11 +32,15 @@ class FetchFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
-    """Attachment to fetch for a tenant; ``auth`` is its own login, opened."""
+    """Attachment to fetch for a tenant; ``auth`` is its own login, opened.
+
+    ``most_octets`` replaces the limit of attachments.
+    """
 
     tenant: Tenant
     attachment: Attachment
     auth: ClientAuth | None = None
+    most_octets: int | None = None
 
 
 class Fetcher(Protocol):
