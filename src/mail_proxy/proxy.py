@@ -16,6 +16,7 @@ from mail_proxy.features import registry
 from mail_proxy.features.feature import StepParts
 from mail_proxy.features.large_files.downloads import Downloads
 from mail_proxy.features.large_files.kept import kept_files
+from mail_proxy.features.oauth2.tokens import AccessTokens
 from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.kit.free_disk import FreeDisk
@@ -79,8 +80,10 @@ class MailProxy:
         self.call_rates = CallRates(quotas_in(self._directory, config.quotas), clock)
         bus = Bus()
         self.refusals = AuditedRefusals(db, tables, clock)
-        pool = connection_pool(config, clock)
-        delivery = self._delivering(key, bus) if config.scheduler_active else None
+        stepping = StepParts(self._directory, clock, config, db, tables, self.metrics)
+        tokens = AccessTokens.of(stepping)
+        pool = connection_pool(config, clock, tokens=tokens)
+        delivery = self._delivering(key, bus, stepping, tokens) if config.scheduler_active else None
         parts = Parts(
             db=db,
             tables=tables,
@@ -89,6 +92,7 @@ class MailProxy:
             clock=clock,
             bus=bus,
             sender=SmtpSender(pool),
+            tokens=tokens,
             dispatcher=delivery,
             pending=PendingCounts(db, tables),
             waiting=WaitingCounts(db, tables, config, clock),
@@ -103,6 +107,7 @@ class MailProxy:
         #: In the order of their start; they stop in the reverse order.
         self._services: tuple[Service, ...] = (
             Closing("database", db.close),
+            Closing("access tokens", tokens.close),
             Closing("connections", pool.close_all),
             *self._working(delivery, bus, own_name, report_delivery_callable),
             *registry.services(parts),
@@ -230,14 +235,11 @@ class MailProxy:
             Retention(db, tables, self._directory, clock, self.config.quotas.max_audit_entries),
         )
 
-    def _delivering(self, key: bytes, bus: Bus) -> Service:
+    def _delivering(self, key: bytes, bus: Bus, parts: StepParts, tokens: AccessTokens) -> Service:
         count = self.config.concurrency.workers
         if count:
             worker = WorkerConfig(self.config, key)
             return WorkerProcesses(worker, count, self.metrics.of_workers, bus)
-        parts = StepParts(
-            self._directory, self._clock, self.config, self._db, self._tables, self.metrics
-        )
         return DeliveryEngine(
             self._db,
             self._tables,
@@ -247,6 +249,7 @@ class MailProxy:
             self._clock,
             bus,
             steps=registry.delivery_steps(parts),
+            tokens=tokens,
         )
 
 

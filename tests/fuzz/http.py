@@ -57,6 +57,8 @@ _TOKENS = (
     b"X: " + b"x" * 70_000 + b"\r\n",
 )
 
+_MESSAGE = b'{"messages":[{"id":"a","from":"a@example.org","to":"b@example.net","subject":"s"}]}'
+
 
 class Fuzz:
     """Sends from one seed; counts requests, connections and answers by status."""
@@ -98,8 +100,8 @@ class Fuzz:
             return (
                 b"POST /commands/add-messages"
                 + head
-                + b"Content-Length: 15\r\n\r\n"
-                + b'{"messages":[]}'
+                + b"Content-Length: %d\r\n\r\n" % len(_MESSAGE)
+                + _MESSAGE
             )
         pieces = (_BODY[at : at + 7] for at in range(0, len(_BODY), 7))
         chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)

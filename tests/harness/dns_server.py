@@ -1,4 +1,4 @@
-"""A DNS server on loopback that answers TXT queries from a dictionary, or not at all."""
+"""A DNS server on loopback that answers queries from dictionaries, or not at all."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ _TXT_STRING = 255
 class DnsServer(asyncio.DatagramProtocol):
     """``records``: the TXT records of each name (without the last dot).
 
+    ``others``: records by name and type, such as ``("example.org", "MX")``.
+
     ``rcode`` is answered to every query; with ``is_silent`` there is no answer. Over UDP an
     answer that is too long is cut off, so that the client asks again over TCP.
     """
 
     records: dict[str, list[str]] = field(default_factory=dict)
+    others: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     rcode: dns.rcode.Rcode = dns.rcode.NOERROR
     is_silent: bool = False
     queries: int = 0
@@ -65,14 +68,14 @@ class DnsServer(asyncio.DatagramProtocol):
         query = dns.message.from_wire(query_octets)
         answer = dns.message.make_response(query)
         answer.set_rcode(self.rcode)
-        name = query.question[0].name
-        texts = self.records.get(name.to_text(omit_final_dot=True))
-        if texts is None and self.rcode == dns.rcode.NOERROR:
+        name, kind = query.question[0].name, query.question[0].rdtype
+        plain = name.to_text(omit_final_dot=True)
+        known = {(name, "TXT"): [_quoted(t) for t in texts] for name, texts in self.records.items()}
+        known.update(self.others)
+        if self.rcode == dns.rcode.NOERROR and not any(plain == named for named, _ in known):
             answer.set_rcode(dns.rcode.NXDOMAIN)
-        elif texts:
-            answer.answer.append(
-                dns.rrset.from_text(name, 60, "IN", "TXT", *(_quoted(text) for text in texts))
-            )
+        elif found := known.get((plain, dns.rdatatype.to_text(kind))):
+            answer.answer.append(dns.rrset.from_text(name, 60, "IN", kind, *found))
         return answer
 
 

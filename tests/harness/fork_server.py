@@ -48,6 +48,7 @@ _MODULES = (
     "uvicorn.lifespan.on",
     "uvloop",
 )
+_SECONDS_BETWEEN_LOOKS = 5.0
 
 
 @dataclass(frozen=True)
@@ -112,11 +113,16 @@ class _Living:
 
 
 def serve(requests: socket.socket) -> Start | None:
-    """Fork for each request. Return the Start in a new process, None here at the end."""
+    """Fork for each request. Return the Start in a new process, None here at the end.
+
+    The end is that of the test process, which may have been killed while a process of a test still
+    has its side of ``requests``.
+    """
+    test_process = os.getppid()
     with selectors.DefaultSelector() as events:
         events.register(requests, selectors.EVENT_READ)
-        while True:
-            for key, _ in events.select():
+        while os.getppid() == test_process:
+            for key, _ in events.select(_SECONDS_BETWEEN_LOOKS):
                 if key.data is not None:
                     events.unregister(key.fd)
                     key.data.bury()
@@ -139,6 +145,7 @@ def serve(requests: socket.socket) -> Start | None:
                     os.close(file)
                 living = _Living(pid, report)
                 events.register(living.end, selectors.EVENT_READ, living)
+    return None
 
 
 def _import_program() -> None:

@@ -17,6 +17,10 @@ from tests.harness.processes import process_tree
 
 _GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 _POST = b"POST /account HTTP/1.1\r\nHost: localhost\r\n"
+_ADD = (
+    b"POST /commands/add-messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 15\r\n\r\n"
+    b'{"messages":[]}'
+)
 _MEGABYTES = 20
 _PAUSE_SECONDS = 0.02
 #: After an attack, with its connections still open.
@@ -151,9 +155,9 @@ class Attacker:
                 sent += connection.send(data)
         return sent
 
-    def pipeline_unread(self, connections: int = 1) -> None:
+    def pipeline_unread(self, connections: int = 1, question: bytes = _GET) -> None:
         """Ask 20 MB of questions on each connection, and read no answer."""
-        block = _GET * 1000
+        block = question * 1000
         opened = [self.connect() for _ in range(connections)]
         threads = [
             threading.Thread(target=self.push, args=(each, block, _MEGABYTES * 10**6 // len(block)))
@@ -190,6 +194,7 @@ CHUNKED = _POST + b"Transfer-Encoding: chunked\r\n\r\n"
 ATTACKS: dict[str, Callable[[Attacker], None]] = {
     "pipelined questions, no answer read": lambda a: a.pipeline_unread(),
     "the same on 40 connections": lambda a: a.pipeline_unread(40),
+    "pipelined messages, no answer read": lambda a: a.pipeline_unread(question=_ADD),
     "endless trailers": lambda a: a.endless(
         CHUNKED + b"0\r\n", b"X-Trailer: " + b"x" * 1000 + b"\r\n"
     ),

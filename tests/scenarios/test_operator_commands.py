@@ -10,7 +10,9 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 from tests.harness.command_line import CommandLine, CompletedCommand
+from tests.harness.dns_server import dns_server
 from tests.harness.processes import free_port
 
 from mail_proxy.client import MailProxyClient, Message
@@ -185,6 +187,60 @@ def test_the_rest_about_an_instance(shop: CommandLine) -> None:
             assert "mail-proxy stop shop" in done.stderr
     if not is_running:
         assert shop.instance("shop").token() != token
+
+
+def test_doctor_names_faults_and_says_what_to_do(shop: CommandLine) -> None:
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(dns_server()) as server,
+    ):
+        environ = {"GMP_DNS_SERVERS": server.address}
+        shown = shop("doctor", "--json", **environ)
+        table = shop("shop", "doctor", **environ)
+    assert (shown.returncode, table.returncode) == (5, 5), shown.stderr
+    found = json.loads(shown.stdout)
+    assert found["ok"] is False
+    checks = {(c["check"], c["subject"]): c for c in found["checks"]}
+    assert checks["account", "story/smtp"]["ok"] is False
+    assert checks["spf", "example.org"]["text"] == "no record"
+    assert all(check["hint"] for check in found["checks"] if not check["ok"])
+    assert all(checks[name, sub]["ok"] for name, sub in checks if name in ("database", "files"))
+    assert "account story/smtp: connect at 127.0.0.1:" in table.stderr
+    assert "do: Nothing answers on port" in table.stderr
+
+
+def test_a_python_shell_about_the_instance(shop: CommandLine) -> None:
+    lines = [
+        "proxy.messages.pending()",
+        "found = proxy.messages.list()",
+        "print('ids', sorted(m.id for m in found))",
+        "proxy.status()",
+        "proxy.stats()",
+        "proxy.tenants.list()",
+        "proxy.accounts.get('smtp', tenant_id='story')",
+        "proxy.messages.get('nothing')",
+        "proxy.close()",
+        "proxy.suspend(tenant_id='story')",
+        "new_message('story')",
+        "shell-1",
+        "ann@example.org",
+        "bob@example.net",
+        "From the shell",
+        "Hello",
+        "proxy.messages.delete(proxy.messages.list(q='From the shell')[0].id, 'story')",
+        "proxy.activate(tenant_id='story')",
+        "for name in ('smtp',):",
+        "    print('loop', name)",
+        "",
+    ]
+    done = _done(shop("shop", "connect", answer="\n".join(lines) + "\n"))
+    assert "About [m2]" in done.stdout
+    assert "ids ['m0', 'm1', 'm2']" in done.stdout
+    assert "pending messages" in done.stdout
+    assert "loop smtp" in done.stdout
+    assert "Error: no such message" in done.stderr
+    assert "no 'close' here; there is: accounts, activate" in done.stderr
+    assert "removed       1" in done.stdout
 
 
 def test_the_instance_and_tenant_that_are_remembered(shop: CommandLine) -> None:

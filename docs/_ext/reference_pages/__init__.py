@@ -13,7 +13,7 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
-from reference_pages import commands, errors, logs, metrics, rest, settings
+from reference_pages import commands, errors, logs, metrics, python, rest, settings
 
 RENDERERS: dict[str, Callable[[], str]] = {
     "settings": settings.render,
@@ -22,6 +22,7 @@ RENDERERS: dict[str, Callable[[], str]] = {
     "metrics": metrics.render,
     "logs": logs.render,
     "commands": commands.render,
+    "python": python.render,
 }
 _PLACE = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
 

@@ -25,6 +25,7 @@ from mail_proxy.api.routes import (
     sync_log,
     tenants,
 )
+from mail_proxy.api.short_way import ShortWay
 from mail_proxy.config import ProxyConfig
 from mail_proxy.domain.networks import parsed
 from mail_proxy.features.registry import FEATURES
@@ -80,8 +81,10 @@ def build_app(load: Callable[[], ProxyConfig]) -> FastAPI:
     app.router.routes.extend(routes())
     errors.install(app, routes())
     busiest = next(route for route in routes() if route.endpoint is messages.add)
+    bounds, observe = partial(_bounds, app), partial(_observe, app)
     app.add_middleware(FastPath, route=busiest)
-    app.add_middleware(RequestBounds, bounds=lambda: _bounds(app), observe=partial(_observe, app))
+    app.add_middleware(RequestBounds, bounds=bounds, observe=observe)
+    app.short_way = ShortWay(busiest, partial(_running, app), bounds, observe)
     openapi.install(app, routes(), messages.EXTRA_MODELS)
     pages.install(app)
     return app
@@ -92,8 +95,13 @@ def routes() -> list[Route]:
     return [r for router in _ROUTERS for r in router.routes if isinstance(r, Route)]
 
 
-def _bounds(app: FastAPI) -> Bounds | None:
+def _running(app: FastAPI) -> MailProxy | None:
     proxy: MailProxy | None = getattr(app.state, "proxy", None)
+    return proxy
+
+
+def _bounds(app: FastAPI) -> Bounds | None:
+    proxy = _running(app)
     if proxy is None:
         return None
     most = int(proxy.queue.max_body_mb * _MEGABYTE)
@@ -107,6 +115,6 @@ def _bounds(app: FastAPI) -> Bounds | None:
 
 
 def _observe(app: FastAPI, route: str, method: str, status: str, seconds: float) -> None:
-    proxy: MailProxy | None = getattr(app.state, "proxy", None)
+    proxy = _running(app)
     if proxy is not None:
         proxy.metrics.http.of(route, method, status).observe(seconds)

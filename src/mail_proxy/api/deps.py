@@ -14,11 +14,13 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BeforeValidator
+from starlette.types import Scope
 
 from mail_proxy.api.bodies import announced_bytes
 from mail_proxy.domain.networks import is_loopback
 from mail_proxy.errors import Forbidden, InactiveTenant, TooLarge, Unauthorized, UnsupportedMedia
 from mail_proxy.features.large_files.downloads import Downloads
+from mail_proxy.http.exchange import Headers
 from mail_proxy.operations.callers import Caller, Stranger
 from mail_proxy.operations.door import Door
 from mail_proxy.operations.monitoring import Monitoring
@@ -147,12 +149,31 @@ class Route(APIRoute):
     async def admit(self, request: Request) -> None:
         """Authenticate the caller and put it into ``request.state.caller``, or refuse."""
         if self.token is not Token.NONE:
-            endpoint = f"{request.method} {self.path_format}"
             is_admins = self.token is Token.ADMIN
-            request.state.caller = await _identify(request, endpoint, is_admins)
+            request.state.caller = await _identify(request, self._origin(request.scope), is_admins)
         if request.scope["query_string"]:
             _refuse_unknown(request, self._known)
-        _refuse_encoded(request)
+        _refuse_encoded(request.scope["headers"])
+
+    def admit_at_once(self, proxy: MailProxy, scope: Scope) -> Caller | None:
+        """Authenticate as ``admit`` does, if memory is enough for that; else return None.
+
+        For a request without a query to a route that asks for a token.
+        """
+        _refuse_encoded(scope["headers"])
+        caller = proxy.authenticator.recognize(_token(scope["headers"]))
+        if caller is None:
+            return None
+        if caller.tenant_id is not None:
+            proxy.call_rates.take(caller.tenant_id)
+        found = scope["state"]["caller"] = caller.at(*self._origin(scope))
+        return found
+
+    def _origin(self, scope: Scope) -> tuple[str, str, str]:
+        """Return route, address and request id of a call, for the audit log."""
+        client = scope.get("client")
+        address = client[0] if client else _UNIX_SOCKET
+        return f"{scope['method']} {self.path_format}", address, scope["state"]["request_id"]
 
     @cached_property
     def _takes_body(self) -> bool:
@@ -169,10 +190,8 @@ def _query_names(dependant: Dependant) -> Iterator[str]:
         yield from _query_names(inner)
 
 
-async def _identify(request: Request, endpoint: str, is_admins: bool) -> Caller:
-    proxy = running(request)
-    address = request.client.host if request.client else _UNIX_SOCKET
-    origin = (endpoint, address, request.state.request_id)
+async def _identify(request: Request, origin: tuple[str, str, str], is_admins: bool) -> Caller:
+    proxy, address = running(request), origin[1]
     # Without an admin token, a caller on this machine is the administrator.
     is_local = (
         proxy.authenticator.open
@@ -180,7 +199,8 @@ async def _identify(request: Request, endpoint: str, is_admins: bool) -> Caller:
         and not _comes_from_elsewhere(request)
     )
     try:
-        caller = await proxy.authenticator.authenticate(_token(request), address, loopback=is_local)
+        token = _token(request.scope["headers"])
+        caller = await proxy.authenticator.authenticate(token, address, loopback=is_local)
     except Unauthorized as error:
         await proxy.refusals.record(Stranger(None, *origin), error)
         raise
@@ -197,10 +217,14 @@ async def _identify(request: Request, endpoint: str, is_admins: bool) -> Caller:
     return caller
 
 
-def _token(request: Request) -> str | None:
-    header = request.headers.get("X-API-Token")
-    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+def _token(headers: Headers) -> str | None:
+    header = _first(headers, b"x-api-token")
+    scheme, _, bearer = _first(headers, b"authorization").partition(" ")
     return header or (bearer.strip() if scheme.lower() == "bearer" else "") or None
+
+
+def _first(headers: Headers, name: bytes) -> str:
+    return next((value for key, value in headers if key == name), b"").decode("latin-1")
 
 
 def _comes_from_elsewhere(request: Request) -> bool:
@@ -220,9 +244,9 @@ def _comes_from_elsewhere(request: Request) -> bool:
     return not is_loopback(name)
 
 
-def _refuse_encoded(request: Request) -> None:
+def _refuse_encoded(headers: Headers) -> None:
     """Refuse a body that is not JSON in UTF-8 as it is, such as a compressed one."""
-    for name, value in request.scope["headers"]:
+    for name, value in headers:
         if name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
             given = value[:40].decode("latin-1")
             raise UnsupportedMedia(f"Content-Encoding {given}: send the body as it is")

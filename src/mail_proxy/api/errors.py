@@ -78,6 +78,14 @@ def answer(
 async def known(request: Request, error: Exception) -> Response:
     """Build the answer for an error that the proxy raised on purpose."""
     assert isinstance(error, MailProxyError)
+    return answer_to(error)
+
+
+def answer_to(error: BaseException) -> Response:
+    """Build the answer for an error, and log it if it is not the caller's."""
+    if not isinstance(error, MailProxyError):
+        log(Action.REQUEST_FAILED, exception=error)
+        return answer(MailProxyError, "internal error")
     if isinstance(error, TooManyRequests):
         return answer(error, error.message, retry_after=error.retry_after_seconds)
     if isinstance(error, DatabaseUnavailable):
@@ -169,8 +177,7 @@ async def _http(routes: Sequence[Route], request: Request, error: Exception) -> 
 async def _unexpected(request: Request, error: Exception) -> Response:
     # Starlette raises the error again behind this answer, and the server logs it as well. The
     # answer goes past the middleware that puts the request's id on all others.
-    log(Action.REQUEST_FAILED, exception=error)
-    response = answer(MailProxyError, "internal error")
+    response = answer_to(error)
     response.headers["X-Request-ID"] = _id_of(request)
     return response
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mail_proxy.wire.account_auth import ACCOUNT_AUTH, GIVEN_ACCOUNT_AUTH
 from mail_proxy.wire.large_files import LARGE_FILES
 
 _NOW = 1_790_000_000
@@ -38,6 +39,7 @@ _ACCOUNT: dict[str, Any] = {
     **_CONNECTION,
     **_LIMITS,
     "password": _MASK,
+    "auth": ACCOUNT_AUTH,
     "tls": "auto",
     "health": "ok",
     "last_error": None,
@@ -247,6 +249,7 @@ EXAMPLES: dict[str, Any] = {
         **_CONNECTION,
         **_LIMITS,
         "password": "correct horse",
+        "auth": GIVEN_ACCOUNT_AUTH,
         "use_tls": True,
     },
     "AccountOut": _ACCOUNT,
@@ -318,6 +321,7 @@ EXAMPLES: dict[str, Any] = {
         "id": None,
         "tenant_id": "acme",
         "password": "correct horse",
+        "auth": GIVEN_ACCOUNT_AUTH,
         "use_tls": True,
         "to": "ann@example.org",
     },

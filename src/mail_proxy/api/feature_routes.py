@@ -29,6 +29,7 @@ def router_of(feature: Feature) -> APIRouter:
             name=route.operation.name.partition(".")[2],
             description=inspect.getdoc(route.operation.run),
             response_model=route.operation.answer,
+            include_in_schema=not route.is_alias,
         )
     return router
 

@@ -58,7 +58,7 @@ class Bounds:
     trusted_proxies: tuple[Network, ...] = ()
 
 
-class _Refused(HTTPException):
+class Refused(HTTPException):
     """A refusal. FastAPI turns other exceptions of ``receive`` into a 400."""
 
     def __init__(self, kind: type[MailProxyError], error: str, status: int | None = None) -> None:
@@ -80,9 +80,7 @@ class RequestBounds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"")
-        request_id = given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex.encode()
-        scope.setdefault("state", {})["request_id"] = request_id.decode()
+        request_id = identify(scope)
         status: int | None = None
         method: str = scope["method"]
         is_head = method == "HEAD"  # as GET, without the body (RFC 9110, 9.3.2)
@@ -106,36 +104,55 @@ class RequestBounds:
             if bounds is not None:
                 body = _Body(receive, scope, bounds, self._budget)
             await self._app(scope, receive if body is None else body.receive, send_with_id)
-        except _Refused as error:
+        except Refused as error:
             if status is None:
                 await _refuse(send_with_id, error)
         finally:
             if body is not None:
                 body.release()
-            seconds = time.perf_counter() - begun
-            label = method if method in _METHODS else _UNKNOWN
-            self._observe(_route_of(scope), label, str(status or 500), seconds)
-            _log_answer(scope, method, status or 500, seconds)
+            note_answer(scope, method, status or 500, begun, self._observe)
 
     def _admit(self, scope: Scope) -> Bounds | None:
         """Return the bounds of a request; None for ``/health`` before the start."""
         bounds = self._bounds()
-        headers = scope["headers"]
-        if bounds is None:
-            if scope["path"] != scope.get("root_path", "") + _ALIVE:
-                raise _Refused(NotRunning, "the proxy is not running")
-            return None
-        size = sum(len(name) + len(value) for name, value in headers)
-        if size > MOST_HEADER_BYTES or len(headers) > MOST_HEADERS:
-            raise _Refused(
-                HeadersTooLarge,
-                f"{len(headers)} headers of {size} bytes; allowed: {MOST_HEADERS}, and "
-                f"{MOST_HEADER_BYTES} bytes",
-            )
-        if announced_bytes(headers) > bounds.body_bytes:
-            raise _body_too_large(bounds)
-        scope.update(forwarded(scope.get("client"), headers, bounds.trusted_proxies))
+        if bounds is not None:
+            admit(scope, bounds)
+        elif scope["path"] != scope.get("root_path", "") + _ALIVE:
+            raise Refused(NotRunning, "the proxy is not running")
         return bounds
+
+
+def identify(scope: Scope) -> bytes:
+    """Choose the id of a request, the client's own if it is acceptable, and note it."""
+    given = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"")
+    request_id = given if _ACCEPTABLE_ID.fullmatch(given) else uuid.uuid4().hex.encode()
+    scope.setdefault("state", {})["request_id"] = request_id.decode()
+    return request_id
+
+
+def admit(scope: Scope, bounds: Bounds) -> None:
+    """Refuse headers beyond the bounds; note for whom a reverse proxy calls."""
+    headers = scope["headers"]
+    size = sum([len(name) + len(value) for name, value in headers])
+    if size > MOST_HEADER_BYTES or len(headers) > MOST_HEADERS:
+        raise Refused(
+            HeadersTooLarge,
+            f"{len(headers)} headers of {size} bytes; allowed: {MOST_HEADERS}, and "
+            f"{MOST_HEADER_BYTES} bytes",
+        )
+    if announced_bytes(headers) > bounds.body_bytes:
+        raise _body_too_large(bounds)
+    scope.update(forwarded(scope.get("client"), headers, bounds.trusted_proxies))
+
+
+def note_answer(scope: Scope, method: str, status: int, begun: float, observe: Observe) -> None:
+    """Count and log the answer of a request.
+
+    ``begun`` is the time of its head (``perf_counter``).
+    """
+    seconds = time.perf_counter() - begun
+    observe(_route_of(scope), method if method in _METHODS else _UNKNOWN, str(status), seconds)
+    _log_answer(scope, method, status, seconds)
 
 
 def _route_of(scope: Scope) -> str:
@@ -188,9 +205,9 @@ class _Body:
                 message = await self._receive()
         except TimeoutError:
             error = f"the body did not arrive within {self._bounds.body_seconds:g} s"
-            raise _Refused(TooSlow, error) from None
+            raise Refused(TooSlow, error) from None
         if message["type"] == "http.disconnect":
-            raise _Refused(RequestError, "the connection ended before the body was complete", 499)
+            raise Refused(RequestError, "the connection ended before the body was complete", 499)
         self._is_complete = not message.get("more_body", False)
         self._seen += len(message.get("body", b""))
         if self._seen > self._bounds.body_bytes:
@@ -212,7 +229,7 @@ class _Body:
                 await self._budget.take(self._owner, size, self._bounds.all_bodies_bytes)
         except TimeoutError:
             error = f"too many large bodies at once: no room within {self._bounds.body_seconds:g} s"
-            raise _Refused(TooBusy, error) from None
+            raise Refused(TooBusy, error) from None
         self._taken = size
         if self._deadline is not None:
             self._deadline += asyncio.get_running_loop().time() - begun
@@ -224,14 +241,15 @@ class _Body:
             self._taken = 0
 
 
-def _body_too_large(bounds: Bounds) -> _Refused:
-    return _Refused(TooLarge, f"the body is larger than {bounds.body_bytes} bytes")
+def _body_too_large(bounds: Bounds) -> Refused:
+    return Refused(TooLarge, f"the body is larger than {bounds.body_bytes} bytes")
 
 
 def _log_answer(scope: Scope, method: str, status: int, seconds: float) -> None:
     route, caller = scope.get("route"), scope["state"].get("caller")
     log(
         Action.REQUEST_ANSWERED,
+        request_id=scope["state"]["request_id"],
         method=method,
         # A path segment may be a secret that was put in the place of a name.
         route=getattr(route, "path_format", None),
@@ -242,7 +260,7 @@ def _log_answer(scope: Scope, method: str, status: int, seconds: float) -> None:
     )
 
 
-async def _refuse(send: Send, error: _Refused) -> None:
+async def _refuse(send: Send, error: Refused) -> None:
     record = {"ok": False, "error": error.detail, "code": error.kind.code, "detail": None}
     body = orjson.dumps(record)
     headers = [(b"content-type", b"application/json"), (b"connection", b"close")]

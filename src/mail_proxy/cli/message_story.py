@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from mail_proxy.cli.output import moment, print_facts, print_table
+from mail_proxy.errors import MailProxyError
 
 if TYPE_CHECKING:
     from mail_proxy.wire.messages import EventOut, MessageOut
+    from mail_proxy.wire.replies import ReplyOut
 
 _COLOURS = {"sent": "green", "error": "red", "deferred": "yellow"}
 _PRIORITIES = ("immediate", "high", "medium", "low")
@@ -108,3 +112,19 @@ def _detail(event: EventOut) -> str:
 
 def _coloured(word: str) -> Text:
     return Text(word, _COLOURS.get(word.replace("failed", "error"), ""))
+
+
+def save_replies(replies: Sequence[ReplyOut], folder: Path) -> int:
+    """Write the mails of replies to numbered files; return the number of files.
+
+    Raises MailProxyError if a file cannot be written. No file is overwritten.
+    """
+    mails = [base64.b64decode(reply.raw) for reply in replies if reply.raw is not None]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, mail in enumerate(mails, 1):
+            with (folder / f"reply-{number}.eml").open("xb") as file:
+                file.write(mail)
+    except OSError as error:
+        raise MailProxyError(f"{folder}: cannot be written: {error}") from None
+    return len(mails)

@@ -7,7 +7,7 @@ from typing import Unpack
 from mail_proxy.client.calls import Given, Group, Mode, call
 from mail_proxy.client.fields import BounceMailboxFields
 from mail_proxy.client.reading import field_of, model
-from mail_proxy.wire.bounces import BounceMailboxAnswer
+from mail_proxy.wire.bounces import BounceMailboxAnswer, BounceMailboxTested
 from mail_proxy.wire.tenants import Done
 
 
@@ -37,4 +37,9 @@ class Bounces(Group[Mode]):
     @call("POST", "/instance/bounce/reload", model(Done), names_tenant=False)
     def reload(self) -> Given:
         """Connect to the bounce mailbox again, and read it now."""
+        return Given()
+
+    @call("POST", "/instance/bounce/test", model(BounceMailboxTested), names_tenant=False)
+    def test(self) -> Given:
+        """Test the saved bounce mailbox: connect, TLS, log in, open the folder."""
         return Given()

@@ -84,12 +84,29 @@ RawMessage = TypedDict(
 )
 
 
+class AccountAuth(TypedDict, total=False):
+    """Log-in of an account: password, none or OAuth2."""
+
+    method: Required[Literal["password", "none", "oauth2"]]
+    provider: Literal["microsoft", "google", "custom"] | None
+    grant: Literal["client_credentials", "refresh_token", "service_account"] | None
+    client_id: str | None
+    client_secret: str | None
+    tenant: str | None
+    refresh_token: str | None
+    token_url: str | None
+    scope: str | None
+    subject: str | None
+    private_key: str | None
+
+
 class _AccountOptions(TypedDict, total=False):
     tenant_id: str | None
     host: str | None
     port: int | None
     user: str | None
     password: str | None
+    auth: AccountAuth | None
     tls: Tls | None
     use_tls: bool | None
     use_ssl: bool | None
@@ -169,3 +186,4 @@ class BounceMailboxFields(TypedDict, total=False):
     poll_interval: int
     return_path: str | None
     after_processing: str
+    detect_replies: bool

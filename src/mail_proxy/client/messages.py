@@ -16,6 +16,7 @@ from mail_proxy.wire.messages import (
     MessagesOut,
     RetriedOut,
 )
+from mail_proxy.wire.replies import RepliesOut
 
 
 class Messages(Group[Mode]):
@@ -91,6 +92,11 @@ class Messages(Group[Mode]):
     @call("GET", "/messages/{id}/events", field_of(EventsOut, lambda answer: answer.events))
     def events(self, id: str, *, tenant_id: str | None = None) -> Given:  # noqa: A002
         """Return the events of a message, oldest first."""
+        return Given(path={"id": id}, tenant_id=tenant_id)
+
+    @call("GET", "/messages/{id}/replies", field_of(RepliesOut, lambda answer: answer.replies))
+    def replies(self, id: str, *, tenant_id: str | None = None) -> Given:  # noqa: A002
+        """Return the answers of people to a message, with the whole mails in base64."""
         return Given(path={"id": id}, tenant_id=tenant_id)
 
     @call("POST", "/commands/delete-messages", model(DeletedOut), repeatable=False)

@@ -10,12 +10,14 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from mail_proxy.client.errors import BadSignature
 
+_KINDS = ("sent", "error", "deferred", "bounce", "complaint", "reply", "unsubscribe")
+
 
 class Report(BaseModel):
     """Delivery report about one event of a message; times are Unix seconds.
 
-    ``sent_ts``, ``error_ts``, ``deferred_ts``, ``bounce_ts`` or ``pec_ts`` says which event it is.
-    Fields of a newer proxy are kept in ``model_extra``.
+    ``event`` says which event it is; the other fields are those of that event. Fields of a newer
+    proxy are kept in ``model_extra``.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -41,6 +43,17 @@ class Report(BaseModel):
     pec_ts: int | None = None
     pec_details: dict[str, Any] | None = None
     recipient: str | None = None
+    complaint_ts: int | None = None
+    complaint_type: str | None = None
+    unsubscribe_ts: int | None = None
+
+    @property
+    def event(self) -> str:
+        """Kind of the event: "sent", "error", "deferred", "bounce", "pec_delivery", ..."""
+        if self.pec_event is not None:
+            return self.pec_event
+        given = self.model_dump(exclude_none=True).keys()
+        return next((kind for kind in _KINDS if f"{kind}_ts" in given), "unknown")
 
 
 class _ReportCall(BaseModel):

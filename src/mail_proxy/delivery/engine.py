@@ -34,6 +34,7 @@ from mail_proxy.kit.bus import Bus, Fact
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.wakeup import Wakeup
 from mail_proxy.kit.worker import Worker
+from mail_proxy.network.access_tokens import TokenSource
 from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.smtp.burst import Timeouts
 from mail_proxy.smtp.connection import Connector
@@ -67,11 +68,12 @@ class DeliveryEngine:
         bus: Bus,
         *,
         steps: FeatureSteps | None = None,
+        tokens: TokenSource | None = None,
     ) -> None:
-        """``steps`` are the steps of features."""
+        """``steps`` are those of features; ``tokens`` has the access tokens of accounts."""
         self._clock = clock
         smtp_times = SmtpTimes(metrics)
-        self._pool = connection_pool(config, clock, smtp_times.add)
+        self._pool = connection_pool(config, clock, smtp_times.add, tokens)
         self._reaper = Worker("smtp.reaper", self._reap)
         bell = Wakeup()
         outcome_metrics = OutcomeMetrics(metrics, directory)
@@ -143,7 +145,10 @@ class DeliveryEngine:
 
 
 def connection_pool(
-    config: ProxyConfig, clock: Clock, observe: Observe = observe_nothing
+    config: ProxyConfig,
+    clock: Clock,
+    observe: Observe = observe_nothing,
+    tokens: TokenSource | None = None,
 ) -> SMTPPool:
     """Return an empty pool with the timeouts of the settings."""
     longest = config.timing.send_timeout
@@ -159,5 +164,6 @@ def connection_pool(
         local_hostname=config.helo_name,
         observe=observe,
         guard=NetworkGuard.of(config),
+        tokens=tokens,
     )
     return SMTPPool(connector, clock=clock)

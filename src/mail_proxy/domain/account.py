@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from mail_proxy.domain.limits import RateLimit
+from mail_proxy.domain.oauth2 import TokenLogin
 
 
 class TlsMode(StrEnum):
@@ -33,6 +34,7 @@ class SmtpLogin:
     messages it carries, ``max_connections`` the most that are open at once in this process.
     ``private_allowed``: the administrator saved the host, which may be at any address.
     ``helo_name`` is what EHLO says; None: as for all accounts.
+    ``tokens``: the account logs in with access tokens instead of the password.
     ``damage`` says why the stored password cannot be read; the login is of no use then.
     """
 
@@ -50,6 +52,7 @@ class SmtpLogin:
     damage: str | None = None
     private_allowed: bool = False
     helo_name: str | None = None
+    tokens: TokenLogin | None = None
 
     def __repr__(self) -> str:
         return f"SmtpLogin({self.account_pk} v{self.version} {self.host}:{self.port} {self.tls})"

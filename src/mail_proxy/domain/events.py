@@ -105,5 +105,6 @@ KINDS = (
     EventKind(
         "complaint", "a recipient called the message spam", plain_shape, counter="complained"
     ),
+    EventKind("reply", "a person answered the message", plain_shape),
     EventKind("pec_", "a receipt of certified mail arrived", _pec, is_prefix=True),
 )

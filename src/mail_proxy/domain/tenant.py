@@ -92,6 +92,10 @@ class Tenant:
     signing_damage: str | None = None
     attachment_url: str | None = None
 
+    def has_expired_key(self, now: float) -> bool:
+        """Return whether the tenant's key is not accepted any more."""
+        return self.api_key_expires_at is not None and self.api_key_expires_at <= now
+
     def signing_secrets(self, now: float) -> list[str]:
         """Return the current secret, and for a day also the previous one."""
         if self.signing_secret is None:

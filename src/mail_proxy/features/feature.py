@@ -25,12 +25,13 @@ class Route:
 
     Fields of the operation's request that ``path`` names come from there. The others come from
     the query of a GET, else from the body; then ``path`` names none. The query can name the
-    tenant.
+    tenant. A second route of an operation is an alias, which the REST reference leaves out.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     operation: Operation[Any, Any]
+    is_alias: bool = False
 
 
 @dataclass(frozen=True)

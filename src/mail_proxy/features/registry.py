@@ -11,6 +11,8 @@ from mail_proxy.features.bounces import BOUNCES
 from mail_proxy.features.dkim import DKIM
 from mail_proxy.features.feature import Feature, StepParts
 from mail_proxy.features.large_files import LARGE_FILES
+from mail_proxy.features.oauth2 import OAUTH2
+from mail_proxy.features.replies import REPLIES
 from mail_proxy.features.storages import STORAGES
 from mail_proxy.features.suppressions import SUPPRESSIONS
 from mail_proxy.kit.service import Service
@@ -27,6 +29,8 @@ FEATURES: tuple[Feature, ...] = (
     STORAGES,
     LARGE_FILES,
     BOUNCES,
+    OAUTH2,
+    REPLIES,
 )
 
 #: Those of the service itself and those of its features.

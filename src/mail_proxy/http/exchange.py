@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Protocol
@@ -60,6 +61,7 @@ class Exchange:
         "_link",
         "_missing",
         "_waiter",
+        "begun_at",
         "body_left",
         "disconnected",
         "expects_continue",
@@ -86,6 +88,8 @@ class Exchange:
         self.target = target
         self.version = version
         self.headers = headers
+        #: When the head was complete (``perf_counter``).
+        self.begun_at = time.perf_counter()
         self.keep_alive = False
         self.expects_continue = False
         #: Bytes of the body that have not arrived yet; None for a chunked body.
@@ -113,6 +117,11 @@ class Exchange:
             self._body += chunk
         self._wake()
         return len(self._body)
+
+    @property
+    def body(self) -> bytes | bytearray:
+        """Return the part of the body that has arrived and is not taken; it stays."""
+        return self._body
 
     def end_body(self) -> None:
         """Mark the request as complete."""

@@ -27,15 +27,17 @@ def forwarded(
     ``X-Forwarded-Proto``. A header from any other address changes nothing, and neither does
     one without an address in the place of the client's.
     """
-    peer = find_address(client[0] if client else _UNIX_SOCKET)
-    if peer is None or not is_in(peer, trusted):
-        return {}
     chain, schemes = [], []
     for name, value in headers:
         if name == _FOR:
             chain.append(value)
         elif name == _SCHEME:
             schemes.append(value)
+    if not (chain or schemes):
+        return {}
+    peer = find_address(client[0] if client else _UNIX_SOCKET)
+    if peer is None or not is_in(peer, trusted):
+        return {}
     replaced: dict[str, Any] = {}
     address = _client_of(b",".join(chain).decode("latin-1"), trusted) if chain else None
     if address is not None:

@@ -17,6 +17,8 @@ MOST_HEADERS = 100
 PIECE_BYTES = 4096
 #: Unread bytes of a body at which reading from the connection pauses.
 BODY_BUFFER_BYTES = 65_536
+#: A request that may go the short way is awaited whole for so long, then it goes the usual way.
+WHOLE_REQUEST_SECONDS = 1.0
 #: After an early answer (such as a 401): if at most so much of the body is missing, it is awaited
 #: and discarded, and the connection is kept.
 SMALL_REST_BYTES = 65_536

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 import orjson
@@ -52,6 +53,7 @@ class HttpProtocol(asyncio.Protocol):
         self._current: Exchange | None = None
         self._waiting: deque[Exchange | Refusal] = deque()
         self._is_ending = False
+        self._awaits_whole = False
         self._read_paused = False
         self._lingered_bytes = 0
         self._deadline = Deadline(self._loop)
@@ -88,6 +90,8 @@ class HttpProtocol(asyncio.Protocol):
         self._waiting.clear()
         if self._current is not None:
             self._current.disconnect()
+            if self._awaits_whole:
+                self._serve(self._current)
         self._wake_senders()
 
     def data_received(self, data: bytes) -> None:
@@ -224,6 +228,12 @@ class HttpProtocol(asyncio.Protocol):
         if size > limits.BODY_BUFFER_BYTES:
             self._pause_reading()
 
+    def received(self, exchange: Exchange) -> None:
+        """Let a request that was awaited whole go the short way, if that answers it."""
+        if self._awaits_whole and exchange is self._current:
+            self._deadline.clear()
+            self._serve_whole(exchange)
+
     def completed(self, exchange: Exchange) -> None:
         """Go on after a request that is answered and complete."""
         if exchange.keep_alive:
@@ -257,6 +267,21 @@ class HttpProtocol(asyncio.Protocol):
         self._deadline.clear()
         self._sent_bytes, self._stalled_seconds = 0, 0.0
         self._current = exchange
+        if not self._server.may_be_short(exchange):
+            self._serve(exchange)
+        elif exchange.is_received:
+            self._serve_whole(exchange)
+        else:
+            self._awaits_whole = True
+            self._deadline.set(limits.WHOLE_REQUEST_SECONDS, partial(self._serve, exchange))
+
+    def _serve_whole(self, exchange: Exchange) -> None:
+        self._awaits_whole = False
+        if not self._server.serve_short(exchange, self):
+            self._serve(exchange)
+
+    def _serve(self, exchange: Exchange) -> None:
+        self._awaits_whole = False
         if not self._server.serve(exchange, self):
             exchange.disconnect()
             self._end_with(_NO_TARGET)

@@ -49,6 +49,9 @@ class Connection(Link, Protocol):
     def buffered(self, size: int) -> None:
         """Note how much of the body the application has not taken."""
 
+    def received(self, exchange: Exchange) -> None:
+        """Note that a request is complete that is not answered yet."""
+
     def completed(self, exchange: Exchange) -> None:
         """Note the end of a request that was answered before it was complete."""
 
@@ -198,6 +201,8 @@ class RequestReader:
         exchange.end_body()
         if exchange.is_answered:
             self._connection.completed(exchange)
+        else:
+            self._connection.received(exchange)
 
 
 class _BodyOnly:

@@ -17,10 +17,13 @@ from mail_proxy.http.connections import Connections
 from mail_proxy.http.exchange import Exchange, Headers
 from mail_proxy.http.limits import HttpLimits
 from mail_proxy.http.protocol import HttpProtocol
+from mail_proxy.http.short_way import ShortWay
 from mail_proxy.kit.process_watch import ProcessWatch
 from mail_proxy.telemetry.log import Action, log
 
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
+#: Key of the application's short way in the state of its lifespan (ASGI).
+SHORT_WAY = "mail_proxy.short_way"
 
 
 class BoundedHttp:
@@ -58,6 +61,7 @@ class Server:
         self._root_path: str = config.root_path
         self._state = server_state
         self._app_state = app_state
+        self._short: ShortWay | None = app_state.get(SHORT_WAY)
 
     @property
     def default_headers(self) -> Headers:
@@ -77,15 +81,57 @@ class Server:
         """Count an answer."""
         self._state.total_requests += 1
 
+    def may_be_short(self, exchange: Exchange) -> bool:
+        """Return whether a request is worth to be awaited whole, by its head."""
+        return self._short is not None and self._short.suits(exchange)
+
+    def serve_short(self, exchange: Exchange, connection: HttpProtocol) -> bool:
+        """Begin with a whole request on the short way; False if that cannot answer it."""
+        assert self._short is not None
+        scope = self._scope(exchange, connection, exchange.target, b"")
+        pending = self._short.begin(exchange, scope)
+        if pending is None:
+            return False
+        self._state.tasks.add(pending)
+        pending.add_done_callback(partial(self._short_ended, exchange, connection, scope))
+        return True
+
+    def _short_ended(
+        self,
+        exchange: Exchange,
+        connection: HttpProtocol,
+        scope: Scope,
+        pending: asyncio.Future[Any],
+    ) -> None:
+        self._state.tasks.discard(pending)
+        assert self._short is not None
+        is_over = True
+        try:
+            is_over = pending.cancelled() or self._short.answer(exchange, scope, pending)
+        finally:
+            if is_over:
+                connection.ended(exchange, failed=not pending.cancelled())
+        if not is_over:
+            self.serve(exchange, connection)
+
     def serve(self, exchange: Exchange, connection: HttpProtocol) -> bool:
         """Start the application; False if the target of the request is not a path."""
         try:
             raw_path, query = _split_target(exchange.target)
-            path = raw_path.decode("ascii")
+            raw_path.decode("ascii")
         except (UnicodeDecodeError, httptools.HttpParserInvalidURLError):
             return False
-        state = self._app_state.copy()
-        scope: Scope = {
+        scope = self._scope(exchange, connection, raw_path, query)
+        task = self._loop.create_task(exchange.run(self._app, scope))
+        self._state.tasks.add(task)
+        task.add_done_callback(partial(self._ended, exchange, connection, scope["state"]))
+        return True
+
+    def _scope(
+        self, exchange: Exchange, connection: HttpProtocol, raw_path: bytes, query: bytes
+    ) -> Scope:
+        path = raw_path.decode("ascii")
+        return {
             "type": "http",
             "asgi": _ASGI,
             "http_version": exchange.version,
@@ -94,16 +140,12 @@ class Server:
             "scheme": connection.scheme,
             "root_path": self._root_path,
             "headers": exchange.headers,
-            "state": state,
+            "state": self._app_state.copy(),
             "method": exchange.method,
             "path": self._root_path + (unquote(path) if "%" in path else path),
             "raw_path": self._root_path.encode("ascii") + raw_path,
             "query_string": query,
         }
-        task = self._loop.create_task(exchange.run(self._app, scope))
-        self._state.tasks.add(task)
-        task.add_done_callback(partial(self._ended, exchange, connection, state))
-        return True
 
     def _ended(
         self,
@@ -127,14 +169,19 @@ class Application(FastAPI):
     interface for an application that chooses its protocol; its configuration is reached through
     the ``receive`` of the lifespan, before the first connection is accepted. Another server keeps
     its own protocol, which is logged. ``state.proxy`` holds the running proxy, ``state.host``
-    uvicorn's own host, which decides whether the service listens on loopback only.
+    uvicorn's own host, which decides whether the service listens on loopback only. ``short_way``
+    is offered to the connections in the state of the lifespan.
     """
+
+    short_way: ShortWay | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             await super().__call__(scope, receive, send)
             return
         self.state.host = _host_of(receive)
+        if self.short_way is not None:
+            scope.setdefault("state", {})[SHORT_WAY] = self.short_way
         watch: ProcessWatch | None = None
 
         async def send_started(message: Message) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import imaplib
 import ssl
 from collections.abc import Callable, Sequence
@@ -14,7 +15,9 @@ import imapclient
 from imapclient.exceptions import CapabilityError, IMAPClientError, LoginError
 
 from mail_proxy.domain.account import TlsMode
+from mail_proxy.domain.oauth2 import TokenLogin, token_mechanisms
 from mail_proxy.imap.session import ImapSession
+from mail_proxy.network.access_tokens import NoTokens, TokenSource, TokenTrouble
 from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.network.tls import system_tls_context
 
@@ -44,6 +47,7 @@ class ImapLogin:
     """Settings for opening a mailbox.
 
     ``private_allowed``: the administrator chose the host, which may be at any address.
+    ``tokens``: access tokens are used instead of the password.
     """
 
     host: str
@@ -53,6 +57,7 @@ class ImapLogin:
     tls: TlsMode = TlsMode.SSL
     verify_cert: bool = True
     private_allowed: bool = False
+    tokens: TokenLogin | None = None
 
     def __repr__(self) -> str:
         return f"ImapLogin({self.user} at {self.host}:{self.port} {self.tls})"
@@ -85,17 +90,46 @@ class IMAPClient:
     """
 
     def __init__(
-        self, login: ImapLogin, guard: NetworkGuard, *, seconds: float = _ANSWER_SECONDS
+        self,
+        login: ImapLogin,
+        guard: NetworkGuard,
+        *,
+        seconds: float = _ANSWER_SECONDS,
+        tokens: TokenSource | None = None,
     ) -> None:
-        """Prepare a session; each answer may take ``seconds``."""
+        """Prepare a session; each answer may take ``seconds``.
+
+        ``tokens`` has the access tokens of log-ins that use them.
+        """
         self._login = login
+        self._tokens = tokens or NoTokens()
+        self._token: str | None = None
         self._guard = guard
         self._seconds = seconds
         self._thread = ThreadPoolExecutor(1, "imap")
         self._session: ImapSession | None = None
 
     async def open(self) -> None:
-        """Connect, encrypt and log in."""
+        """Connect, encrypt and log in; again with a new token if the server refuses one."""
+        if self._login.tokens is None:
+            return await self._open()
+        await self._obtain_token(self._login.tokens)
+        try:
+            return await self._open()
+        except ImapTrouble as trouble:
+            if trouble.stage != "login":
+                raise
+        await self._obtain_token(self._login.tokens)
+        await self._hang_up()
+        return await self._open()
+
+    async def _obtain_token(self, login: TokenLogin) -> None:
+        try:
+            self._token = await self._tokens.access_token(login, refused=self._token)
+        except TokenTrouble as trouble:
+            raise ImapTrouble("login", str(trouble)) from None
+
+    async def _open(self) -> None:
         login = self._login
         try:
             async with asyncio.timeout(self._seconds):
@@ -118,7 +152,11 @@ class IMAPClient:
                 connected.close()
         if not is_implicit:
             await self._on_thread("tls", _start_tls, self._session, login)
-        await self._on_thread("login", self._session.login, login.user, login.password)
+        if self._token is None:
+            await self._on_thread("login", self._session.login, login.user, login.password)
+        else:
+            mechanisms = token_mechanisms(login.user, self._token, login.host, login.port)
+            await self._on_thread("login", self._session.log_in_with_token, mechanisms)
 
     async def select(self, folder: str) -> Mailbox:
         """Open a folder, in which the other methods work then."""
@@ -166,10 +204,13 @@ class IMAPClient:
 
     async def close(self) -> None:
         """Close the connection at once; nothing that was marked is lost by that."""
+        await self._hang_up()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _hang_up(self) -> None:
         session, self._session = self._session, None
         if session is not None:
             await asyncio.to_thread(session.hang_up)
-        self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, stage: str, work: Callable[[ImapSession], Result]) -> Result:
         if self._session is None:
@@ -194,8 +235,10 @@ class IMAPClient:
         return result
 
     def _words(self, error: Exception) -> str:
-        """Return the reason of an error, without the password that a server may repeat."""
-        return _reason(error).replace(self._login.password or "\0", "********")
+        """Return the reason of an error, without the secret that a server may repeat."""
+        secret = self._token or self._login.password or "\0"
+        encoded = base64.b64encode(secret.encode()).decode()
+        return _reason(error).replace(secret, "********").replace(encoded, "********")
 
 
 def _wrapped(connected: Any, login: ImapLogin, seconds: float) -> ssl.SSLSocket:

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import imapclient
+from imapclient.exceptions import IMAPClientError, LoginError
+
+from mail_proxy.domain.oauth2 import OAUTHBEARER
 
 #: A message is fetched in part if it is longer; nothing else in an answer is a long literal.
 LONGEST_MESSAGE = 50_000_000
@@ -56,6 +59,30 @@ class ImapSession(imapclient.IMAPClient):  # type: ignore[misc]
     def encrypt(self, context: ssl.SSLContext) -> None:
         """Go on under TLS (STARTTLS)."""
         self.starttls(context)
+
+    def log_in_with_token(self, mechanisms: Sequence[tuple[str, bytes]]) -> None:
+        """Log in with an access token by the first mechanism that the server offers.
+
+        ``mechanisms`` are names with their initial responses. The words of a refusal are in a
+        challenge, which one more line answers (RFC 7628 section 3.2.3; XOAUTH2: an empty one).
+        """
+        usable = [(n, r) for n, r in mechanisms if self.has_capability(f"AUTH={n}")]
+        if not usable:
+            raise LoginError("the server offers no log-in with tokens")
+        name, response = usable[0]
+        challenges: list[bytes] = []
+
+        def answer(challenge: bytes) -> bytes:
+            challenges.append(challenge)
+            if len(challenges) == 1:
+                return response
+            return b"\x01" if name == OAUTHBEARER else b""
+
+        try:
+            self._command_and_check("authenticate", name, answer)
+        except (IMAPClientError, imaplib.IMAP4.error) as error:
+            words = b" ".join(challenges[1:]).decode("utf-8", "replace")
+            raise LoginError(f"{error} {words}".strip()) from None
 
     def uids(self, after: int, before: int) -> list[int]:
         """Return the UIDs between two, both excluded, in order."""

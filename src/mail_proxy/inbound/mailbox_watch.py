@@ -15,6 +15,7 @@ from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.liveness import has_ended, process_space
 from mail_proxy.kit.side_thread import SideThread
 from mail_proxy.kit.worker import value_of
+from mail_proxy.network.access_tokens import TokenSource
 from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.tables.claims import ClaimsTable
@@ -41,6 +42,9 @@ class Handler(Protocol):
 
     def store(self, connection: Connection, found: Any, now: float) -> None:
         """Store what a mail says, in the transaction that notes the mail as handled."""
+
+    def stays(self, found: Any) -> bool:
+        """Return True for a mail that stays in the mailbox, marked as seen."""
 
     def stored(self, found: Sequence[Any]) -> None:
         """Publish facts about what was stored, after the commit."""
@@ -87,8 +91,12 @@ class MailboxWatch:
         guard: NetworkGuard,
         clock: Clock,
         owner: str,
+        tokens: TokenSource | None = None,
     ) -> None:
-        """``owner`` is the mark of this process, for claims."""
+        """``owner`` is the mark of this process, for claims.
+
+        ``tokens`` has the access tokens of log-ins that use them.
+        """
         self.place = place
         self._handler = handler
         self._db = db
@@ -97,6 +105,7 @@ class MailboxWatch:
         self._guard = guard
         self._clock = clock
         self._owner = owner
+        self._tokens = tokens
         self._pause = _FIRST_PAUSE_SECONDS
         self._troubles = Troubles()
         self._space = process_space()
@@ -110,7 +119,7 @@ class MailboxWatch:
         if not await self._claimed():
             await asyncio.sleep(min(self.place.poll_seconds, _LONGEST_WAIT_SECONDS))
             return
-        client = IMAPClient(self.place.login, self._guard)
+        client = IMAPClient(self.place.login, self._guard, tokens=self._tokens)
         try:
             await client.open()
             await self._follow(client)
@@ -213,8 +222,9 @@ class MailboxWatch:
 
     async def _settle(self, client: IMAPClient, batch: Sequence[_Read]) -> None:
         """Mark, move or delete the mails that were handled; mark the others as seen."""
-        handled = [mail.uid for mail in batch if mail.found is not None]
-        others = [mail.uid for mail in batch if mail.found is None and mail.digest]
+        found = [mail for mail in batch if mail.found is not None]
+        handled = [mail.uid for mail in found if not self._handler.stays(mail.found)]
+        others = [mail.uid for mail in batch if mail.digest and mail.uid not in handled]
         how = self.place.after_processing
         if how == "seen":
             others += handled

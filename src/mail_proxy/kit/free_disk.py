@@ -55,6 +55,12 @@ class FreeDisk:
         if self._is_short:
             raise DiskShort(DiskShort.summary)
 
+    @property
+    def is_enough(self) -> bool:
+        """True if ``check`` would pass without asking the system."""
+        is_known = self._folder is None or self._monotonic() - self._asked < _KEPT_SECONDS
+        return not self._least_bytes or (is_known and not self._is_short)
+
     async def free(self) -> int | None:
         """Return the free bytes; None if the database is on another machine."""
         if self._folder is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.facts import DirectoryChanged, MessagesDue
@@ -76,10 +76,15 @@ def test_unsaved(context: Context, request: UnsavedAccountTest) -> _Test:
         old = accounts.find_living(context.connection, context.tenant_id, request.id)
     columns = wanted_columns(context, request, old)
     row = {"pk": uuid7(), "version": 1, **DEFAULTS, **_EMPTY, **(old or {}), **columns}
-    return _Test(None, login_of(row, context.config.concurrency), request.to)
+    login = login_of(row, context.config.concurrency)
+    saved = None if old is None else login_of(old, context.config.concurrency).tokens
+    if login.tokens and (saved is None or saved.settings != login.tokens.settings):
+        # Tokens of settings that are not saved are not stored.
+        login = replace(login, tokens=replace(login.tokens, account_pk=None))
+    return _Test(None, login, request.to)
 
 
-_EMPTY = dict.fromkeys(("smtp_user", "password", "batch_size", "max_connections"))
+_EMPTY = dict.fromkeys(("smtp_user", "password", "auth", "batch_size", "max_connections"))
 
 
 def _mail(order: _Test, now: float) -> Envelope | None:

@@ -8,9 +8,11 @@ from typing import Any
 from mail_proxy.domain.account import TlsMode
 from mail_proxy.domain.facts import DirectoryChanged, EventsAdded
 from mail_proxy.domain.networks import is_loopback
+from mail_proxy.domain.oauth2 import METHOD
 from mail_proxy.domain.tenant import DEFAULT_TENANT
 from mail_proxy.errors import Conflict, NotFound
 from mail_proxy.kit.ids import uuid7
+from mail_proxy.operations.account_auth import shown_auth, stored_auth
 from mail_proxy.operations.operation import Context, Scope, operation
 from mail_proxy.operations.parts import Parts
 from mail_proxy.operations.places import private_allowed
@@ -129,6 +131,8 @@ def wanted_columns(context: Context, request: AccountIn, old: Row | None) -> Row
     # An explicit null of a field that cannot be empty means its default.
     given.update({k: v for k, v in DEFAULTS.items() if k in given and given[k] is None})
     given["options"] = request.options(old["options"] if old else None)
+    if "auth" in request.model_fields_set:
+        given["auth"] = stored_auth(context.caller, request, old)
     wanted = {**DEFAULTS, **(old or {}), **given}
     _check(wanted)
     refuse_other_places(request, old or {}, wanted)
@@ -206,7 +210,7 @@ def delete(context: Context, request: AccountRef) -> _Removal:
     identity = _identity(find_living(context, request.id))
     with context.tables.accounts.record(context.connection, **identity, deleted_at=None) as row:
         row.update(deleted_at=context.now, is_default=False, version=row["version"] + 1)
-        row.update(password=None, imap_password=None)
+        row.update(password=None, imap_password=None, auth=None)
     pk: str = identity["pk"]
     ended = context.tables.given_up.of_account(
         context.connection, pk, DELETED, context.now, _GIVEN_UP_AT_ONCE
@@ -229,7 +233,11 @@ def _identity(row: Row) -> Row:
 def _check(wanted: Row) -> None:
     if not wanted.get("host"):
         raise malformed(mistake("host", "required"))
-    clear = wanted["tls"] == TlsMode.NONE and wanted.get("password")
+    auth = wanted.get("auth")
+    with_tokens = isinstance(auth, dict) and auth["method"] == METHOD
+    if with_tokens and not wanted.get("smtp_user"):
+        raise malformed(mistake("user", "required for oauth2: the mailbox"))
+    clear = wanted["tls"] == TlsMode.NONE and (wanted.get("password") or with_tokens)
     if clear and not wanted["allow_insecure_auth"] and not is_loopback(wanted["host"]):
         message = "none would send the password in the clear; allowed: auto, starttls, ssl, or "
         raise malformed(mistake("tls", f"{message}none with allow_insecure_auth", "none"))
@@ -246,12 +254,13 @@ def _unset_default(context: Context, but: str) -> None:
 
 
 def _shown(row: Row, pause: Row | None) -> AccountOut:
-    copied = {name: row[name] for name in AccountOut.model_fields if name in row}
+    copied = {n: row[n] for n in AccountOut.model_fields if n in row and n != "auth"}
     copied.update(
         **(row["options"] or {}),
         user=row["smtp_user"],
         ttl=row["ttl_seconds"],
         password=MASK if row["password"] else None,
+        auth=shown_auth(row),
         created_at=int(row["created_at"]),
         updated_at=int(row["updated_at"]),
     )

@@ -7,7 +7,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, replace
 
 from mail_proxy.domain.networks import find_address
-from mail_proxy.domain.tenant import DEFAULT_TENANT
+from mail_proxy.domain.tenant import DEFAULT_TENANT, Tenant
 from mail_proxy.encryption import hash_token, token_matches
 from mail_proxy.errors import Forbidden, InactiveTenant, TooManyRequests, Unauthorized
 from mail_proxy.kit.clock import Clock
@@ -24,12 +24,15 @@ class Caller:
     """An authenticated caller; ``tenant_id`` is None for the administrator.
 
     ``endpoint``, ``address`` and ``request_id`` say where the call came from, for the audit log.
+    ``key_hash`` is that of a key which is known from memory only. Whoever commits the call has to
+    see that the key is still ``holder_of``'s.
     """
 
     tenant_id: str | None
     endpoint: str = ""
     address: str | None = None
     request_id: str | None = None
+    key_hash: str | None = None
 
     @property
     def is_admin(self) -> bool:
@@ -105,18 +108,33 @@ class Authenticator:
             if self.open and loopback:
                 return Caller(None)
             raise self._failed(address, "no token: send X-API-Token or Authorization: Bearer")
-        if self._admin_hash is not None and token_matches(token, self._admin_hash):
+        if self._is_admins(token):
             return Caller(None)
         # The lookup compares hashes, whose bytes a guesser cannot choose: its time says nothing.
         tenant = (await self._directory.current()).tenants_by_key.get(hash_token(token))
         if tenant is None:
             raise self._failed(address, "unknown token")
-        expires_at = tenant.api_key_expires_at
-        if expires_at is not None and expires_at <= self._clock.now():
+        if tenant.has_expired_key(self._clock.now()):
             raise self._failed(address, "this token has expired")
         if not tenant.active:
             raise InactiveTenant(tenant.id)
         return Caller(tenant.id)
+
+    def recognize(self, token: str | None) -> Caller | None:
+        """Return the caller of a token that this process knows as valid, else None.
+
+        A tenant's caller has its ``key_hash``.
+        """
+        if token is None:
+            return None
+        if self._is_admins(token):
+            return Caller(None)
+        key_hash = hash_token(token)
+        tenant = holder_of(key_hash, self._directory.snapshot, self._clock.now())
+        return None if tenant is None else Caller(tenant.id, key_hash=key_hash)
+
+    def _is_admins(self, token: str) -> bool:
+        return self._admin_hash is not None and token_matches(token, self._admin_hash)
 
     def _failed(self, address: str, reason: str) -> Unauthorized | TooManyRequests:
         """Count a failure, and return the error for it."""
@@ -133,6 +151,13 @@ class Authenticator:
             return TooManyRequests("too many failed log-ins from this address", wait)
         failures.append(now)
         return Unauthorized(reason)
+
+
+def holder_of(key_hash: str, snapshot: Snapshot, now: float) -> Tenant | None:
+    """Return the active tenant that has a key which has not expired."""
+    tenant = snapshot.tenants_by_key.get(key_hash)
+    is_usable = tenant is not None and tenant.active and not tenant.has_expired_key(now)
+    return tenant if is_usable else None
 
 
 def _network(address: str) -> str:

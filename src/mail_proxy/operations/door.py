@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -65,6 +66,16 @@ class Door:
         for fact in facts:
             self._parts.bus.publish(fact)
         return order if operation.then is None else await operation.then(self._parts, order)
+
+    def begin(
+        self, operation: Operation[Request, Answer], caller: Caller, request: Request
+    ) -> asyncio.Future[Answer | None] | None:
+        """Begin a call if it waits for nothing but its commit; else return None.
+
+        None stands for every call that has to be made with ``call``: nothing was done. So does the
+        future's result if it is None. Raises Forbidden, which is not written to the audit log.
+        """
+        return self._batches[operation.name].begin(caller, request)
 
     async def drained(self) -> None:
         """Wait until every batched call that has begun is committed."""

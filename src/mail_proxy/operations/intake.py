@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +16,7 @@ from mail_proxy.kit.batching import Batcher
 from mail_proxy.kit.ids import Uuid7Maker
 from mail_proxy.kit.side_thread import SideThread
 from mail_proxy.operations.audit import audit_row
-from mail_proxy.operations.callers import Caller
+from mail_proxy.operations.callers import Caller, holder_of
 from mail_proxy.operations.drafts import Draft, completed, new_draft, price_of, rejected_out
 from mail_proxy.operations.message_places import Refused, place_of, tenant_of, wrong_place
 from mail_proxy.operations.operation import Operation, Scope
@@ -42,7 +43,7 @@ _MOST_CALLS_A_COMMIT = 64
 _MOST_MESSAGES_A_COMMIT = 1000
 #: A larger body, and a call with more messages and addresses than this, is read and checked beside
 #: the event loop. The slowest address takes 0.4 ms.
-_READ_AT_ONCE_BYTES = 64_000
+READ_AT_ONCE_BYTES = 64_000
 _CHECKED_AT_ONCE = 50
 _BESIDE = SideThread("intake")
 _ATTEMPTS = 4
@@ -58,6 +59,11 @@ class _Call:
     drafts: list[Draft]
     rejected: list[RejectedOut]
     tenants: set[str] = field(default_factory=set)
+
+    def has_valid_key(self, snapshot: Snapshot, now: float) -> bool:
+        """Return whether a snapshot has the caller's key, if that has to be proven."""
+        key_hash = self.caller.key_hash
+        return key_hash is None or holder_of(key_hash, snapshot, now) is not None
 
 
 #: A message to store, or the reason why there is none.
@@ -77,7 +83,7 @@ class Intake:
             partial(parts.db.read, parts.tables.messages.load),
             quotas_in(parts.directory, parts.config.quotas),
         )
-        self._batcher: Batcher[_Call, AddMessagesOut] = Batcher(
+        self._batcher: Batcher[_Call, AddMessagesOut | None] = Batcher(
             "intake",
             self._flush,
             _MOST_CALLS_A_COMMIT,
@@ -93,30 +99,54 @@ class Intake:
         and NothingUsable (400) with all rejections in its detail if no message is valid.
         """
         await self._parts.disk.check()
-        snapshot = self._parts.directory.snapshot
+        directory = self._parts.directory
+        snapshot = directory.snapshot
         if not snapshot.tenants or any(isinstance(m, Rejection) for m in request.messages):
-            # Its other mistakes are looked for in the newest state.
-            snapshot = await self._parts.directory.current()
-        if price_of(request.messages) <= _CHECKED_AT_ONCE:
-            call = self._check(caller, request, snapshot)
-        else:
-            call = await _BESIDE.run(self._check, caller, request, snapshot)
+            snapshot = await directory.current()
+        call = await self._checked(caller, request, snapshot)
+        if call.rejected and (newest := await directory.current()) is not snapshot:
+            # Mistakes are looked for in the newest state: the account may have been added just now.
+            call = await self._checked(caller, request, newest)
         if not call.drafts:
             raise _nothing_usable(call.rejected)
         async with self._quota.room(_loads(call.drafts)):
             answer = await self._batcher.submit(call)
-        if answer.queued == 0 and not answer.duplicates:
-            raise _nothing_usable(answer.rejected)
-        return answer
+        assert answer is not None, "the caller's key was not proven"
+        return usable(answer)
+
+    def begin(
+        self, caller: Caller, request: ParsedBatch
+    ) -> asyncio.Future[AddMessagesOut | None] | None:
+        """Begin a small call without mistakes; return None for any other call.
+
+        Raises Forbidden for another tenant's name. An answer is to be checked by ``usable``.
+        """
+        snapshot = self._parts.directory.snapshot
+        if not (
+            self._parts.disk.is_enough
+            and snapshot.tenants
+            and price_of(request.messages) <= _CHECKED_AT_ONCE
+        ):
+            return None
+        call = self._check(caller, request, snapshot)
+        if call.rejected or not call.drafts:
+            return None
+        end = self._quota.take_at_once(_loads(call.drafts))
+        if end is None:
+            return None
+        future = self._batcher.submit(call)
+        future.add_done_callback(lambda _: end())
+        return future
 
     async def drained(self) -> None:
         """Wait until every call that has begun is stored."""
         await self._batcher.drained()
 
-    async def _flush(self, calls: Sequence[_Call]) -> list[AddMessagesOut]:
+    async def _flush(self, all_calls: Sequence[_Call]) -> list[AddMessagesOut | None]:
         snapshot = self._parts.directory.snapshot
         for attempt in range(_ATTEMPTS):
             now = self._parts.clock.now()
+            calls = [call for call in all_calls if call.has_valid_key(snapshot, now)]
             rows = [self._rows(call, snapshot, now) for call in calls]
             must_match = attempt == 0
             try:
@@ -131,11 +161,17 @@ class Intake:
             self._parts.bus.publish(_added(calls, rows))
             if self._parts.config.log_delivery_activity:
                 _log_queued(calls, rows, stored, snapshot)
-            return [
-                _answer(call, of_call, results)
+            answers = {
+                id(call): _answer(call, of_call, results)
                 for call, of_call, results in zip(calls, rows, stored, strict=True)
-            ]
+            }
+            return [answers.get(id(call)) for call in all_calls]
         raise Conflict("tenants and accounts keep being removed; try again")
+
+    async def _checked(self, caller: Caller, batch: ParsedBatch, snapshot: Snapshot) -> _Call:
+        if price_of(batch.messages) <= _CHECKED_AT_ONCE:
+            return self._check(caller, batch, snapshot)
+        return await _BESIDE.run(self._check, caller, batch, snapshot)
 
     def _check(self, caller: Caller, batch: ParsedBatch, snapshot: Snapshot) -> _Call:
         """Parse the addresses of all messages; reject those that are wrong."""
@@ -227,7 +263,7 @@ class Intake:
 
 async def read_batch(body: bytes | bytearray, most: int) -> ParsedBatch:
     """Read an add-messages body as ``parse_batch``, a large one beside the event loop."""
-    if len(body) <= _READ_AT_ONCE_BYTES:
+    if len(body) <= READ_AT_ONCE_BYTES:
         return parse_batch(body, most)
     return await _BESIDE.run(parse_batch, body, most)
 
@@ -308,6 +344,16 @@ def _answer(call: _Call, rows: Sequence[_Prepared], results: Sequence[_Result]) 
     return AddMessagesOut(
         queued=queued, replaced=replaced, duplicates=duplicates, rejected=rejected
     )
+
+
+def usable(answer: AddMessagesOut) -> AddMessagesOut:
+    """Return an answer; raises NothingUsable if it has no message.
+
+    It has none if it neither stored one nor found one that is there already.
+    """
+    if answer.queued == 0 and not answer.duplicates:
+        raise _nothing_usable(answer.rejected)
+    return answer
 
 
 def _nothing_usable(rejected: Sequence[RejectedOut]) -> NothingUsable:

@@ -138,7 +138,7 @@ def get(context: Context, request: MessageRef) -> MessageAnswer:
 
     Raises SeveralTenants for an administrator's call that names no tenant, if several have it.
     """
-    context, row = _detail(context, request.id)
+    context, row = detail_of(context, request.id)
     message = _shown(row, wait_reasons(context, [row]).get(row["pk"]))
     return MessageAnswer(message=_with_bounces(context, [message])[0])
 
@@ -149,7 +149,7 @@ def events(context: Context, request: MessageRef) -> EventsOut:
 
     Raises SeveralTenants as ``get`` does.
     """
-    context, row = _detail(context, request.id)
+    context, row = detail_of(context, request.id)
     found = context.tables.events.of_message(context.connection, context.tenant_id, row["pk"])
     return EventsOut(
         events=[
@@ -269,7 +269,7 @@ def _end_of_second(at: float | None) -> float | None:
     return None if at is None else math.floor(at) + 1.0
 
 
-def _detail(context: Context, message_id: str) -> tuple[Context, Row]:
+def detail_of(context: Context, message_id: str) -> tuple[Context, Row]:
     """Return a message, and the context of its tenant."""
     messages, connection = context.tables.messages, context.connection
     if not context.tenant_id:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -20,7 +21,7 @@ Request = TypeVar("Request")
 Answer = TypeVar("Answer")
 Order = TypeVar("Order", contravariant=True)
 BatchRequest = TypeVar("BatchRequest", contravariant=True)
-BatchAnswer = TypeVar("BatchAnswer", covariant=True)
+BatchAnswer = TypeVar("BatchAnswer")
 
 
 class Scope(StrEnum):
@@ -65,6 +66,14 @@ class Batch(Protocol[BatchRequest, BatchAnswer]):
 
     async def call(self, caller: Caller, request: BatchRequest) -> BatchAnswer:
         """Return the answer once the call is committed."""
+
+    def begin(
+        self, caller: Caller, request: BatchRequest
+    ) -> asyncio.Future[BatchAnswer | None] | None:
+        """Begin a call that waits for its commit only; return None for any other.
+
+        The future's result is None if the caller's key is not valid any more.
+        """
 
     async def drained(self) -> None:
         """Wait until every call that has begun is answered."""

@@ -9,6 +9,7 @@ from mail_proxy.config import ProxyConfig
 from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.free_disk import FreeDisk
+from mail_proxy.network.access_tokens import TokenSource
 from mail_proxy.operations.cached_counts import PendingCounts
 from mail_proxy.operations.waiting_counts import WaitingCounts
 from mail_proxy.smtp.sender import SmtpSender
@@ -39,6 +40,7 @@ class Parts:
     clock: Clock
     bus: Bus
     sender: SmtpSender
+    tokens: TokenSource
     dispatcher: Alive | None
     pending: PendingCounts
     waiting: WaitingCounts

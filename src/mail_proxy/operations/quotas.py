@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from mail_proxy.config import QuotaConfig
@@ -61,6 +62,11 @@ class CallRates:
             text = f"too many calls; allowed: {most:g} each second (max_calls_per_second)"
             raise TooManyRequests(text, math.ceil((1 - left) / most))
 
+    def give_back(self, tenant_id: str) -> None:
+        """Undo a ``take``: the call is counted when it comes back."""
+        left, since = self._left[tenant_id]
+        self._left[tenant_id] = left + 1, since
+
 
 class Load(NamedTuple):
     """A number of messages, and the size of their content in bytes."""
@@ -88,6 +94,13 @@ class _Use:
     #: When (monotonic) the queue may be counted again.
     countable_at: float = 0.0
     counting: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def take(self, load: Load) -> None:
+        """Add messages that will be committed; the tenant's queue has been counted."""
+        assert self.at_most is not None
+        self.at_most = self.at_most.plus(load)
+        self.added = self.added.plus(load)
+        self.uncommitted = self.uncommitted.plus(load)
 
 
 class QueueQuota:
@@ -119,15 +132,35 @@ class QueueQuota:
         taken: list[tuple[_Use, Load]] = []
         try:
             for tenant_id, load in added.items():
-                use = self._uses.setdefault(tenant_id, _Use())
-                await self._take(tenant_id, use, load)
+                use = self._use_of(tenant_id)
+                await self._make_room(tenant_id, use, load)
+                use.take(load)
                 taken.append((use, load))
             yield
         finally:
-            for use, load in taken:
-                use.uncommitted = use.uncommitted.minus(load)
+            _end(taken)
 
-    async def _take(self, tenant_id: str, use: _Use, load: Load) -> None:
+    def take_at_once(self, added: Mapping[str, Load]) -> Callable[[], None] | None:
+        """Take room as ``room`` does, if nothing has to be counted; else return None.
+
+        The returned function is to be called once the messages are committed, or are not.
+        """
+        taken = [(self._use_of(tenant_id), load) for tenant_id, load in added.items()]
+        quotas = map(self._quota_of, added)
+        for (use, load), quota in zip(taken, quotas, strict=True):
+            if _excess(use.at_most, load, quota) is not None:
+                return None
+        for use, load in taken:
+            use.take(load)
+        return partial(_end, taken)
+
+    def _use_of(self, tenant_id: str) -> _Use:
+        use = self._uses.get(tenant_id)
+        if use is None:
+            use = self._uses[tenant_id] = _Use()
+        return use
+
+    async def _make_room(self, tenant_id: str, use: _Use, load: Load) -> None:
         quota = self._quota_of(tenant_id)
         if _excess(use.at_most, load, quota) is not None:
             async with use.counting:
@@ -137,10 +170,6 @@ class QueueQuota:
             excess = _excess(use.at_most, load, quota)
             if excess is not None:
                 raise TooManyRequests(excess, _FULL_RETRY_SECONDS)
-        assert use.at_most is not None
-        use.at_most = use.at_most.plus(load)
-        use.added = use.added.plus(load)
-        use.uncommitted = use.uncommitted.plus(load)
 
     async def _renew(self, tenant_id: str, use: _Use) -> None:
         """Count the tenant's queue in the database.
@@ -152,6 +181,11 @@ class QueueQuota:
         use.at_most = counted.plus(use.added).minus(seen)
         now = self._monotonic()
         use.countable_at = now + min(_LONGEST_REST_SECONDS, (now - began) * _REST_PER_COST)
+
+
+def _end(taken: Iterable[tuple[_Use, Load]]) -> None:
+    for use, load in taken:
+        use.uncommitted = use.uncommitted.minus(load)
 
 
 def _excess(known: Load | None, load: Load, quota: QuotaConfig) -> str | None:

@@ -9,6 +9,7 @@ from time import perf_counter
 
 from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.outcome import AccountTrouble
+from mail_proxy.network.access_tokens import TokenSource
 from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.network.tls import system_tls_context
 from mail_proxy.smtp.burst import BurstRun, Timeouts
@@ -136,7 +137,7 @@ class Connector:
     host's full name, else the literal of the connection's own address. ``tls_context`` replaces the
     system's for accounts with ``verify_cert``, for servers with certificates of a private CA.
     ``observe`` is called with how long each exchange took. ``guard`` decides which addresses may
-    be connected to.
+    be connected to. ``tokens`` has the access tokens of accounts that log in with them.
     """
 
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -144,6 +145,7 @@ class Connector:
     tls_context: ssl.SSLContext | None = None
     observe: Observe = observe_nothing
     guard: NetworkGuard = field(default_factory=NetworkGuard)
+    tokens: TokenSource | None = None
 
     def dial(self, login: SmtpLogin) -> Handshake:
         context = self.tls_context if login.verify_cert else None
@@ -153,6 +155,7 @@ class Connector:
             tls_context=context or system_tls_context("smtp", verify_cert=login.verify_cert),
             timeout=self.timeouts.open,
             guard=self.guard,
+            tokens=self.tokens,
         )
 
     async def open(self, login: SmtpLogin) -> PooledConnection | AccountTrouble:

@@ -9,16 +9,19 @@ import socket
 import ssl
 from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cache
 
 from mail_proxy.domain.account import SmtpLogin, TlsMode
+from mail_proxy.domain.oauth2 import TokenLogin, token_mechanisms
 from mail_proxy.domain.outcome import AccountTrouble
+from mail_proxy.network.access_tokens import NoTokens, TokenSource, TokenTrouble
 from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.smtp import opening
 from mail_proxy.smtp.capabilities import Capabilities
 from mail_proxy.smtp.opening import Dialogue, NoMechanismError, RefusedError, Result
 from mail_proxy.smtp.protocol import BrokenConnectionError, SmtpProtocol
-from mail_proxy.smtp.redact import redaction_of
+from mail_proxy.smtp.redact import Redaction, redaction_of
 from mail_proxy.smtp.replies import (
     Stage,
     Verdict,
@@ -81,8 +84,12 @@ class Handshake:
         tls_context: ssl.SSLContext,
         timeout: float,
         guard: NetworkGuard,
+        tokens: TokenSource | None = None,
     ) -> None:
-        """``timeout`` bounds the connection, each reply and TLS, in seconds."""
+        """``timeout`` bounds the connection, each reply and TLS, in seconds.
+
+        ``tokens`` has the access tokens of accounts that log in with them.
+        """
         self.used_network = False
         self.dialogue: list[Entry] = []
         self._login = login
@@ -90,6 +97,7 @@ class Handshake:
         self._tls_context = tls_context
         self._timeout = timeout
         self._guard = guard
+        self._tokens = tokens or NoTokens()
         self._redact = redaction_of(login)
         self._stage = Stage.GREETING
         self._protocol: SmtpProtocol | None = None
@@ -112,6 +120,12 @@ class Handshake:
     def hand_over(self) -> SmtpProtocol:
         """Return the open connection; its session knows the server's capabilities."""
         return self._connection
+
+    @property
+    def certificate(self) -> bytes | None:
+        """Return the server's certificate (DER), or None without TLS."""
+        tls = self._transport_info("ssl_object")
+        return tls.getpeercert(True) if isinstance(tls, ssl.SSLObject) else None
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -193,16 +207,44 @@ class Handshake:
         self._stage = Stage.AUTH
         login = self._login
         if login.damage is not None:
-            raise ProblemError(f"{login.damage}; save the account's password")
+            raise ProblemError(f"{login.damage}; save the account's password or auth")
         if login.user is None:
             return "no log-in"
         if not (self._is_encrypted() or self._may_log_in_unencrypted()):
             raise ProblemError("TLS is not to be had: the password is not sent")
         self.used_network = True
+        if login.tokens is not None:
+            await self._log_in_with_token(login.user, login.tokens)
+            return f"logged in as {login.user} with an access token"
         await self._talk(
             opening.log_in(login.user, login.password or "", self._capabilities.auth), secret=True
         )
         return f"logged in as {login.user}"
+
+    async def _log_in_with_token(self, user: str, login: TokenLogin) -> None:
+        """Present a token, and a new one if the server refuses it for good."""
+        token = await self._tokens.access_token(login)
+        try:
+            await self._present(user, token)
+        except RefusedError as refused:
+            if refused.reply.code // 100 != 5:
+                raise
+            token = await self._tokens.access_token(login, refused=token)
+            # On a new connection: many servers close it after a refusal, or count refusals.
+            self.close()
+            self._stage = Stage.GREETING
+            await self._connect()
+            await self._secure()
+            self._stage = Stage.AUTH
+            await self._present(user, token)
+
+    async def _present(self, user: str, token: str) -> None:
+        host, port = self._login.host, self._login.port
+        mechanisms = token_mechanisms(user, token, host, port)
+        if isinstance(self._redact, Redaction):
+            self._redact.add(token.encode(), *(response for _, response in mechanisms))
+        dialogue = opening.log_in_with_token(mechanisms, self._capabilities.auth)
+        await self._talk(dialogue, secret=True)
 
     async def _talk(self, dialogue: Dialogue[Result], *, secret: bool = False) -> Result:
         """Say what ``dialogue`` wants said."""
@@ -246,8 +288,9 @@ class Handshake:
             detail = await step
             is_done = True
         except RefusedError as error:
-            return account_trouble(error.stage, error.reply)
-        except (ProblemError, NoMechanismError, OSError, ValueError) as error:
+            trouble = account_trouble(error.stage, error.reply)
+            return replace(trouble, reason=self._redact(trouble.reason))
+        except (ProblemError, NoMechanismError, TokenTrouble, OSError, ValueError) as error:
             # ValueError: a host name that neither IDNA nor TLS can work with.
             return self._failed(error)
         finally:

@@ -9,16 +9,21 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
+from mail_proxy.domain.oauth2 import OAUTHBEARER
 from mail_proxy.smtp.capabilities import Capabilities
-from mail_proxy.smtp.replies import CLOSING_CODE, Reply, Stage, Verdict, verdict
+from mail_proxy.smtp.replies import CLOSING_CODE, Reply, Stage, Verdict, one_line, verdict
 
 Result = TypeVar("Result")
 Dialogue = Generator[bytes, Reply, Result]
 #: More questions than any log-in has.
 _MOST_QUESTIONS = 4
+#: Refusals of a mechanism rather than of the token.
+_UNKNOWN_MECHANISM = (500, 501, 502, 503, 504)
+#: RFC 4954 section 4: with a longer command, the initial response goes in a line of its own.
+_LONGEST_COMMAND = 512
 #: Refusals that say more about the log-in than "syntax" or "unknown".
 _CLEAR_CODES = (421, 432, 454, 530, 534, 535, 538)
 
@@ -79,6 +84,54 @@ def log_in(user: str, password: str, offered: tuple[str, ...]) -> Dialogue[None]
     if not refusals:
         raise NoMechanismError(f"no known way to log in among {' '.join(offered)[:200]}")
     raise _clearest(refusals)
+
+
+def log_in_with_token(
+    mechanisms: Sequence[tuple[str, bytes]], offered: tuple[str, ...]
+) -> Dialogue[None]:
+    """Log in with an access token by the first mechanism that the server offers.
+
+    ``mechanisms`` are names with their initial responses (``token_mechanisms``). A mechanism that
+    the server advertises and does not know is followed by the next one.
+    """
+    usable = [(name, response) for name, response in mechanisms if name in offered]
+    if not usable:
+        text = " ".join(offered)[:200] or "none"
+        raise NoMechanismError(f"the server offers no log-in with tokens, but: {text}")
+    for name, response in usable:
+        reply = yield from _present(name, response)
+        if verdict(Stage.AUTH, reply) is Verdict.ACCEPTED:
+            return
+        if reply.code not in _UNKNOWN_MECHANISM:
+            break
+    raise RefusedError(Stage.AUTH, reply)
+
+
+def _present(name: str, response: bytes) -> Dialogue[Reply]:
+    """Send the initial response; return the final reply, with the words of a refusal.
+
+    A server explains a refusal in a challenge, and waits for one more line before it refuses.
+    """
+    encoded = _encoded(response)
+    command = b"AUTH %b %b\r\n" % (name.encode(), encoded)
+    if len(command) <= _LONGEST_COMMAND:
+        reply = yield command
+    else:
+        reply = yield b"AUTH %b\r\n" % name.encode()
+        if reply.code == 334:
+            reply = yield encoded + b"\r\n"
+    words = ""
+    for _ in range(_MOST_QUESTIONS):
+        if reply.code != 334:
+            break
+        words = words or _explained(reply.text)
+        # RFC 7628 section 3.2.3: one octet, 1. XOAUTH2 wants an empty line.
+        reply = yield b"AQ==\r\n" if name == OAUTHBEARER else b"\r\n"
+    if reply.code == 334:
+        reply = yield b"*\r\n"
+    if words and reply.code // 100 in (4, 5):
+        return Reply(reply.code, one_line(f"{reply.text} {words}"), reply.lines)
+    return reply
 
 
 def _clearest(refusals: list[Reply]) -> RefusedError:
@@ -151,6 +204,15 @@ def _answer_all(reply: Reply, answer: Callable[[str, int], bytes]) -> Dialogue[R
             return reply
         reply = yield answer(_decoded(reply.text), number) + b"\r\n"
     return (yield b"*\r\n") if reply.code == 334 else reply
+
+
+def _explained(text: str) -> str:
+    """Return the words of a challenge, whose end may be cut off."""
+    try:
+        words = base64.b64decode(text[: len(text) // 4 * 4], validate=True)
+    except (binascii.Error, ValueError):
+        return ""
+    return words.decode("utf-8", "replace")
 
 
 def _encoded(octets: bytes) -> bytes:

@@ -40,6 +40,8 @@ class Probe:
         self._login = login
         self._step_seconds = step_seconds
         self.steps: list[ProbeStep] = []
+        #: The server's certificate (DER); None before TLS, or without.
+        self.certificate: bytes | None = None
 
     async def run(self, mail: Envelope | None = None) -> list[ProbeStep]:
         """Return the steps up to the first one that fails; send ``mail`` if there is one."""
@@ -63,6 +65,7 @@ class Probe:
                 )
                 return self.steps
             self.steps.append(ProbeStep(name, True, result, _ms_since(started)))
+            self.certificate = dial.certificate
         connection = self._connector.take_over(self._login, dial)
         if mail is None or await self._send(connection, mail):
             await self._quit(connection)

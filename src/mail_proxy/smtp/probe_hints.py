@@ -93,6 +93,19 @@ def of_trouble(login: SmtpLogin, trouble: AccountTrouble) -> str | None:
     return None
 
 
+def _of_the_tokens(trouble: AccountTrouble) -> str:
+    if "token server" in trouble.reason:
+        return "No access token is to be had: check the account's auth and the token server."
+    if "accounts authorize" in trouble.reason:
+        return "The owner of the mailbox has to allow the access once."
+    if trouble.code is None:
+        return "The mail server takes no access tokens: check host and port."
+    return (
+        "The mail server refuses the access token: check user, scope, and whether the application "
+        "may use this mailbox."
+    )
+
+
 def of_the_mail(reason: str) -> str:
     """Return the hint for a test mail that was not accepted."""
     if "relay" in reason.lower() or "sender" in reason.lower():
@@ -103,6 +116,8 @@ def of_the_mail(reason: str) -> str:
 
 
 def _of_the_login(login: SmtpLogin, trouble: AccountTrouble) -> str:
+    if login.tokens is not None:
+        return _of_the_tokens(trouble)
     if trouble.code == 535:
         return (
             "User or password is wrong. Large providers want an app password, or SMTP log-in has "

@@ -128,6 +128,14 @@ class Adapter(Protocol):
         """
         ...
 
+    def server_time(self, connection: Connection) -> float | None:
+        """Return the clock of the database server, Unix seconds; None on this machine."""
+        ...
+
+    def find_damage(self, connection: Connection) -> str | None:
+        """Return the first damage of the file, or None; a file of gigabytes is not read."""
+        ...
+
     def dump(self, file: Path, progress: Progress) -> None:
         """Write one consistent state of the database to a new file, while others use it.
 

@@ -13,6 +13,7 @@ from mail_proxy.config import ConcurrencyConfig, QueueConfig
 from mail_proxy.domain.account import Account, SmtpLogin, TlsMode
 from mail_proxy.domain.large_files import LargeFileConfig
 from mail_proxy.domain.limits import limits
+from mail_proxy.domain.oauth2 import OAuth2Settings, TokenLogin
 from mail_proxy.domain.tenant import (
     DEFAULT_ATTACHMENT_PATH,
     DEFAULT_SYNC_PATH,
@@ -165,16 +166,19 @@ class Directory:
 
 def login_of(row: Row, most: ConcurrencyConfig) -> SmtpLogin:
     """Return the login of an account's row, within the bounds of ``most``."""
-    password = row["password"]
-    damage = password.reason if isinstance(password, Damaged) else None
+    password, auth = row["password"], row["auth"]
+    method = auth["method"] if isinstance(auth, dict) else "password"
+    used = password if method == "password" and not isinstance(auth, Damaged) else auth
+    damage = used.reason if isinstance(used, Damaged) else None
+    settings = None if damage else OAuth2Settings.from_record(auth, row["smtp_user"])
     connections = most.max_concurrent_per_account
     return SmtpLogin(
         account_pk=row["pk"],
         version=row["version"],
         host=row["host"],
         port=row["port"],
-        user=row["smtp_user"],
-        password=None if damage else password,
+        user=None if method == "none" else row["smtp_user"],
+        password=password if method == "password" and not damage else None,
         tls=TlsMode(row["tls"]),
         verify_cert=row["verify_cert"],
         ttl_seconds=row["ttl_seconds"],
@@ -183,6 +187,7 @@ def login_of(row: Row, most: ConcurrencyConfig) -> SmtpLogin:
         damage=damage,
         private_allowed=row["private_allowed"],
         helo_name=(row["options"] or {}).get("helo_name"),
+        tokens=TokenLogin(settings, row["pk"], row["version"]) if settings else None,
     )
 
 

@@ -151,6 +151,8 @@ account = Table(
     Column("private_allowed", Boolean, nullable=False, server_default=text("false")),
     Column("smtp_user", Text),
     Column("password", Sealed),
+    #: How the account logs in, as a JSON object; null: with the password, if there is a user.
+    Column("auth", Sealed),
     Column("tls", Text, nullable=False),
     Column("verify_cert", Boolean, nullable=False),
     Column("allow_insecure_auth", Boolean, nullable=False),

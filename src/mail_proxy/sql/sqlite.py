@@ -45,6 +45,8 @@ class SqliteAdapter:
     #: SQLITE_MAX_VARIABLE_NUMBER is 32 766 since 3.32.
     _MOST_VARIABLES = 32_000
     _LARGEST_SLICE = 512
+    #: Octets that are checked for damage in a few seconds.
+    _LARGEST_CHECKED = 1_000_000_000
     #: A short statement for each row costs SQLite less than one that joins them. But each gives up
     #: the interpreter lock, and gets it back late if there are many.
     _MOST_ONE_BY_ONE = 32
@@ -207,6 +209,15 @@ class SqliteAdapter:
 
     def listen(self) -> AsyncIterator[str]:
         raise NotImplementedError("SQLite has no LISTEN")
+
+    def server_time(self, connection: Connection) -> float | None:
+        return None
+
+    def find_damage(self, connection: Connection) -> str | None:
+        if Path(self._path).stat().st_size > self._LARGEST_CHECKED:
+            return None
+        found = self.execute(connection, "PRAGMA quick_check(1)", ())[0][0]
+        return None if found == "ok" else str(found)
 
     def dump(self, file: Path, progress: Progress) -> None:
         try:

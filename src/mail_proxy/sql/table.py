@@ -116,9 +116,10 @@ class Table:
             raise NotFound(f"no such {self.schema.name}")
         self.after_write(connection)
 
-    def delete(self, connection: Connection, **where: Any) -> int:
-        """Delete the rows that match ``where``; return their number."""
-        removed = connection.execute(self.schema.delete().where(self._where(where))).rowcount
+    def delete(self, connection: Connection, *conditions: ColumnElement[bool], **where: Any) -> int:
+        """Delete the rows that match all conditions; return their number."""
+        statement = self.schema.delete().where(self._where(where), *conditions)
+        removed = connection.execute(statement).rowcount
         self.after_write(connection)
         return removed
 

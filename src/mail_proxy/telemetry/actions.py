@@ -20,6 +20,22 @@ class Action(Enum):
         self.fields = fields
         self.logger = logging.getLogger(f"mail_proxy.{word.partition('.')[0]}")
 
+    # Access tokens.
+    OAUTH2_RENEWED = (
+        "oauth2.renewed",
+        INFO,
+        "An access token was obtained for the account",
+        "tenant_id",
+        "account_id",
+        "seconds",
+    )
+    OAUTH2_KEPT = (
+        "oauth2.kept",
+        WARNING,
+        "An access token could not be renewed; the old one is used until its end",
+        "reason",
+        "seconds",
+    )
     # The service and its processes.
     PROXY_STARTED = ("proxy.started", INFO, "The service is running", "database", "place")
     PROXY_FAILED = ("proxy.failed", ERROR, "The service could not start", "place", "reason")
@@ -411,6 +427,18 @@ class Action(Enum):
         INFO,
         "Message came back, or a recipient complained about it",
         *("tenant_id", "message_id", "kind", "recipient", "reason"),
+    )
+    REPLY_RECORDED = (
+        "reply.recorded",
+        INFO,
+        "Person answered a message",
+        *("tenant_id", "message_id"),
+    )
+    REPLY_IGNORED = (
+        "reply.ignored",
+        WARNING,
+        "Message has too many replies; this one stays in the mailbox only",
+        *("tenant_id", "message_id"),
     )
     BOUNCE_UNMATCHED = (
         "bounce.unmatched",

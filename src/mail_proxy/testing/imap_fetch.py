@@ -1,4 +1,4 @@
-"""Data items of the command FETCH (RFC 3501 section 6.4.5), for the IMAP server for tests."""
+"""Data items of FETCH (RFC 3501 section 6.4.5) for the IMAP server for tests."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Folder:
         return mail
 
     def expunge(self, uids: Collection[int] | None = None) -> list[int]:
-        """Remove the mails marked as deleted, or those of them with ``uids``; return their UIDs."""
+        """Remove mails marked as deleted, or those among ``uids``; return their UIDs."""
         gone = [
             uid
             for uid, mail in self.mails.items()

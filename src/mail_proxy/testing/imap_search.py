@@ -1,4 +1,4 @@
-"""Keys of the command SEARCH (RFC 3501 section 6.4.4), for the IMAP server for tests."""
+"""Keys of SEARCH (RFC 3501 section 6.4.4) for the IMAP server for tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FLAGS = ("SEEN", "DELETED", "ANSWERED", "FLAGGED", "DRAFT")
 
 
 def found_by(keys: Sequence[Any], mails: Sequence[Numbered], last_uid: int) -> list[Numbered]:
-    """Return the mails that all keys describe; each mail comes with its sequence number."""
+    """Return the mails that all keys describe, with their sequence numbers."""
     rest = list(keys)
     conditions = []
     while rest:

@@ -19,6 +19,7 @@ from typing import Self
 
 from mail_proxy.testing.imap_folders import Folders, StoredMail
 from mail_proxy.testing.imap_session import ImapSession, SessionEnded
+from mail_proxy.testing.initial_response import TokenLogin, TokenLogins
 
 __all__ = ["ImapServer", "StoredMail"]
 
@@ -28,8 +29,10 @@ _LIMIT_BYTES = 2**16
 class ImapServer:
     """IMAP server, which listens on ``host:port`` inside ``async with``.
 
-    ``users`` maps names to passwords. With ``tls_context`` (a server's) it offers STARTTLS, or
-    speaks TLS from the start with ``implicit_tls``. ``connections`` is the number of sessions.
+    ``users`` maps names to passwords. With ``accepts_token``, a function of user and token, it
+    offers OAUTHBEARER and XOAUTH2 (or ``mechanisms``); ``logins`` has all that were presented.
+    With ``tls_context`` (a server's) it offers STARTTLS, or speaks TLS from the start with
+    ``implicit_tls``. ``connections`` is the number of sessions.
     """
 
     host = "127.0.0.1"
@@ -40,10 +43,13 @@ class ImapServer:
         *,
         tls_context: ssl.SSLContext | None = None,
         implicit_tls: bool = False,
+        accepts_token: Callable[[str, str], bool] | None = None,
+        mechanisms: Sequence[str] = ("OAUTHBEARER", "XOAUTH2"),
     ) -> None:
         self.port = 0
         self.connections = 0
         self._users = users
+        self._tokens = TokenLogins(accepts_token, mechanisms) if accepts_token else None
         self._tls_context = tls_context
         self._implicit_tls = implicit_tls
         self._folders = {name: Folders() for name in users}
@@ -76,6 +82,11 @@ class ImapServer:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._server.wait_closed()
+
+    @property
+    def logins(self) -> list[TokenLogin]:
+        """All log-ins with tokens that were presented."""
+        return [] if self._tokens is None else self._tokens.seen
 
     def append(
         self, user: str, octets: bytes, *, folder: str = "INBOX", flags: Sequence[str] = ()
@@ -110,9 +121,13 @@ class ImapServer:
         async with self._changed:
             await self._changed.wait_for(condition)
 
-    def log_in(self, user: str, password: str) -> Folders | None:
-        """Return the folders of a user, or None if name or password are wrong."""
-        return self._folders[user] if self._users.get(user) == password else None
+    def log_in(self, user: str, password: str | None) -> Folders | None:
+        """Return the folders of a user, or None if name or password are wrong.
+
+        The password None stands for a token that was accepted.
+        """
+        is_known = password is None or self._users.get(user) == password
+        return self._folders.get(user) if is_known else None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -120,9 +135,8 @@ class ImapServer:
         assert task is not None
         self._sessions[task] = writer
         is_secure = self._implicit_tls
-        session = ImapSession(
-            reader, writer, self.log_in, None if is_secure else self._tls_context, self._changed
-        )
+        tls_context = None if is_secure else self._tls_context
+        session = ImapSession(reader, writer, self.log_in, tls_context, self._changed, self._tokens)
         try:
             await session.greet()
             while True:

@@ -18,11 +18,12 @@ from mail_proxy.testing.imap_syntax import (
     read_command,
     text_of,
 )
+from mail_proxy.testing.initial_response import TokenLogins
 
 _CAPABILITIES = "IMAP4rev1 IDLE UIDPLUS MOVE LITERAL+ UNSELECT"
 _FLAGS = r"\Answered \Flagged \Deleted \Seen \Draft"
 
-LogIn = Callable[[str, str], Folders | None]
+LogIn = Callable[[str, str | None], Folders | None]
 
 
 class SessionEnded(Exception):
@@ -43,8 +44,10 @@ class ImapSession:
         log_in: LogIn,
         tls_context: ssl.SSLContext | None,
         changed: asyncio.Condition,
+        tokens: TokenLogins | None = None,
     ) -> None:
-        """With ``tls_context`` STARTTLS is offered."""
+        """With ``tls_context`` STARTTLS is offered, with ``tokens`` log-ins with tokens."""
+        self._tokens = tokens
         self._reader, self._writer = reader, writer
         self._log_in = log_in
         self._tls_context = tls_context
@@ -60,6 +63,7 @@ class ImapSession:
             "LOGOUT": self._logout,
             "STARTTLS": self._starttls,
             "LOGIN": self._login,
+            "AUTHENTICATE": self._authenticate,
             "SELECT": self._select,
             "EXAMINE": self._select,
             "CLOSE": self._close,
@@ -124,7 +128,12 @@ class ImapSession:
         await self._writer.drain()
 
     def _offers(self) -> str:
-        return _CAPABILITIES + (" STARTTLS" if self._tls_context is not None else "")
+        offered = [_CAPABILITIES]
+        if self._tls_context is not None:
+            offered.append("STARTTLS")
+        if self._tokens is not None:
+            offered += [f"AUTH={name}" for name in self._tokens.mechanisms]
+        return " ".join(offered)
 
     def _tell_changes(self) -> None:
         """Tell the client which mails have gone and come since the last time."""
@@ -186,6 +195,21 @@ class ImapSession:
         if self._folders is None:
             raise _Refused("[AUTHENTICATIONFAILED] Authentication failed.")
         return "LOGIN done"
+
+    async def _authenticate(self, arguments: list[Any]) -> str:
+        mechanism = text_of(arguments[0]).upper()
+        if self._tokens is None or mechanism not in self._tokens.mechanisms:
+            raise _Refused("[CANNOT] the mechanism is not known")
+        user = await self._tokens.accepted(mechanism, await self._ask(""), self._ask)
+        self._folders = None if user is None else self._log_in(user, None)
+        if self._folders is None:
+            raise _Refused("[AUTHENTICATIONFAILED] Authentication failed.")
+        return "AUTHENTICATE done"
+
+    async def _ask(self, challenge: str) -> str:
+        self._say(f"+ {challenge}")
+        await self._writer.drain()
+        return (await self._reader.readuntil(b"\r\n")).decode().strip()
 
     async def _select(self, arguments: list[Any]) -> str:
         self._folder = None

@@ -43,7 +43,7 @@ async def read_command(
 
 
 def parse_command(pieces: Sequence[bytes]) -> list[Any]:
-    """Return the tokens of a command: atoms are ``str``, strings ``bytes``, lists are lists."""
+    """Return tokens: atoms are ``str``, strings ``bytes``, lists are lists."""
     stack: list[list[Any]] = [[]]
     for number, piece in enumerate(pieces):
         if number % 2:
@@ -84,7 +84,7 @@ def text_of(token: Any) -> str:
 
 
 def number_set(token: Any, last: int) -> Callable[[int], bool]:
-    """Return the condition that a set such as ``1:5,9:*`` stands for; ``*`` is ``last``."""
+    """Return the condition of a set such as ``1:5,9:*``, where ``*`` is ``last``."""
     ranges = []
     for part in text_of(token).split(","):
         first, colon, end = part.partition(":")

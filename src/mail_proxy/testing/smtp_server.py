@@ -13,11 +13,13 @@ import asyncio
 import base64
 import re
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Self
 
+from mail_proxy.testing.initial_response import TokenLogin, TokenLogins
 from mail_proxy.testing.smtp_script import Act, Rule, Script, Stage
 
 __all__ = ["AcceptedMail", "Act", "Script", "ScriptedSmtpServer", "Stage"]
@@ -69,9 +71,11 @@ class ScriptedSmtpServer:
 
     With ``tls_context`` (a server's) it offers STARTTLS, or speaks TLS from the start with
     ``implicit_tls``. With ``users`` (name to password) it offers AUTH PLAIN and LOGIN and demands
-    it. ``size`` is advertised only; a script must refuse larger mails. ``accepted`` holds the
-    mails, ``commands`` every command line with the number of its session, and ``connections`` is
-    the number of sessions.
+    it. With ``accepts_token``, a function of user and token, it offers OAUTHBEARER and XOAUTH2 (or
+    ``mechanisms``) and demands one of them; ``logins`` has all that were presented. ``size`` is
+    advertised only; a script must refuse larger mails. ``accepted`` holds the mails, ``commands``
+    every command line with the number of its session, and ``connections`` is the number of
+    sessions.
     """
 
     host = "127.0.0.1"
@@ -84,6 +88,8 @@ class ScriptedSmtpServer:
         tls_context: ssl.SSLContext | None = None,
         implicit_tls: bool = False,
         users: dict[str, str] | None = None,
+        accepts_token: Callable[[str, str], bool] | None = None,
+        mechanisms: Sequence[str] = ("OAUTHBEARER", "XOAUTH2"),
         size: int | None = None,
         eight_bit: bool = True,
         smtputf8: bool = True,
@@ -95,6 +101,7 @@ class ScriptedSmtpServer:
         self._tls_context = tls_context
         self._implicit_tls = implicit_tls
         self._users = users
+        self._tokens = TokenLogins(accepts_token, mechanisms) if accepts_token else None
         self._extensions = [
             *(["PIPELINING"] if pipelining else []),
             *(["CHUNKING"] if chunking else []),
@@ -153,6 +160,16 @@ class ScriptedSmtpServer:
         Earlier rules are used first while they last.
         """
         self._rules.setdefault(stage, []).append(Rule(script, times))
+
+    @property
+    def logins(self) -> list[TokenLogin]:
+        """All log-ins with tokens that were presented."""
+        return [] if self._tokens is None else self._tokens.seen
+
+    def offer(self, mechanisms: Sequence[str]) -> None:
+        """Offer these mechanisms from now on, with ``accepts_token``."""
+        assert self._tokens is not None, "the server takes no tokens"
+        self._tokens.mechanisms = mechanisms
 
     def on_recipient(self, address: str, script: Script, *, times: int | None = None) -> None:
         """Answer RCPT with this address by ``script``, for the next ``times``."""
@@ -277,6 +294,8 @@ class ScriptedSmtpServer:
             offers.append("STARTTLS")
         if self._users is not None:
             offers.append("AUTH PLAIN LOGIN")
+        if self._tokens is not None:
+            offers.append(" ".join(["AUTH", *self._tokens.mechanisms]))
         lines = [f"250-{offer}" for offer in offers[:-1]] + [f"250 {offers[-1]}"]
         await self._answer(session, "EHLO", "\r\n".join(lines))
 
@@ -288,6 +307,9 @@ class ScriptedSmtpServer:
 
     async def _auth(self, session: _Session, argument: str) -> None:
         mechanism, _, initial = argument.partition(" ")
+        if self._tokens is not None:
+            await self._auth_with_token(session, self._tokens, mechanism, initial)
+            return
         if mechanism.upper() == "PLAIN":
             _, user, password = _decoded(initial or await self._ask(session, "")).split("\0")
         else:
@@ -297,6 +319,17 @@ class ScriptedSmtpServer:
         default = "235 2.7.0 welcome" if known else "535 5.7.8 authentication failed"
         session.is_known = await self._answer(session, "AUTH", default)
 
+    async def _auth_with_token(
+        self, session: _Session, tokens: TokenLogins, mechanism: str, initial: str
+    ) -> None:
+        if mechanism not in tokens.mechanisms:
+            await self._say(session, "504 5.5.4 unrecognized authentication type")
+            return
+        response = initial or await self._ask(session, "")
+        user = await tokens.accepted(mechanism, response, partial(self._ask, session))
+        known = "235 2.7.0 accepted" if user else "535 5.7.8 Username and Password not accepted"
+        session.is_known = await self._answer(session, "AUTH", known)
+
     async def _ask(self, session: _Session, question: str) -> str:
         await self._say(session, f"334 {question}")
         return (await session.reader.readuntil(b"\r\n")).decode().strip()
@@ -305,7 +338,8 @@ class ScriptedSmtpServer:
         if session.mail_from is not None:
             await self._say(session, "503 5.5.1 nested MAIL")
             return
-        if self._users is not None and not session.is_known:
+        demands = self._users is not None or self._tokens is not None
+        if demands and not session.is_known:
             await self._say(session, "530 5.7.0 authentication required")
             return
         if "sent ahead" in self._rules and await self._read_ahead(session):

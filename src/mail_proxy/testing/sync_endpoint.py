@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -84,12 +84,13 @@ class SyncEndpoint:
             ...                       # let the proxy report to endpoint.url
             first, second = await endpoint.wait_for(2)
 
-    Scripted replies are used once each, in order; afterwards every call gets ``default``.
+    Scripted replies are used once each, in order; afterwards every call gets ``default``, which
+    may be a function of the call.
     """
 
     def __init__(
         self,
-        default: Reply | None = None,
+        default: Reply | Callable[[ReportCall], Reply] | None = None,
         *,
         tls: ssl.SSLContext | None = None,
         keeps_open: bool = False,
@@ -102,7 +103,7 @@ class SyncEndpoint:
         self._keeps_open = keeps_open
         self.busy = 0
         self.most_busy = 0
-        self._script: deque[Reply] = deque()
+        self._script: deque[Reply | Callable[[ReportCall], Reply]] = deque()
         self._arrived = asyncio.Condition()
         self._server: asyncio.Server | None = None
         self._answering: set[asyncio.Task[None]] = set()
@@ -115,8 +116,8 @@ class SyncEndpoint:
         scheme = "http" if self._tls is None else "https"
         return f"{scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
-    def script(self, *replies: Reply) -> None:
-        """Append replies for the next calls."""
+    def script(self, *replies: Reply | Callable[[ReportCall], Reply]) -> None:
+        """Append replies for the next calls, or functions that make them."""
         self._script.extend(replies)
 
     async def wait_for(self, count: int, timeout: float = _WAIT_SECONDS) -> list[ReportCall]:
@@ -189,6 +190,8 @@ class SyncEndpoint:
 
     async def _reply_to(self, call: ReportCall, reader: asyncio.StreamReader) -> bytes:
         reply = self._script.popleft() if self._script else self.default
+        if not isinstance(reply, Reply):
+            reply = reply(call)
         async with self._arrived:
             self.calls.append(call)
             self._arrived.notify_all()

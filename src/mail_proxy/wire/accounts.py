@@ -8,8 +8,9 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_val
 
 from mail_proxy.domain.account import TlsMode
 from mail_proxy.domain.helo_name import check_helo_name
+from mail_proxy.wire.account_auth import AccountAuthIn, AccountAuthOut, usual_place
 from mail_proxy.wire.addresses import parse_mailbox
-from mail_proxy.wire.bound_secrets import SentTo, Usual, usual_host
+from mail_proxy.wire.bound_secrets import SentTo, Usual, find_usual_host, usual_host
 from mail_proxy.wire.fields import (
     Answer,
     Count,
@@ -33,7 +34,13 @@ Host = Annotated[
 HeloName = Annotated[str, AfterValidator(check_helo_name)]
 #: The fields that say where an account leads, the host first.
 PLACE: dict[str, Usual] = {"host": usual_host, "port": int}
-SmtpPassword = Annotated[Secret, SentTo("tls", "verify_cert", "allow_insecure_auth", **PLACE)]
+_PROTECTION = ("tls", "verify_cert", "allow_insecure_auth")
+SmtpPassword = Annotated[Secret, SentTo(*_PROTECTION, **PLACE)]
+#: Its secrets go to the token server, and the tokens to the mail server.
+SmtpAuth = Annotated[
+    AccountAuthIn,
+    SentTo(*_PROTECTION, "imap_port", **PLACE, imap_host=find_usual_host, auth=usual_place),
+]
 MailAddress = Annotated[
     OneLine, Field(max_length=320), AfterValidator(lambda text: parse_mailbox(text).email)
 ]
@@ -58,6 +65,12 @@ class AccountIn(Request):
         None,
         description="Write-only; ******** keeps the stored one, null or empty removes it. It is "
         "asked for again if host, port, tls, verify_cert or allow_insecure_auth changes.",
+    )
+    auth: SmtpAuth | None = Field(
+        None,
+        description="How to log in; default: with the password if there is a user. Secrets are "
+        "shown as ********, which keeps the stored ones when sent back. They are asked for again "
+        "if the token server, host, port, tls, verify_cert or allow_insecure_auth changes.",
     )
     tls: TlsMode | None = Field(None, description="auto, starttls, ssl or none; default auto.")
     use_tls: bool | None = Field(None, description="Older form of `tls`; not together with it.")
@@ -103,7 +116,8 @@ class AccountIn(Request):
     def columns(self, port: int) -> dict[str, Any]:
         """Return the given fields by column name; ``port`` is the saved account's."""
         given = self.model_dump(
-            exclude_unset=True, exclude={"tenant_id", "to", "use_tls", "use_ssl", "tls", *_OPTIONS}
+            exclude_unset=True,
+            exclude={"tenant_id", "to", "use_tls", "use_ssl", "tls", "auth", *_OPTIONS},
         )
         for field, column in (("user", "smtp_user"), ("ttl", "ttl_seconds")):
             if field in given:
@@ -146,6 +160,7 @@ class AccountOut(BaseModel):
     port: int = Field(description="TCP port of the server.")
     user: str | None = Field(description="User name; null: no log-in.")
     password: str | None = Field(description="******** if one is stored.")
+    auth: AccountAuthOut = Field(description="How the proxy logs in; secrets are ********.")
     tls: str = Field(description="auto, starttls, ssl or none.")
     verify_cert: bool = Field(description="Whether the server's certificate is checked.")
     allow_insecure_auth: bool = Field(description="Whether the password may be sent unencrypted.")

@@ -124,9 +124,12 @@ def parse_batch(body: bytes | bytearray | dict[str, Any], most: int) -> ParsedBa
         raise malformed(*wrong)
     if len(messages) > most:
         raise TooLarge(f"{len(messages)} messages in one call; allowed: {most}")
-    rest = AddMessages.model_validate({**record, "messages": []})
+    priority = tenant_id = None
+    if len(record) > 1:
+        rest = AddMessages.model_validate({**record, "messages": []})
+        priority, tenant_id = rest.default_priority, rest.tenant_id
     parsed = [_parse(place, record) for place, record in enumerate(messages)]
-    return ParsedBatch(parsed, rest.default_priority, rest.tenant_id)
+    return ParsedBatch(parsed, priority, tenant_id)
 
 
 def _read_object(body: bytes | bytearray) -> dict[str, Any]:

@@ -32,6 +32,7 @@ _PLACE: dict[str, Any] = {
     "poll_interval": 60,
     "return_path": "bounces@example.org",
     "after_processing": "delete",
+    "detect_replies": False,
 }
 
 _SHOWN: dict[str, Any] = {**_PLACE, "imap_password": "********", "state": _STATE}
@@ -62,6 +63,10 @@ class BounceMailboxIn(Request):
     after_processing: AfterProcessing | None = Field(
         None, description="What happens to bounces: delete (default), seen or move:<folder>."
     )
+    detect_replies: bool | None = Field(
+        None,
+        description="Whether answers of people are recorded as the event `reply`; default false.",
+    )
 
 
 class MailboxStateOut(BaseModel):
@@ -89,6 +94,7 @@ class BounceMailboxOut(BaseModel):
     poll_interval: int = Field(60, description="Longest time between two looks, seconds.")
     return_path: str | None = Field(None, description="Envelope sender of messages.")
     after_processing: str = Field("delete", description="delete, seen or move:<folder>.")
+    detect_replies: bool = Field(False, description="Whether answers of people are recorded.")
     state: MailboxStateOut = Field(
         default_factory=MailboxStateOut, description="State of the mailbox."
     )
@@ -100,3 +106,26 @@ class BounceMailboxAnswer(Answer):
     model_config = ConfigDict(json_schema_extra={"examples": [{"ok": True, "bounce": _SHOWN}]})
 
     bounce: BounceMailboxOut = Field(description="The mailbox.")
+
+
+class BounceMailboxTested(Answer):
+    """The result of a test of the bounce mailbox; `ok` is false if it cannot be used."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "ok": False,
+                    "stage": "login",
+                    "error": "[AUTHENTICATIONFAILED] Authentication failed.",
+                    "messages": 0,
+                }
+            ]
+        }
+    )
+
+    stage: str | None = Field(
+        description="Stage that failed: connect, tls, login, select; null if all is well."
+    )
+    error: str | None = Field(description="The server's words, or what happened.")
+    messages: int | None = Field(description="Mails in the folder.")

@@ -63,6 +63,11 @@ def usual_host(host: str) -> str:
     return str(address) if address is not None else host.lower().removesuffix(".")
 
 
+def find_usual_host(host: str | None) -> str | None:
+    """Return ``usual_host``, or None if there is no host."""
+    return None if host is None else usual_host(host)
+
+
 def usual_url(url: str | None) -> Any:
     """Return the parts of a web URL that decide where it leads."""
     if url is None:

@@ -15,6 +15,7 @@ from mail_proxy.delivery.engine import DeliveryEngine
 from mail_proxy.errors import MailProxyError
 from mail_proxy.features import registry
 from mail_proxy.features.feature import StepParts
+from mail_proxy.features.oauth2.tokens import AccessTokens
 from mail_proxy.kit.bus import Bus, Reach
 from mail_proxy.kit.clock import SystemClock
 from mail_proxy.kit.garbage import freeze_loaded_objects
@@ -73,8 +74,19 @@ async def _deliver(worker: WorkerConfig, db: SqlDb, pipe: WorkerPipe) -> None:
     bus.connect(pipe)
     metrics = MailMetrics.for_a_worker()
     clock = SystemClock()
-    steps = registry.delivery_steps(StepParts(directory, clock, config, db, tables, metrics))
-    engine = DeliveryEngine(db, tables, directory, config, metrics, clock, bus, steps=steps)
+    parts = StepParts(directory, clock, config, db, tables, metrics)
+    tokens = AccessTokens.of(parts)
+    engine = DeliveryEngine(
+        db,
+        tables,
+        directory,
+        config,
+        metrics,
+        clock,
+        bus,
+        steps=registry.delivery_steps(parts),
+        tokens=tokens,
+    )
     watch = ProcessWatch(db.renew_connections)
     watch.start()
     freeze_loaded_objects()
@@ -87,6 +99,7 @@ async def _deliver(worker: WorkerConfig, db: SqlDb, pipe: WorkerPipe) -> None:
     sending_state.cancel()
     await watch.stop()
     await engine.stop(time.monotonic() + config.timing.shutdown_timeout)
+    await tokens.close()
     log(Action.WORKER_STOPPED, pid=os.getpid())
 
 

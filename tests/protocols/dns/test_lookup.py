@@ -8,7 +8,7 @@ from tests.harness import dkim_mails
 from tests.harness.dns_server import dns_server
 
 from mail_proxy.features.dkim.keys import publishes_same_key, record_value
-from mail_proxy.features.dkim.lookup import LookupFailed, TxtRecords
+from mail_proxy.network.dns_records import DnsRecords, LookupFailed
 
 NAME = "gmp1._domainkey.example.org"
 
@@ -17,7 +17,7 @@ async def test_strings_of_a_long_record_are_joined() -> None:
     value = record_value(dkim_mails.private_keys()["rsa"])
     async with dns_server() as server:
         server.records[NAME] = [value]
-        assert await TxtRecords([server.address]).find(NAME) == [value]
+        assert await DnsRecords([server.address]).texts(NAME) == [value]
     assert publishes_same_key(value, value)
 
 
@@ -25,14 +25,14 @@ async def test_an_answer_that_does_not_fit_udp_is_fetched_over_tcp() -> None:
     records = [f"{n}" + "x" * 400 for n in range(5)]
     async with dns_server() as server:
         server.records[NAME] = records
-        assert await TxtRecords([server.address]).find(NAME) == records
+        assert await DnsRecords([server.address]).texts(NAME) == records
         assert server.queries == 2
 
 
 async def test_records_are_bounded() -> None:
     async with dns_server() as server:
         server.records[NAME] = [f"{n:02}" + "x" * 3000 for n in range(15)]
-        found = await TxtRecords([server.address]).find(NAME)
+        found = await DnsRecords([server.address]).texts(NAME)
     assert len(found) == 10
     assert {len(record) for record in found} == {2000}
 
@@ -40,20 +40,20 @@ async def test_records_are_bounded() -> None:
 async def test_a_name_that_does_not_exist_has_no_records() -> None:
     async with dns_server() as server:
         server.records["empty.example.org"] = []
-        records = TxtRecords([server.address])
-        assert await records.find(NAME) == []
-        assert await records.find("empty.example.org") == []
+        records = DnsRecords([server.address])
+        assert await records.texts(NAME) == []
+        assert await records.texts("empty.example.org") == []
 
 
 async def test_a_server_that_refuses_is_an_error() -> None:
     async with dns_server() as server:
         server.rcode = dns.rcode.REFUSED
         with pytest.raises(LookupFailed, match="NoNameservers"):
-            await TxtRecords([server.address]).find(NAME)
+            await DnsRecords([server.address]).texts(NAME)
 
 
 async def test_a_silent_server_is_given_up_after_the_timeout() -> None:
     async with dns_server() as server:
         server.is_silent = True
         with pytest.raises(LookupFailed, match=r"no answer within 0\.2 seconds"):
-            await TxtRecords([server.address], timeout_seconds=0.2).find(NAME)
+            await DnsRecords([server.address], timeout_seconds=0.2).texts(NAME)

@@ -39,12 +39,18 @@ def operations_of(route: Route) -> Iterator[Operation[Any, Any]]:
             yield found
 
 
+#: Second routes of operations.
+ALIASES = frozenset({("POST", "/instance/reload-bounce")})
+
+
 def doors() -> dict[str, list[Door]]:
     """By the name of the operation, the routes that lead to it."""
     found: dict[str, list[Door]] = {}
     for route in routes():
         for operation in operations_of(route):
             for method in route.methods or ():
+                if (method, route.path_format) in ALIASES:
+                    continue
                 door = Door(method, route.path_format, route.token)
                 found.setdefault(operation.name, []).append(door)
     return found

@@ -72,6 +72,7 @@ CALLS: dict[str, tuple[str, str, Any]] = {
     "suppressions.delete": ("DELETE", "/suppression/bob@example.net?tenant_id=acme", None),
     "bounces.save": ("PUT", "/instance/bounce", {"imap_password": "hunter22"}),
     "bounces.reload": ("POST", "/instance/bounce/reload", None),
+    "bounces.test": ("POST", "/instance/bounce/test", None),
     "command_log.replay": ("POST", "/command-log/replay", None),
     "accounts.delete": ("DELETE", "/account/a?tenant_id=acme", None),
     "tenants.delete": ("DELETE", "/tenant/acme", None),
@@ -80,10 +81,10 @@ CALLS: dict[str, tuple[str, str, Any]] = {
     "alerts.test": ("POST", "/alerts/test", None),
 }
 #: Refused here, because they need what this service does not have. They have tests of their own.
-_REFUSED = {"command_log.replay", "alerts.test"}
+_REFUSED = {"command_log.replay", "alerts.test", "bounces.test"}
 _ABOUT_NOBODY = {
     *("service.run_now", "instance.update", "command_log.replay", "command_log.purge"),
-    *("bounces.save", "bounces.reload"),
+    *("bounces.save", "bounces.reload", "bounces.test"),
 }
 
 

@@ -106,3 +106,15 @@ async def test_an_unknown_command_is_one(proxy: MailProxy) -> None:
     unknown = {"ok": False, "error": "unknown command"}
     for name in ("addmessages", "", "__init__", "run_now"):
         assert await proxy.handle_command(name, {}) == unknown
+
+
+async def test_a_wrong_address_right_after_a_new_account_is_the_only_mistake(
+    proxy: MailProxy,
+) -> None:
+    """The process has not read the account yet."""
+    await proxy.handle_command("addMessages", {"messages": [MAIL]})
+    await proxy.handle_command("addAccount", ACCOUNT)
+    wrong = {**MAIL, "to": ["nobody"], "account_id": "smtp"}
+    answer = await proxy.handle_command("addMessages", {"messages": [wrong]})
+    (rejected,) = answer["detail"]["rejected"]
+    assert "account" not in str(rejected["reason"])

@@ -77,6 +77,10 @@ AIMED: dict[tuple[str, str], list[tuple[str, Any]]] = {
         ("/messages/same/events?tenant_id={t}", None),
         ("/messages/other/events", None),
     ],
+    ("GET", "/messages/{id}/replies"): [
+        ("/messages/same/replies?tenant_id={t}", None),
+        ("/messages/other/replies", None),
+    ],
     ("POST", "/account"): [
         ("/account", {"id": "smtp", "host": "evil.example", "tenant_id": "{t}"}),
     ],
@@ -152,6 +156,7 @@ ADMINS: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/instance/bounce"): ("/instance/bounce", None),
     ("PUT", "/instance/bounce"): ("/instance/bounce", {"enabled": False}),
     ("POST", "/instance/bounce/reload"): ("/instance/bounce/reload", None),
+    ("POST", "/instance/bounce/test"): ("/instance/bounce/test", None),
     ("GET", "/command-log"): ("/command-log?tenant_id={t}", None),
     ("GET", "/command-log/{id}"): ("/command-log/1", None),
     ("GET", "/command-log/export"): ("/command-log/export", None),

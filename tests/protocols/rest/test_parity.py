@@ -29,6 +29,8 @@ _NO_COMMAND = {
     "bounces.get": "for operators",
     "bounces.save": "for operators",
     "bounces.reload": "for operators",
+    "bounces.test": "for operators",
+    "replies.list": "the embedding program gets reports",
     "dkim.create": "not among the documented commands",
     "dkim.list": "not among the documented commands",
     "dkim.delete": "not among the documented commands",
@@ -51,9 +53,6 @@ _NO_COMMAND = {
 }
 #: Operations without a command of ``mail-proxy``, and why.
 _NOT_ON_THE_COMMAND_LINE = {
-    "bounces.get": "the mailbox is set up once, with PUT /instance/bounce",
-    "bounces.save": "the mailbox is set up once, with PUT /instance/bounce",
-    "bounces.reload": "the mailbox is set up once, with PUT /instance/bounce",
     "accounts.test_unsaved": "accounts add saves first, then tests",
     "tenants.sync_status": "status names applications that fail",
     "sync_log.list": "status names applications that fail",

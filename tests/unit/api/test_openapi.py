@@ -16,6 +16,12 @@ Json = dict[str, Any]
 _NOT_SHOWN = {
     *((model, "tls") for model in ("AccountIn", "UnsavedAccountTest")),
     *((model, "use_ssl") for model in ("AccountIn", "UnsavedAccountTest")),
+    # Of other providers and grants.
+    *(
+        (model, field)
+        for model in ("AccountAuthIn", "AccountAuthOut")
+        for field in ("token_url", "subject", "private_key")
+    ),
     # Instead of ``address``.
     ("SuppressionIn", "addresses"),
 }

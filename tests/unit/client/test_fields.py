@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from mail_proxy.client import fields
+from mail_proxy.wire.account_auth import AccountAuthIn
 from mail_proxy.wire.accounts import AccountIn, UnsavedAccountTest
 from mail_proxy.wire.attachments import AttachmentIn
 from mail_proxy.wire.bounces import BounceMailboxIn
@@ -24,6 +25,7 @@ from mail_proxy.wire.tenants import ClientAuthIn, RateLimits, TenantFields
         (fields.RawMessage, RawMessageIn),
         (fields.Attachment, AttachmentIn),
         (fields.AccountFields, AccountIn),
+        (fields.AccountAuth, AccountAuthIn),
         (fields.AccountTestFields, UnsavedAccountTest),
         (fields.TenantFields, TenantFields),
         (fields.ClientAuth, ClientAuthIn),

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from mail_proxy.domain.oauth2 import token_mechanisms
 from mail_proxy.smtp.capabilities import Capabilities
 from mail_proxy.smtp.opening import (
     Dialogue,
     NoMechanismError,
     RefusedError,
     log_in,
+    log_in_with_token,
     say_hello,
 )
 from mail_proxy.smtp.replies import Reply
@@ -157,3 +159,81 @@ def test_words_in_any_charset_are_read() -> None:
     assert replies[0].text.startswith("Error: ")
     assert replies[1] == Reply(554, "d\ufffdsol\ufffd")
     assert reader.fault is None
+
+
+TOKEN_LOGINS = token_mechanisms("joe=a,b@x.example", "t0ken", "mail.x.example", 587)
+BEARER = b"n,a=joe=3Da=2Cb@x.example,\1host=mail.x.example\1port=587\1auth=Bearer t0ken\1\1"
+XOAUTH2 = b"user=joe=a,b@x.example\1auth=Bearer t0ken\1\1"
+EXPLAINED = "334 " + base64.b64encode(b'{"status":"invalid_token"}').decode()
+
+
+def _command(name: bytes, response: bytes) -> bytes:
+    return b"AUTH " + name + b" " + base64.b64encode(response) + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("offered", "command"),
+    [
+        (("PLAIN", "XOAUTH2", "OAUTHBEARER"), _command(b"OAUTHBEARER", BEARER)),
+        (("LOGIN", "XOAUTH2"), _command(b"XOAUTH2", XOAUTH2)),
+    ],
+)
+def test_a_token_by_the_mechanism_that_is_offered(offered: tuple[str, ...], command: bytes) -> None:
+    _, commands = talk(log_in_with_token(TOKEN_LOGINS, offered), ["235 ok"])
+    assert commands == [command]
+
+
+@pytest.mark.parametrize(("name", "last"), [("OAUTHBEARER", b"AQ==\r\n"), ("XOAUTH2", b"\r\n")])
+def test_the_explanation_of_a_refused_token_is_answered_and_told(name: str, last: bytes) -> None:
+    dialogue = log_in_with_token(TOKEN_LOGINS, (name,))
+    with pytest.raises(RefusedError) as caught:
+        talk(dialogue, [EXPLAINED, "535 5.7.8 not accepted"])
+    assert caught.value.reply.code == 535
+    assert caught.value.reply.text == '5.7.8 not accepted {"status":"invalid_token"}'
+    dialogue = log_in_with_token(TOKEN_LOGINS, (name,))
+    next(dialogue)
+    assert dialogue.send(ReplyReader().feed(EXPLAINED.encode() + b"\r\n")[0]) == last
+
+
+@pytest.mark.parametrize("name", ["OAUTHBEARER", "XOAUTH2"])
+@pytest.mark.parametrize("over", [0, 1])
+def test_a_command_of_more_than_512_octets_is_sent_in_two_lines(name: str, over: int) -> None:
+    # base64 grows by four octets for three; padding keeps it at the same length.
+    frame = len(f"AUTH {name} \r\n")
+    length = (512 - frame) // 4 * 3 + 3 * over
+    response = b"x" * length
+    dialogue = log_in_with_token(((name, response),), (name,))
+    encoded = base64.b64encode(response)
+    if over:
+        assert frame + len(encoded) > 512
+        _, commands = talk(dialogue, ["334", "235 ok"])
+        assert commands == [f"AUTH {name}\r\n".encode(), encoded + b"\r\n"]
+    else:
+        assert frame + len(encoded) <= 512
+        _, commands = talk(dialogue, ["235 ok"])
+        assert commands == [f"AUTH {name} ".encode() + encoded + b"\r\n"]
+
+
+@pytest.mark.parametrize("code", [501, 504])
+def test_a_mechanism_that_is_offered_and_not_known_is_followed_by_the_next(code: int) -> None:
+    dialogue = log_in_with_token(TOKEN_LOGINS, ("OAUTHBEARER", "XOAUTH2"))
+    _, commands = talk(dialogue, [f"{code} what?", "235 ok"])
+    assert commands[1] == _command(b"XOAUTH2", XOAUTH2)
+
+
+@pytest.mark.parametrize("code", [454, 535])
+def test_a_refused_token_is_not_tried_with_the_next_mechanism(code: int) -> None:
+    with pytest.raises(RefusedError) as caught:
+        talk(log_in_with_token(TOKEN_LOGINS, ("OAUTHBEARER", "XOAUTH2")), [f"{code} no"])
+    assert caught.value.reply.code == code
+
+
+def test_a_server_that_asks_without_end_is_left() -> None:
+    dialogue = log_in_with_token(TOKEN_LOGINS, ("XOAUTH2",))
+    with pytest.raises(RefusedError):
+        talk(dialogue, [*(["334 more"] * 5), "501 cancelled"])
+
+
+def test_a_server_without_tokens_is_told_by_its_mechanisms() -> None:
+    with pytest.raises(NoMechanismError, match="PLAIN LOGIN"):
+        talk(log_in_with_token(TOKEN_LOGINS, ("PLAIN", "LOGIN")), [])

@@ -88,7 +88,11 @@ COMMANDS = {
     "top": Entry("top:top", "Watch queue, rates and accounts in trouble, live.", Scope.INSTANCE),
     "log": Entry("log:log", "Show the service's own log.", Scope.INSTANCE),
     "audit": Entry("audit:audit", "Show the audit log: changes and refused calls.", Scope.INSTANCE),
+    "connect": Entry("connect:connect", "Open a Python shell with `proxy`.", Scope.TENANT),
     "token": Entry("token:token", "Show the admin token, or make a new one.", Scope.INSTANCE),
+    "doctor": Entry(
+        "doctor:doctor", "Look for faults, and say what to do about each.", Scope.INSTANCE
+    ),
     "backup": Entry(
         "backup:backup",
         "Write database, settings and files to one file.",
@@ -109,6 +113,13 @@ COMMANDS = {
         "test",
         ("test",),
     ),
+    "bounces": Entry(
+        "bounces:commands",
+        "The mailbox that mail comes back to.",
+        Scope.INSTANCE,
+        "show | set | test | reload",
+        ("show", "test", "reload"),
+    ),
     "keys": Entry(
         "keys:commands",
         "Change the key that encrypts the stored secrets.",
@@ -127,14 +138,14 @@ COMMANDS = {
         "accounts:commands",
         "SMTP accounts that messages are sent through.",
         Scope.TENANT,
-        "list | show | add | delete | test",
+        "list | show | add | delete | test | auth | authorize",
         ("list", "add"),
     ),
     "messages": Entry(
         "messages:commands",
         "Messages: waiting, sent, and given up.",
         Scope.TENANT,
-        "list | show | delete | retry | cleanup",
+        "list | show | replies | delete | retry | cleanup",
         ("list", "cleanup"),
     ),
     "dkim": Entry(

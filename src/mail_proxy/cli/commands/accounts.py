@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from mail_proxy.cli.asking import ask, ask_number, ask_secret, is_bare
+from mail_proxy.cli.commands import account_auth
 from mail_proxy.cli.options import Csv, Force, Json
 from mail_proxy.cli.output import (
     moment,
@@ -72,6 +73,7 @@ def show(context: typer.Context, id: Id, json: Json = False) -> None:  # noqa: A
         print_model(found)
         return
     facts: dict[str, Any] = found.model_dump()
+    facts["auth"] = ", ".join(f"{k} {v}" for k, v in facts["auth"].items() if v is not None)
     for name in ("created_at", "updated_at"):
         facts[name] = moment(facts[name])
     print_facts((name.replace("_", " "), _text(value)) for name, value in facts.items())
@@ -130,7 +132,7 @@ def add(
     }
     asks = is_bare(context)
     if asks:
-        given = _asked()
+        given = asked_account()
     fields = {name: value for name, value in given.items() if value is not None}
     if "id" not in fields:
         raise Malformed("--id is required; without any option, the command asks")
@@ -172,6 +174,10 @@ def test(
         _test(client, id, to, json)
 
 
+commands.command()(account_auth.auth)
+commands.command()(account_auth.authorize)
+
+
 def _test(client: MailProxyClient, id_: str, to: str | None, as_json: bool) -> None:
     with waiting(f"Testing {id_}"):
         result = client.accounts.test(id_, to=to)
@@ -210,7 +216,7 @@ def _text(value: Any) -> str:
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
 
-def _asked() -> dict[str, Any]:
+def asked_account() -> dict[str, Any]:
     """Ask for the fields of an account."""
     given: dict[str, Any] = {"id": ask("Name of the account", "smtp"), "host": ask("SMTP server")}
     given["tls"] = ask("Encryption", "auto", list(Tls))

@@ -1,15 +1,16 @@
-"""Commands ``messages``: list, show, delete, retry, cleanup."""
+"""Commands ``messages``: list, show, replies, delete, retry, cleanup."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mail_proxy.cli.message_story import print_story, story
+from mail_proxy.cli.message_story import print_story, save_replies, story
 from mail_proxy.cli.options import Csv, Json
 from mail_proxy.cli.output import moment, print_json, print_model, print_rows, talk, waiting
 from mail_proxy.cli.target import Target
@@ -115,6 +116,26 @@ def show(context: typer.Context, id: Id, json: Json = False) -> None:  # noqa: A
         print_json(story(message, events))
     else:
         print_story(message, events)
+
+
+@commands.command()
+def replies(
+    context: typer.Context,
+    id: Id,  # noqa: A002
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write the whole mails into this folder."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show the answers of people to one message."""
+    with Target.of(context).client() as client:
+        found = client.messages.replies(id)
+    columns = ["Received", "Sender", "Subject", "Text"]
+    rows = [(moment(r.reply_ts), r.sender, r.subject, " ".join(r.excerpt.split())) for r in found]
+    print_rows(columns, rows, found, as_json=json, as_csv=False, cut=("Subject", "Text"))
+    if save is not None:
+        talk(f"{save_replies(found, save)} mails written to {save}")
 
 
 @commands.command()

@@ -128,7 +128,7 @@ def add(
     places = _places(base_url, (sync_path, sync_url), (attachment_path, attachment_url))
     wanted, given = id, _given(name=name, **places, client_auth=auth, active=active)
     if is_bare(context):
-        wanted, given = _asked()
+        wanted, given = asked_tenant()
     if wanted is None:
         raise Malformed("--id is required; without any option, the command asks")
     with target.client() as client:
@@ -273,7 +273,7 @@ def _auth(
     return {"method": (method or usual).value, **given}
 
 
-def _asked() -> tuple[str, dict[str, Any]]:
+def asked_tenant() -> tuple[str, dict[str, Any]]:
     """Ask for the fields of a new tenant."""
     id_ = ask("Id (letters, digits, dot, dash, underscore)")
     name = ask("Name to show (empty: none)", default="")

@@ -20,6 +20,8 @@ BOUNCES = Feature(
         Route("GET", "/instance/bounce", operations.get),
         Route("PUT", "/instance/bounce", operations.save),
         Route("POST", "/instance/bounce/reload", operations.reload),
+        Route("POST", "/instance/reload-bounce", operations.reload, is_alias=True),
+        Route("POST", "/instance/bounce/test", operations.test),
     ),
     service=BounceReceiver,
     steps={"recipients": return_path_step},

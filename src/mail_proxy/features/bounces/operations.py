@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from mail_proxy.domain.facts import DirectoryChanged
+from mail_proxy.errors import Conflict
 from mail_proxy.features.bounces.facts import BounceMailboxReload
-from mail_proxy.features.bounces.table import NAME, BounceMailboxTable
+from mail_proxy.features.bounces.table import NAME, BounceMailboxTable, place_of
+from mail_proxy.imap import IMAPClient, ImapTrouble
+from mail_proxy.inbound.mailbox_watch import WatchedMailbox
+from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.operations.operation import Context, Scope, operation
+from mail_proxy.operations.parts import Parts
 from mail_proxy.sql.table import Row
 from mail_proxy.wire.bounces import (
     BounceMailboxAnswer,
     BounceMailboxIn,
     BounceMailboxOut,
+    BounceMailboxTested,
     MailboxStateOut,
 )
 from mail_proxy.wire.bound_secrets import refuse_other_places
@@ -18,6 +24,7 @@ from mail_proxy.wire.mistakes import malformed, mistake
 from mail_proxy.wire.secrets import MASK
 from mail_proxy.wire.tenants import Done
 
+_TEST_SECONDS = 10.0
 _NEEDED = ("imap_host", "imap_user", "imap_password")
 
 
@@ -55,6 +62,34 @@ def reload(context: Context, request: None) -> Done:
     return Done()
 
 
+async def _test(parts: Parts, place: WatchedMailbox) -> BounceMailboxTested:
+    """Log in and open the folder, on a connection of its own; reads no mail."""
+    client = IMAPClient(place.login, NetworkGuard.of(parts.config), seconds=_TEST_SECONDS)
+    try:
+        await client.open()
+        mailbox = await client.select(place.folder)
+    except ImapTrouble as trouble:
+        return BounceMailboxTested(
+            ok=False, stage=trouble.stage, error=trouble.reason, messages=None
+        )
+    finally:
+        await client.close()
+    return BounceMailboxTested(ok=True, stage=None, error=None, messages=mailbox.exists)
+
+
+@operation("bounces.test", scope=Scope.ADMIN, mutates=True, then=_test)
+def test(context: Context, request: None) -> WatchedMailbox:
+    """Test the saved bounce mailbox: connect, TLS, log in, open the folder.
+
+    The server at the other end sees a log-in, so the test is in the audit log.
+    """
+    row = context.tables.of_feature(BounceMailboxTable).row(context.connection)
+    place = None if row is None else place_of(row)
+    if place is None:
+        raise Conflict("the bounce mailbox has no imap_host, imap_user or imap_password yet")
+    return place
+
+
 def _stored(row: Row | None) -> Row:
     return {} if row is None else {**row["settings"], "imap_password": row["password"]}
 
@@ -76,4 +111,4 @@ def _whole(instant: float | None) -> int | None:
     return None if instant is None else int(instant)
 
 
-ALL = (get, save, reload)
+ALL = (get, save, reload, test)

@@ -7,7 +7,8 @@ from typing import Any
 
 from mail_proxy.domain.facts import DirectoryChanged, EventsAdded
 from mail_proxy.features.bounces.return_path import pk_in
-from mail_proxy.features.bounces.table import SoftBouncesTable
+from mail_proxy.features.bounces.table import NAME, BounceConfig, SoftBouncesTable
+from mail_proxy.features.replies.recording import ReplyRecording
 from mail_proxy.features.suppressions.table import SuppressionsTable
 from mail_proxy.inbound.bounces.info import (
     BounceCategory,
@@ -17,6 +18,7 @@ from mail_proxy.inbound.bounces.info import (
     BounceType,
 )
 from mail_proxy.inbound.bounces.parser import BounceParser
+from mail_proxy.inbound.replies import Reply, read_reply
 from mail_proxy.operations.parts import Parts
 from mail_proxy.sql import Connection
 from mail_proxy.sql.messages.events import NewEvent
@@ -40,16 +42,28 @@ class BounceRecording:
         self._parser = BounceParser()
         self._suppressed = parts.tables.of_feature(SuppressionsTable)
         self._soft = parts.tables.of_feature(SoftBouncesTable)
+        self._replies = ReplyRecording(parts)
 
-    def read(self, octets: bytes) -> BounceInfo | None:
-        """Return what a mail says, or None for mail of a person."""
+    def read(self, octets: bytes) -> BounceInfo | Reply | None:
+        """Return what a mail says, or None for a mail to leave."""
         info = self._parser.parse(octets)
-        is_ours = info.kind is not BounceKind.NONE or info.feedback_type is not None
-        return info if is_ours else None
+        if info.kind is not BounceKind.NONE or info.feedback_type is not None:
+            return info
+        config: BounceConfig | None = self._parts.directory.snapshot.features.get(NAME)
+        return read_reply(octets) if config is not None and config.detect_replies else None
 
-    def store(self, connection: Connection, found: BounceInfo, now: float) -> None:
+    def stays(self, found: BounceInfo | Reply) -> bool:
+        """Return True for mails of people, which stay in the mailbox."""
+        return isinstance(found, Reply)
+
+    def store(self, connection: Connection, found: BounceInfo | Reply, now: float) -> None:
         """Append an event for each recipient to the message that came back."""
-        info = found
+        if isinstance(found, Reply):
+            self._replies.store(connection, found, now)
+        else:
+            self._returned(connection, found, now)
+
+    def _returned(self, connection: Connection, info: BounceInfo, now: float) -> None:
         tokens = [pk for pk in map(pk_in, info.delivered_to) if pk is not None]
         message = find_returned(
             connection,

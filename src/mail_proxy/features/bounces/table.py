@@ -38,6 +38,7 @@ class BounceConfig:
 
     return_path: str | None
     watched: WatchedMailbox | None
+    detect_replies: bool = False
 
 
 class BounceMailboxTable(DirectoryTable):
@@ -108,19 +109,25 @@ def renew_mailbox(
 
 def _config(row: Row) -> BounceConfig:
     found = BounceMailboxOut(**row["settings"])
+    if not found.enabled:
+        return BounceConfig(None, None)
+    return BounceConfig(found.return_path, place_of(row), found.detect_replies)
+
+
+def place_of(row: Row) -> WatchedMailbox | None:
+    """Return the mailbox of the row, or None if a field that it needs is missing."""
+    found = BounceMailboxOut(**row["settings"])
     password = row["password"]
-    is_complete = found.imap_host and found.imap_user and isinstance(password, str)
-    if not (found.enabled and is_complete):
-        return BounceConfig(found.return_path if found.enabled else None, None)
+    if not (found.imap_host and found.imap_user and isinstance(password, str)):
+        return None
     login = ImapLogin(
-        host=found.imap_host or "",
+        host=found.imap_host,
         port=found.imap_port,
-        user=found.imap_user or "",
+        user=found.imap_user,
         password=password,
         tls=TlsMode(found.imap_tls),
         private_allowed=True,  # only the administrator sets it
     )
-    watched = WatchedMailbox(
+    return WatchedMailbox(
         NAME, login, found.imap_folder, found.poll_interval, found.after_processing
     )
-    return BounceConfig(found.return_path, watched)

@@ -14,8 +14,8 @@ from mail_proxy.features.dkim.keys import (
     publishes_same_key,
     record_value,
 )
-from mail_proxy.features.dkim.lookup import LookupFailed, TxtRecords
 from mail_proxy.features.dkim.table import DkimKeysTable, next_selector
+from mail_proxy.network.dns_records import DnsRecords, LookupFailed
 from mail_proxy.operations.operation import Context, Scope, operation
 from mail_proxy.operations.parts import Parts
 from mail_proxy.sql import Connection
@@ -141,7 +141,7 @@ async def _compare(parts: Parts, published: _Published) -> DkimCheckOut:
     """Ask the DNS, for at most five seconds."""
     found, reason = list[str](), None
     try:
-        found = await TxtRecords(parts.config.dns_servers).find(published.name)
+        found = await DnsRecords(parts.config.dns_servers).texts(published.name)
     except LookupFailed as error:
         reason = f"the DNS gave no answer: {error}"
     return DkimCheckOut(

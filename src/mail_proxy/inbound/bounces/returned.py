@@ -79,6 +79,11 @@ class Returned:
         return unique(found)
 
 
+def message_ids(value: str) -> list[str]:
+    """Return all message ids of a field such as ``References``, with angle brackets."""
+    return _MESSAGE_ID.findall(value)
+
+
 def message_id(value: str) -> str | None:
     """Return the first message id of a field, with angle brackets."""
     found = _MESSAGE_ID.search(value)

@@ -17,11 +17,15 @@ _MOST_ASKED = 1000
 
 
 class AccountsTable(DirectoryTable):
-    """Table of accounts. ``deleted_at`` marks a removed one; its id may be used again."""
+    """Table of accounts. ``deleted_at`` marks a removed one; its id may be used again.
+
+    ``auth`` is encrypted JSON.
+    """
 
     schema = schema.account
     #: One bad account must not stop the others.
     keeps_damaged = True
+    sealed_objects = ("auth",)
 
     def find_living(self, connection: Connection, tenant_id: str, account_id: str) -> Row | None:
         """Return the account with this id that is not removed, or None."""

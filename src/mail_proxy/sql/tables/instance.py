@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
-from sqlalchemy import Connection, select, update
+import orjson
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from mail_proxy.errors import EncryptionError
 from mail_proxy.sql import schema
@@ -14,6 +15,16 @@ from mail_proxy.sql.table import Row, Table
 
 #: Text, because every claim and every intake reads them.
 _VERSIONS = "SELECT directory_version, directory_removal_version FROM instance"
+
+
+class Ages(NamedTuple):
+    """Times of an instance's database, Unix seconds.
+
+    ``newest_at`` is the latest one that is stored."""
+
+    created_at: float
+    last_backup_at: float | None
+    newest_at: float
 
 
 class InstanceTable(Table):
@@ -48,6 +59,18 @@ class InstanceTable(Table):
         found: float | None = connection.execute(select(self.columns["last_backup_at"])).scalar()
         return found
 
+    def ages(self, connection: Connection) -> Ages:
+        """Return when the database was made and backed up, and its latest time."""
+        row = connection.execute(
+            select(
+                self.columns["created_at"],
+                self.columns["last_backup_at"],
+                select(func.max(schema.command_log.c.at)).scalar_subquery(),
+                select(func.max(schema.tenant.c.updated_at)).scalar_subquery(),
+            )
+        ).one()
+        return Ages(row[0], row[1], max(at for at in row if at is not None))
+
     def prove_key(self, connection: Connection) -> None:
         """Raise EncryptionKeyChanged if the key was replaced since this process started."""
         prove_key(connection, self._key)
@@ -58,14 +81,29 @@ class DirectoryTable(Table):
 
     Each row has the version of the directory that its last change made, so that processes reload
     changed rows only. Versions are committed in their order, because each change locks the
-    counter's row until its transaction ends.
+    counter's row until its transaction ends. ``sealed_objects`` are sealed columns that hold a
+    JSON object.
     """
 
-    def before_write(self, connection: Connection, values: Row) -> Row:
-        return {**values, "directory_version": bump_directory(connection)}
+    sealed_objects: ClassVar[tuple[str, ...]] = ()
 
-    def delete(self, connection: Connection, **where: Any) -> int:
-        removed = super().delete(connection, **where)
+    def before_write(self, connection: Connection, values: Row) -> Row:
+        objects = {
+            name: orjson.dumps(values[name]).decode()
+            for name in self.sealed_objects
+            if isinstance(values.get(name), dict)
+        }
+        return {**values, **objects, "directory_version": bump_directory(connection)}
+
+    def _open(self, row: Row) -> Row:
+        row = super()._open(row)
+        for name in self.sealed_objects:
+            if isinstance(row.get(name), str):
+                row[name] = orjson.loads(row[name])
+        return row
+
+    def delete(self, connection: Connection, *conditions: ColumnElement[bool], **where: Any) -> int:
+        removed = super().delete(connection, *conditions, **where)
         bump_directory(connection, is_removal=True)
         return removed
 
