@@ -15,9 +15,10 @@ def answer_report_call(
 ) -> tuple[int, dict[str, object]]:
     """Check a report call, and give each report to ``take``.
 
-    Returns the HTTP status and the JSON of the answer. ``secret`` is the tenant's ``signing_secret``. If ``take`` raises an exception, it is logged
-    and the message's id is answered in ``error``: the proxy sends its reports again later, in
-    order. A call with a wrong signature gets 401.
+    Returns the HTTP status and the JSON of the answer. ``secret`` is the tenant's
+    ``signing_secret``. If ``take`` raises an exception, it is logged and the message's id is
+    answered in ``error``: the proxy sends its reports again later, in order. A call with a wrong
+    signature gets 401.
 
     The proxy reports at least once, so ``take`` must accept a report that it has had before.
     """

@@ -32,8 +32,9 @@ def store(messages: Sequence[dict[str, Any]]) -> None:
 def send_outbox(client: MailProxyClient, ids: Sequence[str] | None = None) -> int:
     """Hand the stored messages, all or those of ``ids``, to the proxy.
 
-    Returns how many it took. Rows are locked meanwhile, so several processes may do this at the same time. Refused messages
-    stay in the table with their reason. Raises MailProxyError if the service cannot be reached.
+    Returns how many it took. Rows are locked meanwhile, so several processes may do this at the
+    same time. Refused messages stay in the table with their reason. Raises MailProxyError if the
+    service cannot be reached.
     """
     using = router.db_for_write(OutboxMessage)
     taken = last = 0
