@@ -6,9 +6,10 @@ import asyncio
 import hashlib
 import weakref
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from mail_proxy.attachments.cache import TieredCache
 from mail_proxy.attachments.content import Content
@@ -130,7 +131,7 @@ class AttachmentManager:
         if content.data is not None:
             if self._budget.take(content):
                 return content
-            content = await self._beside.run(self._written, content)
+            content = await _unless_cancelled(self._beside.run(self._written, content))
         if content.path is not None:
             weakref.finalize(content, _remove, content.path)
         return content
@@ -144,7 +145,7 @@ class AttachmentManager:
         return self._most_large_octets if becomes_link else self._most_octets
 
     def _checked(self, content: Content, request: FetchRequest) -> Content:
-        """Return a content; raises FetchFailed if it is too large or another one than declared."""
+        """Return a content; raises FetchFailed for a wrong size or MD5."""
         most, md5 = self._most(request), request.attachment.md5
         if content.size > most:
             raise too_large(content.size, most)
@@ -211,6 +212,23 @@ def _source_of(request: FetchRequest) -> bytes:
     if auth is not None:
         parts += [auth.method, auth.token, auth.user, auth.password]
     return hashlib.sha256(repr(parts).encode(errors="surrogatepass")).digest()
+
+
+async def _unless_cancelled(writing: Coroutine[Any, Any, Content]) -> Content:
+    """Return a content that a thread writes; if cancelled, remove its file."""
+    task = asyncio.ensure_future(writing)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(_remove_written)
+        raise
+
+
+def _remove_written(task: asyncio.Task[Content]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        path = task.result().path
+        if path is not None:
+            _remove(path)
 
 
 def _remove(path: Path) -> None:

@@ -120,7 +120,7 @@ def preparing_steps(features: FeatureSteps) -> tuple[Step, ...]:
 
 
 def _recipient_steps(steps: Sequence[Step], *, are_stored: bool) -> Sequence[Step]:
-    """Return a step that runs ``steps`` on mails whose recipients are stored, or on the others.
+    """Return a step that runs ``steps`` if the recipients are stored, or if not.
 
     A raw message that is fetched may have its recipients in its header alone.
     """

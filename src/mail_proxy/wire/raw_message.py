@@ -107,7 +107,7 @@ def scan_raw(pieces: Iterable[bytes]) -> tuple[RawMessage, int]:
 
 
 def raw_body(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the empty line behind the header of a message and its body; raises WrongRaw."""
+    """Yield the empty line behind a header, and the body; raises WrongRaw."""
     _, body = _divided(_Lines(pieces))
     return body
 

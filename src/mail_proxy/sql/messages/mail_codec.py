@@ -201,7 +201,7 @@ class StoredMail:
 
     @property
     def names_recipients(self) -> bool:
-        """True unless the recipients are in the header of a raw message that is to be fetched."""
+        """False if the recipients are in the header of a message to fetch."""
         record = self._record
         return bool(record["to"] or record.get("cc") or record.get("bcc"))
 
