@@ -17,6 +17,7 @@ from mail_proxy.features.feature import StepParts
 from mail_proxy.features.large_files.downloads import Downloads
 from mail_proxy.features.large_files.kept import kept_files
 from mail_proxy.features.oauth2.tokens import AccessTokens
+from mail_proxy.features.ui_sessions.sessions import UiSessions
 from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.kit.free_disk import FreeDisk
@@ -45,7 +46,7 @@ from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.migrations import upgrade
 from mail_proxy.sql.pg_notify import HostSignals
 from mail_proxy.sql.tables import Tables
-from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.log import ServiceAction, log
 from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.workers.pipe import WorkerConfig
 from mail_proxy.workers.supervisor import WorkerProcesses
@@ -100,6 +101,7 @@ class MailProxy:
             started_at=clock.monotonic(),
         )
         self.door = Door(registry.OPERATIONS, parts, self.refusals)
+        self.ui_sessions = UiSessions(db, tables, self._directory, clock, config)
         self.monitoring = Monitoring(parts, self.metrics)
         self.downloads = Downloads(kept_files(db, tables, self._directory, config, clock))
         self._commands = Commands(self.door)
@@ -143,7 +145,7 @@ class MailProxy:
             except MailProxyError as error:
                 error.message = f"database {db.adapter.place}: {error.message}"
                 error.args = (error.message,)
-                log(Action.PROXY_FAILED, place=db.adapter.place, reason=error.message)
+                log(ServiceAction.PROXY_FAILED, place=db.adapter.place, reason=error.message)
                 raise
             unless_started.pop_all()
         return proxy
@@ -178,12 +180,12 @@ class MailProxy:
         if self._stopped:
             return
         self._stopped = True
-        log(Action.PROXY_STOPPING)
+        log(ServiceAction.PROXY_STOPPING)
         deadline = time.monotonic() + self.config.timing.shutdown_timeout
         for service in reversed(self._services):
             await service.stop(deadline)
         self.metrics.close()
-        log(Action.PROXY_STOPPED)
+        log(ServiceAction.PROXY_STOPPED)
 
     @property
     def queue(self) -> QueueConfig:
@@ -203,7 +205,7 @@ class MailProxy:
         for service in self._services:
             await service.start()
         adapter = self._db.adapter
-        log(Action.PROXY_STARTED, database=adapter.name, place=adapter.place)
+        log(ServiceAction.PROXY_STARTED, database=adapter.name, place=adapter.place)
 
     def _working(
         self,
@@ -258,7 +260,7 @@ def _prepare(db: SqlDb, tables: Tables, config: ProxyConfig, key: bytes, now: fl
     system_tls_context("http")
     before, after = upgrade(db, key=key)
     if before != after:
-        log(Action.SCHEMA_UPGRADED, before=before, after=after)
+        log(ServiceAction.SCHEMA_UPGRADED, before=before, after=after)
     db.write_now(_first_rows, tables, config.name, now)
 
 

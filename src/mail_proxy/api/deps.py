@@ -17,6 +17,7 @@ from pydantic import BeforeValidator
 from starlette.types import Scope
 
 from mail_proxy.api.bodies import announced_bytes
+from mail_proxy.dashboard.parts import UiParts
 from mail_proxy.domain.networks import is_loopback
 from mail_proxy.errors import Forbidden, InactiveTenant, TooLarge, Unauthorized, UnsupportedMedia
 from mail_proxy.features.large_files.downloads import Downloads
@@ -192,12 +193,7 @@ def _query_names(dependant: Dependant) -> Iterator[str]:
 
 async def _identify(request: Request, origin: tuple[str, str, str], is_admins: bool) -> Caller:
     proxy, address = running(request), origin[1]
-    # Without an admin token, a caller on this machine is the administrator.
-    is_local = (
-        proxy.authenticator.open
-        and (address == _UNIX_SOCKET or is_loopback(address))
-        and not _comes_from_elsewhere(request)
-    )
+    is_local = _is_local(request)
     try:
         token = _token(request.scope["headers"])
         caller = await proxy.authenticator.authenticate(token, address, loopback=is_local)
@@ -215,6 +211,33 @@ async def _identify(request: Request, origin: tuple[str, str, str], is_admins: b
         await proxy.refusals.record(caller, refusal, tenant_id=caller.tenant_id)
         raise refusal
     return caller
+
+
+def ui_parts(request: Request) -> UiParts:
+    """Return the parts of the running service that the dashboard uses."""
+    proxy = running(request)
+    return UiParts(
+        door=proxy.door,
+        authenticator=proxy.authenticator,
+        refusals=proxy.refusals,
+        rates=proxy.call_rates,
+        sessions=proxy.ui_sessions,
+        config=proxy.config,
+        is_local=_is_local(request),
+    )
+
+
+def _is_local(request: Request) -> bool:
+    """Return True for a caller that is the administrator without an admin token.
+
+    It is a caller on this machine, if the instance has no admin token.
+    """
+    address = request.client.host if request.client else _UNIX_SOCKET
+    return (
+        running(request).authenticator.open
+        and (address == _UNIX_SOCKET or is_loopback(address))
+        and not _comes_from_elsewhere(request)
+    )
 
 
 def _token(headers: Headers) -> str | None:

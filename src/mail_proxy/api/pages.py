@@ -10,6 +10,8 @@ from fastapi import FastAPI, Request, Response
 from starlette.responses import JSONResponse, RedirectResponse
 
 from mail_proxy.api import reference_page
+from mail_proxy.api.deps import ui_parts
+from mail_proxy.dashboard import cookies, site
 from mail_proxy.wire.service import program_version
 
 DOCUMENT = "/openapi.json"
@@ -36,7 +38,7 @@ class _Once:
 
 
 def install(app: FastAPI) -> None:
-    """Add the pages to the app, whose OpenAPI document is complete."""
+    """Add the pages to the app, whose OpenAPI document is complete, and the dashboard."""
     document = _Once(lambda: orjson.dumps(app.openapi()))
 
     def render() -> bytes:
@@ -44,6 +46,9 @@ def install(app: FastAPI) -> None:
         return reference_page.page(app.openapi()).encode()
 
     reference = _Once(render)
+
+    # Its links lead up, out of the dashboard.
+    inside = _Once(lambda: reference_page.content(app.openapi(), f"..{DOCUMENT}").encode())
 
     async def openapi(request: Request) -> Response:
         return Response(await document.text(), media_type="application/json")
@@ -59,7 +64,9 @@ def install(app: FastAPI) -> None:
     async def start(request: Request) -> Response:
         docs_path = request.scope.get("root_path", "") + REFERENCES[0]
         if "text/html" in request.headers.get("Accept", ""):
-            return RedirectResponse(docs_path, 303, {"Vary": "Accept"})
+            ui = ui_parts(request).config.ui.ui
+            path = request.scope.get("root_path", "") + f"{cookies.ROOT}/" if ui else docs_path
+            return RedirectResponse(path, 303, {"Vary": "Accept"})
         about = {"name": "genro-mail-proxy", "version": program_version(), "docs": docs_path}
         return JSONResponse({"ok": True, **about}, headers={"Vary": "Accept"})
 
@@ -68,3 +75,4 @@ def install(app: FastAPI) -> None:
     for path in REFERENCES:
         app.add_route(path, docs, include_in_schema=False)
     app.add_route(reference_page.STYLE_PATH, style, include_in_schema=False)
+    site.install(app, ui_parts, inside.text)

@@ -40,20 +40,29 @@ _METHODS_WITH_BODY = ("post", "put")
 
 def page(document: Json) -> str:
     """Return the page. Its links are relative, so that it works under any prefix."""
-    info = document["info"]
     return "".join(
         (
             "<!doctype html><html lang=en><head><meta charset=utf-8>",
             '<meta name=viewport content="width=device-width, initial-scale=1">',
-            f"<title>{escape(info['title'])}: REST reference</title>",
+            f"<title>{escape(document['info']['title'])}: REST reference</title>",
             f'<link rel=stylesheet href="{STYLE_PATH.removeprefix("/")}"></head><body><main>',
+            content(document, "openapi.json"),
+            "</main></body></html>",
+        )
+    )
+
+
+def content(document: Json, document_path: str) -> str:
+    """Return the content of the page, with a link to the OpenAPI document."""
+    info = document["info"]
+    return "".join(
+        (
             f"<h1>{escape(info['title'])} {escape(info['version'])}</h1>",
             f"<p>{_words(info['description'])} Send the token as <code>X-API-Token</code>. "
-            '<a href="openapi.json">OpenAPI document</a></p>',
+            f'<a href="{escape(document_path)}">OpenAPI document</a></p>',
             *_contents(document),
             *_operations(document),
             *_objects(document),
-            "</main></body></html>",
         )
     )
 

@@ -19,7 +19,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mail_proxy.api import pages
 from mail_proxy.api.bodies import announced_bytes
-from mail_proxy.api.deps import Route
 from mail_proxy.domain.networks import Network
 from mail_proxy.errors import (
     HeadersTooLarge,
@@ -157,9 +156,9 @@ def note_answer(scope: Scope, method: str, status: int, begun: float, observe: O
 
 def _route_of(scope: Scope) -> str:
     """Return the route's path template. The path itself is the caller's choice."""
-    route = scope.get("route")
-    if isinstance(route, Route):
-        return route.path_format
+    template = getattr(scope.get("route"), "path_format", None)
+    if isinstance(template, str):
+        return template
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
     return path if path in pages.PATHS else _UNKNOWN
 

@@ -12,7 +12,7 @@ from mail_proxy.config import CacheConfig
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.private_files import UnsafeFile, reason_of
 from mail_proxy.kit.side_thread import SideThread
-from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.log import ServiceAction, log
 from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.telemetry.series import CacheTier
 from mail_proxy.telemetry.troubles import Troubles
@@ -102,7 +102,7 @@ class TieredCache:
 
     def _log(self, error: OSError | UnsafeFile) -> None:
         if self._troubles.is_due("disk"):
-            log(Action.CACHE_FAILED, reason=reason_of(error))
+            log(ServiceAction.CACHE_FAILED, reason=reason_of(error))
 
     def _count(self, tier: CacheTier, outcome: str, octets: int = 0) -> None:
         self._metrics.cache.of(tier, outcome).inc()

@@ -8,6 +8,7 @@ from mail_proxy.client.reading import field_of, model, text
 from mail_proxy.wire.instance import InstanceAnswer
 from mail_proxy.wire.service import Status
 from mail_proxy.wire.tenants import Done
+from mail_proxy.wire.ui_sessions import UiLinkOut, UiSessionsEnded
 
 
 class Instance(Group[Mode]):
@@ -38,6 +39,16 @@ class Instance(Group[Mode]):
         """Change the name or settings that may change at run time; None leaves them."""
         given = {"name": name, "settings": settings}
         return Given(body={k: v for k, v in given.items() if v is not None})
+
+    @call("POST", "/ui-link", model(UiLinkOut), names_tenant=False, repeatable=False)
+    def ui_link(self) -> Given:
+        """Return a link that logs the administrator in to the dashboard, once."""
+        return Given()
+
+    @call("POST", "/ui-sessions/end", model(UiSessionsEnded))
+    def end_ui_sessions(self, *, tenant_id: str | None = None) -> Given:
+        """End all dashboard sessions of a tenant; without one, those of everybody."""
+        return Given(tenant_id=tenant_id)
 
     @call("GET", "/health", model(Done), names_tenant=False)
     def health(self) -> Given:

@@ -15,6 +15,7 @@ from mail_proxy.features.oauth2 import OAUTH2
 from mail_proxy.features.replies import REPLIES
 from mail_proxy.features.storages import STORAGES
 from mail_proxy.features.suppressions import SUPPRESSIONS
+from mail_proxy.features.ui_sessions import UI_SESSIONS
 from mail_proxy.kit.service import Service
 from mail_proxy.operations import registry
 from mail_proxy.operations.operation import Operation
@@ -31,6 +32,7 @@ FEATURES: tuple[Feature, ...] = (
     BOUNCES,
     OAUTH2,
     REPLIES,
+    UI_SESSIONS,
 )
 
 #: Those of the service itself and those of its features.

@@ -43,6 +43,8 @@ CALLS: dict[str, tuple[str, str, Any]] = {
     "suspend": ("POST", "/commands/suspend?tenant_id=acme&batch_code=b", None),
     "activate": ("POST", "/commands/activate?tenant_id=acme", None),
     "service.run_now": ("POST", "/commands/run-now", None),
+    "ui_sessions.link": ("POST", "/ui-link", None),
+    "ui_sessions.end_all": ("POST", "/ui-sessions/end?tenant_id=acme", None),
     "messages.retry": ("POST", "/commands/retry-messages?tenant_id=acme", {"batch_code": "b"}),
     "messages.cleanup": ("POST", "/commands/cleanup-messages?tenant_id=acme", None),
     "messages.delete": ("POST", "/commands/delete-messages?tenant_id=acme", {"ids": ["m"]}),
@@ -84,6 +86,7 @@ CALLS: dict[str, tuple[str, str, Any]] = {
 _REFUSED = {"command_log.replay", "alerts.test", "bounces.test"}
 _ABOUT_NOBODY = {
     *("service.run_now", "instance.update", "command_log.replay", "command_log.purge"),
+    "ui_sessions.link",
     *("bounces.save", "bounces.reload", "bounces.test"),
 }
 

@@ -42,6 +42,7 @@ AIMED: dict[tuple[str, str], list[tuple[str, Any]]] = {
         ("/stats?by=account", None),
     ],
     ("POST", "/commands/run-now"): [("/commands/run-now?tenant_id={t}", None)],
+    ("POST", "/ui-sessions/end"): [("/ui-sessions/end?tenant_id={t}", None)],
     ("POST", "/commands/suspend"): [
         ("/commands/suspend?tenant_id={t}", None),
         ("/commands/suspend?tenant_id={t}&batch_code=b", None),
@@ -162,6 +163,7 @@ ADMINS: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/command-log/export"): ("/command-log/export", None),
     ("POST", "/command-log/purge"): ("/command-log/purge", {"older_than_seconds": 0}),
     ("POST", "/alerts/test"): ("/alerts/test", None),
+    ("POST", "/ui-link"): ("/ui-link", None),
     ("POST", "/command-log/replay"): ("/command-log/replay", None),
 }
 PUBLIC = {("GET", path) for path in ("/health", "/ready", "/metrics", "/files/{token}/{filename}")}

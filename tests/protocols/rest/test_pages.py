@@ -63,7 +63,7 @@ async def test_the_reference_needs_no_scripts_and_no_other_host(idle: Client, pa
 
 async def test_the_start_page_leads_browsers_on_and_answers_programs(idle: Client) -> None:
     browser = await idle.http.get("/", headers={"Accept": "text/html,*/*;q=0.8"})
-    assert (browser.status_code, browser.headers["Location"]) == (303, "/docs")
+    assert (browser.status_code, browser.headers["Location"]) == (303, "/ui/")
     program = await idle.http.get("/")
     answer = program.json()
     assert answer.pop("version")

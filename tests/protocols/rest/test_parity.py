@@ -15,6 +15,8 @@ from mail_proxy.operations.operation import Operation, Scope
 #: Operations without a name in ``handle_command``, and why. Each way to call operations has one
 #: such list here; what is in none of them must be there.
 _NO_COMMAND = {
+    "ui_sessions.link": "for the dashboard",
+    "ui_sessions.end_all": "for the dashboard",
     "service.status": "an embedding program asks MailProxy",
     "stats.list": "an embedding program asks MailProxy",
     "messages.get": "listMessages with an id",
@@ -53,6 +55,7 @@ _NO_COMMAND = {
 }
 #: Operations without a command of ``mail-proxy``, and why.
 _NOT_ON_THE_COMMAND_LINE = {
+    "ui_sessions.end_all": "the dashboard has a button",
     "accounts.test_unsaved": "accounts add saves first, then tests",
     "tenants.sync_status": "status names applications that fail",
     "sync_log.list": "status names applications that fail",

@@ -88,6 +88,7 @@ COMMANDS = {
     "top": Entry("top:top", "Watch queue, rates and accounts in trouble, live.", Scope.INSTANCE),
     "log": Entry("log:log", "Show the service's own log.", Scope.INSTANCE),
     "audit": Entry("audit:audit", "Show the audit log: changes and refused calls.", Scope.INSTANCE),
+    "open": Entry("open:open_", "Print a one-time link to the dashboard.", Scope.INSTANCE),
     "connect": Entry("connect:connect", "Open a Python shell with `proxy`.", Scope.TENANT),
     "token": Entry("token:token", "Show the admin token, or make a new one.", Scope.INSTANCE),
     "doctor": Entry(
@@ -163,7 +164,10 @@ COMMANDS = {
         ("list",),
     ),
     "send": Entry(
-        "send:send", "Queue a message from a file, and follow it.", Scope.TENANT, "FILE.eml"
+        "send:send",
+        "Queue a message from a file or prompts, and follow it.",
+        Scope.TENANT,
+        "[FILE.eml]",
     ),
     "storages": Entry(
         "storages:commands",

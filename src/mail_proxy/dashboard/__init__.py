@@ -1,0 +1,1 @@
+"""The dashboard under ``/ui``: pages for people, made of the API's operations."""
