@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure
 from benchmarks.peers.compare import PEERS, against
+from benchmarks.scenarios.attachments import attachments
 from benchmarks.scenarios.backlog import backlog
 from benchmarks.scenarios.chaos import chaos
 from benchmarks.scenarios.crash import crash
@@ -37,6 +38,7 @@ SCENARIOS = {
     "latency": Scenario(latency, "POST's answer to acceptance on an idle proxy"),
     "drain": Scenario(drain, "drain rate with a long history against none", repeats_itself=True),
     "backlog": Scenario(backlog, "drain rate of a long queue and a short", repeats_itself=True),
+    "attachments": Scenario(attachments, "mails with files: rate, memory, CPU a MB"),
     "memory": Scenario(memory, "RSS: idle, and the most while draining"),
     "workers": Scenario(workers, "end to end on PostgreSQL, with one process and more"),
     "crash": Scenario(crash, "kill -9 during a drain: lost and copies"),
