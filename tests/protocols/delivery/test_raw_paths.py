@@ -62,7 +62,6 @@ async def test_a_message_is_read_from_a_file(
         assert len(added(octets, accepted.data)) == 3
 
 
-@ONE_DATABASE
 @pytest.mark.parametrize("place", ["file", "storage", "application"])
 async def test_the_header_names_the_recipients(
     config: Settings, server: ScriptedSmtpServer, tmp_path: Path, place: str
