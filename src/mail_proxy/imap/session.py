@@ -171,10 +171,9 @@ class ImapSession(imapclient.IMAPClient):  # type: ignore[misc]
         return any(len(answer) > 1 and answer[1] == b"EXISTS" for answer in answers)
 
     def _has_read_ahead(self) -> bool:
-        """Return whether answers are in the buffer already.
+        """Return whether answers are buffered: no poll of the socket sees them.
 
-        No poll of the socket sees them there. Servers send what happened before IDLE in the packet
-        of its continuation.
+        Servers send what happened before IDLE in the packet of its continuation.
         """
         names = vars(self._imap)
         file = names.get("file") or names["_file"]  # since Python 3.14
