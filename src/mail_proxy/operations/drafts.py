@@ -54,6 +54,17 @@ class Draft:
     has_login: bool = False
     shape: MailShape | None = None
 
+    def drop_bodies(self) -> None:
+        """Empty the bodies of the request, which is not checked again.
+
+        The draft has them: a large call would hold them twice until it is stored.
+        """
+        request = self.request
+        if isinstance(request, RawMessageIn):
+            request.raw = ""
+        elif self.head is not None and isinstance(request, MessageIn):
+            request.body, request.body_html, request.attachments = "", None, []
+
 
 def new_draft(
     message: NewMessageIn,
@@ -89,9 +100,6 @@ def new_draft(
     form = stored_form(mail, message.id)
     head = dump_head(mail, form)
     size = len(form.encode()) if isinstance(form, str) and not form.isascii() else len(form)
-    if head is not None and isinstance(message, MessageIn):
-        # ``form`` has the bodies: a large call would hold them twice until it is stored.
-        message.body, message.body_html, message.attachments = "", None, []
     recipients, given = " ".join(mail.recipients), message.message_id
     has_login = any(each.auth is not None for each in mail.attachments)
     return Draft(
@@ -113,7 +121,6 @@ def _raw_draft(
     raw = message.message(most_octets)
     mail = message.mail(raw, pk)
     content = raw_form(mail, raw, message.id)
-    message.raw = ""  # ``content`` has the octets
     recipients = " ".join(mail.recipients)
     given = None if raw.text("message-id") is None else mail.message_id
     head, size = dump_head(mail, content), len(content)

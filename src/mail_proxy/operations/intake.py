@@ -113,6 +113,8 @@ class Intake:
             call = await self._checked(caller, request, newest)
         if not call.drafts:
             raise _nothing_usable(call.rejected)
+        for draft in call.drafts:
+            draft.drop_bodies()
         async with self._quota.room(_loads(call.drafts)):
             answer = await self._batcher.submit(call)
         assert answer is not None, "the caller's key was not proven"
@@ -138,6 +140,8 @@ class Intake:
         end = self._quota.take_at_once(_loads(call.drafts))
         if end is None:
             return None
+        for draft in call.drafts:
+            draft.drop_bodies()
         future = self._batcher.submit(call)
         future.add_done_callback(lambda _: end())
         return future

@@ -117,6 +117,20 @@ async def test_the_size_of_a_message_is_a_setting(config: ProxyConfig) -> None:
 
 
 @ONE_DATABASE
+async def test_a_wrong_message_takes_nothing_from_the_others(config: ProxyConfig) -> None:
+    body = "x" * 50_000
+    long = {"id": "long", "from": "a@example.org", "to": "b@example.net", "subject": "s"}
+    changes = {"scheduler_active": False}
+    async with serving(config.model_copy(update=changes)) as client:
+        await client.ok("POST", "/account", {"id": "smtp", "host": "127.0.0.1", "tls": "none"})
+        records = [raw_mail(), {**long, "body": body}]
+        await add(client, *records, {**long, "id": "wrong", "to": "nobody", "body": ""})
+        again = await add(client, *records)
+    assert {each["id"] for each in again["duplicates"]} == {"m1", "long"}
+    assert again["replaced"] == 0
+
+
+@ONE_DATABASE
 async def test_python_takes_raw_messages_too(config: ProxyConfig) -> None:
     async with await MailProxy.create(config.model_copy(update={"scheduler_active": False})) as p:
         account = {"id": "smtp", "host": "127.0.0.1", "tls": "none"}
