@@ -1,225 +1,51 @@
 """Every setting with its type, bounds, unit and meaning.
 
-``settings.py`` reads their values from the command line, the environment and ``config.toml``.
+Those of the queue are in ``config_queue.py``. ``settings.py`` reads their values from the command
+line, the environment and ``config.toml``.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationInfo,
-    field_validator,
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
+
+from mail_proxy.config_queue import (
+    LONGEST_LEASE_SECONDS,
+    ConcurrencyConfig,
+    QueueConfig,
+    QuotaConfig,
+    TimingConfig,
 )
-
-from mail_proxy.domain.helo_name import check_helo_name
-from mail_proxy.domain.message import PRIORITIES
-from mail_proxy.domain.networks import LOOPBACK, is_loopback, network_name
+from mail_proxy.config_values import (
+    Group,
+    HeloName,
+    NameServer,
+    NetworkName,
+    PositiveSeconds,
+    WebUrl,
+    listed,
+    mail_address,
+    signing_secret,
+)
+from mail_proxy.domain.networks import LOOPBACK, is_loopback
 from mail_proxy.domain.retry import RetryStrategy
-from mail_proxy.domain.tenant import signing_key
-from mail_proxy.domain.web_url import check_web_url
 
-_ADDRESS = re.compile(r"[!-;=?A-~]{1,64}@[A-Za-z0-9.-]{1,253}")
-#: A dispatcher that reads a longer lease in the database concludes that the clocks differ.
-LONGEST_LEASE_SECONDS = 300.0
-
-
-def _listed(value: Any) -> Any:
-    """Return the entries of a text with commas; ``none`` has none."""
-    if not isinstance(value, str):
-        return value
-    return [] if value.strip().lower() == "none" else [v.strip() for v in value.split(",")]
-
-
-def _web_url(url: str) -> str:
-    check_web_url(url)
-    return url
-
-
-def _name_server(address: str) -> str:
-    try:
-        parts = urlsplit(f"//{address}")
-        ipaddress.ip_address(parts.hostname or "")
-        is_good = parts.netloc == address and parts.port != 0
-    except ValueError:
-        is_good = False
-    if not is_good:
-        raise ValueError("allowed: an IP address, or address:port; IPv6 in brackets")
-    return address
-
-
-def _address(text: str) -> str:
-    if not _ADDRESS.fullmatch(text):
-        raise ValueError("allowed: one address such as ann@example.org, without a name")
-    return text
-
-
-def _signing_secret(secret: SecretStr) -> SecretStr:
-    signing_key(secret.get_secret_value())
-    return secret
-
-
-HeloName = Annotated[str, AfterValidator(check_helo_name)]
-NetworkName = Annotated[str, AfterValidator(network_name)]
-NameServer = Annotated[str, AfterValidator(_name_server)]
-WebUrl = Annotated[str, AfterValidator(_web_url)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class Group(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, hide_input_in_errors=True
-    )
-
-
-class TimingConfig(Group):
-    """Intervals and time limits of loops, calls and deliveries."""
-
-    send_loop_interval: PositiveSeconds = Field(
-        1.0,
-        description="Interval of the dispatcher's safety poll, seconds. New messages do not wait "
-        "for it.",
-    )
-    sync_interval: PositiveSeconds = Field(
-        300.0, description="Longest time between two calls to a tenant that has a URL, seconds."
-    )
-    report_delay: Seconds = Field(
-        0.5, description="Time to collect new events before a report call, seconds."
-    )
-    send_timeout: PositiveSeconds = Field(
-        300.0,
-        description="Longest duration of one SMTP transaction, seconds. If the server's final "
-        "answer takes longer, the outcome is uncertain; RFC 5321, 4.5.3.2 asks for long limits.",
-    )
-    shutdown_timeout: Seconds = Field(
-        30.0,
-        description="Time limit for unfinished sends and report calls at a stop, seconds.",
-    )
-    request_timeout: PositiveSeconds = Field(
-        60.0,
-        description="Time limit for receiving the head of an HTTP request, and then its body, "
-        "seconds.",
-    )
-    lease_seconds: Annotated[float, Field(ge=5, le=LONGEST_LEASE_SECONDS)] = Field(
-        30.0,
-        description="Time without a sign of life from a dispatcher after which its messages go "
-        "back to the queue, seconds.",
-    )
-
-
-class QueueConfig(Group):
-    """Limits of the queue, and how long rows are kept."""
-
-    max_enqueue_batch: Annotated[int, Field(ge=1, le=100_000)] = Field(
-        1000, description="Largest number of messages in one add-messages call."
-    )
-    max_body_mb: Annotated[float, Field(gt=0, le=1024)] = Field(
-        64.0, description="Largest request body, MB (10^6 bytes)."
-    )
-    min_free_disk_mb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        100.0,
-        description="Free space below which no new messages are taken, so that outcomes and "
-        "reports still have room, MB (10^6 bytes); 0: no limit. On the disk of a SQLite file.",
-    )
-    default_priority: int = Field(
-        2, description="Priority of messages that name none: 0-3, or immediate, high, medium, low."
-    )
-    report_retention_seconds: Seconds = Field(
-        604_800.0,
-        description="Time from the last report to the removal of a finished message, seconds.",
-    )
-    report_batch_size: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        1000, description="Largest number of events in one report call."
-    )
-    audit_retention_days: Annotated[int, Field(ge=1)] = Field(
-        90, description="Age at which entries of the audit log are removed, days."
-    )
-    stats_retention_days: Annotated[int, Field(ge=2, le=36_500)] = Field(
-        400, description="Age at which the hourly counters of GET /stats are removed, days."
-    )
-
-    @field_validator("default_priority", mode="before")
-    @classmethod
-    def _named_priority(cls, value: Any) -> Any:
-        number = PRIORITIES.get(str(value).lower(), value)
-        if str(number) not in {"0", "1", "2", "3"}:
-            raise ValueError("allowed: 0-3, immediate, high, medium, low")
-        return number
-
-
-class ConcurrencyConfig(Group):
-    """Numbers of processes, transactions and connections at the same time."""
-
-    workers: Annotated[int, Field(ge=0, le=64)] = Field(
-        0, description="Number of delivery processes; 0: the API process delivers too."
-    )
-    max_concurrent_sends: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        50,
-        description="SMTP transactions at once, per process. Transactions that take over a second "
-        "do not count.",
-    )
-    max_concurrent_per_account: Annotated[int, Field(ge=1, le=1000)] = Field(
-        10, description="SMTP connections at once for one account, per process."
-    )
-    max_connections: Annotated[int, Field(ge=10, le=60_000)] = Field(
-        1000,
-        description="HTTP connections at once; at most half of the files that the process may "
-        "open. Idle ones are closed for new ones.",
-    )
-    max_bodies_mb: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        256.0,
-        description="Request bodies of more than 64 kB in memory at once, MB (10^6 bytes). A "
-        "tenant or an address has a sixteenth, or one larger body. Others wait, up to "
-        "request_timeout.",
-    )
-    batch_size: Annotated[int, Field(ge=1)] = Field(
-        50, description="Messages sent over one connection before it is replaced."
-    )
-
-
-class QuotaConfig(Group):
-    """Limits of each tenant that has none of its own.
-
-    No honest tenant should meet them.
-    """
-
-    max_queued_messages: Annotated[int, Field(ge=1)] = Field(
-        10_000_000, description="Unfinished messages of one tenant; more are refused with 429."
-    )
-    max_queued_mb: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        10_000.0,
-        description="Content of the unfinished messages of one tenant, MB (10^6 bytes); more is "
-        "refused with 429.",
-    )
-    max_accounts: Annotated[int, Field(ge=1)] = Field(
-        1000, description="Accounts of one tenant; more are refused with 409."
-    )
-    max_calls_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        1000.0,
-        description="Calls with one tenant's key, per process; after a pause five seconds' worth "
-        "at once. More are refused with 429.",
-    )
-
-    max_audit_entries: Annotated[int, Field(ge=1000)] = Field(
-        1_000_000,
-        description="Entries of the audit log about one tenant; of more, the oldest that were made "
-        "with the tenant's key are removed every ten minutes.",
-    )
-
-    def of(self, own: Mapping[str, float]) -> QuotaConfig:
-        """Return the quotas of a tenant that has some of its ``own``, by name."""
-        return self.model_copy(update=own) if own else self
+__all__ = [
+    "LONGEST_LEASE_SECONDS",
+    "AlertConfig",
+    "AttachmentConfig",
+    "CacheConfig",
+    "ClientSyncConfig",
+    "ConcurrencyConfig",
+    "Group",
+    "ProxyConfig",
+    "QueueConfig",
+    "QuotaConfig",
+    "RetryConfig",
+    "TimingConfig",
+]
 
 
 class RetryConfig(Group):
@@ -308,7 +134,7 @@ class AttachmentConfig(Group):
     @field_validator("attachment_roots", "allow_private_urls", mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-        return _listed(value)
+        return listed(value)
 
 
 class CacheConfig(Group):
@@ -336,7 +162,7 @@ class CacheConfig(Group):
 class AlertConfig(Group):
     """Alerts to a person about what needs attention."""
 
-    alert_email: Annotated[str, AfterValidator(_address)] | None = Field(
+    alert_email: Annotated[str, AfterValidator(mail_address)] | None = Field(
         None, description="Address that gets a mail about what needs attention."
     )
     alert_account: str | None = Field(
@@ -347,7 +173,7 @@ class AlertConfig(Group):
     alert_url: WebUrl | None = Field(
         None, description="URL that is called with POST about what needs attention."
     )
-    alert_secret: Annotated[SecretStr, AfterValidator(_signing_secret)] | None = Field(
+    alert_secret: Annotated[SecretStr, AfterValidator(signing_secret)] | None = Field(
         None,
         description="Secret that signs the calls, whsec_ and the base64 of 24 to 64 bytes; "
         "default: one that is made on first use.",
@@ -438,7 +264,7 @@ class ProxyConfig(Group):
     @field_validator("dns_servers", "trusted_proxies", "allow_private_networks", mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-        return _listed(value)
+        return listed(value)
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod

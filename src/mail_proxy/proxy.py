@@ -46,7 +46,7 @@ from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.migrations import upgrade
 from mail_proxy.sql.pg_notify import HostSignals
 from mail_proxy.sql.tables import Tables
-from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.log import ServiceAction, log
 from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.workers.pipe import WorkerConfig
 from mail_proxy.workers.supervisor import WorkerProcesses
@@ -145,7 +145,7 @@ class MailProxy:
             except MailProxyError as error:
                 error.message = f"database {db.adapter.place}: {error.message}"
                 error.args = (error.message,)
-                log(Action.PROXY_FAILED, place=db.adapter.place, reason=error.message)
+                log(ServiceAction.PROXY_FAILED, place=db.adapter.place, reason=error.message)
                 raise
             unless_started.pop_all()
         return proxy
@@ -180,12 +180,12 @@ class MailProxy:
         if self._stopped:
             return
         self._stopped = True
-        log(Action.PROXY_STOPPING)
+        log(ServiceAction.PROXY_STOPPING)
         deadline = time.monotonic() + self.config.timing.shutdown_timeout
         for service in reversed(self._services):
             await service.stop(deadline)
         self.metrics.close()
-        log(Action.PROXY_STOPPED)
+        log(ServiceAction.PROXY_STOPPED)
 
     @property
     def queue(self) -> QueueConfig:
@@ -205,7 +205,7 @@ class MailProxy:
         for service in self._services:
             await service.start()
         adapter = self._db.adapter
-        log(Action.PROXY_STARTED, database=adapter.name, place=adapter.place)
+        log(ServiceAction.PROXY_STARTED, database=adapter.name, place=adapter.place)
 
     def _working(
         self,
@@ -260,7 +260,7 @@ def _prepare(db: SqlDb, tables: Tables, config: ProxyConfig, key: bytes, now: fl
     system_tls_context("http")
     before, after = upgrade(db, key=key)
     if before != after:
-        log(Action.SCHEMA_UPGRADED, before=before, after=after)
+        log(ServiceAction.SCHEMA_UPGRADED, before=before, after=after)
     db.write_now(_first_rows, tables, config.name, now)
 
 

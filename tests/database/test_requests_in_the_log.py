@@ -9,7 +9,7 @@ import pytest
 from tests.harness.log_lines import lines
 
 from mail_proxy.sql import Connection, SqlDb
-from mail_proxy.telemetry.log import Action, begin_request, log
+from mail_proxy.telemetry.log import ServiceAction, begin_request, log
 
 
 async def test_each_transaction_logs_under_its_own_request(
@@ -19,7 +19,7 @@ async def test_each_transaction_logs_under_its_own_request(
 
     def work(connection: Connection, rows: int) -> None:
         gate.wait(10)
-        log(Action.CLOCK_MENDED, rows=rows)
+        log(ServiceAction.CLOCK_MENDED, rows=rows)
 
     async def handle(number: int) -> None:
         begin_request(f"r{number}")

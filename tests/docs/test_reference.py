@@ -10,7 +10,7 @@ from sphinx.errors import ExtensionError
 from tests.docs.pages import ROOT
 
 from mail_proxy.settings import settings
-from mail_proxy.telemetry.actions import Action
+from mail_proxy.telemetry.actions import ACTIONS
 from mail_proxy.telemetry.log_fields import Fields
 from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.telemetry.series import ALL
@@ -86,7 +86,7 @@ def test_every_series_is_there_with_all_that_is_known_of_it() -> None:
 
 def test_every_log_line_is_there_with_its_level_fields_and_meaning() -> None:
     text = page("logs")
-    for action in Action:
+    for action in ACTIONS:
         fields = ", ".join(f"`{field}`" for field in action.fields)
         level = logging.getLevelName(action.level).lower()
         assert f"| `{action.word}` | {level} | {fields} | {action.sentence} |" in text

@@ -222,7 +222,6 @@ def test_a_python_shell_about_the_instance(shop: CommandLine) -> None:
         "proxy.close()",
         "proxy.suspend(tenant_id='story')",
         "new_message('story')",
-        "shell-1",
         "ann@example.org",
         "bob@example.net",
         "From the shell",

@@ -45,7 +45,9 @@ async def test_a_file_is_sent_as_it_is_and_followed(
     file = tmp_path / "mail.eml"
     file.write_text(_MAIL)
     await asyncio.to_thread(_send, mail_proxy, smtp, file)
-    (mail,) = smtp.accepted
+    mail, written = smtp.accepted
+    assert written.recipients == mail.recipients
+    assert written.data.endswith(b"\r\n\r\nGood morning\r\n")
     assert mail.recipients == ("bob@example.net", "eve@example.net")
     body = _MAIL.partition("\n\n")[2].replace("\n", "\r\n").encode()
     assert bytes(mail.data).partition(b"\r\n\r\n")[2] == body
@@ -65,6 +67,10 @@ def _send(mail_proxy: CommandLine, smtp: ScriptedSmtpServer, file: Path) -> None
     refused = mail_proxy("send", "-", "--to", "never@example.net", "--wait", answer=_MAIL)
     assert refused.returncode == 1
     assert "error: given up at" in refused.stderr
+    answers = "Ann <ann@example.org>\nbob@example.net, eve@example.net\nHello\nGood morning\n"
+    asked = mail_proxy("send", answer=answers)
+    assert asked.returncode == 0, asked.stderr
+    assert "sent: the mail server took it at" in asked.stderr
     wrong = mail_proxy("send", "-", answer="no mail")
     assert wrong.returncode == 2
     assert "Error: -: raw" in wrong.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import get_type_hints
 
-from mail_proxy.telemetry.actions import Action
+from mail_proxy.telemetry.actions import ACTIONS
 from mail_proxy.telemetry.log_fields import Fields
 from reference_pages.markdown import code, table
 
@@ -18,7 +18,7 @@ def render() -> str:
             ", ".join(map(code, action.fields)),
             action.sentence,
         )
-        for action in Action
+        for action in ACTIONS
     ]
     hints = get_type_hints(Fields, include_extras=True)
     fields = [(code(name), hint.__metadata__[0]) for name, hint in hints.items()]

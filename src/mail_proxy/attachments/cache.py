@@ -11,7 +11,7 @@ from mail_proxy.attachments.spool import Spool
 from mail_proxy.config import CacheConfig
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.side_thread import SideThread
-from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.log import ServiceAction, log
 from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.telemetry.series import CacheTier
 from mail_proxy.telemetry.troubles import Troubles
@@ -98,7 +98,7 @@ class TieredCache:
 
     def _log(self, error: OSError) -> None:
         if self._troubles.is_due("disk"):
-            log(Action.CACHE_FAILED, reason=error.strerror or type(error).__name__)
+            log(ServiceAction.CACHE_FAILED, reason=error.strerror or type(error).__name__)
 
     def _count(self, tier: CacheTier, outcome: str, octets: int = 0) -> None:
         self._metrics.cache.of(tier, outcome).inc()

@@ -29,7 +29,7 @@ from mail_proxy.http.limits import HttpLimits
 from mail_proxy.http.uvicorn_server import BoundedHttp
 from mail_proxy.kit.garbage import freeze_loaded_objects
 from mail_proxy.server import create_app
-from mail_proxy.settings import LoadedConfig
+from mail_proxy.settings import LoadedConfig, settings
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,15 @@ class Serving:
         )
 
     def _run_reloading(self, config: ProxyConfig, listener: socket.socket) -> None:
-        os.environ.update(_as_environment(config, self.command_line))
+        os.environ.update(as_environment(config, self.command_line))
         if self.instance.config_file.exists():
             os.environ.setdefault("GMP_CONFIG_FILE", str(self.instance.config_file))
         package = Path(mail_proxy.__path__[0])
-        settings = _uvicorn_config(
+        reloading = _uvicorn_config(
             "mail_proxy.server:create_app", config, factory=True, reload=True, reload_dirs=[package]
         )
-        server = uvicorn.Server(settings)
-        ChangeReload(settings, target=server.run, sockets=[listener]).run()
+        server = uvicorn.Server(reloading)
+        ChangeReload(reloading, target=server.run, sockets=[listener]).run()
 
 
 class _Server(uvicorn.Server):
@@ -186,15 +186,20 @@ def _uvicorn_config(app: Any, config: ProxyConfig, **more: Any) -> uvicorn.Confi
     )
 
 
-def _as_environment(config: ProxyConfig, command_line: Mapping[str, Any]) -> dict[str, str]:
-    """Return environment variables with the settings that came from the command line."""
-    given = {
-        "GMP_INSTANCE_NAME": config.name,
-        "GMP_DB_PATH": config.db_path,
-        "GMP_HOST": config.host,
-        "GMP_PORT": str(config.port),
-        "GMP_KEY_FILE": str(config.key_file or ""),
+def as_environment(config: ProxyConfig, command_line: Mapping[str, Any]) -> dict[str, str]:
+    """Return environment variables for the process that ``--reload`` starts.
+
+    They have the options of the command line, and settings that only the instance knows.
+    """
+    own = {
+        "name": config.name,
+        "db_path": config.db_path,
+        "host": config.host,
+        "key_file": config.key_file,
+        "cache.cache_disk_dir": config.cache.cache_disk_dir,
+        "api_token": config.api_token and config.api_token.get_secret_value(),
+        **command_line,
+        "port": config.port,
     }
-    if config.api_token is not None:
-        given["GMP_API_TOKEN"] = config.api_token.get_secret_value()
-    return given
+    variables = {setting.dotted: setting.variables[0] for setting in settings()}
+    return {variables[dotted]: str(value) for dotted, value in own.items() if value is not None}

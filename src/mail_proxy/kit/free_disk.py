@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mail_proxy.errors import DiskShort
-from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.log import ServiceAction, log
 from mail_proxy.telemetry.troubles import Troubles
 
 #: Free space is asked for at most once in this time, however many calls come.
@@ -79,6 +79,6 @@ class FreeDisk:
         disk = str(self._folder)
         if self._is_short:
             if self._troubles.is_due(disk):
-                log(Action.DISK_SHORT, megabytes=free / 1e6)
+                log(ServiceAction.DISK_SHORT, megabytes=free / 1e6)
         elif self._troubles.end(disk) is not None:
-            log(Action.DISK_ENOUGH, megabytes=free / 1e6)
+            log(ServiceAction.DISK_ENOUGH, megabytes=free / 1e6)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from mail_proxy.errors import DatabaseUnavailable, WorkerEnded
-from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.log import ServiceAction, log
 from mail_proxy.telemetry.troubles import Troubles
 
 Result = TypeVar("Result")
@@ -61,17 +61,17 @@ class Worker:
                 continue
             except (DatabaseUnavailable, WorkerEnded) as error:
                 # Of the database and of the process there is a line already.
-                log(Action.LOOP_WAITS, loop=self.name, reason=error.message)
+                log(ServiceAction.LOOP_WAITS, loop=self.name, reason=error.message)
             except Exception as error:  # noqa: BLE001 - every loop survives; this is the one place
                 if self._troubles.is_due(self.name):
-                    log(Action.LOOP_FAILED, exception=error, loop=self.name, seconds=pause)
+                    log(ServiceAction.LOOP_FAILED, exception=error, loop=self.name, seconds=pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
     def _recovered(self) -> None:
         seconds = self._troubles.end(self.name)
         if seconds is not None:
-            log(Action.LOOP_RESUMED, loop=self.name, seconds=seconds)
+            log(ServiceAction.LOOP_RESUMED, loop=self.name, seconds=seconds)
 
 
 class Jobs:
@@ -114,10 +114,10 @@ class Jobs:
             await job()
             self._troubles.end(key)
         except DatabaseUnavailable as error:
-            log(Action.JOB_WAITS, loop=self.name, job=key, reason=error.message)
+            log(ServiceAction.JOB_WAITS, loop=self.name, job=key, reason=error.message)
         except Exception as error:  # noqa: BLE001 - one job's error must not reach the others
             if self._troubles.is_due(key):
-                log(Action.JOB_FAILED, exception=error, loop=self.name, job=key)
+                log(ServiceAction.JOB_FAILED, exception=error, loop=self.name, job=key)
 
 
 def value_of(work: Callable[..., Result], *arguments: Any) -> Result | Exception:

@@ -14,7 +14,7 @@ from mail_proxy.sql.chunks import ChunkedWork
 from mail_proxy.sql.clock_repair import after_all_events
 from mail_proxy.sql.hourly_counts import HourlyCounts
 from mail_proxy.sql.tables import Tables
-from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.log import ServiceAction, log
 
 _LOOK_SECONDS = 1.0
 #: Smaller steps are the usual corrections by a time service, and need no repair.
@@ -69,7 +69,7 @@ class ClockWatch:
         await asyncio.sleep(_LOOK_SECONDS)
         ahead = self._ahead()
         if ahead < self._known - _TOLERANCE_SECONDS:
-            log(Action.CLOCK_SET_BACK, seconds=self._known - ahead)
+            log(ServiceAction.CLOCK_SET_BACK, seconds=self._known - ahead)
             await self._repair()
         self._known = ahead
 
@@ -83,7 +83,7 @@ class ClockWatch:
         rows += await self._db.write(self._repair_others, now)
         rows += await ChunkedWork(self._db).all(partial(_move_counts, self._counts, now))
         if rows:
-            log(Action.CLOCK_MENDED, rows=rows)
+            log(ServiceAction.CLOCK_MENDED, rows=rows)
         self._bus.publish(ClockSetBack())
 
     def _repair_others(self, connection: Connection, now: float) -> int:

@@ -15,7 +15,7 @@ from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.messages.give_up import GivenUpMessages
 from mail_proxy.sql.messages.purge import MessagePurge, Position
 from mail_proxy.sql.tables import Tables
-from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.log import Action, ServiceAction, log
 
 _MINUTE = 60.0
 _TEN_MINUTES = 600.0
@@ -181,7 +181,7 @@ class Retention:
         await asyncio.sleep(duty.interval_seconds)
         rows = await duty.work()
         if rows:
-            log(Action.RETENTION_DONE, duty=duty.name, rows=rows)
+            log(ServiceAction.RETENTION_DONE, duty=duty.name, rows=rows)
 
 
 def _end(

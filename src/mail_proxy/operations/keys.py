@@ -33,7 +33,7 @@ from mail_proxy.sql.keys import Progress, key_matches, reencrypt
 from mail_proxy.sql.migrations import current, head
 from mail_proxy.sql.tables import Tables
 from mail_proxy.sql.tables.instance import bump_directory
-from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.log import ServiceAction, log
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def _of_broken_rotation(file: Path | None, db: SqlDb) -> bytes | None:
     if outside is None:
         _adopt(file)
     else:
-        log(Action.KEY_OUTDATED, source=outside, used=str(_pending(file)))
+        log(ServiceAction.KEY_OUTDATED, source=outside, used=str(_pending(file)))
     return key
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from mail_proxy.errors import DatabaseDamaged, DatabaseUnavailable
-from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.log import ServiceAction, log
 from mail_proxy.telemetry.troubles import REMINDER_SECONDS
 
 #: A transaction may succeed while others fail: a small one still fits on a full disk, and most
@@ -86,7 +86,7 @@ class Availability:
             if now - self._logged < pause:
                 return
             self._is_logged, self._logged = True, now
-        log(Action.DATABASE_UNAVAILABLE, reason=error.message)
+        log(ServiceAction.DATABASE_UNAVAILABLE, reason=error.message)
 
     def _recover(self) -> None:
         with self._changing:
@@ -97,4 +97,4 @@ class Availability:
             was_logged, self._is_logged = self._is_logged, False
             seconds = now - self._began
         if was_logged:
-            log(Action.DATABASE_AVAILABLE, seconds=seconds)
+            log(ServiceAction.DATABASE_AVAILABLE, seconds=seconds)

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, Unpack
 
-from mail_proxy.telemetry.actions import Action
+from mail_proxy.telemetry.actions import Action, ServiceAction
 from mail_proxy.telemetry.exception_fields import described
 from mail_proxy.telemetry.log_fields import Fields
+from mail_proxy.telemetry.logged_action import LoggedAction
 
-__all__ = ["Action", "Entry", "begin_request", "log", "without_logins"]
+__all__ = ["Action", "Entry", "ServiceAction", "begin_request", "log", "without_logins"]
 
 _LONGEST_VALUE = 2000
 _PLAIN = re.compile(r'[^\s"\\=]+')
@@ -30,7 +31,7 @@ class Entry:
 
     __slots__ = ("action", "fields")
 
-    def __init__(self, action: Action, fields: Mapping[str, Any]) -> None:
+    def __init__(self, action: LoggedAction, fields: Mapping[str, Any]) -> None:
         self.action = action
         request_id = _request_id.get()
         given = fields if request_id is None else {"request_id": request_id, **fields}
@@ -42,7 +43,7 @@ class Entry:
 
 
 def log(
-    action: Action, *, exception: BaseException | None = None, **fields: Unpack[Fields]
+    action: LoggedAction, *, exception: BaseException | None = None, **fields: Unpack[Fields]
 ) -> None:
     """Write a log line, with the id of the request that is being handled.
 

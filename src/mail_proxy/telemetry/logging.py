@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import orjson
 
-from mail_proxy.telemetry.actions import Action
+from mail_proxy.telemetry.actions import ServiceAction
 from mail_proxy.telemetry.exception_fields import described
 from mail_proxy.telemetry.log import Entry, log
 
@@ -77,7 +77,7 @@ def configure_logging(level: str, form: Literal["text", "json"]) -> None:
 
 def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if isinstance(error, Exception):
-        log(Action.PROCESS_CRASHED, exception=error)
+        log(ServiceAction.PROCESS_CRASHED, exception=error)
     else:
         sys.__excepthook__(kind, error, trace)
 
@@ -88,7 +88,7 @@ def _entry_of(record: logging.LogRecord) -> Entry:
     fields = {"logger": record.name, "text": _words(record)}
     if record.exc_info and record.exc_info[1] is not None:
         fields.update(described(record.exc_info[1]))
-    return Entry(Action.LIBRARY_SAID, fields)
+    return Entry(ServiceAction.LIBRARY_SAID, fields)
 
 
 def _words(record: logging.LogRecord) -> str:

@@ -25,7 +25,7 @@ from mail_proxy.network.tls import system_tls_context
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.directory import Directory
 from mail_proxy.sql.tables import Tables
-from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.log import ServiceAction, log
 from mail_proxy.telemetry.logging import configure_logging
 from mail_proxy.telemetry.metrics import MailMetrics
 from mail_proxy.workers.pipe import WorkerConfig, WorkerPipe, WorkerState
@@ -57,7 +57,7 @@ async def _serve(ours: socket.socket) -> int:
         await _deliver(worker, db, pipe)
     except MailProxyError as error:
         if not worker.quiet:
-            log(Action.WORKER_FAILED, reason=error.message)
+            log(ServiceAction.WORKER_FAILED, reason=error.message)
         return 1
     finally:
         await db.close()
@@ -94,13 +94,13 @@ async def _deliver(worker: WorkerConfig, db: SqlDb, pipe: WorkerPipe) -> None:
     receiving = asyncio.create_task(_receive(bus, pipe))
     sending_state = asyncio.create_task(_send_state(engine, bus))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, receiving.cancel)
-    log(Action.WORKER_STARTED, pid=os.getpid())
+    log(ServiceAction.WORKER_STARTED, pid=os.getpid())
     await asyncio.wait([receiving])
     sending_state.cancel()
     await watch.stop()
     await engine.stop(time.monotonic() + config.timing.shutdown_timeout)
     await tokens.close()
-    log(Action.WORKER_STOPPED, pid=os.getpid())
+    log(ServiceAction.WORKER_STOPPED, pid=os.getpid())
 
 
 async def _receive(bus: Bus, pipe: WorkerPipe) -> None:

@@ -15,7 +15,7 @@ from mail_proxy.errors import WorkerEnded
 from mail_proxy.kit.bus import Bus, Reach
 from mail_proxy.kit.service import seconds_until
 from mail_proxy.kit.worker import Worker
-from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.log import ServiceAction, log
 from mail_proxy.telemetry.troubles import Troubles
 from mail_proxy.workers.pipe import WorkerConfig, WorkerPipe, WorkerState
 
@@ -74,7 +74,7 @@ class WorkerProcesses:
             async with asyncio.timeout(_START_SECONDS), self._changed:
                 await self._changed.wait_for(lambda: self.alive)
         except TimeoutError:
-            log(Action.WORKER_LATE, seconds=_START_SECONDS)
+            log(ServiceAction.WORKER_LATE, seconds=_START_SECONDS)
 
     def send(self, line: str) -> None:
         """Send a dumped fact to every worker process."""
@@ -134,7 +134,7 @@ class WorkerProcesses:
             if not is_short:
                 self._troubles.end(key)
             if self._troubles.is_due(key):
-                log(Action.WORKER_ENDED, worker=number, exit_status=code)
+                log(ServiceAction.WORKER_ENDED, worker=number, exit_status=code)
             if is_short:
                 raise WorkerEnded(f"process ended soon, with status {code}")
 

@@ -9,7 +9,7 @@ import pytest
 from tests.harness.log_lines import lines
 
 from mail_proxy.kit.batching import Batcher
-from mail_proxy.telemetry.log import Action, begin_request, log
+from mail_proxy.telemetry.log import ServiceAction, begin_request, log
 
 
 class Flushes:
@@ -142,11 +142,11 @@ async def test_a_batch_of_many_callers_is_not_logged_under_the_first_ones_reques
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def flush(items: Sequence[int]) -> Sequence[int]:
-        log(Action.CLOCK_MENDED, rows=len(items))
+        log(ServiceAction.CLOCK_MENDED, rows=len(items))
         return items
 
     batcher = Batcher("test", flush, 10)
     begin_request("r")
     await batcher.submit(1)
-    log(Action.CLOCK_MENDED, rows=2)
+    log(ServiceAction.CLOCK_MENDED, rows=2)
     assert lines(caplog, "clock.mended") == [{"rows": 1}, {"request_id": "r", "rows": 2}]

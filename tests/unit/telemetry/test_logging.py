@@ -16,7 +16,7 @@ import orjson
 import pytest
 
 from mail_proxy.errors import DatabaseUnavailable
-from mail_proxy.telemetry.log import Action, begin_request, log
+from mail_proxy.telemetry.log import Action, ServiceAction, begin_request, log
 from mail_proxy.telemetry.logging import configure_logging
 
 NAMES = ("", "mail_proxy", "uvicorn", "httpx", "httpcore")
@@ -101,7 +101,7 @@ def test_lines_below_the_level_are_not_written(
     configure: Configure, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure("WARNING", "text")
-    log(Action.PROXY_STOPPED)
+    log(ServiceAction.PROXY_STOPPED)
     assert capsys.readouterr().err == ""
 
 
@@ -143,9 +143,9 @@ def test_values_are_bounded_and_show_no_login_of_a_url(
     configure: Configure, stderr: Stderr
 ) -> None:
     configure("INFO", "text")
-    log(Action.WORKER_FAILED, reason=f"cannot reach http://ann:{SECRET}@example.org/")
+    log(ServiceAction.WORKER_FAILED, reason=f"cannot reach http://ann:{SECRET}@example.org/")
     assert "http://********@example.org/" in stderr.line()
-    log(Action.WORKER_FAILED, reason="x" * 100_000)
+    log(ServiceAction.WORKER_FAILED, reason="x" * 100_000)
     assert len(stderr.line()) < 3000
 
 
@@ -154,12 +154,12 @@ def test_lines_name_the_request_that_is_handled(configure: Configure, stderr: St
 
     def handle() -> None:
         begin_request("r-1")
-        log(Action.PROXY_STOPPED)
+        log(ServiceAction.PROXY_STOPPED)
         logging.getLogger("uvicorn.error").error("Exception in ASGI application\n")
         log(Action.MESSAGE_QUEUED, request_id="another", message_id="m")
 
     copy_context().run(handle)
-    log(Action.PROXY_STOPPED)
+    log(ServiceAction.PROXY_STOPPED)
     ours, servers, others, nobodys = stderr.lines()
     assert ours.endswith("action=proxy.stopped request_id=r-1")
     assert "action=library.said request_id=r-1 logger=uvicorn.error" in servers
@@ -200,7 +200,7 @@ def test_an_error_of_the_database_is_its_code(configure: Configure, stderr: Stde
     with pytest.raises(sqlite3.IntegrityError) as caught:
         database.execute("CREATE TABLE t (x CHECK (x = 1))").execute("INSERT INTO t VALUES (2)")
     database.close()
-    log(Action.LOOP_FAILED, exception=caught.value, loop="test", seconds=1)
+    log(ServiceAction.LOOP_FAILED, exception=caught.value, loop="test", seconds=1)
     assert 'error="IntegrityError: SQLITE_CONSTRAINT_CHECK"' in stderr.line()
 
 
@@ -214,7 +214,7 @@ def test_a_crash_is_a_line(configure: Configure, stderr: Stderr) -> None:
 def test_errors_of_groups_and_of_the_system_are_named(configure: Configure, stderr: Stderr) -> None:
     configure("INFO", "text")
     group = ExceptionGroup(SECRET, [ValueError(SECRET), FileNotFoundError(2, SECRET, SECRET)])
-    log(Action.LOOP_FAILED, exception=group, loop="test", seconds=1)
+    log(ServiceAction.LOOP_FAILED, exception=group, loop="test", seconds=1)
     line = stderr.line()
     assert SECRET not in line
     assert "ExceptionGroup[ValueError, FileNotFoundError: No such file or directory]" in line
@@ -271,7 +271,7 @@ def test_the_logging_of_a_host_application_is_left_alone(configure: Configure) -
 def test_a_second_configuration_replaces_the_first(configure: Configure, stderr: Stderr) -> None:
     configure("INFO", "text")
     configure("INFO", "json")
-    log(Action.PROXY_STOPPED)
+    log(ServiceAction.PROXY_STOPPED)
     logging.getLogger("other").warning("once")
     assert [json.loads(line)["action"] for line in stderr.lines()] == [
         "proxy.stopped",

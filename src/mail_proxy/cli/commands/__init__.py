@@ -164,7 +164,10 @@ COMMANDS = {
         ("list",),
     ),
     "send": Entry(
-        "send:send", "Queue a message from a file, and follow it.", Scope.TENANT, "FILE.eml"
+        "send:send",
+        "Queue a message from a file or prompts, and follow it.",
+        Scope.TENANT,
+        "[FILE.eml]",
     ),
     "storages": Entry(
         "storages:commands",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from mail_proxy.cli.asking import ask
 from mail_proxy.cli.message_story import standing
 from mail_proxy.cli.options import Json
 from mail_proxy.cli.output import print_json, print_model, talk, waiting
@@ -20,7 +21,7 @@ from mail_proxy.cli.target import Target
 from mail_proxy.errors import MailProxyError, Malformed, NothingUsable
 
 if TYPE_CHECKING:
-    from mail_proxy.client import MailProxyClient, RawMessage
+    from mail_proxy.client import MailProxyClient, Message, RawMessage
     from mail_proxy.wire.messages import MessageOut
 
 #: Larger files are cut, and then refused: the service has limits of its own.
@@ -41,8 +42,13 @@ class Priority(StrEnum):
 def send(
     context: typer.Context,
     file: Annotated[
-        str, typer.Argument(metavar="FILE.eml", help="A message (RFC 5322); `-`: standard input.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="FILE.eml",
+            help="A message (RFC 5322); `-`: standard input. Without it, the command asks.",
+            show_default=False,
+        ),
+    ] = None,
     account: Annotated[
         str | None, typer.Option(help="Account to send through.", show_default="the default one")
     ] = None,
@@ -62,23 +68,20 @@ def send(
 ) -> None:
     """Queue a message from a file; its parts, images and headers stay as they are.
 
-    With --wait, exit code 1 if it is given up, or has no outcome in time.
+    Without a file, asks for sender, recipients, subject and text, and follows the message. With
+    --wait, exit code 1 if it is given up, or has no outcome in time.
     """
     target = Target.of(context)
     is_running = target.instance.find_running() is not None
     if wait and not is_running:
         name = target.instance.name
         raise MailProxyError(f"{name} is not running; `mail-proxy start {name} --background`")
-    message: RawMessage = {
-        "id": id or f"send-{uuid.uuid4().hex}",
-        "raw": base64.b64encode(_read(file)).decode(),
-        "account_id": account,
-        "priority": priority.value if priority else None,
-    }
-    if to:
-        message["to"] = to
+    message = _message(id or f"send-{uuid.uuid4().hex}", file, to)
+    message["account_id"] = account
+    message["priority"] = priority.value if priority else None
+    wait = wait or (file is None and is_running)
     with target.client() as client:
-        _add(client, message, file)
+        _add(client, message, file or "the message")
         found = client.messages.get(message["id"])
         if wait:
             found = _followed(client, found, timeout)
@@ -92,7 +95,28 @@ def send(
         _show_next_step(target, found.id, is_running)
 
 
-def _add(client: MailProxyClient, message: RawMessage, file: str) -> None:
+def asked_message(id_: str) -> Message:
+    """Ask for sender, recipients, subject and text of a message."""
+    sender, to = ask("From"), ask("To (several: separated by commas)")
+    return {
+        "id": id_,
+        "from": sender,
+        "to": to,
+        "subject": ask("Subject"),
+        "body": f"{ask('Text')}\n",
+    }
+
+
+def _message(id_: str, file: str | None, to: list[str] | None) -> Message | RawMessage:
+    if file is None:
+        return asked_message(id_)
+    raw: RawMessage = {"id": id_, "raw": base64.b64encode(_read(file)).decode()}
+    if to:
+        raw["to"] = to
+    return raw
+
+
+def _add(client: MailProxyClient, message: Message | RawMessage, file: str) -> None:
     try:
         answer = client.messages.add([message])
     except NothingUsable as error:

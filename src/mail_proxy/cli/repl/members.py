@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any
 
-from mail_proxy.cli.asking import ask
 from mail_proxy.cli.commands.accounts import asked_account
+from mail_proxy.cli.commands.send import asked_message
 from mail_proxy.cli.commands.tenants import asked_tenant
 from mail_proxy.cli.repl.wrapper import repl_wrap, reserved
-from mail_proxy.client import MailProxyClient, Message
+from mail_proxy.client import MailProxyClient
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.wire.accounts import AccountOut
 from mail_proxy.wire.batches import AddMessagesOut
@@ -109,14 +109,7 @@ class ReplProxy:
 
     def new_message(self, tenant_id: str | None = None) -> AddMessagesOut:
         """Ask for sender, recipients, subject and text, and queue the message."""
-        message = {
-            "id": ask("Id", uuid7()),
-            "from": ask("From"),
-            "to": ask("To (several: separated by commas)"),
-            "subject": ask("Subject"),
-            "body": ask("Text") + "\n",
-        }
-        return self._client.messages.add([cast(Message, message)], tenant_id=tenant_id)
+        return self._client.messages.add([asked_message(uuid7())], tenant_id=tenant_id)
 
     @reserved
     def close(self) -> None:

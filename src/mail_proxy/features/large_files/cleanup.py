@@ -11,7 +11,7 @@ from mail_proxy.kit.ids import uuid7
 from mail_proxy.kit.liveness import has_ended, process_mark, process_space
 from mail_proxy.kit.worker import Worker
 from mail_proxy.operations.parts import Parts
-from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.log import ServiceAction, log
 
 _CLAIM = "cleanup:files"
 _CLAIM_SECONDS = 240.0
@@ -59,7 +59,7 @@ class FileCleanup:
             async with asyncio.timeout(_CLAIM_SECONDS):
                 removed = await self._files.remove_expired(_MOST_FILES)
             if removed:
-                log(Action.FILES_REMOVED, rows=removed)
+                log(ServiceAction.FILES_REMOVED, rows=removed)
         await asyncio.sleep(_INTERVAL_SECONDS)
 
     async def _claimed(self) -> bool:

@@ -23,7 +23,7 @@ from mail_proxy.features.feature import StepParts
 from mail_proxy.features.large_files.kept import kept_files
 from mail_proxy.features.large_files.storage import LargeFileStorage
 from mail_proxy.smtp.multipart import MailFile
-from mail_proxy.telemetry.log import Action, log
+from mail_proxy.telemetry.log import ServiceAction, log
 
 AddLinks = Callable[[str, tuple[FileLink, ...], LinkTexts], str]
 _MB = 1_000_000
@@ -70,7 +70,7 @@ def _exact(octets: int) -> str:
 def _warn(outgoing: Outgoing, large: Sequence[MailFile]) -> None:
     for each in large:
         log(
-            Action.FILE_LARGE,
+            ServiceAction.FILE_LARGE,
             tenant_id=outgoing.tenant.id,
             message_id=outgoing.message.id,
             message_pk=outgoing.message.pk,
