@@ -6,11 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.responses import Response
 
 from mail_proxy.dashboard.chart import HOURS, chart
+from mail_proxy.dashboard.filters import word
 from mail_proxy.dashboard.page import Page
 from mail_proxy.dashboard.visit import Visit
 from mail_proxy.domain.message import MessageState
@@ -42,10 +44,9 @@ class Failure:
 
     tenant_id: str
     account_id: str
-    code: str
     text: str
     count: int
-    newest: MessageOut
+    line: str
 
 
 async def overview(visit: Visit) -> Response:
@@ -100,7 +101,7 @@ async def _buckets(
     visit: Visit, tenant_id: str | None, hours: int, bucket: Bucket
 ) -> Sequence[StatsOut]:
     begin = int(time.time()) // HOUR * HOUR - (hours - 1) * HOUR
-    asked = StatsQuery(from_ts=begin, bucket=bucket, limit=_MOST_BUCKETS)
+    asked = StatsQuery(from_ts=begin, bucket=bucket, by=StatsGroup.ALL, limit=_MOST_BUCKETS)
     return (await visit.ask(stats.list_stats, asked, tenant_id)).stats
 
 
@@ -129,27 +130,37 @@ async def _applications(visit: Visit) -> list[SyncState]:
 
 async def _failures(visit: Visit, tenant_id: str | None) -> list[Failure]:
     """Return the newest messages that were given up, grouped by account and answer."""
-    asked = MessageQuery(
-        status=[MessageState.ERROR], limit=_MOST_FAILURES, from_ts=time.time() - HOURS * HOUR
-    )
+    since = int(time.time()) // 60 * 60 - HOURS * HOUR
+    asked = MessageQuery(status=[MessageState.ERROR], limit=_MOST_FAILURES, from_ts=since)
     found = (await visit.ask(messages.list_messages, asked, tenant_id)).messages
-    return grouped(found)
+    return grouped(found, since)
 
 
-def grouped(found: Iterable[MessageOut]) -> list[Failure]:
-    """Group failed messages by account and answer, the largest group first."""
+def grouped(found: Iterable[MessageOut], since: int) -> list[Failure]:
+    """Group failed messages by account and answer, the largest group first.
+
+    The ``line`` of a group is its filter line, of messages that were taken in after ``since``.
+    """
     groups: dict[tuple[str, str, str], list[MessageOut]] = {}
     for message in found:
         text = message.error or ""
         codes = codes_in(text[:500], is_reply=True)
         # Servers put addresses and ids of their own into their words.
-        key = codes.enhanced or codes.reply or text[:60]
+        key = codes.enhanced or codes.reply or " ".join(text[:60].partition('"')[0].split())
         groups.setdefault((message.tenant_id, message.account_id, key), []).append(message)
     failures = [
-        Failure(tenant, account, key, (these[0].error or "")[:300], len(these), these[0])
+        Failure(
+            tenant, account, (these[0].error or "")[:300], len(these), _line(account, key, since)
+        )
         for (tenant, account, key), these in groups.items()
     ]
     return sorted(failures, key=lambda failure: -failure.count)[:MOST_SHOWN]
+
+
+def _line(account: str, key: str, since: int) -> str:
+    after = f"{datetime.fromtimestamp(since, UTC):%Y-%m-%dT%H:%MZ}"
+    words = ["status:error", word("account", account), word("after", after)]
+    return " ".join([*words, word("error", key)] if key else words)
 
 
 def _shares(status: Status) -> list[tuple[str, int, float]]:
