@@ -64,10 +64,10 @@ class RetryConfig(Group):
         description="Longest wait for an account that cannot be used, seconds; then its messages "
         "end in error.",
     )
-    on_uncertain: Literal["retry", "hold"] = Field(
-        "retry",
+    on_uncertain: Literal["retry", "hold"] | None = Field(
+        None,
         description="After a connection was lost before the final answer: retry sends the message "
-        "again, hold gives it up.",
+        "again, hold gives it up. Default: hold for PEC accounts, retry for all others.",
     )
 
     @field_validator("retry_delays", mode="before")
@@ -183,6 +183,36 @@ class AlertConfig(Group):
     )
 
 
+class PecConfig(Group):
+    """Italian certified mail (PEC): limits, and receipts."""
+
+    pec_acceptance_timeout: PositiveSeconds = Field(
+        1800.0,
+        description="Time after sending without a receipt of acceptance that makes the event "
+        "pec_timeout, seconds.",
+    )
+    pec_max_mb: Annotated[float, Field(gt=0, le=10_000)] = Field(
+        30.0,
+        description="Largest product of the size of a PEC message and the number of its "
+        "recipients, MB (10^6 bytes).",
+    )
+    pec_poll_interval: Annotated[float, Field(ge=1, le=3600)] = Field(
+        60.0,
+        description="Longest time between two looks into the mailbox of a PEC account, seconds. "
+        "IDLE is used too.",
+    )
+    pec_ca_file: Path | None = Field(
+        None,
+        description="File with certificates (PEM) of the authorities that certify PEC providers; "
+        "without it, the signatures of receipts are not verified.",
+    )
+    receipts_dir: Path | None = Field(
+        None,
+        description="Folder of the archived PEC receipts; several hosts share it. Default: "
+        "receipts/ in the folder of the instance, or next to the SQLite file.",
+    )
+
+
 class UiConfig(Group):
     """The dashboard under ``/ui``."""
 
@@ -259,6 +289,7 @@ class ProxyConfig(Group):
     attachments: AttachmentConfig = Field(default_factory=AttachmentConfig)
     cache: CacheConfig = Field(default_factory=CacheConfig)
     alerts: AlertConfig = Field(default_factory=AlertConfig)
+    pec: PecConfig = Field(default_factory=PecConfig)
     ui: UiConfig = Field(default_factory=UiConfig)
 
     @field_validator("dns_servers", "trusted_proxies", "allow_private_networks", mode="before")

@@ -95,7 +95,7 @@ def test_every_documented_variable_reaches_its_setting(
         ("GMP_CLIENT_SYNC_URL", "http://", ["GMP_CLIENT_SYNC_URL", "must"]),
         ("GMP_ATTACHMENT_BASE_URL", "ftp://a", ["GMP_ATTACHMENT_BASE_URL", "must", "https://"]),
         ("GMP_ALLOW_PRIVATE_URLS", "x", ["GMP_ALLOW_PRIVATE_URLS", "IP networks"]),
-        ("GMP_PEC_ACCEPTANCE_TIMEOUT", "5", ["GMP_PEC_ACCEPTANCE_TIMEOUT", "unknown"]),
+        ("GMP_PEC_ACCEPTANCE_TIMEOUT", "0", ["GMP_PEC_ACCEPTANCE_TIMEOUT", "greater than 0"]),
         ("GMP_CACHE_MEMORY_MAX_MB", "-1", ["GMP_CACHE_MEMORY_MAX_MB", "-1", "0"]),
         ("GMP_CACHE_DISK_TTL", "0", ["GMP_CACHE_DISK_TTL", "greater than 0"]),
     ],

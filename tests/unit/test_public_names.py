@@ -83,9 +83,9 @@ MailProxy ProxyConfig TimingConfig QueueConfig ConcurrencyConfig RetryConfig Cac
 ClientSyncConfig SmtpSender SMTPPool PooledConnection RateLimiter RetryStrategy AttachmentManager
 Base64Fetcher HttpFetcher StorageFetcher MemoryCache DiskCache TieredCache LargeFileStorage
 ClientReporter BounceParser BounceInfo BounceReceiver BounceConfig PecReceiptParser PecReceiptInfo
-IMAPClient IMAPMessage MailMetrics SqlDb Table Column Columns RecordUpdater SqliteAdapter
-PostgresAdapter TenantsTable AccountsTable MessagesTable MessageEventTable InstanceTable
-CommandLogTable StoragesTable create_app MailProxyClient AsyncMailProxyClient
+PecReceiver IMAPClient IMAPMessage MailMetrics SqlDb Table Column Columns RecordUpdater
+SqliteAdapter PostgresAdapter TenantsTable AccountsTable MessagesTable MessageEventTable
+InstanceTable CommandLogTable StoragesTable create_app MailProxyClient AsyncMailProxyClient
 """
 
 

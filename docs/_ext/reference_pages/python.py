@@ -54,6 +54,7 @@ PLACES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "mail_proxy.features.bounces.receiver": ("BounceReceiver",),
         "mail_proxy.features.bounces.table": ("BounceConfig",),
         "mail_proxy.inbound.pec.receipt": ("PecReceiptParser", "PecReceiptInfo"),
+        "mail_proxy.features.pec.receiver": ("PecReceiver",),
         "mail_proxy.imap": ("IMAPClient", "IMAPMessage"),
         "mail_proxy.telemetry.metrics": ("MailMetrics",),
     },

@@ -6,6 +6,7 @@ from typing import Any
 
 from mail_proxy.wire.account_auth import ACCOUNT_AUTH, GIVEN_ACCOUNT_AUTH
 from mail_proxy.wire.large_files import LARGE_FILES
+from mail_proxy.wire.pec import PEC_STATE
 
 _NOW = 1_790_000_000
 _ANSWER = {"ok": True}
@@ -31,6 +32,13 @@ _CONNECTION: dict[str, Any] = {
     "is_default": True,
     "helo_name": "mail.acme.example",
     "dkim": True,
+    "is_pec_account": True,
+    "imap_host": "imaps.pec.example",
+    "imap_port": 993,
+    "imap_user": "acme@pec.example",
+    "imap_password": "the password of the mailbox",
+    "imap_folder": "INBOX",
+    "imap_tls": "ssl",
 }
 _ACCOUNT: dict[str, Any] = {
     "id": "smtp",
@@ -39,6 +47,9 @@ _ACCOUNT: dict[str, Any] = {
     **_CONNECTION,
     **_LIMITS,
     "password": _MASK,
+    "imap_password": _MASK,
+    "imap_error": "login: Authentication failed.",
+    "imap_checked_ts": _NOW,
     "auth": ACCOUNT_AUTH,
     "tls": "auto",
     "health": "ok",
@@ -141,6 +152,7 @@ _MESSAGE: dict[str, Any] = {
     "bounce_reason": "550 5.1.1 no such user",
     "bounce_recipient": "ann@example.net",
     "bounce_category": "unknown_user",
+    "pec": PEC_STATE,
     "pk": _MESSAGE_PK,
     "status": "sent",
     "created_ts": _NOW,

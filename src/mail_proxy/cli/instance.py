@@ -166,6 +166,7 @@ class Instance:
             "db_path": str(self.database),
             "key_file": str(self.key_file),
             "cache.cache_disk_dir": str(self.folder / "cache"),
+            "pec.receipts_dir": str(self.folder / "receipts"),
             "api_token": self.token(),
         }
 

@@ -122,6 +122,13 @@ class _AccountOptions(TypedDict, total=False):
     is_default: bool | None
     helo_name: str | None
     dkim: bool | None
+    is_pec_account: bool | None
+    imap_host: str | None
+    imap_port: int | None
+    imap_user: str | None
+    imap_password: str | None
+    imap_folder: str | None
+    imap_tls: Tls | None
 
 
 class AccountFields(_AccountOptions, total=False):

@@ -16,6 +16,7 @@ from mail_proxy.wire.messages import (
     MessagesOut,
     RetriedOut,
 )
+from mail_proxy.wire.pec import ReceiptsOut
 from mail_proxy.wire.replies import RepliesOut
 
 
@@ -93,6 +94,16 @@ class Messages(Group[Mode]):
     def events(self, id: str, *, tenant_id: str | None = None) -> Given:  # noqa: A002
         """Return the events of a message, oldest first."""
         return Given(path={"id": id}, tenant_id=tenant_id)
+
+    @call("GET", "/messages/{id}/receipts", field_of(ReceiptsOut, lambda answer: answer.receipts))
+    def receipts(self, id: str, *, tenant_id: str | None = None) -> Given:  # noqa: A002
+        """Return the receipts of a certified message (PEC), the oldest first."""
+        return Given(path={"id": id}, tenant_id=tenant_id)
+
+    @call("GET", "/messages/{id}/receipts/{sha256}", bytes)
+    def receipt(self, id: str, sha256: str, *, tenant_id: str | None = None) -> Given:  # noqa: A002
+        """Return one receipt as it was read from the mailbox, byte for byte."""
+        return Given(path={"id": id, "sha256": sha256}, tenant_id=tenant_id)
 
     @call("GET", "/messages/{id}/replies", field_of(RepliesOut, lambda answer: answer.replies))
     def replies(self, id: str, *, tenant_id: str | None = None) -> Given:  # noqa: A002

@@ -218,5 +218,7 @@ class LaneBurst:
         return envelope
 
     def _record(self, message: ClaimedMessage, outcome: Outcome) -> None:
-        change = self._settlement.settle(message, outcome, self._clock.now())
+        change = self._settlement.settle(
+            message, outcome, self._clock.now(), is_pec=self._lane.account.is_pec
+        )
         self.written = self._recorder.submit(message, change)

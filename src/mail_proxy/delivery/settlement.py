@@ -29,24 +29,33 @@ class Settlement:
     """Rules that turn outcomes into state changes. Pure: they neither send nor store."""
 
     retry: RetryStrategy
-    on_uncertain: Literal["retry", "hold"] = "retry"
+    #: None: hold certified mail (PEC), retry all other.
+    on_uncertain: Literal["retry", "hold"] | None = None
     #: Longest time that a message waits for a paused account.
     longest_wait_seconds: float = 259_200.0
 
-    def settle(self, message: ClaimedMessage, outcome: Outcome, now: float) -> StateChange:
-        """Return the change for an attempt. ``wait_for_account`` is for AccountTrouble."""
-        change = self._settled(message, outcome, now)
+    def settle(
+        self, message: ClaimedMessage, outcome: Outcome, now: float, *, is_pec: bool = False
+    ) -> StateChange:
+        """Return the change for an attempt. ``wait_for_account`` is for AccountTrouble.
+
+        ``is_pec``: the message is certified mail, of which no second copy may be sent.
+        """
+        holds = (self.on_uncertain or ("hold" if is_pec else "retry")) == "hold"
+        change = self._settled(message, outcome, now, holds)
         change.attempted = True
         return change
 
-    def _settled(self, message: ClaimedMessage, outcome: Outcome, now: float) -> StateChange:
+    def _settled(
+        self, message: ClaimedMessage, outcome: Outcome, now: float, holds: bool
+    ) -> StateChange:
         match outcome:
             case Sent():
                 return self._sent(message, outcome, now)
             case Failed(reason, code, recipients):
                 return self._failed(message, reason, code, recipients, now)
             case Uncertain(reason, recipients):
-                react = self._failed if self.on_uncertain == "hold" else self._deferred
+                react = self._failed if holds else self._deferred
                 return react(message, reason, None, recipients, now, uncertain=True)
             case Deferred(reason, code, recipients):
                 return self._deferred(message, reason, code, recipients, now)

@@ -60,7 +60,10 @@ class SmtpLogin:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One account as delivery and intake see it. ``options`` are read by features."""
+    """One account as delivery and intake see it. ``options`` are read by features.
+
+    ``is_pec``: it sends Italian certified mail (RFC 6109).
+    """
 
     pk: str
     tenant_id: str
@@ -70,6 +73,7 @@ class Account:
     limits: tuple[RateLimit, ...] = ()
     rejects_over_limit: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    is_pec: bool = False
 
 
 _FIRST_PAUSE_SECONDS = 30.0

@@ -12,6 +12,7 @@ from mail_proxy.features.dkim import DKIM
 from mail_proxy.features.feature import Feature, StepParts
 from mail_proxy.features.large_files import LARGE_FILES
 from mail_proxy.features.oauth2 import OAUTH2
+from mail_proxy.features.pec import PEC
 from mail_proxy.features.replies import REPLIES
 from mail_proxy.features.storages import STORAGES
 from mail_proxy.features.suppressions import SUPPRESSIONS
@@ -31,6 +32,7 @@ FEATURES: tuple[Feature, ...] = (
     LARGE_FILES,
     BOUNCES,
     OAUTH2,
+    PEC,
     REPLIES,
     UI_SESSIONS,
 )

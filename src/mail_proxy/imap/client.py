@@ -168,6 +168,17 @@ class IMAPClient:
         except (KeyError, TypeError, ValueError):
             raise ImapTrouble("select", "the server names no UIDVALIDITY and UIDNEXT") from None
 
+    async def arrived_since(self, at: float, before: int) -> int:
+        """Return the UID behind which all mails are that arrived since ``at``.
+
+        ``at`` is Unix seconds; servers compare days. ``before`` is above the UIDs of all mails.
+        """
+        return await self._run("read", lambda session: session.last_before(at, before))
+
+    async def having_header(self, uids: Sequence[int], name: str) -> set[int]:
+        """Return those messages whose own header has a field of this name."""
+        return await self._run("read", lambda session: session.having_header(uids, name))
+
     async def uids(self, after: int, before: int) -> list[int]:
         """Return the UIDs between two, both excluded, in order."""
         return await self._run("read", lambda session: session.uids(after, before))

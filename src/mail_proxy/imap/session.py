@@ -7,6 +7,7 @@ import imaplib
 import socket
 import ssl
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import imapclient
@@ -93,6 +94,24 @@ class ImapSession(imapclient.IMAPClient):  # type: ignore[misc]
             # A range behind the last message finds the last message (RFC 3501 section 6.4.8).
             found += (uid for uid in answer if first <= uid <= last)
         return sorted(found)
+
+    def last_before(self, at: float, before: int) -> int:
+        """Return the UID behind which all messages are that arrived since ``at``."""
+        day = datetime.fromtimestamp(at, UTC).date()
+        found: list[int] = self.search(["SINCE", day])
+        return min([*found, before]) - 1
+
+    def having_header(self, uids: Sequence[int], name: str) -> set[int]:
+        """Return those messages whose own header has a field of this name."""
+        part = f"BODY.PEEK[HEADER.FIELDS ({name})]"
+        return {
+            uid
+            for uid, items in self.fetch(uids, [part]).items()
+            if any(
+                key.upper().startswith(b"BODY[HEADER.FIELDS") and value and value.strip()
+                for key, value in items.items()
+            )
+        }
 
     def message(self, uid: int) -> bytes | None:
         """Return a message without marking it as seen; None if it is gone.

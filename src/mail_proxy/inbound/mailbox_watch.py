@@ -26,6 +26,8 @@ from mail_proxy.telemetry.troubles import Troubles
 #: Mails that are read, stored in one transaction, and then settled in the mailbox together.
 _BATCH = 25
 _BATCH_OCTETS = 20_000_000
+#: Mails whose header is looked at together.
+_LOOKED_AT = 1000
 _CLAIM_SECONDS = 120.0
 #: A claim is renewed after each batch and each wait.
 _LONGEST_WAIT_SECONDS = 60.0
@@ -40,8 +42,14 @@ class Handler(Protocol):
     def read(self, octets: bytes) -> Any:
         """Return the meaning of a mail, or None to leave it; on a side thread."""
 
-    def store(self, connection: Connection, found: Any, now: float) -> None:
-        """Store what a mail says, in the transaction that notes the mail as handled."""
+    async def prepare(self, found: Any) -> None:
+        """Do what is slow before the transaction, such as writing files."""
+
+    def store(self, connection: Connection, found: Any, now: float) -> bool:
+        """Store what a mail says, in the transaction that notes the mail as handled.
+
+        Return False to leave the mail, which is about nothing that is here.
+        """
 
     def stays(self, found: Any) -> bool:
         """Return True for a mail that stays in the mailbox, marked as seen."""
@@ -54,7 +62,9 @@ class Handler(Protocol):
 class WatchedMailbox:
     """Mailbox to watch: ``name`` is that of the claim and of the progress.
 
-    ``after_processing`` is ``delete``, ``seen`` or ``move:<folder>``.
+    ``after_processing`` is ``delete``, ``seen`` or ``move:<folder>``. With ``header``, only mails
+    that have a field of this name are read, and the others are not touched. A mailbox that was
+    never read is read from ``since`` on (Unix seconds).
     """
 
     name: str
@@ -62,6 +72,8 @@ class WatchedMailbox:
     folder: str = "INBOX"
     poll_seconds: float = 60.0
     after_processing: str = "delete"
+    header: str | None = None
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +83,14 @@ class _Read:
     uid: int
     digest: str
     found: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Mails to read now, and the UID up to which the mailbox is handled then."""
+
+    uids: Sequence[int]
+    until: int
 
 
 class MailboxWatch:
@@ -116,17 +136,28 @@ class MailboxWatch:
 
         Raises DatabaseUnavailable.
         """
+        await asyncio.sleep(await self.visit(stays=True))
+
+    async def visit(self, *, stays: bool = False) -> float:
+        """Read the mailbox, and go on watching it if the visit ``stays``.
+
+        Returns the time until the next visit, seconds. Raises DatabaseUnavailable.
+        """
+        usual = min(self.place.poll_seconds, _LONGEST_WAIT_SECONDS)
         if not await self._claimed():
-            await asyncio.sleep(min(self.place.poll_seconds, _LONGEST_WAIT_SECONDS))
-            return
+            return usual
         client = IMAPClient(self.place.login, self._guard, tokens=self._tokens)
         try:
             await client.open()
-            await self._follow(client)
+            while await self._is_read(client) and stays:
+                await client.wait(usual)
+                if not await self._claimed():
+                    break
         except ImapTrouble as trouble:
-            await self._fail(trouble)
+            return await self._fail(trouble)
         finally:
             await client.close()
+        return usual
 
     async def release(self) -> None:
         """Let another process take over; the watch is over then."""
@@ -152,36 +183,49 @@ class MailboxWatch:
         now = self._clock.now()
         return self._claims.take(connection, self._claim, self._owner, now, _CLAIM_SECONDS)
 
-    async def _follow(self, client: IMAPClient) -> None:
-        while True:
-            # Again each time: a folder that was deleted and made again is noticed.
-            mailbox = await client.select(self.place.folder)
-            while not await self._caught_up(client, mailbox):
-                if not await self._claimed():
-                    return
-            self._works()
-            await client.wait(min(self.place.poll_seconds, _LONGEST_WAIT_SECONDS))
+    async def _is_read(self, client: IMAPClient) -> bool:
+        """Handle all mails; return False if another process has claimed the mailbox."""
+        # SELECT again each time: a folder that was deleted and made again is noticed, and a mail
+        # that arrives after the last SELECT ends the wait.
+        while not await self._is_current(client, await client.select(self.place.folder)):
             if not await self._claimed():
-                return
+                return False
+        self._works()
+        return True
 
-    async def _caught_up(self, client: IMAPClient, mailbox: Mailbox) -> bool:
-        """Handle a batch of mails; return True if there are no more."""
+    async def _is_current(self, client: IMAPClient, mailbox: Mailbox) -> bool:
+        """Handle a batch of mails; return True if there were none."""
         name = self.place.name
         progress = await self._db.read(self._mailboxes.progress, name)
         if progress.uidvalidity != mailbox.uidvalidity:
             progress = Progress(mailbox.uidvalidity)
-        uids = await client.uids(progress.last_uid, mailbox.uidnext)
-        batch = await self._read(client, uids[:_BATCH])
-        is_last = len(batch) == len(uids)
-        found = await self._db.write(self._store, batch, self._clock.now())
-        if found:
-            self._handler.stored(found)
-        await self._settle(client, batch)
+            if self.place.since is not None:
+                last = await client.arrived_since(self.place.since, mailbox.uidnext)
+                progress = Progress(mailbox.uidvalidity, last)
+        is_current = progress.last_uid == mailbox.uidnext - 1
+        look = await self._look(client, progress, mailbox)
+        batch = await self._read(client, look.uids)
+        is_whole = len(batch) == len(look.uids)
+        new, left = await self._db.write(self._store, batch, self._clock.now())
+        if new:
+            self._handler.stored(new)
+        await self._settle(client, batch, left)
         # At last: if the process ends before, the batch comes again, and is known by its octets.
-        until = mailbox.uidnext - 1 if is_last else batch[-1].uid
-        done = Progress(mailbox.uidvalidity, until)
+        done = Progress(mailbox.uidvalidity, look.until if is_whole else batch[-1].uid)
         await self._db.write(self._mailboxes.save, name, done, self._clock.now())
-        return is_last
+        return is_current
+
+    async def _look(self, client: IMAPClient, progress: Progress, mailbox: Mailbox) -> _Look:
+        """Return the next mails to read; with ``header``, among many more."""
+        uids = await client.uids(progress.last_uid, mailbox.uidnext)
+        wanted, end = uids, mailbox.uidnext - 1
+        if self.place.header is not None and uids:
+            seen = uids[:_LOOKED_AT]
+            having = await client.having_header(seen, self.place.header)
+            wanted = [uid for uid in seen if uid in having]
+            end = end if len(seen) == len(uids) else seen[-1]
+        batch = wanted[:_BATCH]
+        return _Look(batch, end if len(batch) == len(wanted) else batch[-1])
 
     async def _read(self, client: IMAPClient, uids: Sequence[int]) -> list[_Read]:
         batch: list[_Read] = []
@@ -200,6 +244,8 @@ class MailboxWatch:
                     uid=uid,
                 )
                 found = None
+            if found is not None:
+                await self._handler.prepare(found)
             batch.append(_Read(uid, digest, found))
             octets += len(message.octets)
             if octets > _BATCH_OCTETS:
@@ -209,22 +255,36 @@ class MailboxWatch:
     def _examined(self, octets: bytes) -> tuple[str, Any]:
         return hashlib.sha256(octets).hexdigest(), value_of(self._handler.read, octets)
 
-    def _store(self, connection: Connection, batch: Sequence[_Read], now: float) -> list[Any]:
-        """Store the findings of mails that were not handled before; return these findings."""
-        new = []
+    def _store(
+        self, connection: Connection, batch: Sequence[_Read], now: float
+    ) -> tuple[list[Any], set[int]]:
+        """Store the findings of mails that were not handled before.
+
+        Returns these findings, and the UIDs of mails to leave.
+        """
+        new, left = [], set()
         for mail in batch:
             if mail.found is None:
                 continue
-            if self._mailboxes.admit(connection, self.place.name, mail.digest, now):
-                self._handler.store(connection, mail.found, now)
+            if not self._mailboxes.admit(connection, self.place.name, mail.digest, now):
+                continue
+            if self._handler.store(connection, mail.found, now):
                 new.append(mail.found)
-        return new
+            else:
+                self._mailboxes.withdraw(connection, self.place.name, mail.digest)
+                left.add(mail.uid)
+        return new, left
 
-    async def _settle(self, client: IMAPClient, batch: Sequence[_Read]) -> None:
-        """Mark, move or delete the mails that were handled; mark the others as seen."""
-        found = [mail for mail in batch if mail.found is not None]
+    async def _settle(self, client: IMAPClient, batch: Sequence[_Read], left: set[int]) -> None:
+        """Mark, move or delete the mails that were handled; mark the others as seen.
+
+        Those in ``left`` are not touched; with ``header``, no others are.
+        """
+        found = [mail for mail in batch if mail.found is not None and mail.uid not in left]
         handled = [mail.uid for mail in found if not self._handler.stays(mail.found)]
-        others = [mail.uid for mail in batch if mail.digest and mail.uid not in handled]
+        others = [mail.uid for mail in batch if mail.digest and mail.uid not in (*handled, *left)]
+        if self.place.header is not None:
+            others = []
         how = self.place.after_processing
         if how == "seen":
             others += handled
@@ -241,7 +301,8 @@ class MailboxWatch:
         if seconds is not None:
             log(Action.MAILBOX_WORKS, mailbox=self.place.name, seconds=seconds)
 
-    async def _fail(self, trouble: ImapTrouble) -> None:
+    async def _fail(self, trouble: ImapTrouble) -> float:
+        """Note that the mailbox cannot be used; return the pause, seconds."""
         pause, name = self._pause, self.place.name
         self._pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         if self._troubles.is_due(name):
@@ -253,4 +314,4 @@ class MailboxWatch:
                 seconds=pause,
             )
         await self._db.write(self._mailboxes.fail, name, str(trouble), self._clock.now())
-        await asyncio.sleep(pause)
+        return pause

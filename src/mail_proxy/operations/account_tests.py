@@ -8,7 +8,10 @@ from mail_proxy.domain.account import SmtpLogin
 from mail_proxy.domain.facts import DirectoryChanged, MessagesDue
 from mail_proxy.domain.mail import Address, Mail
 from mail_proxy.kit.ids import uuid7
+from mail_proxy.network.guard import NetworkGuard
+from mail_proxy.operations.account_mailboxes import mailbox_login
 from mail_proxy.operations.accounts import DEFAULTS, find_living, wanted_columns
+from mail_proxy.operations.mailbox_probe import probe_mailbox
 from mail_proxy.operations.operation import Context, operation
 from mail_proxy.operations.parts import Parts
 from mail_proxy.smtp.compose import compose
@@ -17,6 +20,7 @@ from mail_proxy.sql.directory import login_of
 from mail_proxy.sql.table import Row
 from mail_proxy.telemetry.log import Action, log
 from mail_proxy.wire.accounts import (
+    DEFAULT_FOLDER,
     AccountTest,
     AccountTestOut,
     AccountTestStep,
@@ -29,17 +33,24 @@ _BODY = "The mail proxy sent this mail to test an account. The account works.\n"
 
 @dataclass(frozen=True)
 class _Test:
-    """A test that is allowed. ``account`` is None for one that is not saved."""
+    """A test that is allowed. ``account`` is None for one that is not saved.
+
+    ``columns`` are those of the account, saved or not.
+    """
 
     account: Row | None
     login: SmtpLogin
     to: str | None
+    columns: Row
 
 
 async def _test(parts: Parts, order: _Test) -> AccountTestOut:
     """Test the account on a connection of its own, for at most a minute."""
     now = parts.clock.now()
-    steps = await parts.sender.probe(order.login, _mail(order, now))
+    probed = await parts.sender.probe(order.login, _mail(order, now))
+    steps = [AccountTestStep(**asdict(step)) for step in probed]
+    if all(step.ok for step in steps):
+        steps += await _mailbox_steps(parts, order)
     ok = all(step.ok for step in steps)
     resumed = 0
     health = parts.tables.health
@@ -49,8 +60,23 @@ async def _test(parts: Parts, order: _Test) -> AccountTestOut:
         resumed = await parts.db.read(health.waiting, account["pk"], now)
         parts.bus.publish(DirectoryChanged())
         parts.bus.publish(MessagesDue())
-    shown = [AccountTestStep(**asdict(step)) for step in steps]
-    return AccountTestOut(ok=ok, steps=shown, resumed=resumed)
+    return AccountTestOut(ok=ok, steps=steps, resumed=resumed)
+
+
+async def _mailbox_steps(parts: Parts, order: _Test) -> list[AccountTestStep]:
+    """Return the step about the mailbox of a PEC account, if it has one."""
+    columns = order.columns
+    try:
+        login = mailbox_login(columns)
+        if login is not None and login.tokens is not None:
+            login = replace(login, tokens=order.login.tokens)
+    except ValueError as error:
+        return [AccountTestStep(step="mailbox", ok=False, detail=str(error), hint=None, ms=0)]
+    if login is None:
+        return []
+    folder = columns.get("imap_folder") or DEFAULT_FOLDER
+    guard = NetworkGuard.of(parts.config)
+    return [await probe_mailbox(login, folder, guard, parts.tokens)]
 
 
 @operation("accounts.test", mutates=True, then=_test)
@@ -61,7 +87,7 @@ def test(context: Context, request: AccountTest) -> _Test:
     """
     row = find_living(context, request.id)
     login = login_of(row, context.config.concurrency)
-    return _Test(row, login, request.to)
+    return _Test(row, login, request.to, row)
 
 
 @operation("accounts.test_unsaved", mutates=True, then=_test)
@@ -81,7 +107,7 @@ def test_unsaved(context: Context, request: UnsavedAccountTest) -> _Test:
     if login.tokens and (saved is None or saved.settings != login.tokens.settings):
         # Tokens of settings that are not saved are not stored.
         login = replace(login, tokens=replace(login.tokens, account_pk=None))
-    return _Test(None, login, request.to)
+    return _Test(None, login, request.to, row)
 
 
 _EMPTY = dict.fromkeys(("smtp_user", "password", "auth", "batch_size", "max_connections"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from mail_proxy.domain.tenant import DEFAULT_TENANT
 from mail_proxy.errors import Conflict, NotFound
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.operations.account_auth import shown_auth, stored_auth
+from mail_proxy.operations.account_mailboxes import check_mailbox
 from mail_proxy.operations.operation import Context, Scope, operation
 from mail_proxy.operations.parts import Parts
 from mail_proxy.operations.places import private_allowed
@@ -20,8 +22,11 @@ from mail_proxy.operations.whose import of_one_tenant
 from mail_proxy.sql import Connection
 from mail_proxy.sql.chunks import ChunkedWork
 from mail_proxy.sql.table import EVERY_TENANT, Damaged, Row
+from mail_proxy.sql.tables.mailboxes import MailboxState, mailbox_of_account
 from mail_proxy.telemetry.log import Action, log
 from mail_proxy.wire.accounts import (
+    DEFAULT_FOLDER,
+    DEFAULT_IMAP_PORT,
     PLACE,
     AccountAnswer,
     AccountIn,
@@ -137,6 +142,8 @@ def wanted_columns(context: Context, request: AccountIn, old: Row | None) -> Row
     _check(wanted)
     refuse_other_places(request, old or {}, wanted)
     given["private_allowed"] = private_allowed(context.caller, request, old or {}, wanted, PLACE)
+    check_mailbox(context.caller, request, old or {}, wanted)
+    given["options"] = wanted["options"]
     return given
 
 
@@ -155,7 +162,10 @@ def list_accounts(context: Context, request: None) -> AccountsOut:
     )
     rows.sort(key=lambda row: (row["tenant_id"] != DEFAULT_TENANT, row["tenant_id"]))
     paused = context.tables.health.among(context.connection, [row["pk"] for row in rows])
-    return AccountsOut(accounts=[_shown(row, paused.get(row["pk"])) for row in rows])
+    read = _mailboxes(context, rows)
+    return AccountsOut(
+        accounts=[_shown(row, paused.get(row["pk"]), read.get(row["pk"])) for row in rows]
+    )
 
 
 @operation("accounts.get", scope=Scope.TENANT_OR_ALL)
@@ -170,7 +180,8 @@ def get(context: Context, request: AccountRef) -> AccountAnswer:
         context = of_one_tenant(context, sorted(row["tenant_id"] for row in rows), "account")
     row = find_living(context, request.id)
     paused = context.tables.health.of_tenant(context.connection, context.tenant_id)
-    return AccountAnswer(account=_shown(row, paused.get(row["pk"])))
+    read = _mailboxes(context, [row])
+    return AccountAnswer(account=_shown(row, paused.get(row["pk"]), read.get(row["pk"])))
 
 
 async def _give_up_the_rest(parts: Parts, order: _Removal) -> Done:
@@ -212,6 +223,7 @@ def delete(context: Context, request: AccountRef) -> _Removal:
         row.update(deleted_at=context.now, is_default=False, version=row["version"] + 1)
         row.update(password=None, imap_password=None, auth=None)
     pk: str = identity["pk"]
+    context.tables.mailboxes.forget(context.connection, mailbox_of_account(pk))
     ended = context.tables.given_up.of_account(
         context.connection, pk, DELETED, context.now, _GIVEN_UP_AT_ONCE
     )
@@ -253,13 +265,36 @@ def _unset_default(context: Context, but: str) -> None:
             accounts.update(context.connection, _identity(row), {"is_default": False})
 
 
-def _shown(row: Row, pause: Row | None) -> AccountOut:
+def _mailboxes(context: Context, rows: Iterable[Row]) -> dict[str, MailboxState]:
+    """Return the states of the mailboxes of PEC accounts, by account."""
+    names = {mailbox_of_account(row["pk"]): row["pk"] for row in rows if row["is_pec_account"]}
+    if not names:
+        return {}
+    states = context.tables.mailboxes.states(context.connection)
+    return {names[state.name]: state for state in states if state.name in names}
+
+
+def _mailbox_shown(row: Row, state: MailboxState | None) -> Row:
+    if not row["is_pec_account"]:
+        return {"imap_password": MASK if row["imap_password"] else None}
+    checked = None if state is None else state.checked_at
+    return {
+        "imap_port": row["imap_port"] or DEFAULT_IMAP_PORT,
+        "imap_folder": row["imap_folder"] or DEFAULT_FOLDER,
+        "imap_password": MASK if row["imap_password"] else None,
+        "imap_error": state and state.error,
+        "imap_checked_ts": None if checked is None else int(checked),
+    }
+
+
+def _shown(row: Row, pause: Row | None, mailbox: MailboxState | None) -> AccountOut:
     copied = {n: row[n] for n in AccountOut.model_fields if n in row and n != "auth"}
     copied.update(
         **(row["options"] or {}),
         user=row["smtp_user"],
         ttl=row["ttl_seconds"],
         password=MASK if row["password"] else None,
+        **_mailbox_shown(row, mailbox),
         auth=shown_auth(row),
         created_at=int(row["created_at"]),
         updated_at=int(row["updated_at"]),

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from mail_proxy.domain.waiting import WaitReason
 from mail_proxy.errors import DiskShort
 from mail_proxy.kit.free_disk import FreeDisk
 from mail_proxy.operations.waiting_counts import Waiting
 from mail_proxy.sql import Connection
-from mail_proxy.sql.table import Row
+from mail_proxy.sql.table import EVERY_TENANT, Row
 from mail_proxy.sql.tables import Tables
-from mail_proxy.sql.tables.mailboxes import MailboxState
+from mail_proxy.sql.tables.mailboxes import MailboxState, account_of_mailbox
 from mail_proxy.wire.service import Attention
 
 #: A message whose turn has not come for so long is late: a dispatcher hangs, or cannot keep up.
@@ -22,12 +23,20 @@ _MOST = 100
 
 
 @dataclass(frozen=True)
+class FailingMailbox:
+    """A mailbox that cannot be read, and the PEC account that it belongs to, if any."""
+
+    state: MailboxState
+    account: Row | None
+
+
+@dataclass(frozen=True)
 class Troubles:
     """Accounts in trouble, applications without reports, unreadable mailboxes."""
 
     paused: list[Row]
     failing: list[Row]
-    mailboxes: list[MailboxState]
+    mailboxes: list[FailingMailbox]
 
 
 def find_troubles(connection: Connection, tables: Tables, tenant_id: str | None) -> Troubles:
@@ -35,10 +44,26 @@ def find_troubles(connection: Connection, tables: Tables, tenant_id: str | None)
     return Troubles(
         tables.health.described(connection, tenant_id, _MOST),
         tables.tenant_sync.failing(connection, tenant_id, _MOST),
-        [state for state in tables.mailboxes.states(connection) if state.error is not None]
-        if tenant_id is None
-        else [],
+        list(islice(_mailboxes(connection, tables, tenant_id), _MOST)),
     )
+
+
+def _mailboxes(
+    connection: Connection, tables: Tables, tenant_id: str | None
+) -> Iterator[FailingMailbox]:
+    """Yield the mailboxes that cannot be read; of a tenant, those of its accounts."""
+    for state in tables.mailboxes.states(connection):
+        if state.error is None:
+            continue
+        pk = account_of_mailbox(state.name)
+        if pk is None:
+            if tenant_id is None:
+                yield FailingMailbox(state, None)
+            continue
+        whose = EVERY_TENANT if tenant_id is None else tenant_id
+        account = tables.accounts.find(connection, tenant_id=whose, pk=pk, deleted_at=None)
+        if account is not None and account["is_pec_account"] and account["imap_host"]:
+            yield FailingMailbox(state, account)
 
 
 async def attention_list(
@@ -79,11 +104,15 @@ def _failing_reports(troubles: Troubles) -> Iterable[Attention]:
 
 
 def _failing_mailboxes(troubles: Troubles) -> Iterable[Attention]:
-    for state in troubles.mailboxes[:_MOST]:
+    for mailbox in troubles.mailboxes:
+        state, account = mailbox.state, mailbox.account
+        name = state.name if account is None else f"of the account {account['id']}"
         yield Attention(
             code="mailbox_failing",
-            text=f"The mailbox {state.name} cannot be read: {state.error}",
+            text=f"The mailbox {name} cannot be read: {state.error}",
             since_ts=None if state.error_since is None else int(state.error_since),
+            tenant_id=account and account["tenant_id"],
+            account_id=account and account["id"],
         )
 
 

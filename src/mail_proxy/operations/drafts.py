@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mail_proxy.domain.certified import MailShape, shape_of
 from mail_proxy.domain.long_text import LongText
 from mail_proxy.operations.callers import Caller
 from mail_proxy.operations.composing import check_headers, raw_form, stored_form, usual_form
@@ -34,7 +35,10 @@ _CHARACTERS_AS_ONE = 20_000
 
 @dataclass(slots=True)
 class Draft:
-    """A checked message; its account is looked up when it is stored."""
+    """A checked message; its account is looked up when it is stored.
+
+    ``shape`` is for PEC accounts; None for a message that they may send in any case.
+    """
 
     request: NewMessageIn
     tenant_id: str
@@ -47,6 +51,7 @@ class Draft:
     size: int
     priority: int
     has_login: bool = False
+    shape: MailShape | None = None
 
 
 def new_draft(
@@ -75,6 +80,7 @@ def new_draft(
     check_headers(mail)
     if mail.attachments:
         mail = logins.sealed(mail, tenant_id, message.id)
+    shape = shape_of(mail)
     form = stored_form(mail, message.id)
     head = dump_head(mail, form)
     size = len(form.encode()) if isinstance(form, str) and not form.isascii() else len(form)
@@ -86,6 +92,7 @@ def new_draft(
     return Draft(
         *(message, tenant_id, pk, recipients, mail.subject, given, form, head, size, priority),
         has_login=has_login,
+        shape=shape,
     )
 
 
@@ -99,8 +106,10 @@ def _raw_draft(
     recipients = " ".join(mail.recipients)
     given = None if raw.text("message-id") is None else mail.message_id
     head, size = dump_head(mail, content), len(content)
+    shape = shape_of(mail, len(raw.head) + sum(map(len, raw.body)))
     return Draft(
-        message, tenant_id, pk, recipients, mail.subject, given, content, head, size, priority
+        *(message, tenant_id, pk, recipients, mail.subject, given, content, head, size, priority),
+        shape=shape,
     )
 
 

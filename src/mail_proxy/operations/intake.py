@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from mail_proxy.config import QueueConfig
+from mail_proxy.domain.certified import objections
 from mail_proxy.domain.facts import MessagesAdded
 from mail_proxy.domain.message import MessageState
 from mail_proxy.errors import Conflict, ConstraintViolated, NothingUsable
@@ -36,6 +37,7 @@ from mail_proxy.wire.batches import (
     Rejection,
     parse_batch,
 )
+from mail_proxy.wire.mistakes import mistake
 from mail_proxy.wire.new_messages import RejectionCode, WrongMessage
 
 _MOST_CALLS_A_COMMIT = 64
@@ -201,7 +203,8 @@ class Intake:
     def _rows(self, call: _Call, snapshot: Snapshot, now: float) -> list[_Prepared]:
         """Return for each draft the row to store, or the reason why it is refused."""
         call.tenants = {draft.tenant_id for draft in call.drafts}
-        return [_row(draft, snapshot, now) for draft in call.drafts]
+        most_mb = self._parts.config.pec.pec_max_mb
+        return [_row(draft, snapshot, now, most_mb) for draft in call.drafts]
 
     def _store(
         self,
@@ -306,11 +309,15 @@ def _added(calls: Sequence[_Call], rows: Sequence[Sequence[_Prepared]]) -> Messa
     return MessagesAdded(frozenset().union(*(call.tenants for call in calls)), frozenset(pks))
 
 
-def _row(draft: Draft, snapshot: Snapshot, now: float) -> _Prepared:
+def _row(draft: Draft, snapshot: Snapshot, now: float, pec_max_mb: float) -> _Prepared:
     request, tenant_id = draft.request, draft.tenant_id
     account = place_of(tenant_id, request.account_id, request.expires_ts, snapshot, now)
     if isinstance(account, Refused):
         return account
+    if account.is_pec and draft.shape is not None:
+        wrong = [mistake(*each) for each in objections(draft.shape, pec_max_mb)]
+        if wrong:
+            return Refused(wrong, RejectionCode.NOT_FOR_PEC)
     return NewMessage(
         pk=draft.pk,
         tenant_id=tenant_id,

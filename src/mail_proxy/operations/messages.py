@@ -25,6 +25,7 @@ from mail_proxy.sql.messages.purge import MessagePurge
 from mail_proxy.sql.messages.retry import RetryFilter
 from mail_proxy.sql.messages.returned import last_bounces
 from mail_proxy.sql.table import Row
+from mail_proxy.sql.tables.pec import CertifiedMessage
 from mail_proxy.wire.messages import (
     CleanedOut,
     CleanupMessages,
@@ -43,6 +44,7 @@ from mail_proxy.wire.messages import (
     WaitOut,
 )
 from mail_proxy.wire.mistakes import malformed, mistake
+from mail_proxy.wire.pec import PecOut, PecRecipientOut
 
 _RETRY_FILTERS = ("ids", "account_id", "batch_code", "from_ts", "to_ts", "error_like")
 
@@ -92,7 +94,7 @@ def list_messages(context: Context, request: MessageQuery) -> MessagesOut:
         found = _page(context, wanted, request, request.limit, request.cursor)
         waits = wait_reasons(context, found.rows)
     return MessagesOut(
-        messages=_with_bounces(context, [_shown(row, waits.get(row["pk"])) for row in found.rows]),
+        messages=_with_returned(context, [_shown(row, waits.get(row["pk"])) for row in found.rows]),
         next_cursor=found.next_pk,
     )
 
@@ -140,7 +142,7 @@ def get(context: Context, request: MessageRef) -> MessageAnswer:
     """
     context, row = detail_of(context, request.id)
     message = _shown(row, wait_reasons(context, [row]).get(row["pk"]))
-    return MessageAnswer(message=_with_bounces(context, [message])[0])
+    return MessageAnswer(message=_with_returned(context, [message])[0])
 
 
 @operation("messages.events", scope=Scope.TENANT_OR_ALL)
@@ -311,14 +313,33 @@ def _shown(row: Row, wait: Wait | None) -> MessageOut:
     )
 
 
-def _with_bounces(context: Context, shown: list[MessageOut]) -> list[MessageOut]:
-    """Return messages with the fields of their last bounce; only sent ones come back."""
+def _with_returned(context: Context, shown: list[MessageOut]) -> list[MessageOut]:
+    """Return messages with the fields of their last bounce, and of their PEC receipts.
+
+    Only sent ones come back.
+    """
     sent = [message.pk for message in shown if message.status == MessageState.SENT]
-    found = last_bounces(context.connection, sent)
+    bounces = last_bounces(context.connection, sent)
+    receipts = context.tables.pec.among(context.connection, [message.pk for message in shown])
+    returned: dict[str, dict[str, Any]] = {pk: dict(found) for pk, found in bounces.items()}
+    for pk, found in receipts.items():
+        returned.setdefault(pk, {})["pec"] = _pec_shown(found)
     return [
-        message.model_copy(update=found[message.pk]) if message.pk in found else message
+        message.model_copy(update=returned[message.pk]) if message.pk in returned else message
         for message in shown
     ]
+
+
+def _pec_shown(found: CertifiedMessage) -> PecOut:
+    recipients = [
+        PecRecipientOut(address=address, **{**news, "ts": int(news["ts"])})
+        for address, news in found.recipients.items()
+    ]
+    return PecOut(
+        accepted_ts=_whole(found.accepted_at),
+        timed_out_ts=_whole(found.timed_out_at),
+        recipients=recipients,
+    )
 
 
 def _wait_shown(wait: Wait) -> WaitOut:

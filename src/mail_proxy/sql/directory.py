@@ -161,6 +161,7 @@ class Directory:
             limits=limits(row["limit_per_minute"], row["limit_per_hour"], row["limit_per_day"]),
             rejects_over_limit=row["limit_behavior"] == "reject",
             options=row["options"] or {},
+            is_pec=row["is_pec_account"],
         )
 
 

@@ -292,6 +292,42 @@ class Action(LoggedAction):
         "Message came back, or a recipient complained about it",
         *("tenant_id", "message_id", "kind", "recipient", "reason"),
     )
+    PEC_RECORDED = (
+        "pec.recorded",
+        INFO,
+        "Receipt of certified mail (PEC) arrived",
+        *("tenant_id", "message_id", "kind"),
+    )
+    PEC_UNMATCHED = (
+        "pec.unmatched",
+        INFO,
+        "Receipt of certified mail (PEC) is about a message that is not here, or not any more",
+        *("tenant_id", "kind"),
+    )
+    PEC_SIGNATURE_INVALID = (
+        "pec.signature_invalid",
+        WARNING,
+        "Signature of a PEC receipt is invalid; the message keeps its state",
+        *("tenant_id", "message_id", "kind"),
+    )
+    PEC_TIMEOUT = (
+        "pec.timeout",
+        WARNING,
+        "Certified mail (PEC) was not accepted within pec_acceptance_timeout",
+        *("tenant_id", "message_id", "seconds"),
+    )
+    PEC_PROVED = (
+        "pec.proved",
+        WARNING,
+        "Message whose sending was uncertain was accepted, as a PEC receipt shows",
+        *("tenant_id", "message_id"),
+    )
+    PEC_RECEIPTS_REMOVED = (
+        "pec.receipts_removed",
+        INFO,
+        "Receipts of removed messages were removed",
+        "rows",
+    )
     REPLY_RECORDED = (
         "reply.recorded",
         INFO,

@@ -51,7 +51,7 @@ class Fields(TypedDict, total=False):
     ids: Annotated[Sequence[str], "Ids of the first 20 unknown messages"]
     mailbox: Annotated[str, "Name of a watched mailbox, such as `bounces`"]
     uid: Annotated[int, "UID of a mail in its folder"]
-    kind: Annotated[str, "`bounce` or `complaint`"]
+    kind: Annotated[str, "`bounce`, `complaint`, or the type of a PEC receipt"]
     recipient: Annotated[str, "Address that the mail was sent to"]
     loop: Annotated[str, "Name of the background loop"]
     job: Annotated[str, "Job of the loop: the id of a tenant"]

@@ -41,12 +41,14 @@ SmtpAuth = Annotated[
     AccountAuthIn,
     SentTo(*_PROTECTION, "imap_port", **PLACE, imap_host=find_usual_host, auth=usual_place),
 ]
+DEFAULT_IMAP_PORT = 993
+DEFAULT_FOLDER = "INBOX"
 MailAddress = Annotated[
     OneLine, Field(max_length=320), AfterValidator(lambda text: parse_mailbox(text).email)
 ]
 _IMPLICIT_TLS_PORT = 465
 #: Fields that are stored together, so that a new one needs no column.
-_OPTIONS = {"dkim", "helo_name"}
+_OPTIONS = {"dkim", "helo_name", "imap_tls"}
 
 
 class AccountIn(Request):
@@ -106,6 +108,32 @@ class AccountIn(Request):
         None, description="Sign with the DKIM keys of the From domain; default true."
     )
 
+    is_pec_account: bool | None = Field(
+        None,
+        description="The account sends Italian certified mail (PEC); its receipts are read from "
+        "the mailbox at `imap_host`. Default false.",
+    )
+    imap_host: Host | None = Field(
+        None, description="IMAP server of a PEC account; without one, no receipts are read."
+    )
+    imap_port: Port | None = Field(None, description="TCP port of the IMAP server; default 993.")
+    imap_user: Name | None = Field(
+        None, description="User name at the IMAP server; default: `user`."
+    )
+    imap_password: Secret | None = Field(
+        None,
+        description="Write-only; default: `password`. ******** keeps the stored one. It is asked "
+        "for again if imap_host, imap_port or the encryption changes.",
+    )
+    imap_folder: Name | None = Field(
+        None, description="Folder that receipts arrive in; default INBOX."
+    )
+    imap_tls: TlsMode | None = Field(
+        None,
+        description="ssl, starttls, none or auto (STARTTLS if offered). Default: ssl on port 993; "
+        "on others none if `tls` is none, else starttls.",
+    )
+
     @field_validator("use_tls", "use_ssl")
     @classmethod
     def _instead_of_tls(cls, value: bool | None, info: ValidationInfo) -> bool | None:
@@ -122,10 +150,12 @@ class AccountIn(Request):
         for field, column in (("user", "smtp_user"), ("ttl", "ttl_seconds")):
             if field in given:
                 given[column] = given.pop(field)
-        if given.get("password") == MASK:
-            del given["password"]
+        for name in ("password", "imap_password"):
+            if given.get(name) == MASK:
+                del given[name]
         # An empty text is no user and no password; null means the same.
-        given.update({k: None for k in ("smtp_user", "password") if given.get(k) == ""})
+        texts = ("smtp_user", "password", "imap_user", "imap_password")
+        given.update({k: None for k in texts if given.get(k) == ""})
         mode = self.tls or self._older_tls(port)
         return given if mode is None else {**given, "tls": mode.value}
 
@@ -151,7 +181,7 @@ class AccountRef(Request):
 
 
 class AccountOut(BaseModel):
-    """An account without its secrets; a stored ``password`` is shown as ``********``."""
+    """An account without its secrets; a stored password is shown as ``********``."""
 
     id: str = Field(description="Name of the account, unique in its tenant.")
     pk: str = Field(description="Internal UUID.")
@@ -174,6 +204,27 @@ class AccountOut(BaseModel):
     is_default: bool = Field(description="Whether messages that name no account use it.")
     helo_name: str | None = Field(None, description="Name that EHLO says; null: the usual one.")
     dkim: bool = Field(True, description="Whether mails are signed with DKIM.")
+    is_pec_account: bool = Field(
+        False, description="Whether the account sends Italian certified mail (PEC)."
+    )
+    imap_host: str | None = Field(None, description="IMAP server of a PEC account.")
+    imap_port: int | None = Field(None, description="TCP port of the IMAP server.")
+    imap_user: str | None = Field(
+        None, description="User name at the IMAP server; null: that of the account."
+    )
+    imap_password: str | None = Field(
+        None, description="******** if one is stored; null: that of the account is used."
+    )
+    imap_folder: str | None = Field(None, description="Folder that receipts arrive in.")
+    imap_tls: str | None = Field(
+        None, description="Encryption of the IMAP connection; null: the usual one."
+    )
+    imap_error: str | None = Field(
+        None, description="Why the mailbox cannot be read; null if it can."
+    )
+    imap_checked_ts: int | None = Field(
+        None, description="Last time that the mailbox was read, Unix seconds."
+    )
     health: str = Field(description="ok or paused.")
     last_error: str | None = Field(description="Why the account is paused.")
     created_at: int = Field(description="When the account was created.")
@@ -218,9 +269,12 @@ class UnsavedAccountTest(AccountIn, AccountTestOptions):
 
 
 class AccountTestStep(BaseModel):
-    """Step of an account test: ``connect``, ``tls``, ``login``, ``mail`` or ``quit``."""
+    """Step of an account test, such as ``connect``, ``login`` or ``mailbox``."""
 
-    step: str = Field(description="connect, tls, login, mail (with `to`) or quit.")
+    step: str = Field(
+        description="connect, tls, login, mail (with `to`), quit, or mailbox (IMAP, of a PEC "
+        "account)."
+    )
     ok: bool = Field(description="Whether the step succeeded.")
     detail: str = Field(description="The server's reply, or what failed.")
     hint: str | None = Field(description="What to change, after a failure.")

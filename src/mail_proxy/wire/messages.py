@@ -19,6 +19,7 @@ from mail_proxy.wire.fields import (
     Seconds,
 )
 from mail_proxy.wire.instants import Timestamp
+from mail_proxy.wire.pec import PecOut
 
 PageSize = Annotated[int, Field(ge=1, le=1000)]
 SearchText = Annotated[OneLine, Field(max_length=255)]
@@ -186,6 +187,9 @@ class MessageOut(BaseModel):
     bounce_reason: str | None = Field(None, description="The server's words.")
     bounce_recipient: str | None = Field(None, description="Address that it came back from.")
     bounce_category: str | None = Field(None, description="Cause, such as unknown_user.")
+    pec: PecOut | None = Field(
+        None, description="What receipts say about a PEC message; null for other messages."
+    )
 
 
 class MessagesOut(Answer):
@@ -209,7 +213,10 @@ class MessageAnswer(Answer):
 class EventOut(BaseModel):
     """An event in the life of a message."""
 
-    event_type: str = Field(description=f"{', '.join(EventType)}.")
+    event_type: str = Field(
+        description=f"{', '.join(EventType)}, bounce, complaint, or an event of certified mail: "
+        "pec_acceptance, pec_relay, pec_delivery, pec_warning, pec_error, pec_timeout."
+    )
     event_ts: float = Field(description="When it happened, Unix seconds with milliseconds.")
     event_data: dict[str, Any] = Field(description="Details, as they are reported.")
     reported_ts: int | None = Field(description="When the application acknowledged it.")

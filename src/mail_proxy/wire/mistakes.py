@@ -29,17 +29,7 @@ _LONGEST_NAME = 100
 _MOST_SUGGESTIONS = 5
 
 #: Documented fields of accounts and tenants that do nothing in this version.
-_NOT_AVAILABLE = frozenset(
-    {
-        "from_address",
-        "is_pec_account",
-        "imap_host",
-        "imap_port",
-        "imap_user",
-        "imap_password",
-        "imap_folder",
-    }
-)
+_NOT_AVAILABLE = frozenset({"from_address"})
 
 
 class WrongField(ValueError):

@@ -45,6 +45,7 @@ class RejectionCode(StrEnum):
     ACCOUNT_REQUIRED = "account_required"
     NO_SUCH_ACCOUNT = "no_such_account"
     EXPIRED = "expired"
+    NOT_FOR_PEC = "not_for_pec"
 
     @property
     def meaning(self) -> str:
@@ -60,6 +61,8 @@ _MEANINGS = {
     RejectionCode.ACCOUNT_REQUIRED: "`account_id` is left out, and no account is the default.",
     RejectionCode.NO_SUCH_ACCOUNT: "`account_id` names an account that the tenant does not have.",
     RejectionCode.EXPIRED: "`expires_ts` is past.",
+    RejectionCode.NOT_FOR_PEC: "The account sends certified mail (PEC), and this is none: "
+    "it has another envelope sender than From, a Bcc, or is too large for so many recipients.",
 }
 
 

@@ -78,6 +78,14 @@ AIMED: dict[tuple[str, str], list[tuple[str, Any]]] = {
         ("/messages/same/events?tenant_id={t}", None),
         ("/messages/other/events", None),
     ],
+    ("GET", "/messages/{id}/receipts"): [
+        ("/messages/same/receipts?tenant_id={t}", None),
+        ("/messages/other/receipts", None),
+    ],
+    ("GET", "/messages/{id}/receipts/{sha256}"): [
+        (f"/messages/same/receipts/{'0' * 64}?tenant_id={{t}}", None),
+        (f"/messages/other/receipts/{'0' * 64}", None),
+    ],
     ("GET", "/messages/{id}/replies"): [
         ("/messages/same/replies?tenant_id={t}", None),
         ("/messages/other/replies", None),

@@ -21,6 +21,8 @@ _NO_COMMAND = {
     "stats.list": "an embedding program asks MailProxy",
     "messages.get": "listMessages with an id",
     "messages.events": "the embedding program gets reports",
+    "receipts.list": "the embedding program gets reports",
+    "receipts.get": "the embedding program gets reports",
     "messages.retry": "not among the documented commands",
     "accounts.get": "listAccounts shows it",
     "accounts.test": "not among the documented commands",

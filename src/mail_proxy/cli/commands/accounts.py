@@ -109,6 +109,19 @@ def add(
     limit_day: Annotated[
         int | None, typer.Option("--limit-day", "--daily-limit", min=0, help="Messages a day.")
     ] = None,
+    pec: Annotated[
+        bool | None, typer.Option("--pec/--no-pec", help="Italian certified mail (PEC).")
+    ] = None,
+    imap_host: Annotated[
+        str | None, typer.Option(help="IMAP server with the receipts of a PEC account.")
+    ] = None,
+    imap_port: Annotated[int | None, typer.Option(help="Its TCP port.", show_default="993")] = None,
+    imap_user: Annotated[str | None, typer.Option(help="Default: that of SMTP.")] = None,
+    imap_password: Annotated[str | None, typer.Option(help="Default: that of SMTP.")] = None,
+    imap_folder: Annotated[
+        str | None, typer.Option(help="Folder of the receipts.", show_default="INBOX")
+    ] = None,
+    imap_tls: Annotated[Tls | None, typer.Option(help="Its encryption.")] = None,
     default: Annotated[
         bool | None, typer.Option("--default", help="Use it for messages that name no account.")
     ] = None,
@@ -129,6 +142,13 @@ def add(
         "limit_per_hour": limit_hour,
         "limit_per_day": limit_day,
         "is_default": default,
+        "is_pec_account": pec,
+        "imap_host": imap_host,
+        "imap_port": imap_port,
+        "imap_user": imap_user,
+        "imap_password": imap_password,
+        "imap_folder": imap_folder,
+        "imap_tls": imap_tls and imap_tls.value,
     }
     asks = is_bare(context)
     if asks:

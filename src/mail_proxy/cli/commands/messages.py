@@ -119,6 +119,40 @@ def show(context: typer.Context, id: Id, json: Json = False) -> None:  # noqa: A
 
 
 @commands.command()
+def receipts(
+    context: typer.Context,
+    id: Id,  # noqa: A002
+    save: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write each receipt into this folder.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the receipts of a certified message (PEC), the oldest first."""
+    with Target.of(context).client() as client:
+        message = client.messages.get(id)
+        found = client.messages.receipts(id, tenant_id=message.tenant_id)
+        if save is not None:
+            save.mkdir(parents=True, exist_ok=True)
+            for each in found:
+                octets = client.messages.receipt(id, each.sha256, tenant_id=message.tenant_id)
+                (save / f"{each.sha256}.eml").write_bytes(octets)
+    columns = ["When", "Receipt", "Recipient", "Signature", "SHA-256"]
+    rows = [
+        (
+            moment(each.receipt_ts),
+            each.receipt_type,
+            each.recipient or "",
+            each.signature,
+            each.sha256,
+        )
+        for each in found
+    ]
+    print_rows(columns, rows, found, as_json=json, as_csv=False, cut=("SHA-256",))
+    if save is not None:
+        talk(f"Written to {save}: {len(found)}")
+
+
+@commands.command()
 def replies(
     context: typer.Context,
     id: Id,  # noqa: A002

@@ -52,16 +52,23 @@ class BounceRecording:
         config: BounceConfig | None = self._parts.directory.snapshot.features.get(NAME)
         return read_reply(octets) if config is not None and config.detect_replies else None
 
+    async def prepare(self, found: BounceInfo | Reply) -> None:
+        """Do nothing: all that a bounce changes is in the database."""
+
     def stays(self, found: BounceInfo | Reply) -> bool:
         """Return True for mails of people, which stay in the mailbox."""
         return isinstance(found, Reply)
 
-    def store(self, connection: Connection, found: BounceInfo | Reply, now: float) -> None:
-        """Append an event for each recipient to the message that came back."""
+    def store(self, connection: Connection, found: BounceInfo | Reply, now: float) -> bool:
+        """Append an event for each recipient to the message that came back.
+
+        A bounce of an unknown message counts as handled, too: the mailbox is for bounces only.
+        """
         if isinstance(found, Reply):
             self._replies.store(connection, found, now)
         else:
             self._returned(connection, found, now)
+        return True
 
     def _returned(self, connection: Connection, info: BounceInfo, now: float) -> None:
         tokens = [pk for pk in map(pk_in, info.delivered_to) if pk is not None]

@@ -27,7 +27,10 @@ def return_path_step(parts: StepParts) -> Step:
 
     def set_sender(outgoing: Outgoing) -> Outcome | None:
         config: BounceConfig | None = parts.directory.snapshot.features.get(NAME)
-        if config is not None and config.return_path is not None and not outgoing.names_sender:
+        if config is None or config.return_path is None:
+            return None
+        # The envelope sender of certified mail (PEC) is its From.
+        if not (outgoing.names_sender or outgoing.account.is_pec):
             outgoing.return_path = with_token(config.return_path, outgoing.message.pk)
         return None
 

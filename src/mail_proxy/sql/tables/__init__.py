@@ -22,6 +22,7 @@ from mail_proxy.sql.tables.claims import ClaimsTable
 from mail_proxy.sql.tables.command_log import CommandLogTable
 from mail_proxy.sql.tables.instance import InstanceTable
 from mail_proxy.sql.tables.mailboxes import MailboxesTable
+from mail_proxy.sql.tables.pec import PecTable
 from mail_proxy.sql.tables.rate_use import RateUseTable
 from mail_proxy.sql.tables.suspensions import SuspensionsTable
 from mail_proxy.sql.tables.sync_log import SyncLogTable
@@ -54,6 +55,7 @@ class Tables:
     command_log: CommandLogTable
     claims: ClaimsTable
     mailboxes: MailboxesTable
+    pec: PecTable
     clock_repair: ClockRepair
     _key: bytes
 
@@ -87,6 +89,7 @@ class Tables:
             command_log=CommandLogTable(db, key),
             claims=ClaimsTable(),
             mailboxes=MailboxesTable(),
+            pec=PecTable(),
             clock_repair=ClockRepair(db),
             _key=key,
         )

@@ -49,6 +49,19 @@ _ADMIT = text(
 )
 
 
+_OF_ACCOUNT = "pec:"
+
+
+def mailbox_of_account(account_pk: str) -> str:
+    """Return the name of the mailbox of a PEC account."""
+    return f"{_OF_ACCOUNT}{account_pk}"
+
+
+def account_of_mailbox(name: str) -> str | None:
+    """Return the account (pk) whose mailbox has this name; None for another mailbox."""
+    return name.removeprefix(_OF_ACCOUNT) if name.startswith(_OF_ACCOUNT) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Progress in a mailbox: UIDs are valid as long as ``uidvalidity`` stays."""
@@ -105,6 +118,11 @@ class MailboxesTable:
         """Note a mail as handled; return False if it was handled before."""
         values = {"mailbox": name, "digest": digest, "now": now}
         return connection.execute(_ADMIT, values).first() is not None
+
+    def withdraw(self, connection: Connection, name: str, digest: str) -> None:
+        """Take back ``admit``: the mail turned out to be about nothing that is stored."""
+        c = inbound_mail.c
+        connection.execute(delete(inbound_mail).where(c.mailbox == name, c.digest == digest))
 
     def prune(self, connection: Connection, before: float, limit: int) -> int:
         """Forget mails that were handled before an instant; return their number."""
