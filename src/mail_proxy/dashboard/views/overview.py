@@ -106,7 +106,7 @@ async def _buckets(
 
 
 async def _accounts(visit: Visit, tenant_id: str | None, status: Status) -> list[AccountOut]:
-    """Return the accounts, those in trouble first; none of very many, which take long to read."""
+    """Return the accounts, those in trouble first; of very many none."""
     if status.accounts is not None and status.accounts.total > _MOST_LISTED:
         return []
     found = (await visit.ask(accounts.list_accounts, None, tenant_id)).accounts
