@@ -25,6 +25,7 @@ from mail_proxy.api.routes import (
     suspension,
     sync_log,
     tenants,
+    unsubscribe,
 )
 from mail_proxy.api.short_way import ShortWay
 from mail_proxy.config import ProxyConfig
@@ -47,6 +48,7 @@ _MODULES = (
     instance,
     command_log,
     files,
+    unsubscribe,
 )
 
 _ROUTERS = (*(module.router for module in _MODULES), *map(router_of, FEATURES))
