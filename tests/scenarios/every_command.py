@@ -69,6 +69,7 @@ TRIES = (
     Try("shop default messages list"),
     Try("shop default messages show m1"),
     Try("shop default messages replies m1"),
+    Try("shop default messages receipts m1"),
     Try("shop default messages retry m1 --dry-run"),
     Try("shop default messages cleanup"),
     Try("shop default messages delete m1"),
