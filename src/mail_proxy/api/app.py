@@ -22,6 +22,7 @@ from mail_proxy.api.routes import (
     receipts,
     service,
     stats,
+    suppression_lists,
     suspension,
     sync_log,
     tenants,
@@ -48,6 +49,7 @@ _MODULES = (
     instance,
     command_log,
     files,
+    suppression_lists,
     unsubscribe,
 )
 

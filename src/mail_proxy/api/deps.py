@@ -42,9 +42,9 @@ _token_header = APIKeyHeader(
 _FORWARDING = ("X-Forwarded-For", "Forwarded", "X-Real-IP")
 #: The address of a client on a Unix socket.
 _UNIX_SOCKET = "local"
-#: The last ones are what programs send that do not say what they send.
+#: The last ones are what programs send that do not say what they send. CSV is for one route.
 _JSON_TYPES = (
-    *("application/json", "text/json", ""),
+    *("application/json", "text/json", "text/csv", ""),
     *("text/plain", "application/octet-stream", "application/x-www-form-urlencoded"),
 )
 _NO_BODY = "this call takes no body"

@@ -144,6 +144,13 @@ AIMED: dict[tuple[str, str], list[tuple[str, Any]]] = {
         ("/suppressions?address=bob@theirs.example", None),
         ("/suppressions", None),
     ],
+    ("GET", "/suppressions/export"): [
+        ("/suppressions/export?tenant_id={t}", None),
+        ("/suppressions/export", None),
+    ],
+    ("POST", "/suppressions/import"): [
+        ("/suppressions/import?tenant_id={t}", "a@theirs.example"),
+    ],
     ("DELETE", "/suppression/{address}"): [
         ("/suppression/bob@theirs.example?tenant_id={t}", None),
         ("/suppression/bob@theirs.example", None),

@@ -46,6 +46,8 @@ _NO_COMMAND = {
     "suppressions.add": "not among the documented commands",
     "suppressions.list": "not among the documented commands",
     "suppressions.delete": "not among the documented commands",
+    "suppressions.import": "not among the documented commands",
+    "suppressions.export": "not among the documented commands",
     "sync_log.list": "the embedding program makes the calls itself",
     "instance.get": "an embedding program has the settings",
     "instance.update": "an embedding program has the settings",
