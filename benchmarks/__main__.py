@@ -34,6 +34,7 @@ _COUNTS = {
     "drain-messages": "messages of one drain",
     "waiting": "messages that wait in backlog",
     "memory-messages": "messages of memory",
+    "accounts": "accounts of many-accounts",
     "crash-messages": "messages of crash",
     "kills": "kills of crash",
     "dispatcher-messages": "messages of two-dispatchers",

@@ -25,6 +25,7 @@ class Options(RigOptions):
     drain_messages: int = 10_000
     waiting: int = 1_000_000
     memory_messages: int = 100_000
+    accounts: int = 10_000
     crash_messages: int = 5_000
     kills: int = 5
     dispatcher_messages: int = 5_000
