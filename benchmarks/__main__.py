@@ -43,6 +43,8 @@ _COUNTS = {
     "faults": "faults of chaos",
     "fairness-messages": "messages of the other tenant in fairness",
     "hang-messages": "messages of the account that works in hang",
+    "attachment-messages": "messages with the same 1 MB in attachments",
+    "large-attachments": "messages with 20 MB each in attachments",
     "seed": "of the random moments",
     "repeat": "runs of each measurement; the table shows medians",
 }

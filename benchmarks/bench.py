@@ -34,6 +34,8 @@ class Options(RigOptions):
     faults: int = 30
     fairness_messages: int = 50_000
     hang_messages: int = 10_000
+    attachment_messages: int = 1000
+    large_attachments: int = 50
     stall_seconds: float = 120
     #: Whether the software of a peer may be installed if it is missing.
     install: bool = False

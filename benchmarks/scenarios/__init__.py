@@ -5,6 +5,7 @@ from benchmarks.bench import Bench
 from benchmarks.figures import Figure
 from benchmarks.peers.compare import PEERS, against
 from benchmarks.scenarios.accounts import many_accounts
+from benchmarks.scenarios.attachments import attachments
 from benchmarks.scenarios.backlog import backlog
 from benchmarks.scenarios.chaos import chaos
 from benchmarks.scenarios.crash import crash
@@ -39,6 +40,7 @@ SCENARIOS = {
     "latency": Scenario(latency, "POST's answer to acceptance on an idle proxy"),
     "drain": Scenario(drain, "drain rate with a long history against none", repeats_itself=True),
     "backlog": Scenario(backlog, "drain rate of a long queue and a short", repeats_itself=True),
+    "attachments": Scenario(attachments, "mails with files: rate, memory, CPU a MB"),
     "large-mails": Scenario(large_mails, "mails of 100 kB and 1 MB, end to end"),
     "many-accounts": Scenario(many_accounts, "10 000 accounts with 5 messages each"),
     "memory": Scenario(memory, "RSS: idle, and the most while draining"),
