@@ -77,6 +77,8 @@ TRIES = (
     Try("shop default run-now", 0, 1),
     Try("shop default suppressions add gone@example.net"),
     Try("shop default suppressions list"),
+    Try("shop default suppressions export"),
+    Try("shop default suppressions import FILE/gone.csv"),
     Try("shop default suppressions delete gone@example.net"),
     Try("shop default dkim add example.org --algorithm ed25519-sha256"),
     Try("shop default dkim list"),
@@ -139,6 +141,7 @@ def _new_database(server: str) -> str:
 
 def _prepared(folder: Path, server: str | None) -> CommandLine:
     (folder / "mail.eml").write_text(_MAIL)
+    (folder / "gone.csv").write_text("gone@example.net\n")
     (folder / "bounce.eml").write_bytes(next(iter(BOUNCES)).read_bytes())
     (folder / "receipt.eml").write_bytes(next(iter(RECEIPTS)).read_bytes())
     command_line = CommandLine(folder / "home")
