@@ -22,9 +22,11 @@ from mail_proxy.api.routes import (
     receipts,
     service,
     stats,
+    suppression_lists,
     suspension,
     sync_log,
     tenants,
+    unsubscribe,
 )
 from mail_proxy.api.short_way import ShortWay
 from mail_proxy.config import ProxyConfig
@@ -47,6 +49,8 @@ _MODULES = (
     instance,
     command_log,
     files,
+    suppression_lists,
+    unsubscribe,
 )
 
 _ROUTERS = (*(module.router for module in _MODULES), *map(router_of, FEATURES))

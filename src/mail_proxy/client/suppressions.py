@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from mail_proxy.client.calls import Given, Group, Mode, call
-from mail_proxy.client.reading import model
-from mail_proxy.wire.suppressions import SuppressionSaved, SuppressionsOut
+from mail_proxy.client.calls import Given, Group, Mode, call, lines
+from mail_proxy.client.reading import model, text
+from mail_proxy.wire.suppressions import (
+    SuppressionSaved,
+    SuppressionsImported,
+    SuppressionsOut,
+)
 from mail_proxy.wire.tenants import Done
 
 Reason = Literal["bounce", "complaint", "unsubscribed", "manual"]
@@ -53,3 +57,13 @@ class Suppressions(Group[Mode]):
     def delete(self, address: str, *, tenant_id: str | None = None) -> Given:
         """Take an address off the suppression list; messages are sent to it again."""
         return Given(path={"address": address}, tenant_id=tenant_id)
+
+    @lines("/suppressions/export", text)
+    def export(self, *, reason: Reason | None = None, tenant_id: str | None = None) -> Given:
+        """Go through the list as lines of CSV; the first one names the columns."""
+        return Given(query={"reason": reason}, tenant_id=tenant_id)
+
+    @call("POST", "/suppressions/import", model(SuppressionsImported), repeatable=False)
+    def load(self, csv: bytes, *, tenant_id: str | None = None) -> Given:
+        """Add the addresses of a list in CSV, at most 4 MB and 100 000 lines."""
+        return Given(body=csv, tenant_id=tenant_id)

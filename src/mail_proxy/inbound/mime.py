@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from mail_proxy.inbound.charsets import decode, decode_base64, decode_words
+from mail_proxy.domain.charsets import decode, decode_base64
 from mail_proxy.inbound.html_text import html_to_text
+from mail_proxy.wire.encoded_words import decoded_words
 
 MOST_BYTES = 64_000_000
 MOST_DEPTH = 12
@@ -68,11 +69,11 @@ class Part:
         """Return the first field of this name (in lower case), with encoded words decoded."""
         for found, value in self.fields:
             if found == name:
-                return decode_words(value)
+                return decoded_words(value)
         return None
 
     def headers(self, name: str) -> list[str]:
-        return [decode_words(value) for found, value in self.fields if found == name]
+        return [decoded_words(value) for found, value in self.fields if found == name]
 
     def octets(self) -> bytes:
         """Return the beginning of the body without its Content-Transfer-Encoding."""

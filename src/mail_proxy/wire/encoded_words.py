@@ -5,20 +5,18 @@ Nothing that is sent depends on the result. What cannot be decoded stays as it i
 
 from __future__ import annotations
 
-import binascii
-import codecs
 import re
 
+from mail_proxy.domain.charsets import decode, decode_base64
+
 _WORD = re.compile(
-    r"=\?([A-Za-z0-9_.:-]{1,40})(?:\*[A-Za-z0-9-]{0,40})?\?([bBqQ])\?([!->@-~ ]{0,2000})\?="
+    r"=\?([A-Za-z0-9_.:-]{1,40})(?:\*[A-Za-z0-9-]{0,40})?\?([bBqQ])\?([!->@-~ ]{0,4000})\?="
 )
 #: Blanks between two encoded words belong to neither (RFC 2047 section 6.2).
 _BETWEEN = re.compile(r"(\?=)[ \t]+(?==\?[A-Za-z0-9_.:*-]{1,80}\?[bBqQ]\?)")
 _Q_ESCAPE = re.compile(rb"=([0-9A-Fa-f]{2})")
 #: Control characters, and the separators of lines and paragraphs.
 _CONTROL = re.compile("[\\0-\\x1f\\x7f-\\x9f\u2028\u2029]")
-#: Codecs that are no charsets of mail; some of them take more than linear time.
-_NO_CHARSETS = frozenset({"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape"})
 
 
 def decoded_words(text: str) -> str:
@@ -53,26 +51,8 @@ def _octets(encoding: str, payload: str) -> bytes:
     if encoding == "q":
         plain = payload.replace("_", " ").encode()
         return _Q_ESCAPE.sub(lambda escape: bytes.fromhex(escape[1].decode()), plain)
-    data = payload.replace(" ", "").rstrip("=")
-    try:
-        return binascii.a2b_base64(data[: len(data) // 4 * 4] + _whole(data))
-    except binascii.Error:
-        return payload.encode()
-
-
-def _whole(data: str) -> str:
-    """Return the last group of a base64 text, with its padding."""
-    rest = data[len(data) // 4 * 4 :]
-    return f"{rest:=<4}" if len(rest) > 1 else ""
+    return decode_base64(payload.encode()) or payload.encode()
 
 
 def _as_text(octets: bytes, charset: str) -> str:
-    if not octets:
-        return ""
-    try:
-        codec = codecs.lookup(charset)
-        if codec.name.replace("-", "_") in _NO_CHARSETS:
-            charset = "ascii"
-        return octets.decode(charset, "replace")
-    except (LookupError, UnicodeError):
-        return octets.decode("utf-8", "replace")
+    return decode(octets, charset) if octets else ""

@@ -131,3 +131,31 @@ class SuppressionsOut(Answer):
 
     suppressions: list[SuppressionOut] = Field(description="The page.")
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one.")
+
+
+class SuppressionMistake(BaseModel):
+    """A line of a list that was left out."""
+
+    model_config = _example({"line": 3, "reason": "is not an address"})
+
+    line: int = Field(description="Number of the line, from 1.")
+    reason: str = Field(description="What is wrong.")
+
+
+class SuppressionsImported(Answer):
+    """Result of an import."""
+
+    model_config = _example(
+        {
+            "ok": True,
+            "added": 812,
+            "known": 31,
+            "rejected": 1,
+            "mistakes": [{"line": 3, "reason": "is not an address"}],
+        }
+    )
+
+    added: int = Field(description="Addresses that were not on the list before.")
+    known: int = Field(description="Addresses that are on the list; they keep reason and time.")
+    rejected: int = Field(description="Lines with a mistake, which are left out.")
+    mistakes: list[SuppressionMistake] = Field(description="The first 20 mistakes.")

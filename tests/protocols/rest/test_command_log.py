@@ -71,6 +71,11 @@ CALLS: dict[str, tuple[str, str, Any]] = {
         "/suppression",
         {"address": "bob@example.net", "tenant_id": "acme"},
     ),
+    "suppressions.import": (
+        "POST",
+        "/suppressions/import?tenant_id=acme",
+        "bob@example.net",
+    ),
     "suppressions.delete": ("DELETE", "/suppression/bob@example.net?tenant_id=acme", None),
     "bounces.save": ("PUT", "/instance/bounce", {"imap_password": "hunter22"}),
     "bounces.reload": ("POST", "/instance/bounce/reload", None),

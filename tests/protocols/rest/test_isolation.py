@@ -144,6 +144,13 @@ AIMED: dict[tuple[str, str], list[tuple[str, Any]]] = {
         ("/suppressions?address=bob@theirs.example", None),
         ("/suppressions", None),
     ],
+    ("GET", "/suppressions/export"): [
+        ("/suppressions/export?tenant_id={t}", None),
+        ("/suppressions/export", None),
+    ],
+    ("POST", "/suppressions/import"): [
+        ("/suppressions/import?tenant_id={t}", "a@theirs.example"),
+    ],
     ("DELETE", "/suppression/{address}"): [
         ("/suppression/bob@theirs.example?tenant_id={t}", None),
         ("/suppression/bob@theirs.example", None),
@@ -174,7 +181,9 @@ ADMINS: dict[tuple[str, str], tuple[str, Any]] = {
     ("POST", "/ui-link"): ("/ui-link", None),
     ("POST", "/command-log/replay"): ("/command-log/replay", None),
 }
-PUBLIC = {("GET", path) for path in ("/health", "/ready", "/metrics", "/files/{token}/{filename}")}
+PUBLIC = {
+    ("GET", path) for path in ("/health", "/ready", "/metrics", "/files/{token}/{filename}")
+} | {(method, "/u/{token}") for method in ("GET", "POST")}
 TENANTS = ("other", "default", "nobody")
 #: What only the other tenant has, in answers as in data.
 _THEIRS = ("other.example", "theirs", "secret subject")

@@ -46,6 +46,8 @@ _NO_COMMAND = {
     "suppressions.add": "not among the documented commands",
     "suppressions.list": "not among the documented commands",
     "suppressions.delete": "not among the documented commands",
+    "suppressions.import": "not among the documented commands",
+    "suppressions.export": "not among the documented commands",
     "sync_log.list": "the embedding program makes the calls itself",
     "instance.get": "an embedding program has the settings",
     "instance.update": "an embedding program has the settings",
@@ -67,7 +69,7 @@ _NOT_ON_THE_COMMAND_LINE = {
     "command_log.purge": "audit_retention_days removes old entries",
 }
 #: Routes that are no operations: they need no token and ask no tenant's data.
-_NO_OPERATION = {"/health", "/ready", "/metrics", "/files/{token}/{filename}"}
+_NO_OPERATION = {"/health", "/ready", "/metrics", "/files/{token}/{filename}", "/u/{token}"}
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
 
 

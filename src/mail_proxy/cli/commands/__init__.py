@@ -160,8 +160,8 @@ COMMANDS = {
         "suppressions:commands",
         "Addresses that a tenant does not send to any more.",
         Scope.TENANT,
-        "list | add | delete",
-        ("list",),
+        "list | add | delete | import | export",
+        ("list", "export"),
     ),
     "send": Entry(
         "send:send",

@@ -78,7 +78,7 @@ def set_(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Change the given fields of the bounce mailbox; without options, ask for them."""
+    """Change fields of the bounce mailbox. Without options, asks step by step."""
     fields: dict[str, Any] = {
         "enabled": enabled,
         "imap_host": host,

@@ -10,7 +10,7 @@ from mail_proxy.wire.replies import RepliesOut, RepliesRef, ReplyOut
 
 @operation("replies.list", scope=Scope.TENANT_OR_ALL)
 def list_replies(context: Context, request: RepliesRef) -> RepliesOut:
-    """Return the answers of people to a message, with the mails, oldest first.
+    """Return the answers of people to a message, oldest first, with their mails.
 
     They are recorded if the bounce mailbox has `detect_replies`.
     """

@@ -28,10 +28,15 @@ _MOST_OF_TENANT = 5_000_000
 
 async def _with_room(parts: Parts, tenant_id: str, request: SuppressionIn) -> SuppressionIn:
     """Refuse addresses if the list is full; the copy in memory is counted fastest."""
-    lists = parts.directory.snapshot.features.get(NAME, {})
-    if len(lists.get(tenant_id, NO_ADDRESSES)) + len(request.every) > _MOST_OF_TENANT:
-        raise Conflict(f"the suppression list would be too long; allowed: {_MOST_OF_TENANT}")
+    refuse_too_many(parts, tenant_id, len(request.every))
     return request
+
+
+def refuse_too_many(parts: Parts, tenant_id: str, more: int) -> None:
+    """Raise Conflict if the list of a tenant has no room for so many more addresses."""
+    lists = parts.directory.snapshot.features.get(NAME, {})
+    if len(lists.get(tenant_id, NO_ADDRESSES)) + more > _MOST_OF_TENANT:
+        raise Conflict(f"the suppression list would be too long; allowed: {_MOST_OF_TENANT}")
 
 
 @operation("suppressions.add", mutates=True, before=_with_room)
@@ -68,13 +73,13 @@ def list_suppressions(context: Context, request: SuppressionsQuery) -> Suppressi
         rows = table.select(
             context.connection, tenant_id=tenant, address=request.address, removed_at=None
         )
-        return SuppressionsOut(suppressions=[_shown(row) for row in rows], next_cursor=None)
+        return SuppressionsOut(suppressions=[shown(row) for row in rows], next_cursor=None)
     place = ("", "") if request.cursor is None else _place(request.cursor)
     rows = table.page(context.connection, tenant, place, request.limit + 1, request.reason)
     page = rows[: request.limit]
     more = len(rows) > request.limit
     return SuppressionsOut(
-        suppressions=[_shown(row) for row in page],
+        suppressions=[shown(row) for row in page],
         next_cursor=dump_cursor([page[-1]["tenant_id"], page[-1]["address"]]) if more else None,
     )
 
@@ -98,7 +103,8 @@ def _place(cursor: str) -> tuple[str, str]:
     return tenant_id, address
 
 
-def _shown(row: Row) -> SuppressionOut:
+def shown(row: Row) -> SuppressionOut:
+    """Return a row of the table as answers show it."""
     return SuppressionOut(
         tenant_id=row["tenant_id"],
         address=row["address"],

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from mail_proxy.domain.mail import TRACKING_HEADER
 from mail_proxy.inbound.addresses import addresses_in, clean, field_address, unique
 from mail_proxy.inbound.bounces.signs import begins_with
-from mail_proxy.inbound.charsets import decode_words
 from mail_proxy.inbound.mime import HEADER_TYPES, MESSAGE_TYPES, Part, read_fields
+from mail_proxy.wire.encoded_words import decoded_words
 
 _HEADER_LINE = re.compile(r"(?:> ?)?([A-Za-z][A-Za-z0-9-]{1,50}):(?:[ \t]|$)")
 #: Fields that stand in a copied header, and hardly in an explanation.
@@ -42,7 +42,7 @@ class Returned:
     fields: list[tuple[str, str]] = field(default_factory=list)
 
     def value(self, name: str) -> str | None:
-        return next((decode_words(v) for found, v in self.fields if found == name and v), None)
+        return next((decoded_words(v) for found, v in self.fields if found == name and v), None)
 
     @property
     def recipients(self) -> list[str]:
@@ -74,7 +74,7 @@ class Returned:
         found: list[str] = []
         for name, value in self.fields:
             if name in names and len(found) < _MOST_RECIPIENTS:
-                text = decode_words(value)
+                text = decoded_words(value)
                 found += addresses_in(text) or [a for a in [field_address(text)] if a]
         return unique(found)
 
@@ -132,7 +132,7 @@ def ids_in(texts: Iterable[str]) -> tuple[str | None, str | None]:
         match = _ID_IN_TEXT.search(text)
         found_id = found_id or (match[1] if match else None)
         match = _TRACKING.search(text)
-        found_tracking = found_tracking or (decode_words(match[1]).strip() if match else None)
+        found_tracking = found_tracking or (decoded_words(match[1]).strip() if match else None)
     return found_id, found_tracking
 
 

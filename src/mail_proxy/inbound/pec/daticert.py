@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from xml.parsers import expat
 
-from mail_proxy.inbound.charsets import decode
+from mail_proxy.domain.charsets import decode
 
 MOST_BYTES = 2_000_000
 _MOST_ELEMENTS = 20_000

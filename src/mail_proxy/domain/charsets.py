@@ -1,4 +1,4 @@
-"""Decoding of octets and encoded words (RFC 2047) without exceptions."""
+"""Decoding of texts in the charsets of mail, without exceptions."""
 
 from __future__ import annotations
 
@@ -40,8 +40,6 @@ _CHARSET = re.compile(
     r"[a-z0-9_.-]{0,30}"
 )
 _ISO_2022_ESCAPES = (b"\x1b$B", b"\x1b$@", b"\x1b(J", b"\x1b(I")
-_ENCODED_WORD = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]{0,4000})\?=")
-_BETWEEN_WORDS = re.compile(r"(\?=)[ \t\r\n]{1,80}(=\?[^?\s]{1,60}\?[bBqQ]\?)")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
 
 
@@ -58,14 +56,6 @@ def decode(octets: bytes, charset: str | None) -> str:
         return octets.decode("latin-1")
 
 
-def decode_words(value: str) -> str:
-    """Return a header's value with its encoded words decoded (RFC 2047)."""
-    if "=?" not in value:
-        return value
-    joined = _BETWEEN_WORDS.sub(r"\1\2", value)
-    return _ENCODED_WORD.sub(_decoded_word, joined)
-
-
 def decode_base64(octets: bytes) -> bytes:
     """Return what base64 text means; everything outside of its alphabet is skipped."""
     clean = _NOT_BASE64.sub(b"", octets)
@@ -74,13 +64,6 @@ def decode_base64(octets: bytes) -> bytes:
         return binascii.a2b_base64(clean + b"=" * (-len(clean) % 4))
     except binascii.Error:
         return b""
-
-
-def _decoded_word(found: re.Match[str]) -> str:
-    charset, kind, text = found.groups()
-    octets = text.encode("utf-8", "surrogateescape")
-    octets = decode_base64(octets) if kind in "bB" else binascii.a2b_qp(octets, header=True)
-    return decode(octets, charset.partition("*")[0])
 
 
 def _codec(charset: str | None) -> str | None:
