@@ -21,6 +21,7 @@ from mail_proxy.config_queue import (
 from mail_proxy.config_values import (
     Group,
     HeloName,
+    HostAndPort,
     NameServer,
     NetworkName,
     PositiveSeconds,
@@ -234,7 +235,7 @@ class ProxyConfig(Group):
     public_url: WebUrl | None = Field(
         None,
         description="URL at which the readers of mails reach this service, for links to large "
-        "files; default: http://, host and port.",
+        "files and to unsubscribe; default for files: http://, host and port.",
     )
     api_token: SecretStr | None = Field(None, description="Admin token.")
     key_file: Path | None = Field(
@@ -256,6 +257,18 @@ class ProxyConfig(Group):
         None,
         description="Name that EHLO says to mail servers; accounts may have their own. Default: "
         "the host's full name, else the address literal of the connection's own address.",
+    )
+    smtp_listen: HostAndPort | None = Field(
+        None, description="Address and port for programs that hand in messages by SMTP, host:port."
+    )
+    smtp_tls_cert: Path | None = Field(
+        None, description="Certificate chain (PEM) for STARTTLS of smtp_listen."
+    )
+    smtp_tls_key: Path | None = Field(
+        None, description="Private key (PEM) for STARTTLS; default: in smtp_tls_cert."
+    )
+    smtp_max_mb: Annotated[float, Field(gt=0, le=1000)] = Field(
+        35.0, description="Largest mail that smtp_listen takes, MB (10^6 bytes)."
     )
     dns_servers: tuple[NameServer, ...] = Field(
         (),

@@ -41,6 +41,13 @@ def _name_server(address: str) -> str:
     return address
 
 
+def _host_and_port(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not (host and port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise ValueError("allowed: an address and a port, such as 127.0.0.1:2587 or [::]:587")
+    return text
+
+
 def mail_address(text: str) -> str:
     if not _ADDRESS.fullmatch(text):
         raise ValueError("allowed: one address such as ann@example.org, without a name")
@@ -55,6 +62,7 @@ def signing_secret(secret: SecretStr) -> SecretStr:
 HeloName = Annotated[str, AfterValidator(check_helo_name)]
 NetworkName = Annotated[str, AfterValidator(network_name)]
 NameServer = Annotated[str, AfterValidator(_name_server)]
+HostAndPort = Annotated[str, AfterValidator(_host_and_port)]
 WebUrl = Annotated[str, AfterValidator(_web_url)]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -13,11 +13,12 @@ from mail_proxy.delivery.engine import DeliveryEngine, connection_pool
 from mail_proxy.domain.tenant import DEFAULT_TENANT
 from mail_proxy.errors import MailProxyError
 from mail_proxy.features import registry
-from mail_proxy.features.feature import StepParts
+from mail_proxy.features.feature import ListenerParts, StepParts
 from mail_proxy.features.large_files.downloads import Downloads
 from mail_proxy.features.large_files.kept import kept_files
 from mail_proxy.features.oauth2.tokens import AccessTokens
 from mail_proxy.features.ui_sessions.sessions import UiSessions
+from mail_proxy.features.unsubscribe.recording import Unsubscribing
 from mail_proxy.kit.bus import Bus
 from mail_proxy.kit.clock import Clock, SystemClock
 from mail_proxy.kit.free_disk import FreeDisk
@@ -36,6 +37,7 @@ from mail_proxy.operations.keys import find_key
 from mail_proxy.operations.monitoring import Monitoring
 from mail_proxy.operations.parts import Parts
 from mail_proxy.operations.quotas import CallRates, quotas_in
+from mail_proxy.operations.unsubscribe_links import UnsubscribeLinks
 from mail_proxy.operations.waiting_counts import WaitingCounts
 from mail_proxy.reporting.reporter import ClientReporter
 from mail_proxy.reporting.sync_client import ReportCallable
@@ -97,12 +99,14 @@ class MailProxy:
             dispatcher=delivery,
             pending=PendingCounts(db, tables),
             waiting=WaitingCounts(db, tables, config, clock),
+            unsubscribe_links=UnsubscribeLinks(db, tables.link_secret, config.public_url),
             disk=FreeDisk(db.adapter.folder, int(config.queue.min_free_disk_mb * 1_000_000)),
             started_at=clock.monotonic(),
         )
         self.door = Door(registry.OPERATIONS, parts, self.refusals)
         self.ui_sessions = UiSessions(db, tables, self._directory, clock, config)
         self.monitoring = Monitoring(parts, self.metrics)
+        self.unsubscribes = Unsubscribing(parts, parts.unsubscribe_links)
         self.downloads = Downloads(kept_files(db, tables, self._directory, config, clock))
         self._commands = Commands(self.door)
         own_name = uuid7()
@@ -115,6 +119,9 @@ class MailProxy:
             *registry.services(parts),
             Closing("intake", self.door.drained),
             HostSignals(db, own_name, bus),
+            *registry.listeners(
+                ListenerParts(parts, self.door, self.authenticator, self.refusals, self.call_rates)
+            ),
         )
 
     @classmethod

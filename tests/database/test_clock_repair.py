@@ -9,7 +9,7 @@ from tests.harness.rows import add_event, add_messages, add_tenant
 from mail_proxy.domain.limits import HOUR, MINUTE, bucket_at
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.sql import Connection, SqlDb
-from mail_proxy.sql.clock_repair import after_all_events
+from mail_proxy.sql.clock_repair import AFTER_ALL_MESSAGES, after_all_events
 from mail_proxy.sql.tables import Tables
 
 #: The builders' rows are stamped with this time.
@@ -23,6 +23,10 @@ async def mend(db: SqlDb, tables: Tables) -> int:
     changed, before = 0, await db.read(after_all_events)
     while before is not None:
         more, before = await db.write(tables.clock_repair.messages, NOW, before, 2)
+        changed += more
+    pk: str | None = AFTER_ALL_MESSAGES
+    while pk is not None:
+        more, pk = await db.write(tables.clock_repair.taken_in, NOW, pk, 2)
         changed += more
     changed += await db.write(tables.clock_repair.others, NOW, INTERVAL)
     return changed + await db.write(tables.rate_use.repair, NOW)

@@ -68,7 +68,7 @@ def _failures(message: NewMessage, known: Known) -> Iterator[NewEvent]:
 async def stored(db: SqlDb, tables: Tables, monkeypatch: pytest.MonkeyPatch) -> list[Known]:
     """Messages that were taken in a minute apart, oldest first, of two tenants."""
     monkeypatch.setattr(listing, "MOST_LOOKED_AT", 60)
-    monkeypatch.setattr(listing, "_LONGEST_INTAKE_SECONDS", STEP_SECONDS)
+    monkeypatch.setattr(listing, "LONGEST_INTAKE_SECONDS", STEP_SECONDS)
     accounts = {tenant: await make_account(db, tables, tenant) for tenant in ("t", "u")}
     clock = FakeClock(BEGAN)
     make = Uuid7Maker(clock.now)

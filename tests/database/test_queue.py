@@ -152,9 +152,37 @@ async def test_an_outcome_is_written_with_its_event_by_the_claimer_alone(
 
     row = await db.read(tables.messages.detail, "t", "m")
     assert row["state"] == MessageState.SENT
-    events = await db.read(tables.events.of_message, "t", message.pk)
+    events = await db.read(tables.events.history, "t", message.pk, message.created_at)
     assert [e["event_type"] for e in events] == ["queued", "sent"]
     assert events[1]["data"] == {"n": 1}
+
+
+async def test_the_first_event_is_that_a_message_was_taken_in(db: SqlDb, tables: Tables) -> None:
+    """It is not stored, except by older programs."""
+    account = await make_account(db, tables)
+    await db.write(tables.messages.add, [new(account, "m")])
+    row = await db.read(tables.messages.detail, "t", "m")
+
+    async def kinds() -> list[tuple[str, float]]:
+        found = await db.read(tables.events.history, "t", row["pk"], row["created_at"])
+        return [(event["event_type"], event["event_at"]) for event in found]
+
+    def older(at: float) -> NewEvent:
+        return NewEvent(row["pk"], "t", account, "queued", at, {})
+
+    taken_in = ("queued", row["created_at"])
+    assert await kinds() == [taken_in]
+    later = row["created_at"] + 5
+    await db.write(tables.events.append, [older(later)])  # replaced
+    assert await kinds() == [taken_in, ("queued", later)]
+    await db.write(tables.events.append, [older(row["created_at"])])
+    await db.write(_remove_first_event)
+    assert await kinds() == [taken_in]
+
+
+def _remove_first_event(connection: Connection) -> None:
+    first = "(SELECT min(seq) FROM message_event)"
+    connection.exec_driver_sql(f"DELETE FROM message_event WHERE seq = {first}")
 
 
 async def test_what_a_dead_dispatcher_held_goes_back_and_what_it_sent_stays_sent(

@@ -51,7 +51,7 @@ async def test_a_retried_message_is_as_new(db: SqlDb, tables: Tables) -> None:
     assert (row["state"], row["due_at"], row["retries"]) == ("pending", LATER, 0)
     emptied = ("error", "state_at", "recipients_left", "recipient_results")
     assert [row[name] for name in emptied] == [None] * 4
-    events = await db.read(tables.events.of_message, "t", pks[0])
+    events = await db.read(tables.events.history, "t", pks[0], row["created_at"])
     assert [(e["event_type"], e["event_at"]) for e in events][2:] == [("queued", LATER)]
     assert await db.write(tables.retried.retry, pks, LATER) == 0
 

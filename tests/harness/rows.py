@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mail_proxy.kit.ids import uuid7
+from mail_proxy.kit.ids import Uuid7Maker, uuid7
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.messages.events import NewEvent
 from mail_proxy.sql.messages.insert import NewMessage
@@ -23,6 +23,7 @@ _ACCOUNT = {
     "is_default": False,
 }
 _AT = 1_800_000_000.0
+_new_pk = Uuid7Maker(lambda: _AT)
 
 
 async def add_tenant(db: SqlDb, tables: Tables, tenant_id: str, **columns: Any) -> str:
@@ -73,7 +74,7 @@ async def add_event(
 
 def new_message(tenant_id: str, account_pk: str, id_: str) -> NewMessage:
     return NewMessage(
-        pk=uuid7(),
+        pk=_new_pk(),
         tenant_id=tenant_id,
         id=id_,
         account_pk=account_pk,

@@ -88,6 +88,7 @@ TRIES = (
     Try("shop bounces show"),
     Try("shop bounces reload"),
     Try("shop alerts test", 1, 1),
+    Try("shop open", 0, 1),
     Try("shop connect", answer="proxy.status()\n"),
     Try("shop doctor", 5, 5),
     Try("shop backup FILE/shop.tar.gz"),

@@ -26,6 +26,7 @@ from mail_proxy.api.routes import (
     suspension,
     sync_log,
     tenants,
+    unsubscribe,
 )
 from mail_proxy.api.short_way import ShortWay
 from mail_proxy.config import ProxyConfig
@@ -49,6 +50,7 @@ _MODULES = (
     command_log,
     files,
     suppression_lists,
+    unsubscribe,
 )
 
 _ROUTERS = (*(module.router for module in _MODULES), *map(router_of, FEATURES))

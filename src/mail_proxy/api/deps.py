@@ -21,6 +21,7 @@ from mail_proxy.dashboard.parts import UiParts
 from mail_proxy.domain.networks import is_loopback
 from mail_proxy.errors import Forbidden, InactiveTenant, TooLarge, Unauthorized, UnsupportedMedia
 from mail_proxy.features.large_files.downloads import Downloads
+from mail_proxy.features.unsubscribe.recording import Unsubscribing
 from mail_proxy.http.exchange import Headers
 from mail_proxy.operations.callers import Caller, Stranger
 from mail_proxy.operations.door import Door
@@ -110,6 +111,11 @@ async def get_monitoring(request: Request) -> Monitoring:
 async def get_downloads(request: Request) -> Downloads:
     """Return the downloads of large files."""
     return running(request).downloads
+
+
+async def get_unsubscribes(request: Request) -> Unsubscribing:
+    """Return the answers to links to unsubscribe."""
+    return running(request).unsubscribes
 
 
 class Token(StrEnum):
@@ -345,6 +351,7 @@ def tenant_of(in_query: str | None, in_body: str | None) -> str | None:
 Call = Annotated[Calling, Depends(get_call)]
 AdminCall = Annotated[Calling, Depends(get_admin_call)]
 Watch = Annotated[Monitoring, Depends(get_monitoring)]
+Unsubscribes = Annotated[Unsubscribing, Depends(get_unsubscribes)]
 FileDownloads = Annotated[Downloads, Depends(get_downloads)]
 #: ``RequestBounds`` leaves path segments encoded, so that a slash can be part of an id.
 PathId = Annotated[Identifier, BeforeValidator(decoded), Path(description="Percent-encoded.")]

@@ -124,6 +124,10 @@ _NEW_MAIL: dict[str, Any] = {
     "deferred_ts": _NOW,
     "expires_ts": _NOW + 86_400,
     "attachments": [_ATTACHMENT],
+    "list_unsubscribe": {
+        "url": "https://shop.example/unsubscribe/4f7a",
+        "mailto": "unsubscribe@shop.example",
+    },
 }
 _NEW_RAW: dict[str, Any] = {
     "id": "order-2",

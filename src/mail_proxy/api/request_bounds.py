@@ -29,9 +29,9 @@ from mail_proxy.errors import (
     TooLarge,
     TooSlow,
 )
-from mail_proxy.http.body_budget import BodyBudget
 from mail_proxy.http.forwarded import forwarded
 from mail_proxy.http.limits import BODY_BUFFER_BYTES, MOST_HEADER_BYTES, MOST_HEADERS
+from mail_proxy.kit.body_budget import BodyBudget
 from mail_proxy.telemetry.log import Action, begin_request, log
 
 _ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")

@@ -34,6 +34,13 @@ class Attachment(TypedDict, total=False):
     disposition: Literal["attachment", "inline"] | None
 
 
+class ListUnsubscribe(TypedDict, total=False):
+    """Ways to unsubscribe that the application offers itself; one or both."""
+
+    url: str | None
+    mailto: str | None
+
+
 #: A mail to queue. Not a class, because ``from`` is a keyword.
 Message = TypedDict(
     "Message",
@@ -58,6 +65,7 @@ Message = TypedDict(
         "expires_ts": When | None,
         "batch_code": str | None,
         "attachments": Sequence[Attachment],
+        "list_unsubscribe": bool | ListUnsubscribe | None,
     },
     total=False,
 )

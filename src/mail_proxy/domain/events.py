@@ -105,6 +105,7 @@ KINDS = (
     EventKind(
         "complaint", "a recipient called the message spam", plain_shape, counter="complained"
     ),
+    EventKind("unsubscribe", "a recipient unsubscribed on the hosted page", plain_shape),
     EventKind("reply", "a person answered the message", plain_shape),
     EventKind("pec_", "a receipt of certified mail arrived", _pec, is_prefix=True),
 )

@@ -36,7 +36,11 @@ PRIORITIES = {priority.name.lower(): priority.value for priority in Priority}
 
 
 class EventType(StrEnum):
-    """Types of message events. QUEUED is stored but not reported."""
+    """Types of message events.
+
+    QUEUED is not reported. It is stored for a retry and a replacement only: a message was taken in
+    at its ``created_at``.
+    """
 
     QUEUED = "queued"
     SENT = "sent"

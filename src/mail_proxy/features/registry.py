@@ -9,11 +9,12 @@ from mail_proxy.features.alerts import ALERTS
 from mail_proxy.features.attachments import ATTACHMENTS
 from mail_proxy.features.bounces import BOUNCES
 from mail_proxy.features.dkim import DKIM
-from mail_proxy.features.feature import Feature, StepParts
+from mail_proxy.features.feature import Feature, ListenerParts, StepParts
 from mail_proxy.features.large_files import LARGE_FILES
 from mail_proxy.features.oauth2 import OAUTH2
 from mail_proxy.features.pec import PEC
 from mail_proxy.features.replies import REPLIES
+from mail_proxy.features.smtp_in import SMTP_IN
 from mail_proxy.features.storages import STORAGES
 from mail_proxy.features.suppressions import SUPPRESSIONS
 from mail_proxy.features.ui_sessions import UI_SESSIONS
@@ -34,6 +35,7 @@ FEATURES: tuple[Feature, ...] = (
     OAUTH2,
     PEC,
     REPLIES,
+    SMTP_IN,
     UI_SESSIONS,
 )
 
@@ -60,3 +62,8 @@ def delivery_steps(parts: StepParts) -> FeatureSteps:
 def services(parts: Parts) -> tuple[Service, ...]:
     """Return the services of all features, in the order of the features."""
     return tuple(feature.service(parts) for feature in FEATURES if feature.service is not None)
+
+
+def listeners(parts: ListenerParts) -> tuple[Service, ...]:
+    """Return the listeners of all features, in the order of the features."""
+    return tuple(feature.listener(parts) for feature in FEATURES if feature.listener is not None)

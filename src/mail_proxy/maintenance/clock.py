@@ -11,7 +11,7 @@ from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.worker import Worker
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.chunks import ChunkedWork
-from mail_proxy.sql.clock_repair import after_all_events
+from mail_proxy.sql.clock_repair import AFTER_ALL_MESSAGES, after_all_events
 from mail_proxy.sql.hourly_counts import HourlyCounts
 from mail_proxy.sql.tables import Tables
 from mail_proxy.telemetry.log import ServiceAction, log
@@ -79,6 +79,12 @@ class ClockWatch:
         before: int | None = await self._db.read(after_all_events)
         while before is not None:
             changed, before = await self._db.write(self._repairs.messages, now, before, _SLICE)
+            rows += changed
+        before_pk: str | None = AFTER_ALL_MESSAGES
+        while before_pk is not None:
+            changed, before_pk = await self._db.write(
+                self._repairs.taken_in, now, before_pk, _SLICE
+            )
             rows += changed
         rows += await self._db.write(self._repair_others, now)
         rows += await ChunkedWork(self._db).all(partial(_move_counts, self._counts, now))

@@ -11,6 +11,7 @@ from mail_proxy.domain.long_text import LongText
 from mail_proxy.operations.callers import Caller
 from mail_proxy.operations.composing import check_headers, raw_form, stored_form, usual_form
 from mail_proxy.operations.message_places import wrong_place
+from mail_proxy.operations.unsubscribe_links import Subscription, UnsubscribeLinks
 from mail_proxy.sql.directory import Snapshot
 from mail_proxy.sql.messages.attachment_logins import AttachmentLogins
 from mail_proxy.sql.messages.large_content import LargeContent
@@ -61,11 +62,12 @@ def new_draft(
     usual_priority: int,
     most_octets: int,
     logins: AttachmentLogins,
+    links: UnsubscribeLinks,
 ) -> Draft:
     """Check a message and write its stored form.
 
     ``most_octets`` is how many a raw message may have, ``logins`` seals those of attachments.
-    Raises WrongMessage with every mistake.
+    ``links`` are those to unsubscribe. Raises WrongMessage with every mistake.
     """
     priority = usual_priority if message.priority is None else message.priority
     if isinstance(message, UsualMessage):
@@ -76,7 +78,10 @@ def new_draft(
         message = message.in_full()
     elif isinstance(message, RawMessageIn):
         return _raw_draft(message, pk, tenant_id, priority, most_octets)
-    mail = message.mail(pk)
+    if isinstance(message, MessageIn):
+        mail = message.mail(pk, lambda address: _page(links, tenant_id, message.id, address))
+    else:
+        mail = message.mail(pk)
     check_headers(mail)
     if mail.attachments:
         mail = logins.sealed(mail, tenant_id, message.id)
@@ -94,6 +99,12 @@ def new_draft(
         has_login=has_login,
         shape=shape,
     )
+
+
+def _page(links: UnsubscribeLinks, tenant_id: str, id_: str, address: str) -> str:
+    if links.mistake is not None:
+        raise ValueError(links.mistake)
+    return links.url(Subscription(tenant_id, id_, address))
 
 
 def _raw_draft(

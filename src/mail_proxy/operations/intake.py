@@ -105,6 +105,8 @@ class Intake:
         snapshot = directory.snapshot
         if not snapshot.tenants or any(isinstance(m, Rejection) for m in request.messages):
             snapshot = await directory.current()
+        if any(getattr(m, "list_unsubscribe", None) is True for m in request.messages):
+            await self._parts.unsubscribe_links.prepare()
         call = await self._checked(caller, request, snapshot)
         if call.rejected and (newest := await directory.current()) is not snapshot:
             # Mistakes are looked for in the newest state: the account may have been added just now.
@@ -179,7 +181,7 @@ class Intake:
         """Parse the addresses of all messages; reject those that are wrong."""
         call, new_pk = _Call(caller, [], []), self._new_pk
         most_octets = int(self._parts.config.attachments.max_message_mb * _MB)
-        logins = self._parts.tables.attachment_logins
+        logins, links = self._parts.tables.attachment_logins, self._parts.unsubscribe_links
         usual_priority = batch.default_priority
         if usual_priority is None:
             usual_priority = snapshot.queue.default_priority
@@ -191,7 +193,9 @@ class Intake:
             named = message.tenant_id or batch.tenant_id
             try:
                 tenant_id = tenant_of(caller, named, snapshot)
-                draft = new_draft(message, new_pk(), tenant_id, usual_priority, most_octets, logins)
+                draft = new_draft(
+                    message, new_pk(), tenant_id, usual_priority, most_octets, logins, links
+                )
                 call.drafts.append(draft)
             except WrongMessage as error:
                 wrong = error.wrong

@@ -152,7 +152,9 @@ def events(context: Context, request: MessageRef) -> EventsOut:
     Raises SeveralTenants as ``get`` does.
     """
     context, row = detail_of(context, request.id)
-    found = context.tables.events.of_message(context.connection, context.tenant_id, row["pk"])
+    found = context.tables.events.history(
+        context.connection, context.tenant_id, row["pk"], row["created_at"]
+    )
     return EventsOut(
         events=[
             EventOut(

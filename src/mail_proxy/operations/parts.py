@@ -11,6 +11,7 @@ from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.free_disk import FreeDisk
 from mail_proxy.network.access_tokens import TokenSource
 from mail_proxy.operations.cached_counts import PendingCounts
+from mail_proxy.operations.unsubscribe_links import UnsubscribeLinks
 from mail_proxy.operations.waiting_counts import WaitingCounts
 from mail_proxy.smtp.sender import SmtpSender
 from mail_proxy.sql import SqlDb
@@ -44,5 +45,6 @@ class Parts:
     dispatcher: Alive | None
     pending: PendingCounts
     waiting: WaitingCounts
+    unsubscribe_links: UnsubscribeLinks
     disk: FreeDisk
     started_at: float

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, select, text, update
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, bindparam, func, select, text, update
 
 from mail_proxy.domain.account import LONGEST_PAUSE_SECONDS
+from mail_proxy.kit.ids import first_uuid7
 from mail_proxy.sql import conditions, schema
 from mail_proxy.sql.db import SqlDb
+from mail_proxy.sql.messages.listing import LONGEST_INTAKE_SECONDS
 from mail_proxy.sql.metadata import metadata
-from mail_proxy.sql.types import AFTER_CLOCK_SET_BACK, AtMost
+from mail_proxy.sql.types import AFTER_CLOCK_SET_BACK, AtMost, Instant, Pk
 
 #: The clocks of hosts that share a database may differ by so much.
 _TOLERANCE_SECONDS = 5.0
@@ -16,6 +20,11 @@ _NEWEST = text(
     "SELECT seq, message_pk, event_at FROM message_event WHERE seq < :before "
     "ORDER BY seq DESC LIMIT :limit"
 )
+#: The pk of a message is older than its ``created_at`` by the time that its call took.
+_TAKEN_IN = text(
+    "SELECT pk, created_at FROM message WHERE pk > :least AND pk < :before "
+    "AND created_at > :ahead ORDER BY pk DESC LIMIT :limit"
+).bindparams(bindparam("least", type_=Pk), bindparam("before", type_=Pk))
 #: A message that was due at its last event is due now, and a retry keeps its delay. A message that
 #: a client has scheduled is left alone: the client named a time and not a delay.
 _BRING_BACK = (
@@ -44,7 +53,7 @@ class ClockRepair:
     def messages(
         self, connection: Connection, now: float, before_seq: int, limit: int
     ) -> tuple[int, int | None]:
-        """Repair the messages of the newest ``limit`` events before ``before_seq``.
+        """Repair the messages of the newest ``limit`` stored events before ``before_seq``.
 
         Events are numbered in the order in which they were written, so events of the future are
         the last ones. The cost grows with their number, and one query shows that there are none.
@@ -58,13 +67,32 @@ class ClockRepair:
         newest: dict[str, float] = {}
         for event in ahead:
             newest.setdefault(event.message_pk, event.event_at)
+        changed = self._bring_back(connection, newest, now)
+        return changed, events[-1].seq if len(events) == limit else None
+
+    def taken_in(
+        self, connection: Connection, now: float, before_pk: str, limit: int
+    ) -> tuple[int, str | None]:
+        """Repair the newest ``limit`` messages before ``before_pk`` taken in ahead of now.
+
+        Returns the number of changed messages, and the next ``before_pk``, None at the end.
+        """
+        ahead = now + _TOLERANCE_SECONDS
+        least = first_uuid7(max(0.0, ahead - LONGEST_INTAKE_SECONDS))
+        values = {"least": least, "before": before_pk, "ahead": ahead, "limit": limit}
+        found = connection.execute(_TAKEN_IN.columns(pk=Pk, created_at=Instant), values).all()
+        changed = self._bring_back(connection, dict(map(tuple, found)), now)
+        return changed, found[-1].pk if len(found) == limit else None
+
+    def _bring_back(self, connection: Connection, newest: Mapping[str, float], now: float) -> int:
+        """Repair messages; ``newest`` is the time of the last event of each."""
         changed = self._db.execute_rows(
             connection,
             _BRING_BACK,
             (("pk", "uuid"), ("event_at", "double precision"), ("now", "double precision")),
             [(pk, event_at, now) for pk, event_at in newest.items()],
         )
-        return len(changed), events[-1].seq if len(events) == limit else None
+        return len(changed)
 
     def others(self, connection: Connection, now: float, sync_interval: float) -> int:
         """Repair everything except messages and counters; return the number of rows.
@@ -116,3 +144,7 @@ def after_all_events(connection: Connection) -> int:
     """Return a ``seq`` above every event's, at which ``ClockRepair.messages`` begins."""
     newest = connection.execute(select(func.max(schema.message_event.c.seq))).scalar()
     return int(newest or 0) + 1
+
+
+#: A pk above every message's, at which ``ClockRepair.taken_in`` begins.
+AFTER_ALL_MESSAGES = "ffffffff-ffff-ffff-ffff-ffffffffffff"

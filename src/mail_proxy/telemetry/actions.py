@@ -17,6 +17,20 @@ _OUTCOME = ("tenant_id", "account_id", "message_id", "message_pk", "code", "reas
 class Action(LoggedAction):
     """Event of requests and mail that is logged."""
 
+    RECIPIENT_UNSUBSCRIBED = (
+        "recipient.unsubscribed",
+        INFO,
+        "A recipient has unsubscribed on the hosted page; the address is suppressed",
+        "tenant_id",
+        "message_id",
+        "recipient",
+    )
+    SMTP_LISTENING = (
+        "smtp.listening",
+        INFO,
+        "Programs can hand in messages by SMTP at this address",
+        "place",
+    )
     # Access tokens.
     OAUTH2_RENEWED = (
         "oauth2.renewed",

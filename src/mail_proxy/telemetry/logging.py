@@ -61,8 +61,8 @@ def configure_logging(level: str, form: Literal["text", "json"]) -> None:
     """
     handler = _Handler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
-    # httpx would log the URL of every report call.
-    quiet = dict.fromkeys(("uvicorn", "httpx", "httpcore"), "WARNING")
+    # httpx would log the URL of every report call, and aiosmtpd each line of each session.
+    quiet = {**dict.fromkeys(("uvicorn", "httpx", "httpcore"), "WARNING"), "mail.log": "ERROR"}
     for name, least in {"mail_proxy": level, **quiet}.items():
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]

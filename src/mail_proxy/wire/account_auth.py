@@ -10,14 +10,11 @@ from mail_proxy.domain.networks import is_loopback
 from mail_proxy.domain.oauth2 import UNKNOWN_GRANTS, Grant, Provider, token_endpoint
 from mail_proxy.domain.web_url import check_web_url
 from mail_proxy.wire.bound_secrets import usual_url
-from mail_proxy.wire.fields import Matching, Name, OneLine, Redacted, Request
+from mail_proxy.wire.fields import LongSecret, Matching, Name, Redacted, Request
 from mail_proxy.wire.mistakes import WrongField
 from mail_proxy.wire.secrets import MASK
 
-#: Refresh tokens of large providers have about 2 kB.
-_LONGEST_TOKEN = 16_384
 _LONGEST_PEM = 10_000
-LongSecret = Annotated[OneLine, Field(max_length=_LONGEST_TOKEN), Redacted()]
 Pem = Annotated[str, Field(max_length=_LONGEST_PEM), Redacted()]
 Directory = Annotated[
     str,

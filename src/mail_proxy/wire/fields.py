@@ -104,6 +104,8 @@ OneLine = Annotated[str, AfterValidator(_one_line)]
 Name = Annotated[str, Field(max_length=1000), AfterValidator(_one_line)]
 #: A password, a token or a key.
 Secret = Annotated[Name, Redacted()]
+#: Tokens of large providers have about 2 kB.
+LongSecret = Annotated[str, Field(max_length=16_384), AfterValidator(_one_line), Redacted()]
 #: What a mail says.
 Content = Annotated[str | LongText, _AnyLength(), Redacted()]
 Identifier = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_one_line)]

@@ -23,7 +23,7 @@ NO_OBJECT = "must be a JSON object"
 NO_TEXT = "has a lone surrogate, or octets that are not UTF-8"
 #: For kinds of mistakes that no request can make today.
 NOT_VALID = "is not valid"
-_BRANCH = re.compile(r"(?:list|function-after)\[|constrained-str$")
+_BRANCH = re.compile(r"(?:list|function-after)\[|constrained-str$|tag:")
 _LONGEST_NAME = 100
 #: Unknown fields of one request for which a similar name is looked up: each takes 0.1 ms.
 _MOST_SUGGESTIONS = 5

@@ -25,6 +25,13 @@ from mail_proxy.wire.fields import (
 from mail_proxy.wire.instants import Timestamp
 from mail_proxy.wire.message_bounds import MOST_ATTACHMENTS, MOST_RECIPIENTS
 from mail_proxy.wire.mistakes import Mistake, WrongField, mistake, sentence
+from mail_proxy.wire.unsubscribe import (
+    HEADER,
+    POST_HEADER,
+    ListUnsubscribe,
+    ListUnsubscribeIn,
+    unsubscribe_headers,
+)
 
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
 _MESSAGE_ID = re.compile(r"<[^<>\s@]+@[^<>\s@]+>")
@@ -33,6 +40,7 @@ Recipients = list[OneLine] | OneLine
 RECIPIENTS = ("to", "cc", "bcc")
 LISTS_OF_ADDRESSES = (*RECIPIENTS, "reply_to")
 NOBODY = Address("", "")
+_UNSUBSCRIBE = (HEADER.lower(), POST_HEADER.lower())
 
 
 class RejectionCode(StrEnum):
@@ -117,6 +125,11 @@ class MessageIn(QueuedIn):
         description="HTML alternative to a plain `body`; without one, an HTML mail. Empty: none.",
     )
     headers: dict[str, OneLine] = Field(default_factory=dict, description="At most 100.")
+    list_unsubscribe: ListUnsubscribe | None = Field(
+        None,
+        description="Header fields with which the recipient unsubscribes: the application's own "
+        "url or mailto, or true for a page of this service (needs `public_url` and one recipient).",
+    )
     attachments: Annotated[list[AttachmentIn], Field(max_length=MOST_ATTACHMENTS), Redacted()] = (
         Field(default_factory=list, description="Files that are sent with the mail; at most 100.")
     )
@@ -174,12 +187,15 @@ class MessageIn(QueuedIn):
             raise WrongField("body_html", "goes with a plain body only")
         if self.reply_to and any(name.lower() == "reply-to" for name in self.headers):
             raise WrongField("headers", "Reply-To and the field reply_to cannot both be given")
+        if self.list_unsubscribe and any(n.lower() in _UNSUBSCRIBE for n in self.headers):
+            raise WrongField("headers", "List-Unsubscribe goes without the field list_unsubscribe")
         return self
 
-    def mail(self, unique: str) -> Mail:
+    def mail(self, unique: str, hosted_page: Callable[[str], str] | None = None) -> Mail:
         """Return the mail; ``unique`` becomes its Message-ID if the client gave none.
 
-        Raises WrongMessage that names every field with a wrong address.
+        ``hosted_page`` returns the URL on which a recipient unsubscribes. Raises WrongMessage
+        that names every wrong field.
         """
         wrong: list[Mistake] = []
         to, cc, bcc, reply_to = (
@@ -190,6 +206,12 @@ class MessageIn(QueuedIn):
         return_path = collected(wrong, "return_path", reverse_path, self.return_path, None)
         if not wrong:
             wrong += wrong_number(len(to) + len(cc) + len(bcc))
+        headers = tuple(self.headers.items())
+        if self.list_unsubscribe and not wrong:
+            recipients = {each.email for each in (*to, *cc, *bcc)}
+            headers += collected(
+                wrong, "list_unsubscribe", self._unsubscribe_headers, (recipients, hosted_page), ()
+            )
         if wrong:
             raise WrongMessage(wrong)
         is_html_only = self.body_html is not None and (not self.body or self.body.isspace())
@@ -205,10 +227,24 @@ class MessageIn(QueuedIn):
             body_html=None if is_html_only else self.body_html,
             reply_to=reply_to,
             return_path=return_path,
-            headers=tuple(self.headers.items()),
+            headers=headers,
             not_before=self.deferred_ts,
             attachments=tuple(each.attachment() for each in self.attachments),
         )
+
+    def _unsubscribe_headers(
+        self, given: tuple[set[str], Callable[[str], str] | None]
+    ) -> tuple[tuple[str, str], ...]:
+        """Return the header fields to unsubscribe; ValueError if they cannot be made."""
+        recipients, hosted_page = given
+        wanted = self.list_unsubscribe
+        if isinstance(wanted, ListUnsubscribeIn):
+            return unsubscribe_headers(wanted.url, wanted.mailto)
+        if len(recipients) != 1:
+            raise ValueError(f"true needs exactly one recipient, not {len(recipients)}")
+        if hosted_page is None:
+            raise ValueError("true is not possible here")
+        return unsubscribe_headers(hosted_page(next(iter(recipients))), None)
 
 
 def wrong_number(recipients: int) -> list[Mistake]:

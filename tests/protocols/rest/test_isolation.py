@@ -181,7 +181,9 @@ ADMINS: dict[tuple[str, str], tuple[str, Any]] = {
     ("POST", "/ui-link"): ("/ui-link", None),
     ("POST", "/command-log/replay"): ("/command-log/replay", None),
 }
-PUBLIC = {("GET", path) for path in ("/health", "/ready", "/metrics", "/files/{token}/{filename}")}
+PUBLIC = {
+    ("GET", path) for path in ("/health", "/ready", "/metrics", "/files/{token}/{filename}")
+} | {(method, "/u/{token}") for method in ("GET", "POST")}
 TENANTS = ("other", "default", "nobody")
 #: What only the other tenant has, in answers as in data.
 _THEIRS = ("other.example", "theirs", "secret subject")

@@ -69,7 +69,7 @@ _NOT_ON_THE_COMMAND_LINE = {
     "command_log.purge": "audit_retention_days removes old entries",
 }
 #: Routes that are no operations: they need no token and ask no tenant's data.
-_NO_OPERATION = {"/health", "/ready", "/metrics", "/files/{token}/{filename}"}
+_NO_OPERATION = {"/health", "/ready", "/metrics", "/files/{token}/{filename}", "/u/{token}"}
 each_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda o: o.name)
 
 

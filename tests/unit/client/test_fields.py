@@ -16,6 +16,7 @@ from mail_proxy.wire.instance import RuntimeSettings
 from mail_proxy.wire.new_messages import MessageIn
 from mail_proxy.wire.new_raw_messages import RawMessageIn
 from mail_proxy.wire.tenants import ClientAuthIn, RateLimits, TenantFields
+from mail_proxy.wire.unsubscribe import ListUnsubscribeIn
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,7 @@ from mail_proxy.wire.tenants import ClientAuthIn, RateLimits, TenantFields
         (fields.Message, MessageIn),
         (fields.RawMessage, RawMessageIn),
         (fields.Attachment, AttachmentIn),
+        (fields.ListUnsubscribe, ListUnsubscribeIn),
         (fields.AccountFields, AccountIn),
         (fields.AccountAuth, AccountAuthIn),
         (fields.AccountTestFields, UnsavedAccountTest),

@@ -229,7 +229,7 @@ def _tell(instance: Instance, held: bool, suspended: int) -> None:
     talk(f"Restored the instance [bold]{name}[/] in {escape(str(instance.folder))}")
     if held:
         talk(f"  held    {suspended} tenants are suspended: no mail is sent before `activate`.")
-        talk("          Reports and mailboxes are not held; GMP_SCHEDULER_ACTIVE=false stops them")
+        talk("          Reports and mailboxes are not held; GMP_TEST_MODE=true holds these too")
     if not instance.key_file.exists() and key_from_outside(os.environ) is None:
         place = escape(str(instance.key_file))
         talk(f"  [yellow]key[/]     not in the backup; put it into {place}")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import mail_proxy.features.registry as features
@@ -16,6 +16,7 @@ from mail_proxy.errors import MailProxyError
 from mail_proxy.features.bounces.table import NAME as BOUNCES
 from mail_proxy.features.bounces.table import BounceMailboxTable
 from mail_proxy.features.dkim.table import DkimKeysTable
+from mail_proxy.inbound.mailbox_watch import WatchedMailbox
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory, Snapshot
 from mail_proxy.sql.keys import key_matches
@@ -30,6 +31,8 @@ from mail_proxy.sql.tables.instance import Ages
 _RECENT = 200
 _DAY_SECONDS = 86_400
 _BACKUP_DAYS = 7
+#: Feature with the mailboxes of PEC accounts: tenant and mailbox by account.
+_PEC = "pec"
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,9 @@ class Known:
     ages: Ages
     server_time: float | None
     sender_domains: frozenset[str]
-    dkim: Mapping[str, list[tuple[str, str | None]]] = field(default_factory=dict)
-    unreadable_mailbox: bool = False
+    dkim: Mapping[str, list[tuple[str, str | None]]]
+    mailboxes: Sequence[WatchedMailbox]
+    unreadable_mailbox: bool
 
 
 def refuse_missing(config: ProxyConfig) -> None:
@@ -124,12 +128,14 @@ def _known(
         keys.setdefault(row["domain"], []).append((row["selector"], record))
     mailbox = tables.of_feature(BounceMailboxTable).row(connection)
     watched = snapshot.features[BOUNCES].watched
+    of_accounts = [mailbox for _, mailbox in snapshot.features.get(_PEC, {}).values()]
     return Known(
         snapshot,
         tables.instance.ages(connection),
         server_time,
         frozenset({*keys, *_domains(_senders(connection, snapshot))}),
         keys,
+        [*([] if watched is None else [watched]), *of_accounts],
         bool(mailbox and mailbox["settings"].get("enabled") and watched is None),
     )
 

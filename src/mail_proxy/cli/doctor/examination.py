@@ -72,7 +72,6 @@ async def _examine_others(config: ProxyConfig, known: Known) -> list[Finding]:
     )
     dns = DnsRecords(config.dns_servers)
     tenants = [tenant for tenant in snapshot.tenants.values() if tenant.active][:_MOST]
-    watched = snapshot.features[BOUNCES].watched
     client = SyncClient(config.client_sync, servers.CALL_SECONDS, guard)
     try:
         found = await _all_of(
@@ -82,7 +81,10 @@ async def _examine_others(config: ProxyConfig, known: Known) -> list[Finding]:
                     for account in list(snapshot.accounts.values())[:_MOST]
                 ),
                 *((tenant.id, servers.check_callback(client, tenant)) for tenant in tenants),
-                *([(BOUNCES, servers.check_mailbox(guard, watched))] if watched else []),
+                *(
+                    (mailbox.login.user, servers.check_mailbox(guard, mailbox))
+                    for mailbox in known.mailboxes[:_MOST]
+                ),
                 *(
                     (domain, domains.check_domain(dns, domain, known.dkim.get(domain, [])))
                     for domain in sorted(known.sender_domains)[:_MOST_DOMAINS]

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mail_proxy.cli.output import complain, print_facts, print_table
+from mail_proxy.cli.output import complain, print_facts, print_line, print_table
 from mail_proxy.cli.repl.members import ReplProxy
 from mail_proxy.cli.repl.wrapper import repl_wrap
 from mail_proxy.client import MailProxyClient
@@ -65,7 +65,7 @@ def display(value: object) -> None:
         titles = [column.replace("_", " ").capitalize() for column in columns]
         print_table(titles, rows, wrapped=[titles[-1]])
     elif value is not None:
-        sys.stdout.write(f"{value!r}\n")
+        print_line(repr(value))
 
 
 def _columns(models: Sequence[BaseModel]) -> Sequence[str]:

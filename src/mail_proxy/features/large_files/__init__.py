@@ -3,11 +3,12 @@
 from mail_proxy.features.feature import Feature
 from mail_proxy.features.large_files.cleanup import FileCleanup
 from mail_proxy.features.large_files.step import large_files_step
-from mail_proxy.features.large_files.table import FileSecretTable, LargeFilesTable
+from mail_proxy.features.large_files.table import LargeFilesTable
+from mail_proxy.sql.tables.link_secret import LinkSecretTable
 
 LARGE_FILES = Feature(
     name="large files",
-    tables=(LargeFilesTable, FileSecretTable),
+    tables=(LargeFilesTable, LinkSecretTable),
     service=FileCleanup,
     steps={"large files": large_files_step},
 )

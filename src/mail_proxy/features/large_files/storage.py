@@ -14,12 +14,13 @@ from weakref import WeakValueDictionary
 from mail_proxy.domain.large_files import FileLink, LargeFileConfig
 from mail_proxy.errors import ConstraintViolated, StorageError
 from mail_proxy.features.large_files.places import folder_of
-from mail_proxy.features.large_files.table import FileSecretTable, LargeFilesTable
+from mail_proxy.features.large_files.table import LargeFilesTable
 from mail_proxy.kit.clock import Clock
 from mail_proxy.kit.ids import uuid7
 from mail_proxy.sql import SqlDb
 from mail_proxy.sql.table import Row
 from mail_proxy.sql.tables import Tables
+from mail_proxy.sql.tables.link_secret import LinkSecretTable
 from mail_proxy.storage import StorageManager, StorageNode
 from mail_proxy.storage.url_token import UrlSigner
 
@@ -47,7 +48,7 @@ class LargeFileStorage:
     ) -> None:
         self._db = db
         self._table = tables.of_feature(LargeFilesTable)
-        self._secrets = tables.of_feature(FileSecretTable)
+        self._secrets = tables.of_feature(LinkSecretTable)
         self._storages = storages
         self._clock = clock
         self._base_url = base_url

@@ -1,9 +1,6 @@
-"""Tables of large files: the uploaded files, and the secret of their links."""
+"""Table of large files that were uploaded."""
 
 from __future__ import annotations
-
-import base64
-import secrets
 
 from mail_proxy.sql import Connection
 from mail_proxy.sql.declare import (
@@ -11,7 +8,6 @@ from mail_proxy.sql.declare import (
     BigInteger,
     Column,
     Instant,
-    Sealed,
     Text,
     at_most,
     declare_table,
@@ -116,27 +112,6 @@ class LargeFilesTable(Table):
     def forget(self, connection: Connection, id_: str) -> None:
         """Delete the row of a file that is removed."""
         self.delete(connection, tenant_id=EVERY_TENANT, id=id_)
-
-
-class FileSecretTable(Table):
-    """Table with the secret from which the key of links is derived.
-
-    It is not the encryption key, whose rotation would break all links.
-    """
-
-    schema = declare_table(
-        "file_secret",
-        Column("id", BigInteger, primary_key=True, autoincrement=False),
-        Column("secret", Sealed, nullable=False),
-    )
-
-    def obtain(self, connection: Connection) -> str:
-        """Return the secret; make it the first time."""
-        row = self.find(connection, id=1)
-        if row is None:
-            made = base64.b64encode(secrets.token_bytes(32)).decode()
-            self.insert(connection, row := {"id": 1, "secret": made})
-        return str(row["secret"])
 
 
 def _whole(seconds: float | None) -> int | None:

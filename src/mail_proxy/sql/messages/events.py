@@ -10,6 +10,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from mail_proxy.domain.events import KINDS
+from mail_proxy.domain.message import EventType
 from mail_proxy.sql import conditions, schema
 from mail_proxy.sql.adapters import Shape
 from mail_proxy.sql.db import SqlDb
@@ -111,13 +112,27 @@ class MessageEventTable(Table):
         )
 
     def of_message(self, connection: Connection, tenant_id: str, message_pk: str) -> list[Row]:
-        """Return the events of a message, oldest first."""
+        """Return the stored events of a message, oldest first, without its intake."""
         return self.select(
             connection,
             tenant_id=tenant_id,
             message_pk=message_pk,
             order_by=self.schema.c.seq,
         )
+
+    def history(
+        self, connection: Connection, tenant_id: str, message_pk: str, created_at: float
+    ) -> list[Row]:
+        """Return the events of a message as they are shown, oldest first.
+
+        The first one is ``queued`` at ``created_at``, when the message was taken in. Only older
+        programs have stored it.
+        """
+        stored = self.of_message(connection, tenant_id, message_pk)
+        first: Row = {"event_type": str(EventType.QUEUED), "event_at": created_at}
+        if stored and first.items() <= stored[0].items():
+            return stored
+        return [{**first, "data": None, "reported_at": None}, *stored]
 
     def unreported(
         self, connection: Connection, tenant_id: str, now: float, limit: int

@@ -121,9 +121,8 @@ class MessagesTable(Table):
             PAYLOAD,
             [(m.pk, m.recipients, m.subject, m.content) for m in new if type(m.content) is str],
         )
-        named = [(m.pk, m) for m in new]
-        self._insert_heads(connection, named)
-        self._log_queued(connection, named)
+        # No event says ``queued``: ``MessageEventTable.history`` adds it.
+        self._insert_heads(connection, [(m.pk, m) for m in new])
         self._counts.add(
             connection, [(m.tenant_id, m.account_pk, m.created_at, EventType.QUEUED) for m in new]
         )
@@ -143,7 +142,7 @@ class MessagesTable(Table):
                 row = (pk, m.recipients, m.subject)
                 self._db.insert_large(connection, "message_payload", PAYLOAD, row, pieces)
 
-    def _log_queued(
+    def _log_replaced(
         self, connection: Connection, messages: Sequence[tuple[str, NewMessage]]
     ) -> None:
         self._db.insert_rows(
@@ -243,7 +242,7 @@ class MessagesTable(Table):
             [(pk,) for pk, _ in renewed],
         )
         self._insert_heads(connection, renewed)
-        self._log_queued(connection, renewed)
+        self._log_replaced(connection, renewed)
         return pks
 
     def states(

@@ -43,7 +43,7 @@ _GROWTH = 8
 _LOOK_SECONDS = 0.1
 _FIRST_SEARCHED, _LEAST_SEARCHED = 200, 20
 #: A message gets its pk before it is stored. A large call is checked and written meanwhile.
-_LONGEST_INTAKE_SECONDS = 600.0
+LONGEST_INTAKE_SECONDS = 600.0
 #: Stored JSON: inside a text, each of these quotation marks has a backslash.
 _REFUSED = '%"status":"failed"%'
 _m, _payload, _account = schema.message.c, schema.message_payload.c, schema.account.c
@@ -257,7 +257,7 @@ def _taken_in(wanted: MessageFilter) -> list[ColumnElement[bool]]:
     """
     ranges: list[ColumnElement[bool]] = []
     if wanted.created_from is not None:
-        earliest = max(0.0, wanted.created_from - _LONGEST_INTAKE_SECONDS)
+        earliest = max(0.0, wanted.created_from - LONGEST_INTAKE_SECONDS)
         ranges.append(_m.pk >= first_uuid7(earliest))
     if wanted.created_before is not None:
         ranges.append(_m.pk < first_uuid7(wanted.created_before + MOST_AHEAD_SECONDS + 1.0))

@@ -75,6 +75,12 @@ def find_returned(
     return found[0] if len(found) == 1 else None
 
 
+def find_of_tenant(connection: Connection, tenant_id: str, id_: str) -> ReturnedMessage | None:
+    """Return the message with the client's identifier ``id_``, or None."""
+    found = _rows(connection, _BY_ID, id_)
+    return next((each for each in found if each.tenant_id == tenant_id), None)
+
+
 def last_bounces(connection: Connection, pks: Sequence[str]) -> dict[str, Row]:
     """Return the data of the last bounce of each message, with ``bounce_ts``."""
     c = schema.message_event.c

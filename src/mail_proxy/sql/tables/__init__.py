@@ -21,6 +21,7 @@ from mail_proxy.sql.tables.accounts import AccountsTable
 from mail_proxy.sql.tables.claims import ClaimsTable
 from mail_proxy.sql.tables.command_log import CommandLogTable
 from mail_proxy.sql.tables.instance import InstanceTable
+from mail_proxy.sql.tables.link_secret import LinkSecretTable
 from mail_proxy.sql.tables.mailboxes import MailboxesTable
 from mail_proxy.sql.tables.pec import PecTable
 from mail_proxy.sql.tables.rate_use import RateUseTable
@@ -55,6 +56,7 @@ class Tables:
     command_log: CommandLogTable
     claims: ClaimsTable
     mailboxes: MailboxesTable
+    link_secret: LinkSecretTable
     pec: PecTable
     clock_repair: ClockRepair
     _key: bytes
@@ -89,6 +91,7 @@ class Tables:
             command_log=CommandLogTable(db, key),
             claims=ClaimsTable(),
             mailboxes=MailboxesTable(),
+            link_secret=LinkSecretTable(key),
             pec=PecTable(),
             clock_repair=ClockRepair(db),
             _key=key,

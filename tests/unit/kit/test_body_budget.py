@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from mail_proxy.http.body_budget import BodyBudget
+from mail_proxy.kit.body_budget import BodyBudget
 
 MOST = 1600
 SHARE = MOST // 16
