@@ -401,6 +401,24 @@ def test_the_demo_shows_mails_that_come_back(installed: CommandLine) -> None:
     }
 
 
+def test_the_demo_shows_receipts_of_certified_mail(installed: CommandLine) -> None:
+    shown = installed("demo", "--pec")
+    assert shown.returncode == 0, shown.stderr
+    texts = shown.stdout.split("\n[\n")
+    receipts, state = texts[1].split("\n]\n")
+    found = json.loads(f"[{receipts}]")
+    assert {(entry["pec_event"], entry["recipient"]) for entry in found} == {
+        ("pec_acceptance", None),
+        ("pec_delivery", "mario@pec.example.org"),
+        ("pec_error", "unknown@pec.example.net"),
+    }
+    recipients = {each["address"]: each["status"] for each in json.loads(state)["recipients"]}
+    assert recipients == {
+        "mario@pec.example.org": "delivered",
+        "unknown@pec.example.net": "error",
+    }
+
+
 def test_a_background_process_does_not_show_the_secrets_of_its_options(
     mail_proxy: CommandLine, installed: CommandLine
 ) -> None:

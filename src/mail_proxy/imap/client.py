@@ -188,8 +188,8 @@ class IMAPClient:
         octets = await self._run("read", lambda session: session.message(uid))
         return None if octets is None else IMAPMessage(uid, octets)
 
+    async def read_ahead(self, uids: Sequence[int]) -> None:
         """Read small messages together; ``fetch`` returns them then without a wait."""
-        """Read small messages together, which ``fetch`` returns then; it spares their waits."""
         await self._run("read", lambda session: session.read_ahead(uids))
 
     async def mark_seen(self, uids: Sequence[int]) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import imapclient
-from imapclient.exceptions import IMAPClientError, LoginError
+from imapclient.exceptions import IMAPClientError, InvalidCriteriaError, LoginError
 
 from mail_proxy.domain.oauth2 import OAUTHBEARER
 
@@ -23,6 +23,7 @@ _FEWEST_UIDS, _UIDS_AT_ONCE = 2_000, 20_000
 _ENOUGH_UIDS = 1_000
 #: Messages that are fetched together, with one answer for all.
 _MOST_AHEAD_BYTES = 4_000_000
+_FIELDS = b"BODY[HEADER.FIELDS"
 
 
 class AnswerTooLong(imaplib.IMAP4.abort):
@@ -128,22 +129,33 @@ class ImapSession(imapclient.IMAPClient):  # type: ignore[misc]
         self._ahead = self._fetched(small) if small else {}
 
     def last_before(self, at: float, before: int) -> int:
-        """Return the UID behind which all messages are that arrived since ``at``."""
+        """Return the UID behind which all messages are that arrived since ``at``.
+
+        0, which is before all of them, if the server cannot search for days.
+        """
         day = datetime.fromtimestamp(at, UTC).date()
-        found: list[int] = self.search(["SINCE", day])
-        return min([*found, before]) - 1
+        for first in range(1, before, _UIDS_AT_ONCE):
+            last = min(first + _UIDS_AT_ONCE, before) - 1
+            try:
+                answer: list[int] = self.search(["UID", f"{first}:{last}", "SINCE", day])
+            except InvalidCriteriaError:
+                return 0
+            if found := [uid for uid in answer if first <= uid <= last]:
+                return min(found) - 1
+        return before - 1
 
     def having_header(self, uids: Sequence[int], name: str) -> set[int]:
-        """Return those messages whose own header has a field of this name."""
+        """Return those messages whose own header has a field of this name.
+
+        Messages that the server says nothing about are among them.
+        """
         part = f"BODY.PEEK[HEADER.FIELDS ({name})]"
-        return {
-            uid
-            for uid, items in self.fetch(uids, [part]).items()
-            if any(
-                key.upper().startswith(b"BODY[HEADER.FIELDS") and value and value.strip()
-                for key, value in items.items()
-            )
-        }
+        without = set()
+        for uid, items in self.fetch(uids, [part]).items():
+            fields = [v for key, v in items.items() if key.upper().startswith(_FIELDS)]
+            if fields and not any(value and value.strip() for value in fields):
+                without.add(uid)
+        return {uid for uid in uids if uid not in without}
 
     def message(self, uid: int) -> bytes | None:
         """Return a message without marking it as seen; None if it is gone.
@@ -184,10 +196,28 @@ class ImapSession(imapclient.IMAPClient):  # type: ignore[misc]
         """Wait in IDLE until the server reports a change, at most ``seconds``."""
         self.idle()
         try:
+            if self._has_read_ahead():
+                return True
             answers: list[Any] = self.idle_check(timeout=seconds)
         finally:
             self.idle_done()
         return any(len(answer) > 1 and answer[1] == b"EXISTS" for answer in answers)
+
+    def _has_read_ahead(self) -> bool:
+        """Return whether answers are in the buffer already, where no poll of the socket sees them.
+
+        Servers send what happened before IDLE in the packet of its continuation.
+        """
+        names = vars(self._imap)
+        file = names.get("file") or names["_file"]  # since Python 3.14
+        connected = self.socket()
+        connected.setblocking(False)
+        try:
+            return bool(file.peek(1))
+        except ssl.SSLWantReadError:
+            return False
+        finally:
+            connected.settimeout(self._timeout.read)
 
     def interrupt(self) -> None:
         """End the connection; a thread that waits for an answer gets an error."""

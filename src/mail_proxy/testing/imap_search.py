@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from mail_proxy.testing.imap_folders import StoredMail
@@ -11,6 +12,7 @@ from mail_proxy.testing.imap_syntax import BadCommand, number_set, text_of
 
 Numbered = tuple[int, StoredMail]
 _Condition = Callable[[Numbered], bool]
+_DAY = "%d-%b-%Y"
 _FLAGS = ("SEEN", "DELETED", "ANSWERED", "FLAGGED", "DRAFT")
 
 
@@ -40,6 +42,9 @@ def _condition(rest: list[Any], last: int, last_uid: int) -> _Condition:
     if key == "HEADER":
         name, value = text_of(rest.pop(0)), text_of(rest.pop(0))
         return lambda mail: _has_field(mail[1].octets, name, value)
+    if key == "SINCE":
+        since = datetime.strptime(text_of(rest.pop(0)), _DAY).replace(tzinfo=UTC).timestamp()
+        return lambda mail: mail[1].received_at >= since
     if key.removeprefix("UN") in _FLAGS:
         flag, is_set = f"\\{key.removeprefix('UN').capitalize()}", not key.startswith("UN")
         return lambda mail: (flag in mail[1].flags) is is_set

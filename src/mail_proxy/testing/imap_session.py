@@ -284,10 +284,11 @@ class ImapSession:
         return "IDLE done"
 
     async def _keep_telling(self) -> None:
-        while True:
-            self._tell_changes()
-            await self._writer.drain()
-            async with self._changed:
+        # Under the lock all the time: a change between telling and waiting would not be told.
+        async with self._changed:
+            while True:
+                self._tell_changes()
+                await self._writer.drain()
                 await self._changed.wait()
 
     async def _expunge(self, _: list[Any]) -> str:

@@ -178,3 +178,33 @@ async def test_a_host_outside_the_permitted_networks_is_not_connected_to() -> No
         async with opened(login):
             pass
     assert caught.value.stage == "connect"
+
+
+async def test_news_that_come_with_the_continuation_end_a_wait() -> None:
+    """A mail that arrives just before IDLE is told in the same packet as its continuation."""
+    answers = {
+        b"CAPABILITY": b"* CAPABILITY IMAP4rev1 IDLE\r\nTAG OK done\r\n",
+        b"LOGIN": b"TAG OK logged in\r\n",
+        b"SELECT": b"* 0 EXISTS\r\n* OK [UIDVALIDITY 1]\r\n* OK [UIDNEXT 1]\r\nTAG OK done\r\n",
+        b"IDLE": b"+ idling\r\n* 1 EXISTS\r\n",
+    }
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"* OK hi\r\n")
+        tag = b""
+        while line := await reader.readline():
+            words = line.split()
+            if words == [b"DONE"]:
+                writer.write(tag + b" OK done\r\n")
+                continue
+            tag = words[0]
+            writer.write(answers[words[1]].replace(b"TAG", tag))
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        login = ImapLogin("127.0.0.1", port, "user", "a-password", TlsMode.NONE)
+        async with opened(login) as client:
+            await client.select("INBOX")
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await client.wait(100 * PATIENCE_SECONDS)

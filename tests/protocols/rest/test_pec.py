@@ -347,3 +347,29 @@ async def test_each_receipt_is_handled_once_over_restarts_in_the_middle(
             while not await is_read():
                 await asyncio.sleep(0.05)
         assert [len(await events(client, id_)) for id_ in ids] == [2] * len(ids)
+
+
+async def test_two_processes_handle_each_receipt_once(
+    pec_config: ProxyConfig,
+    smtp: ScriptedSmtpServer,
+    dovecot: Dovecot,
+    user: str,
+    receipts: PecReceipts,
+) -> None:
+    ids = [f"m{number}" for number in range(10)]
+    async with serving(pec_config) as one, serving(pec_config) as other:
+        await one.ok("POST", "/account", account(smtp, dovecot, user))
+        # Two accounts of one tenant may have one mailbox.
+        await one.ok("POST", "/account", {**account(smtp, dovecot, user), "id": "same"})
+        await other.add(*ids, **{**MAIL, "to": [MARIO], "account_id": "pec"})
+        await one.in_state("sent", *ids)
+        mails = [receipts.about(mail.data, "accettazione") for mail in smtp.accepted]
+        await asyncio.to_thread(dovecot.append, user, *mails)
+        for id_ in ids:
+            await with_events(one, id_, 1)
+        last = receipts.about(smtp.accepted[0].data, "avvenuta-consegna")
+        await asyncio.to_thread(dovecot.append, user, last)
+        first = smtp.accepted[0].data.partition(b"X-Genro-Mail-ID: ")[2].split()[0].decode()
+        await with_events(other, first, 2)
+        counts = [len(await events(one, id_)) for id_ in ids if id_ != first]
+        assert counts == [1] * (len(ids) - 1)

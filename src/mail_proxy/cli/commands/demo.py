@@ -47,6 +47,15 @@ _RETURNED = {
 }
 
 
+#: Certified mail to two recipients, of whom the provider does not know the second.
+_CERTIFIED: dict[str, Any] = {
+    "id": "registered-1",
+    "to": ["mario@pec.example.org", "unknown@pec.example.net"],
+    "subject": "Fattura n. 17",
+    "body": "In allegato la fattura n. 17.\n",
+}
+
+
 class DemoFailed(MailProxyError):
     """A step of the demo failed or took too long."""
 
@@ -57,6 +66,9 @@ def demo(
     bounce: Annotated[
         bool, typer.Option("--bounce", help="Also send mails that come back.")
     ] = False,
+    pec: Annotated[
+        bool, typer.Option("--pec", help="Also send certified mail (PEC), and show its receipts.")
+    ] = False,
     keep: Annotated[
         bool, typer.Option("--keep", help="Go on until Ctrl-C, for calls of your own.")
     ] = False,
@@ -66,20 +78,22 @@ def demo(
     All three run on this machine in a temporary folder, which is removed at the end.
     """
     try:
-        asyncio.run(_demo(bounce=bounce, keep=keep))
+        asyncio.run(_demo(bounce=bounce, pec=pec, keep=keep))
     except KeyboardInterrupt:
         raise DemoFailed("interrupted") from None
 
 
-async def _demo(*, bounce: bool, keep: bool) -> None:
+async def _demo(*, bounce: bool, pec: bool, keep: bool) -> None:
     # The one place outside the tests that imports mail_proxy.testing: its servers are the provider.
     from mail_proxy.testing.bouncing_provider import BouncingProvider
+    from mail_proxy.testing.pec_provider import PecProvider
 
     reports: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     with TemporaryDirectory(prefix="mail-proxy-demo-") as folder:
         home = Path(folder)
         async with (
             BouncingProvider() as provider,
+            PecProvider() as certified,
             _application(reports) as application_url,
             _proxy(home) as proxy,
         ):
@@ -91,6 +105,8 @@ async def _demo(*, bounce: bool, keep: bool) -> None:
             await _show_one(proxy, smtp, reports)
             if bounce:
                 await _show_returned(proxy, provider.bounce_mailbox(), reports)
+            if pec:
+                await _show_certified(proxy, certified.account(), reports)
             if keep:
                 await _keep(proxy)
     talk("Everything is stopped and removed. `mail-proxy start NAME` makes a permanent instance.")
@@ -137,6 +153,26 @@ async def _show_returned(
     _refuse_errors(answer)
     talk("\n[bold green]These addresses get no mail any more[/]:\n")
     print_json(answer.json()["suppressions"])
+
+
+async def _show_certified(
+    proxy: httpx.AsyncClient, account: dict[str, Any], reports: asyncio.Queue[dict[str, Any]]
+) -> None:
+    """Send a certified mail to two; print the reports of its receipts, and its state."""
+    await _post(proxy, "/account", account)
+    message = {**_CERTIFIED, "account_id": account["id"], "from": account["user"]}
+    await _post(proxy, "/commands/add-messages", {"messages": [message]})
+    found: list[dict[str, Any]] = []
+    async with _in_time("the receipts did not come"):
+        while len(found) < 1 + len(message["to"]):
+            entries = (await _report(reports))["delivery_report"]
+            found += [entry for entry in entries if "pec_event" in entry]
+    talk("\n[bold green]Receipts came, and the application has the reports[/]:\n")
+    print_json(found)
+    answer = await proxy.get(f"/messages/{message['id']}")
+    _refuse_errors(answer)
+    talk("\n[bold green]So the certified mail stands[/]:\n")
+    print_json(answer.json()["message"]["pec"])
 
 
 async def _keep(proxy: httpx.AsyncClient) -> None:

@@ -135,4 +135,4 @@ class PecReceiver:
 
     async def _clean_up(self) -> None:
         await asyncio.sleep(_CLEANUP_SECONDS)
-        await remove_receipts(self._parts, self._archive)
+        await remove_receipts(self._parts.db, self._parts.tables, self._archive)
