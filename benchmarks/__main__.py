@@ -34,6 +34,7 @@ _COUNTS = {
     "drain-messages": "messages of one drain",
     "waiting": "messages that wait in backlog",
     "memory-messages": "messages of memory",
+    "accounts": "accounts of many-accounts",
     "crash-messages": "messages of crash",
     "kills": "kills of crash",
     "dispatcher-messages": "messages of two-dispatchers",
@@ -42,6 +43,8 @@ _COUNTS = {
     "faults": "faults of chaos",
     "fairness-messages": "messages of the other tenant in fairness",
     "hang-messages": "messages of the account that works in hang",
+    "attachment-messages": "messages with the same 1 MB in attachments",
+    "large-attachments": "messages with 20 MB each in attachments",
     "seed": "of the random moments",
     "repeat": "runs of each measurement; the table shows medians",
 }

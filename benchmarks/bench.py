@@ -25,6 +25,7 @@ class Options(RigOptions):
     drain_messages: int = 10_000
     waiting: int = 1_000_000
     memory_messages: int = 100_000
+    accounts: int = 10_000
     crash_messages: int = 5_000
     kills: int = 5
     dispatcher_messages: int = 5_000
@@ -33,6 +34,8 @@ class Options(RigOptions):
     faults: int = 30
     fairness_messages: int = 50_000
     hang_messages: int = 10_000
+    attachment_messages: int = 1000
+    large_attachments: int = 50
     stall_seconds: float = 120
     #: Whether the software of a peer may be installed if it is missing.
     install: bool = False

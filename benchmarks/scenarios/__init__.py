@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from benchmarks.bench import Bench
 from benchmarks.figures import Figure
 from benchmarks.peers.compare import PEERS, against
+from benchmarks.scenarios.accounts import many_accounts
+from benchmarks.scenarios.attachments import attachments
 from benchmarks.scenarios.backlog import backlog
 from benchmarks.scenarios.chaos import chaos
 from benchmarks.scenarios.crash import crash
@@ -12,6 +14,7 @@ from benchmarks.scenarios.drain import drain
 from benchmarks.scenarios.fairness import fairness
 from benchmarks.scenarios.hang import hang
 from benchmarks.scenarios.intake import intake
+from benchmarks.scenarios.large_mails import large_mails
 from benchmarks.scenarios.latency import latency
 from benchmarks.scenarios.memory import memory
 from benchmarks.scenarios.rate_limit import rate_limit
@@ -37,6 +40,9 @@ SCENARIOS = {
     "latency": Scenario(latency, "POST's answer to acceptance on an idle proxy"),
     "drain": Scenario(drain, "drain rate with a long history against none", repeats_itself=True),
     "backlog": Scenario(backlog, "drain rate of a long queue and a short", repeats_itself=True),
+    "attachments": Scenario(attachments, "mails with files: rate, memory, CPU a MB"),
+    "large-mails": Scenario(large_mails, "mails of 100 kB and 1 MB, end to end"),
+    "many-accounts": Scenario(many_accounts, "10 000 accounts with 5 messages each"),
     "memory": Scenario(memory, "RSS: idle, and the most while draining"),
     "workers": Scenario(workers, "end to end on PostgreSQL, with one process and more"),
     "crash": Scenario(crash, "kill -9 during a drain: lost and copies"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import email
 import email.policy
+from collections.abc import Iterator
+from dataclasses import replace
 from email.utils import getaddresses
 from typing import Any
 
@@ -19,7 +21,14 @@ from mail_proxy.wire.base64_text import decode_base64
 from mail_proxy.wire.encoded_words import decoded_words
 from mail_proxy.wire.new_messages import WrongMessage
 from mail_proxy.wire.new_raw_messages import RawMessageIn
-from mail_proxy.wire.raw_message import TAKEN_OUT, RawMessage, WrongRaw, read_raw
+from mail_proxy.wire.raw_message import (
+    TAKEN_OUT,
+    RawMessage,
+    WrongRaw,
+    raw_body,
+    read_raw,
+    scan_raw,
+)
 
 _MOST = 1_000_000
 _NAMES = st.sampled_from(
@@ -54,7 +63,11 @@ _SIZES = st.integers(1, 50) | st.just(100_000)
 
 
 def _read(octets: bytes, size: int) -> RawMessage:
-    return read_raw(octets[at : at + size] for at in range(0, len(octets), size))
+    return read_raw(_cut(octets, size))
+
+
+def _cut(octets: bytes, size: int) -> Iterator[bytes]:
+    return (octets[at : at + size] for at in range(0, len(octets), size))
 
 
 def _crlf(octets: bytes) -> bytes:
@@ -76,6 +89,10 @@ def test_only_line_ends_and_hidden_fields_change(octets: bytes, size: int) -> No
     assert read.head == b"".join(shown)
     assert b"".join(read.body).startswith(b"\r\n")
     assert read.needs_smtputf8 is (not read.head.isascii())
+    scanned, body_size = scan_raw(_cut(octets, size))
+    assert scanned == replace(read, body=())
+    assert b"".join(raw_body(_cut(octets, size))) == b"".join(read.body)
+    assert body_size == len(b"".join(read.body))
     parsed = email.message_from_bytes(read.head + b"".join(read.body))
     names = [name.lower() for name in parsed.keys()]  # noqa: SIM118
     assert names == [field.name for field in read.fields if field.name not in TAKEN_OUT]
@@ -110,7 +127,9 @@ def test_what_is_stored_is_what_is_sent(octets: bytes, id_: str) -> None:
     head = dump_head(mail, text)
     assert head is None or load_mail(head) == mail
     assert stored.raw is not None
-    sent = stored.raw.octets(b"Date: x\r\n")
+    behind = b"".join(stored.raw.pieces())
+    assert stored.raw.size == len(behind)
+    sent = stored.raw.begin(b"Date: x\r\n") + behind
     rest = b"".join(read.body)
     assert sent.startswith(read.head)
     assert sent.endswith(rest)

@@ -10,6 +10,7 @@ from mail_proxy.attachments.memory_cache import Key, MemoryCache
 from mail_proxy.attachments.spool import Spool
 from mail_proxy.config import CacheConfig
 from mail_proxy.kit.clock import Clock
+from mail_proxy.kit.private_files import UnsafeFile, reason_of
 from mail_proxy.kit.side_thread import SideThread
 from mail_proxy.telemetry.log import ServiceAction, log
 from mail_proxy.telemetry.metrics import MailMetrics
@@ -74,13 +75,16 @@ class TieredCache:
     async def put(self, tenant_id: str, content: Content) -> None:
         """Keep a content, which stays the caller's. Its file must not be changed any more."""
         key = Key(tenant_id, content.md5)
-        if content.data is not None and content.size <= _MOST_IN_MEMORY:
-            self._memory.put(key, content.data)
-        if self._disk is None or content.size <= _LEAST_ON_DISK:
-            return
         try:
+            if content.size <= _MOST_IN_MEMORY:
+                data = content.data
+                if data is None:
+                    data = await self._thread.run(_octets, content)
+                self._memory.put(key, data)
+            if self._disk is None or content.size <= _LEAST_ON_DISK:
+                return
             await self._thread.run(self._disk.put, key, content)
-        except OSError as error:
+        except (OSError, UnsafeFile) as error:
             self._log(error)
         else:
             self._troubles.end("disk")
@@ -92,18 +96,22 @@ class TieredCache:
         except asyncio.CancelledError:
             looking.add_done_callback(_discard)
             raise
-        except OSError as error:
+        except (OSError, UnsafeFile) as error:
             self._log(error)
             return Lookup("miss")
 
-    def _log(self, error: OSError) -> None:
+    def _log(self, error: OSError | UnsafeFile) -> None:
         if self._troubles.is_due("disk"):
-            log(ServiceAction.CACHE_FAILED, reason=error.strerror or type(error).__name__)
+            log(ServiceAction.CACHE_FAILED, reason=reason_of(error))
 
     def _count(self, tier: CacheTier, outcome: str, octets: int = 0) -> None:
         self._metrics.cache.of(tier, outcome).inc()
         if octets:
             self._metrics.cache_bytes.of(tier).inc(octets)
+
+
+def _octets(content: Content) -> bytes:
+    return b"".join(content.pieces(_MOST_IN_MEMORY))
 
 
 def _look_up(disk: DiskCache, key: Key) -> Lookup:

@@ -6,13 +6,14 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO, Protocol
 
 from mail_proxy.attachments.content import Content
 from mail_proxy.attachments.spool import Spool
 from mail_proxy.domain.attachment import Attachment
 from mail_proxy.domain.tenant import ClientAuth, Tenant
-from mail_proxy.kit.private_files import open_private
+from mail_proxy.kit.private_files import UnsafeFile, open_private, reason_of
 
 #: A larger content is written to a file while it arrives.
 MOST_IN_MEMORY = 100_000
@@ -32,11 +33,15 @@ class FetchFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
-    """Attachment to fetch for a tenant; ``auth`` is its own login, opened."""
+    """Attachment to fetch for a tenant; ``auth`` is its own login, opened.
+
+    ``most_octets`` replaces the limit of attachments.
+    """
 
     tenant: Tenant
     attachment: Attachment
     auth: ClientAuth | None = None
+    most_octets: int | None = None
 
 
 class Fetcher(Protocol):
@@ -49,7 +54,9 @@ class Fetcher(Protocol):
 class Draft:
     """Content that arrives piece by piece, in memory or in a file of the spool.
 
-    Up to 100 kB stay in memory. Methods may block. Either ``finish`` or ``discard`` ends it.
+    Up to 100 kB stay in memory. Methods may block, and may be called by several threads: a fetch
+    that is given up is discarded while a thread still writes. Either ``finish`` or ``discard`` ends
+    it.
     """
 
     def __init__(
@@ -64,14 +71,24 @@ class Draft:
         self._path: Path | None = None
         self._file: BinaryIO | None = None
         self._md5 = hashlib.md5(usedforsecurity=False)
+        self._lock = Lock()
 
     def expect(self, octets: int) -> None:
         """Raise FetchFailed if a content of this size is too large."""
         if octets > self._most:
             raise too_large(octets, self._most)
 
+    def check_size(self, octets: int) -> None:
+        """Raise FetchFailed if another number of octets was written."""
+        if self.size != octets:
+            raise FetchFailed("has changed while it was read", is_temporary=True)
+
     def write(self, piece: bytes) -> None:
         """Add octets. Raises FetchFailed if there are too many, or no room on the disk."""
+        with self._lock:
+            self._write(piece)
+
+    def _write(self, piece: bytes) -> None:
         self.size += len(piece)
         self.expect(self.size)
         self._md5.update(piece)
@@ -98,6 +115,10 @@ class Draft:
 
     def discard(self) -> None:
         """Remove the file of a content that is not used. Nothing can be written any more."""
+        with self._lock:
+            self._discard()
+
+    def _discard(self) -> None:
         self._most = -1
         self._pieces = []
         if self._file is not None:
@@ -113,7 +134,7 @@ class Draft:
             file = os.fdopen(open_private(self._path, flags), "wb", buffering=262_144)
             self._file = file
             file.writelines(self._pieces)
-        except OSError as error:
+        except (OSError, UnsafeFile) as error:
             raise _no_room(error) from error
         self._pieces = []
 
@@ -128,6 +149,5 @@ def in_mb(octets: int) -> str:
     return f"{octets / _MB:.3f}".rstrip("0").rstrip(".") + " MB"
 
 
-def _no_room(error: OSError) -> FetchFailed:
-    reason = error.strerror or type(error).__name__
-    return FetchFailed(f"cannot be kept on this machine: {reason}", is_temporary=True)
+def _no_room(error: OSError | UnsafeFile) -> FetchFailed:
+    return FetchFailed(f"cannot be kept on this machine: {reason_of(error)}", is_temporary=True)

@@ -38,6 +38,7 @@ class FileFetcher:
                 draft.expect(found.st_size)
                 while piece := os.read(descriptor, _PIECE_BYTES):
                     draft.write(piece)
+                draft.check_size(found.st_size)
         except OSError as error:
             raise _unreadable(error) from None
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import zlib
-from collections.abc import AsyncIterator, Iterator
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 import httpx
 import orjson
 
+from mail_proxy.attachments.content_coding import decoded
 from mail_proxy.attachments.fetching import Draft, FetchFailed, FetchRequest
 from mail_proxy.domain.attachment import FetchMode
 from mail_proxy.domain.tenant import ClientAuth, Tenant
@@ -19,6 +17,7 @@ from mail_proxy.domain.web_url import check_web_url
 from mail_proxy.kit.side_thread import SideThread
 from mail_proxy.network.answer_bounds import AnswerTooLargeError
 from mail_proxy.network.guard import NetworkGuard, RefusedAddressError
+from mail_proxy.network.http_status import is_temporary
 from mail_proxy.network.http_transport import GuardedTransport
 from mail_proxy.network.tls import system_tls_context
 
@@ -27,15 +26,11 @@ _MOST_REDIRECTS = 5
 #: With a new method, a POST would lose its body.
 _SAME_METHOD = (307, 308)
 _REDIRECTS = (301, 302, 303, *_SAME_METHOD)
-#: The server asks to try again later, though its status begins with 4.
-_LATER = (408, 425, 429)
 #: Octets that are written to the draft at once.
 _WRITTEN_AT_ONCE = 262_144
 #: Heads and chunk sizes of an answer, per octet of content and in all.
 _OVERHEAD, _LEAST_OVERHEAD = 2, 1_000_000
 _LONGEST_REASON = 200
-#: Of zlib, by Content-Encoding.
-_WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
 class HttpFetcher:
@@ -62,16 +57,14 @@ class HttpFetcher:
 
     async def fetch(self, request: FetchRequest, draft: Draft) -> None:
         try:
-            call, auth, client = self._call(request)
-            async with client:
-                await self._follow(client, call, auth, draft)
+            await self._follow(*self._call(request), draft)
         except (httpx.HTTPError, httpx.InvalidURL, RefusedAddressError) as error:
             raise _failed(error) from None
 
-    def _call(self, request: FetchRequest) -> tuple[httpx.Request, ClientAuth, _Client]:
+    def _call(self, request: FetchRequest) -> tuple[httpx.Request, ClientAuth, _Reach]:
         if request.attachment.mode is FetchMode.HTTP_URL:
             call = httpx.Request("GET", request.attachment.reference)
-            return call, request.auth or ClientAuth(), self._client(self._urls)
+            return call, request.auth or ClientAuth(), _Reach(self._urls)
         tenant = request.tenant
         if request.auth is None and tenant.damage is not None:
             raise FetchFailed("the tenant's client_auth cannot be decrypted", is_temporary=True)
@@ -79,8 +72,8 @@ class HttpFetcher:
         headers = {"Content-Type": "application/json"}
         call = httpx.Request("POST", self.endpoint_of(tenant), headers=headers, content=body)
         is_trusted = tenant.attachment_url is None or tenant.private_allowed
-        client = self._client(self._applications, private_allowed=is_trusted)
-        return call, request.auth or tenant.client_auth, client
+        reach = _Reach(self._applications, call.url.host if is_trusted else None)
+        return call, request.auth or tenant.client_auth, reach
 
     def endpoint_of(self, tenant: Tenant) -> str:
         """Return the URL of a tenant's application; raises FetchFailed if there is none."""
@@ -91,8 +84,9 @@ class HttpFetcher:
             )
         return url
 
-    def _client(self, guard: NetworkGuard, *, private_allowed: bool = False) -> _Client:
-        # A new client for each attachment: no connection outlives its fetch.
+    def _client(self, reach: _Reach, host: str) -> _Client:
+        # A new client for each call: no connection outlives its fetch.
+        guard, private_allowed = reach.guard, host == reach.trusted_host
         transport = GuardedTransport(
             guard,
             system_tls_context("http"),
@@ -109,7 +103,7 @@ class HttpFetcher:
         )
 
     async def _follow(
-        self, client: _Client, call: httpx.Request, auth: ClientAuth, draft: Draft
+        self, call: httpx.Request, auth: ClientAuth, reach: _Reach, draft: Draft
     ) -> None:
         origin = _origin(call.url)
         for _ in range(_MOST_REDIRECTS + 1):
@@ -118,32 +112,42 @@ class HttpFetcher:
             # The login is for the first server, not for one that it names.
             if auth.authorization is not None and _origin(call.url) == origin:
                 call.headers["Authorization"] = auth.authorization.decode()
-            response = await client.send(call, stream=True)
-            try:
-                if response.status_code not in _REDIRECTS:
-                    await self._receive(response, draft)
-                    return
-                call = _redirected(call, response)
-            finally:
-                await response.aclose()
+            async with self._client(reach, call.url.host) as client:
+                response = await client.send(call, stream=True)
+                try:
+                    if response.status_code not in _REDIRECTS:
+                        await self._receive(response, draft)
+                        return
+                    call = _redirected(call, response)
+                finally:
+                    await response.aclose()
         raise FetchFailed(f"more than {_MOST_REDIRECTS} redirects")
 
     async def _receive(self, response: httpx.Response, draft: Draft) -> None:
         status = response.status_code
         if status != httpx.codes.OK:
-            is_temporary = status >= httpx.codes.INTERNAL_SERVER_ERROR or status in _LATER
-            raise FetchFailed(f"the server answered {status}", is_temporary=is_temporary)
+            raise FetchFailed(f"the server answered {status}", is_temporary=is_temporary(status))
         encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
         length = response.headers.get("Content-Length", "")
         if encoding == "identity" and length.isascii() and length.isdigit():
             draft.expect(int(length[:20]))
-        waiting: list[bytes] = []
-        async for piece in _decoded(response.aiter_raw(), encoding):
-            waiting.append(piece)
-            if sum(map(len, waiting)) >= _WRITTEN_AT_ONCE:
-                await self._beside.run(draft.write, b"".join(waiting))
-                waiting = []
-        await self._beside.run(draft.write, b"".join(waiting))
+        waiting = bytearray()
+        async for piece in decoded(response.aiter_raw(), encoding):
+            waiting += piece
+            if len(waiting) >= _WRITTEN_AT_ONCE:
+                await self._beside.run(draft.write, bytes(waiting))
+                waiting.clear()
+        await self._beside.run(draft.write, bytes(waiting))
+
+
+class _Reach(NamedTuple):
+    """Hosts that a fetch may call: those that ``guard`` permits, and ``trusted_host``.
+
+    A redirect to another host than the trusted one is behind the guard.
+    """
+
+    guard: NetworkGuard
+    trusted_host: str | None = None
 
 
 class _Client(httpx.AsyncClient):
@@ -181,39 +185,6 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     parts = urlsplit(str(url))
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     return parts.scheme, (parts.hostname or "").lower(), port
-
-
-async def _decoded(pieces: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes]:
-    """Yield the content of an answer, decompressed in pieces of bounded size.
-
-    The request asks for no compression, which not every server looks at.
-    """
-    if encoding in ("", "identity"):
-        async for piece in pieces:
-            yield piece
-        return
-    if encoding not in _WINDOWS:
-        raise FetchFailed(f"the answer has the Content-Encoding {encoding[:40]}")
-    unpack = zlib.decompressobj(_WINDOWS[encoding])
-    try:
-        async for piece in pieces:
-            for unpacked in _unpacked(unpack, piece):
-                yield unpacked
-                await asyncio.sleep(0)  # a small piece may be a large content
-    except zlib.error:
-        raise FetchFailed("the answer cannot be decompressed") from None
-    if not unpack.eof:
-        raise FetchFailed("the compressed answer is not complete", is_temporary=True)
-
-
-def _unpacked(unpack: zlib._Decompress, piece: bytes) -> Iterator[bytes]:
-    while piece:
-        unpacked = unpack.decompress(piece, _WRITTEN_AT_ONCE)
-        if unpacked:
-            yield unpacked
-        piece = unpack.unconsumed_tail
-        if not unpacked and not piece:
-            return
 
 
 def _failed(error: Exception) -> FetchFailed:

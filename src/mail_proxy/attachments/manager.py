@@ -6,13 +6,20 @@ import asyncio
 import hashlib
 import weakref
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from mail_proxy.attachments.cache import TieredCache
 from mail_proxy.attachments.content import Content
-from mail_proxy.attachments.fetching import Draft, Fetcher, FetchFailed, FetchRequest
+from mail_proxy.attachments.fetching import (
+    Draft,
+    Fetcher,
+    FetchFailed,
+    FetchRequest,
+    too_large,
+)
 from mail_proxy.attachments.memory_budget import MemoryBudget
 from mail_proxy.attachments.spool import Spool
 from mail_proxy.domain.attachment import FetchMode
@@ -70,14 +77,14 @@ class AttachmentManager:
         """Return the content of an attachment whose mode is known; raises FetchFailed."""
         attachment = request.attachment
         if attachment.mode is FetchMode.BASE64:
-            return _checked(await self._fetch(request), attachment.md5)
+            return self._checked(await self._fetch(request), request)
         source = _source_of(request)
         md5 = attachment.md5 or self._sources.md5_of(source)
         if md5 is not None:
             kept = await self._cache.get(request.tenant.id, md5)
             if kept is not None:
-                return await self._owned(kept)
-        return _checked(await self._once(source, request), attachment.md5)
+                return self._checked(await self._owned(kept), request)
+        return self._checked(await self._once(source, request), request)
 
     async def _once(self, source: bytes, request: FetchRequest) -> Content:
         """Fetch a source, or wait for the fetch that another message has begun."""
@@ -100,10 +107,7 @@ class AttachmentManager:
     async def _fetch(self, request: FetchRequest) -> Content:
         mode = request.attachment.mode
         assert mode is not None, "the mode is known by now"
-        rules = request.tenant.large_files
-        becomes_link = rules is not None and rules.action == "rewrite"
-        most = self._most_large_octets if becomes_link else self._most_octets
-        draft = Draft(self._spool, most)
+        draft = Draft(self._spool, self._most(request))
         is_whole = False
         async with self._turns.of(request.tenant.id):
             try:
@@ -127,9 +131,26 @@ class AttachmentManager:
         if content.data is not None:
             if self._budget.take(content):
                 return content
-            content = await self._beside.run(self._written, content)
+            content = await _unless_cancelled(self._beside.run(self._written, content))
         if content.path is not None:
             weakref.finalize(content, _remove, content.path)
+        return content
+
+    def _most(self, request: FetchRequest) -> int:
+        """Return how many octets the content of a request may have."""
+        if request.most_octets is not None:
+            return request.most_octets
+        rules = request.tenant.large_files
+        becomes_link = rules is not None and rules.action == "rewrite"
+        return self._most_large_octets if becomes_link else self._most_octets
+
+    def _checked(self, content: Content, request: FetchRequest) -> Content:
+        """Return a content; raises FetchFailed for a wrong size or MD5."""
+        most, md5 = self._most(request), request.attachment.md5
+        if content.size > most:
+            raise too_large(content.size, most)
+        if md5 is not None and content.md5 != md5:
+            raise FetchFailed(f"has the MD5 {content.md5}, not {md5} as declared")
         return content
 
     def _written(self, content: Content) -> Content:
@@ -184,7 +205,7 @@ class _Sources:
 def _source_of(request: FetchRequest) -> bytes:
     """Return the hash of all that decides which content a fetch gets."""
     attachment, tenant, auth = request.attachment, request.tenant, request.auth
-    parts: list[str | None] = [tenant.id, attachment.mode, attachment.reference]
+    parts = [tenant.id, attachment.mode, attachment.reference, request.most_octets]
     if attachment.mode is FetchMode.ENDPOINT:
         auth = auth or tenant.client_auth
         parts.append(tenant.attachment_url)
@@ -193,10 +214,21 @@ def _source_of(request: FetchRequest) -> bytes:
     return hashlib.sha256(repr(parts).encode(errors="surrogatepass")).digest()
 
 
-def _checked(content: Content, md5: str | None) -> Content:
-    if md5 is not None and content.md5 != md5:
-        raise FetchFailed(f"has the MD5 {content.md5}, not {md5} as declared")
-    return content
+async def _unless_cancelled(writing: Coroutine[Any, Any, Content]) -> Content:
+    """Return a content that a thread writes; if cancelled, remove its file."""
+    task = asyncio.ensure_future(writing)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(_remove_written)
+        raise
+
+
+def _remove_written(task: asyncio.Task[Content]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        path = task.result().path
+        if path is not None:
+            _remove(path)
 
 
 def _remove(path: Path) -> None:

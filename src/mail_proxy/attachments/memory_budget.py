@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from threading import RLock
 
 from mail_proxy.attachments.content import Content
 
@@ -16,14 +17,18 @@ class MemoryBudget:
     def __init__(self, most_octets: int) -> None:
         self.held_octets = 0
         self._most = most_octets
+        # A content is given back by the thread that used it last, in the middle of anything.
+        self._lock = RLock()
 
     def take(self, content: Content) -> bool:
         """Count a content as long as it is used; return False if there is no room."""
-        if self.held_octets + content.size > self._most:
-            return False
-        self.held_octets += content.size
+        with self._lock:
+            if self.held_octets + content.size > self._most:
+                return False
+            self.held_octets += content.size
         weakref.finalize(content, self._give_back, content.size).atexit = False
         return True
 
     def _give_back(self, octets: int) -> None:
-        self.held_octets -= octets
+        with self._lock:
+            self.held_octets -= octets

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from mail_proxy.kit.ids import uuid7
-from mail_proxy.kit.private_files import make_folder, open_private
+from mail_proxy.kit.private_files import UnsafeFile, make_folder, open_private
 
 _LOCK = "lock"
 
@@ -71,8 +71,10 @@ def _is_abandoned(folder: Path) -> bool:
     """Return whether no process holds the lock of ``folder``."""
     try:
         descriptor = open_private(folder / _LOCK, os.O_RDWR)
-    except OSError:
+    except FileNotFoundError:
         return True
+    except (OSError, UnsafeFile):  # nothing is known of it, as if this process has no descriptors
+        return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -37,3 +37,5 @@ class StorageFetcher:
             draft.expect(size)
         async for piece in self._mounts.read(tenant_id, mount, path):
             await self._beside.run(draft.write, piece)
+        if size is not None:
+            draft.check_size(size)

@@ -17,6 +17,7 @@ from mail_proxy.smtp.compose import compose as compose_mail
 from mail_proxy.smtp.envelope import Burst
 from mail_proxy.smtp.multipart import MailFile
 from mail_proxy.smtp.sender import SmtpSender
+from mail_proxy.smtp.streamed import Rest
 from mail_proxy.sql.messages.mail_codec import StoredMail
 from mail_proxy.sql.messages.queue import ClaimedMessage
 from mail_proxy.sql.messages.raw_text import RawText
@@ -109,12 +110,27 @@ def preparing_steps(features: FeatureSteps) -> tuple[Step, ...]:
 
     return (
         load,
-        *slot("recipients"),
+        *_recipient_steps(slot("recipients"), are_stored=True),
         *slot("attachments"),
+        *_recipient_steps(slot("recipients"), are_stored=False),
         *slot("large files"),
         compose,
         *slot("signing"),
     )
+
+
+def _recipient_steps(steps: Sequence[Step], *, are_stored: bool) -> Sequence[Step]:
+    """Return a step that runs ``steps`` if the recipients are stored, or if not.
+
+    A raw message that is fetched may have its recipients in its header alone.
+    """
+
+    def run(outgoing: Outgoing) -> Outcome | Awaitable[Outcome | None] | None:
+        stored = outgoing.stored
+        assert stored is not None, "the step `load` comes first"
+        return prepare(steps, outgoing) if stored.names_recipients is are_stored else None
+
+    return [run] if steps else []
 
 
 def load(outgoing: Outgoing) -> Awaitable[None] | None:
@@ -168,8 +184,12 @@ def _compose(outgoing: Outgoing) -> Outcome | None:
 
 
 def composed_raw(raw: RawText, date: float) -> ComposedMail:
-    """Return a raw message with the fields that it lacks; ``date`` in Unix seconds."""
-    return ComposedMail(raw.octets(date_line(date)), raw.needs_smtputf8, raw.is_8bit)
+    """Return a raw message with the fields that it lacks; ``date`` in Unix seconds.
+
+    A long one is read while it is sent.
+    """
+    rest = Rest((raw,)) if raw.size else None
+    return ComposedMail(raw.begin(date_line(date)), raw.needs_smtputf8, raw.is_8bit, rest)
 
 
 def prepare(

@@ -106,6 +106,9 @@ class Settlement:
         return self._failed(message, reason, None, (), now)
 
     def _sent(self, message: ClaimedMessage, outcome: Sent, now: float) -> StateChange:
+        is_whole = all(r.status is RecipientStatus.SENT for r in outcome.recipients)
+        if is_whole and not message.recipient_results:
+            return self._sent_to_all(message, outcome, now)
         results = _merged(message, outcome.recipients)
         left = [r["address"] for r in results if r["status"] == RecipientStatus.DEFERRED]
         # A transaction that served a recipient got somewhere, so it uses up no attempt.
@@ -133,6 +136,24 @@ class Settlement:
             recipients_left=left if again else None,
             recipient_results=results if refused or message.recipient_results else None,
             event=event,
+        )
+
+    def _sent_to_all(self, message: ClaimedMessage, outcome: Sent, now: float) -> StateChange:
+        """Return the change of a message whose every recipient was served at once."""
+        data: dict[str, Any] = {"code": outcome.code, "response": outcome.response}
+        return StateChange(
+            pk=message.pk,
+            claimed_by=message.claimed_by,
+            account_pk=message.account_pk,
+            tenant_id=message.tenant_id,
+            state=MessageState.SENT,
+            due_at=message.due_at,
+            retries=message.retries,
+            state_at=now,
+            error=None,
+            recipients_left=None,
+            recipient_results=None,
+            event=_event(message, EventType.SENT, now, data),
         )
 
     def _deferred(

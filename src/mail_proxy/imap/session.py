@@ -204,7 +204,7 @@ class ImapSession(imapclient.IMAPClient):  # type: ignore[misc]
         return any(len(answer) > 1 and answer[1] == b"EXISTS" for answer in answers)
 
     def _has_read_ahead(self) -> bool:
-        """Return whether answers are in the buffer already, where no poll of the socket sees them.
+        """Return whether answers are buffered: no poll of the socket sees them.
 
         Servers send what happened before IDLE in the packet of its continuation.
         """

@@ -19,6 +19,13 @@ class UnsafeFile(MailProxyError):
     code = "unsafe_file"
 
 
+def reason_of(error: OSError | UnsafeFile) -> str:
+    """Return an error in words; those of the system without a path."""
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    return str(error)
+
+
 def make_folder(folder: Path) -> bool:
     """Make the folder with mode 0700, or make an existing one private.
 

@@ -90,19 +90,24 @@ def usual_form(message: UsualMessage, unique: str) -> str | None:
 
 def raw_form(mail: Mail, raw: RawMessage, tracking_id: str) -> str | LargeContent:
     """Return the text to store for a raw message, with the fields that it lacks."""
-    lines = []
-    if raw.text("message-id") is None:
-        lines.append(raw_header("Message-ID", mail.message_id))
-    if raw.text(TRACKING_HEADER.lower()) is None:
-        lines.append(token_header(TRACKING_HEADER, tracking_id))
     described = RawText(
         head_size=len(raw.head),
-        added="".join([f"{line}\r\n" for line in lines]),
+        added=missing_fields(mail, raw, tracking_id),
         is_dated=raw.text("date") is not None,
         is_8bit=raw.is_8bit,
         needs_smtputf8=raw.needs_smtputf8,
     )
     return dump_raw(mail, described, (raw.head, *raw.body))
+
+
+def missing_fields(mail: Mail, raw: RawMessage, tracking_id: str) -> str:
+    """Return the lines to add to the header of a raw message, except for its Date."""
+    lines = []
+    if raw.text("message-id") is None:
+        lines.append(raw_header("Message-ID", mail.message_id))
+    if raw.text(TRACKING_HEADER.lower()) is None:
+        lines.append(token_header(TRACKING_HEADER, tracking_id))
+    return "".join([f"{line}\r\n" for line in lines])
 
 
 def check_headers(mail: Mail) -> None:

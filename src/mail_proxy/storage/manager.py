@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from mail_proxy.domain.tenant import DEFAULT_TENANT
 from mail_proxy.errors import StorageError
@@ -22,7 +24,8 @@ from mail_proxy.storage.protocols import open_filesystem
 from mail_proxy.storage.remote_folder import RemoteFolder
 from mail_proxy.storage.url_token import UrlSigner
 
-_THREADS = 16
+#: Threads of all tenants, which start when they are needed, and of one tenant.
+_THREADS, _OF_TENANT = 64, 4
 _CALL_SECONDS = 90.0
 Result = TypeVar("Result")
 
@@ -62,6 +65,8 @@ class StorageManager:
         self._own: dict[tuple[str, str], Mount] = {}
         self._open: dict[tuple[str, str], tuple[Mount, Backend]] = {}
         self._threads = ThreadPoolExecutor(_THREADS, "storage")
+        #: By tenant, as long as they are used.
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     def register(
         self,
@@ -105,13 +110,9 @@ class StorageManager:
         Raises StorageError; after 90 seconds it is a temporary one.
         """
         await self._admit(mount)
-        loop = asyncio.get_running_loop()
-        run_here = contextvars.copy_context().run
         try:
             async with asyncio.timeout(_CALL_SECONDS):
-                return await loop.run_in_executor(
-                    self._threads, run_here, lambda: work(self._backend(mount))
-                )
+                return await self._on_thread(mount, work)
         except TimeoutError:
             words = f"the storage does not answer within {_CALL_SECONDS:.0f} seconds"
             raise StorageError(words, is_temporary=True) from None
@@ -119,8 +120,31 @@ class StorageManager:
     async def run_long(self, mount: Mount, work: Callable[[Backend], Result]) -> Result:
         """Return the result of ``work`` as ``run`` does, however long it takes."""
         await self._admit(mount)
+        return await self._on_thread(mount, work)
+
+    def release(self, close: Callable[[], None]) -> None:
+        """Close a file on a thread. Nothing waits for it: its storage may not answer."""
+        with suppress(RuntimeError):  # the threads have ended
+            self._threads.submit(close)
+
+    async def _on_thread(self, mount: Mount, work: Callable[[Backend], Result]) -> Result:
+        """Return the result of ``work``, which runs on one of the tenant's threads.
+
+        A tenant whose storage does not answer takes no threads from others. A thread that hangs
+        counts until it is back, also if nobody waits for it any more.
+        """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: work(self._backend(mount)))
+        run_here = contextvars.copy_context().run
+        turns = self._turns.setdefault(mount.tenant_id, asyncio.Semaphore(_OF_TENANT))
+        await turns.acquire()
+        running = self._threads.submit(run_here, lambda: work(self._backend(mount)))
+
+        def give_back(_: Future[Result]) -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(turns.release)
+
+        running.add_done_callback(give_back)
+        return await asyncio.wrap_future(running)
 
     def close(self) -> None:
         """Let the threads end when their work is done."""

@@ -159,7 +159,7 @@ class StorageNode:
                 left = None if left is None else left - len(piece)
                 yield piece
         finally:
-            await self._run(lambda backend: file.close())
+            self._manager.release(file.close)
 
     async def write_bytes(self, data: bytes) -> None:
         """Write a file; it appears as a whole, or not at all."""

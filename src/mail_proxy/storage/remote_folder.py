@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from mail_proxy.errors import StorageError
 from mail_proxy.kit.ids import uuid7
+from mail_proxy.network.http_status import is_temporary
 from mail_proxy.storage.backend import Found, OpenFile
 from mail_proxy.storage.mount import Mount
 from mail_proxy.storage.protocols import PROVIDERS, installed_errors
@@ -129,7 +130,7 @@ class RemoteFolder:
             raise StorageError("the storage refuses access") from None
         except self._errors as error:
             status = _status(error)
-            is_final = 400 <= status < 500 and status not in (408, 429)
+            is_final = 400 <= status < 500 and not is_temporary(status)
             words = f"the storage answers {status}" if status else "the storage cannot be reached"
             raise StorageError(words, is_temporary=not is_final) from error
 

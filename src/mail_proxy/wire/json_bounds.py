@@ -15,7 +15,7 @@ from mail_proxy.errors import TooLarge
 UNCOUNTED_BYTES = 16_000
 #: Searched at once. A search holds the interpreter lock, and this one takes about a millisecond.
 _STEP_BYTES = 262_144
-_SEPARATORS = (b",", b"[", b"{")
+_SEPARATORS = b",[{"
 _OUTSIDE = re.compile(rb'(?:[^"]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _INSIDE = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
@@ -43,7 +43,8 @@ def _is_beyond(counts: Iterator[int], most: int) -> bool:
 
 
 def _separators(text: bytes | bytearray, start: int, end: int) -> int:
-    return sum(text.count(separator, start, end) for separator in _SEPARATORS)
+    part = text[start:end]
+    return len(part) - len(part.translate(None, _SEPARATORS))
 
 
 def _counts(body: bytes | bytearray) -> Iterator[int]:

@@ -22,12 +22,16 @@ from mail_proxy.domain.long_text import LONGEST_PLAIN_TEXT, LongText
 STEP_BYTES = 262_144
 #: Of a long string at once: as many octets of escapes take two milliseconds.
 PIECE_BYTES = 65_536
+#: Searched first for members that are no objects or lists. A regular expression takes four times as
+#: long as a parser, so none is matched against a long string that it cannot find the end of.
+_FIRST_BYTES = 4096
 #: Characters. A longer string is cut somewhere behind it: no field may have so many.
 LONGEST_STRING = 50_000_000
 #: Of objects and lists that are larger than a step. A message is at the third level.
 _DEEPEST_LARGE = 16
 _LONGEST_ESCAPE = len(r"\u0000")
 _QUOTE = ord('"')
+_CLOSING = {ord("{"): b"}", ord("["): b"]"}
 _BRACKETS = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
 _FLAT = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 _CHARACTERS = re.compile(rb'(?:[^"\\]++|\\u[0-9A-Fa-f]{4}|\\[^u])*+')
@@ -165,8 +169,10 @@ class _Parser:
         return [], at, max(at + 1, end)
 
     def _scalars(self, at: int, brackets: bytes) -> tuple[Any, int]:
-        """Return the members within a step, up to the first object or list."""
-        found = _SCALARS.match(self._text, at, at + STEP_BYTES)
+        """Return members of less than a step, up to the first object, list or long string."""
+        found = _SCALARS.match(self._text, at, at + _FIRST_BYTES)
+        if found is not None and found.end() > at + _FIRST_BYTES // 2:
+            found = _SCALARS.match(self._text, at, at + STEP_BYTES)
         if found is None:
             return (), at
         inside = self._wrapped(brackets, at, found.end() - 1)
@@ -225,10 +231,14 @@ class _Parser:
         text, limit = self._text, min(at + STEP_BYTES, len(self._text))
         kind = self._octet(at)
         if kind == b'"':
+            quote = text.find(b'"', at + 1, limit)
+            if quote < 0 or not self._is_escaped(at + 1, quote):
+                return quote + 1 or None
             end = _CHARACTERS.match(text, at + 1, limit).end()  # type: ignore[union-attr]
             return end + 1 if end < limit and text[end] == _QUOTE else None
         if kind in (b"{", b"["):
-            return self._end_of_brackets(at, limit)
+            # It cannot end behind the last bracket of its kind.
+            return self._end_of_brackets(at, text.rfind(_CLOSING[kind[0]], at, limit) + 1)
         end = _WORD.match(text, at, limit).end()  # type: ignore[union-attr]
         if end == at:
             raise NotJson("expected a value", at)

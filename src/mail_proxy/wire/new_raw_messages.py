@@ -116,7 +116,7 @@ class RawMessageIn(QueuedIn):
                     for name, value in zip(RECIPIENTS, values, strict=True)
                 ]
             )
-        return iter([collected(wrong, "raw", _recipients_in, (raw, name), ()) for name in _TO])
+        return iter(_envelope_recipients(wrong, raw))
 
     def _reverse_path(self, wrong: list[Mistake], raw: RawMessage) -> str | None:
         """Return the envelope sender if it is not the From of the message."""
@@ -149,6 +149,20 @@ def envelope_sender(raw: RawMessage) -> str | None:
     if wrong:
         raise WrongMessage(wrong)
     return found
+
+
+def recipients_of(raw: RawMessage) -> list[tuple[Address, ...]]:
+    """Return the addresses in To, Cc and Bcc of a header; raises WrongMessage."""
+    wrong: list[Mistake] = []
+    found = _envelope_recipients(wrong, raw)
+    wrong = wrong or wrong_number(sum(map(len, found)))
+    if wrong:
+        raise WrongMessage(wrong)
+    return found
+
+
+def _envelope_recipients(wrong: list[Mistake], raw: RawMessage) -> list[tuple[Address, ...]]:
+    return [collected(wrong, "raw", _recipients_in, (raw, name), ()) for name in _TO]
 
 
 def _header(wrong: list[Mistake], raw: RawMessage) -> tuple[Address, str, str | None]:

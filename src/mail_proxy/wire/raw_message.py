@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, pairwise, starmap
 from typing import NamedTuple
 
 #: Octets. Exchange takes as many by default; sendmail, Postfix and others take less.
@@ -28,6 +29,10 @@ _BINARY_PART = re.compile(rb"(?im)^content-transfer-encoding:[ \t]*\"?binary\b")
 #: Octets of the piece before in which a field of a part may begin.
 _OVERLAP = 100
 _END = b"\r\n\r\n"
+_BINARY = (
+    "has a part with Content-Transfer-Encoding binary, and line ends that are not CRLF: "
+    "these would be changed; encode the part in base64"
+)
 
 
 class WrongRaw(ValueError):
@@ -73,29 +78,55 @@ class RawMessage:
 def read_raw(pieces: Iterable[bytes]) -> RawMessage:
     """Return the message in the octets of ``pieces``; raises WrongRaw."""
     lines = _Lines(pieces)
-    head = b""
-    body: list[bytes] = []
-    for piece in lines:
-        if body:
-            body.append(piece)
-            continue
+    head, rest = _divided(lines)
+    body = list(rest)
+    fields = list(_fields(head))
+    if lines.are_changed and any(starmap(_names_binary, pairwise([b"", head, *body]))):
+        raise WrongRaw(_BINARY)
+    kept = _without_hidden(head, fields)
+    return RawMessage(kept, body, fields, lines.are_8bit, not kept.isascii())
+
+
+def scan_raw(pieces: Iterable[bytes]) -> tuple[RawMessage, int]:
+    """Return a message without its body, and the octets of the body; raises WrongRaw.
+
+    No piece is kept: ``raw_body`` yields the body when it is sent.
+    """
+    lines = _Lines(pieces)
+    head, body = _divided(lines)
+    fields = list(_fields(head))
+    size, before, has_binary = 0, head, _names_binary(b"", head)
+    for piece in body:
+        size += len(piece)
+        has_binary = has_binary or _names_binary(before, piece)
+        before = piece
+    if lines.are_changed and has_binary:
+        raise WrongRaw(_BINARY)
+    kept = _without_hidden(head, fields)
+    return RawMessage(kept, (), fields, lines.are_8bit, not kept.isascii()), size
+
+
+def raw_body(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the empty line behind a header, and the body; raises WrongRaw."""
+    _, body = _divided(_Lines(pieces))
+    return body
+
+
+def _divided(lines: Iterable[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """Return the header of a message, and its body in pieces; raises WrongRaw."""
+    head, pieces = b"", iter(lines)
+    for piece in pieces:
         head += piece
         end = _end_of_head(head)
         if end is not None:
-            body.append(head[end:])
-            head = head[:end]
-    if not body:
-        raise WrongRaw(_no_end(head))
-    fields = list(_fields(head))
-    kept = head
-    if any(field.name in TAKEN_OUT for field in fields):
-        kept = b"".join([field.octets for field in fields if field.name not in TAKEN_OUT])
-    if lines.are_changed and _has_binary_part([head, *body]):
-        raise WrongRaw(
-            "has a part with Content-Transfer-Encoding binary, and line ends that are not CRLF: "
-            "these would be changed; encode the part in base64"
-        )
-    return RawMessage(kept, body, fields, lines.are_8bit, not kept.isascii())
+            return head[:end], chain([head[end:]], pieces)
+    raise WrongRaw(_no_end(head))
+
+
+def _without_hidden(head: bytes, fields: Sequence[RawField]) -> bytes:
+    if all(field.name not in TAKEN_OUT for field in fields):
+        return head
+    return b"".join([field.octets for field in fields if field.name not in TAKEN_OUT])
 
 
 class _Lines:
@@ -210,12 +241,8 @@ def _no_field(head: bytes, at: int) -> str:
     return f"line {number} is no header field: {why}: {shown!r}"
 
 
-def _has_binary_part(pieces: Sequence[bytes]) -> bool:
-    before = b""
-    for piece in pieces:
-        piece_and_before = before[-_OVERLAP:] + piece
-        # Searching for a word is a hundred times faster than the pattern.
-        if b"binary" in piece_and_before.lower() and _BINARY_PART.search(piece_and_before):
-            return True
-        before = piece
-    return False
+def _names_binary(before: bytes, piece: bytes) -> bool:
+    """Return whether a piece has the field of a part with the encoding binary."""
+    octets = before[-_OVERLAP:] + piece
+    # Searching for a word is a hundred times faster than the pattern.
+    return b"binary" in octets.lower() and _BINARY_PART.search(octets) is not None

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, ValidationError, field_validator
 
-from mail_proxy.domain.attachment import BASE64_PREFIX
+from mail_proxy.domain.attachment import BASE64_PREFIX, FetchMode
 from mail_proxy.domain.long_text import LongText
 from mail_proxy.domain.mail import Mail
 from mail_proxy.wire.addresses import parse_mailbox, parse_mailboxes
@@ -25,7 +25,7 @@ from mail_proxy.wire.new_messages import (
     reverse_path,
     wrong_number,
 )
-from mail_proxy.wire.new_raw_messages import envelope_sender, header_of
+from mail_proxy.wire.new_raw_messages import envelope_sender, header_of, recipients_of
 from mail_proxy.wire.raw_message import RawMessage
 
 _FILENAME = "raw message"
@@ -44,7 +44,11 @@ class RawPathIn(QueuedIn):
         alias="from",
         description="Envelope sender. Default: the From of the message, or its Sender.",
     )
-    to: Recipients | None = Field(None, description="Recipients; required if `cc` and `bcc` are.")
+    to: Recipients | None = Field(
+        None,
+        description="Recipients. Without `to`, `cc` and `bcc`: To, Cc and Bcc of the message, "
+        "unless `raw_path` is a URL.",
+    )
     cc: Recipients | None = Field(None, description="More recipients.")
     bcc: Recipients | None = Field(None, description="More recipients.")
     return_path: OneLine | None = Field(
@@ -66,7 +70,8 @@ class RawPathIn(QueuedIn):
     def mail(self, unique: str) -> Mail:
         """Return the mail, whose only attachment is the message; raises WrongMessage.
 
-        Without `from`, the sender is empty until the message is read.
+        Without `from` the sender, and without recipients the whole envelope, are empty until the
+        message is read.
         """
         wrong: list[Mistake] = []
         to, cc, bcc = (
@@ -76,11 +81,12 @@ class RawPathIn(QueuedIn):
         if self.sender is not None:
             sender = collected(wrong, "from", parse_mailbox, self.sender, NOBODY)
         path = collected(wrong, "return_path", reverse_path, self.return_path, None)
-        if not wrong:
+        place = AttachmentIn.model_validate({"filename": _FILENAME, "storage_path": self.raw_path})
+        attachment = place.attachment()
+        if not wrong and (self._names_recipients or attachment.mode is FetchMode.HTTP_URL):
             wrong += wrong_number(len(to) + len(cc) + len(bcc))
         if wrong:
             raise WrongMessage(wrong)
-        place = AttachmentIn.model_validate({"filename": _FILENAME, "storage_path": self.raw_path})
         domain = sender.email.rpartition("@")[2] or "localhost"
         return Mail(
             sender=sender,
@@ -93,8 +99,12 @@ class RawPathIn(QueuedIn):
             message_id=f"<{unique}@{domain}>",
             return_path=path,
             not_before=self.deferred_ts,
-            attachments=(place.attachment(),),
+            attachments=(attachment,),
         )
+
+    @property
+    def _names_recipients(self) -> bool:
+        return any(getattr(self, name) is not None for name in RECIPIENTS)
 
 
 def read_mail(mail: Mail, raw: RawMessage) -> Mail:
@@ -103,6 +113,9 @@ def read_mail(mail: Mail, raw: RawMessage) -> Mail:
     Raises WrongMessage if the header is wrong.
     """
     author, subject, message_id = header_of(raw)
+    if not mail.recipients:
+        to, cc, bcc = recipients_of(raw)
+        mail = replace(mail, to=to, cc=cc, bcc=bcc)
     path = mail.return_path
     if path is None:
         path = mail.sender.email or envelope_sender(raw)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import time
 import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from tests.harness.file_server import File, FileCall, FileServer, file_server, zipped
 from tests.harness.running import eventually, mail, running
 from tests.protocols.delivery.conftest import Settings
-from tests.protocols.delivery.test_attachments import LOOPBACK, PDF, TEXT, Sender, files
+from tests.protocols.delivery.test_attachments import LOOPBACK, PDF, TEXT, Sender, files, md5
 
 from mail_proxy.operations import messages
 from mail_proxy.operations.callers import Caller
@@ -63,6 +64,10 @@ GOOD = {
     ),
     "until the end": File(PDF, length=None),
     "gzip": zipped(PDF),
+    "gzip in two members": File(
+        gzip.compress(PDF[:70_000]) + gzip.compress(PDF[70_000:]),
+        headers={"Content-Encoding": "gzip"},
+    ),
     "deflate": File(zlib.compress(PDF), headers={"Content-Encoding": "deflate"}),
     "more than announced": File(PDF + b"more", length=len(PDF)),
     "a wrong type": File(PDF, headers={"Content-Type": "text/html"}),
@@ -88,6 +93,10 @@ FINAL = {
         "or more; allowed: 0.4 MB",
     ),
     "not gzip": (File(b"x" * 99, headers={"Content-Encoding": "gzip"}), "cannot be decompressed"),
+    "more than gzip": (
+        File(gzip.compress(PDF) + b"more", headers={"Content-Encoding": "gzip"}),
+        "cannot be decompressed",
+    ),
     "br": (File(b"x", headers={"Content-Encoding": "br"}), "has the Content-Encoding br"),
     "loop": (redirect("/a"), "more than 5 redirects"),
     "no location": (File(status=302), "redirect to a URL that is missing"),
@@ -109,7 +118,9 @@ async def test_a_wrong_answer_ends_the_message(sender: Sender, web: FileServer, 
 TEMPORARY = {
     "503": (File(status=503), "the server answered 503"),
     "500": (File(status=500), "the server answered 500"),
-    "429": (File(status=429), "the server answered 429"),
+    "408": (File(status=408), "the server answered 408"),
+    "425": (File(status=425), "the server answered 425"),
+    "429": (File(status=429, headers={"Retry-After": "1"}), "the server answered 429"),
     "slow": (File(b"x", length=100, hangs=True), "not fetched within 1 s"),
     "silent": (File(length=None, hangs=True), "not fetched within 1 s"),
     "less than announced": (File(b"x", length=100), "the connection broke off"),
@@ -313,6 +324,73 @@ async def test_the_application_gets_its_login_or_that_of_the_attachment(
         )
     assert files(data) == {"a": b"Bearer t a/b c", "b": b"Bearer t x:y", "c": b"Basic dTpw /abs"}
     assert {call.method for call in web.calls} == {"POST"}
+
+
+async def test_an_application_does_not_send_the_service_to_private_hosts(
+    config: Settings, server: ScriptedSmtpServer, web: FileServer
+) -> None:
+    web.files["/same"] = redirect("/file", 307)
+    web.files["/file"] = File(TEXT)
+    web.files["/other"] = redirect("http://10.0.0.1/file", 307)
+    async with running(config(allow_private_networks=())) as post:
+        await post.account(server)
+        sender = Sender(post, server)
+        attachment = {"filename": "a", "storage_path": "x"}
+        for path in ("/same", "/other"):
+            await post.tenant("default", client_base_url=web.url(""), client_attachment_path=path)
+            if path == "/other":
+                server.accepted.clear()
+                assert "is refused: the host has no pub" in await sender.error(attachment, id_="m2")
+            else:
+                assert files(await sender.sent(attachment)) == {"a": TEXT}
+
+
+async def test_contents_of_a_few_mb_are_cached_without_a_disk(
+    config: Settings, server: ScriptedSmtpServer, web: FileServer
+) -> None:
+    web.files["/a"] = File(PDF)
+    async with running(config(attachments={"allow_private_urls": LOOPBACK})) as post:
+        await post.account(server)
+        for id_ in ("m1", "m2"):
+            assert files(await Sender(post, server).sent(at(web), id_=id_)) == {"a.pdf": PDF}
+    assert len(web.calls) == 1
+
+
+async def test_a_cached_content_is_bounded_as_well(
+    config: Settings, server: ScriptedSmtpServer, web: FileServer
+) -> None:
+    web.files["/a"] = File(PDF)
+    settings = config(attachments={"allow_private_urls": LOOPBACK, "max_attachment_mb": 0.1})
+    rules = {"enabled": True, "action": "rewrite", "storage_url": "file:///none"}
+    async with running(settings) as post:
+        await post.account(server)
+        await post.tenant("default", large_file_config=rules)
+        await Sender(post, server).sent(at(web))
+        await post.tenant("default", large_file_config={**rules, "enabled": False})
+        server.accepted.clear()
+        again = at(web, "/b", content_md5=md5(PDF))
+        assert "allowed: 0.1 MB" in await Sender(post, server).error(again, id_="m2")
+
+
+async def test_an_answer_in_tiny_chunks_takes_no_more_for_each(
+    config: Settings, server: ScriptedSmtpServer, web: FileServer
+) -> None:
+    """A hostile server decides how long its chunks are."""
+
+    async def needed(sender: Sender, count: int) -> float:
+        body = b"1\r\nx\r\n" * count + b"0\r\n\r\n"
+        path = f"/{count}"
+        web.files[path] = File(body, length=None, headers={"Transfer-Encoding": "chunked"})
+        begun = time.thread_time()
+        data = await sender.sent(at(web, path), id_=f"m{count}")
+        assert files(data) == {"a.pdf": b"x" * count}
+        return time.thread_time() - begun
+
+    given = {"allow_private_urls": LOOPBACK, "attachment_timeout": 100.0}
+    async with running(config(attachments=given)) as post:
+        await post.account(server)
+        few, many = [await needed(Sender(post, server), count) for count in (2000, 16_000)]
+    assert many < 24 * few
 
 
 async def test_an_instance_may_have_one_application_for_all_tenants(

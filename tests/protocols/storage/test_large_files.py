@@ -203,6 +203,52 @@ async def test_files_of_a_storage_that_is_gone_are_forgotten(
     assert await rows(db, tables) == []
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_file_that_somebody_removed_is_uploaded_again(
+    files: LargeFileStorage, config: LargeFileConfig, tmp_path: Path
+) -> None:
+    link = await files.keep("acme", config, content_of(), "x.pdf")
+    (path,) = stored(tmp_path)
+    path.write_bytes(DATA[:-1])
+    with pytest.raises(NotFound):
+        await Downloads(files).get(token_of(link), None, None)
+    again = await files.keep("acme", config, content_of(), "x.pdf")
+    assert await read(await Downloads(files).get(token_of(again), None, None)) == DATA
+
+
+@pytest.mark.parametrize("name", ["報告書" * 80 + ".pdf", "😀" * 200, "." * 250, "a" * 255])
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_file_may_have_a_long_name(
+    files: LargeFileStorage, config: LargeFileConfig, name: str
+) -> None:
+    link = await files.keep("acme", config, content_of(), name)
+    assert await read(await Downloads(files).get(token_of(link), None, None)) == DATA
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_file_that_cannot_be_removed_is_not_forgotten(
+    files: LargeFileStorage,
+    config: LargeFileConfig,
+    clock: FakeClock,
+    db: SqlDb,
+    tables: Tables,
+    tmp_path: Path,
+) -> None:
+    await files.keep("acme", config, content_of(), "x.pdf")
+    (path,) = stored(tmp_path)
+    away = tmp_path / "away"
+    path.parent.rename(away)
+    path.parent.symlink_to(away)
+    clock.advance(31 * DAY)
+    assert await files.remove_expired(10) == 0
+    path.parent.unlink()
+    away.rename(path.parent)
+    clock.advance(3601)
+    assert await files.remove_expired(10) == 1
+    assert stored(tmp_path) == []
+    assert await rows(db, tables) == []
+
+
 @pytest.mark.parametrize(
     ("asked", "status", "expected"),
     [

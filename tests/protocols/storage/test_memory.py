@@ -34,7 +34,7 @@ asyncio.run(use(json.loads(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["local", "s3", "azure"], indirect=True)
+@pytest.mark.parametrize("place", ["local", "s3", "gcs", "azure"], indirect=True)
 def test_an_upload_of_200_mb_takes_less_than_60_mb(
     place: tuple[str, dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -29,6 +29,10 @@ def content_of(size: int, filling: bytes = b"a") -> Content:
     return Content(size, hashlib.md5(data).hexdigest(), data=data)
 
 
+def of_another_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 54_321)
+
+
 def read(content: Content | None) -> bytes:
     assert content is not None
     return b"".join(content.pieces(65_536))

@@ -41,7 +41,7 @@ _MORE_TYPES = {
 _TYPES = mimetypes.MimeTypes()
 for _suffix, _type in _MORE_TYPES.items():
     _TYPES.add_type(_type, _suffix)
-_METHOD = re.compile(rb"^METHOD:([A-Za-z-]{1,40})\r?$", re.MULTILINE)
+_METHOD = re.compile(rb"^METHOD:([A-Za-z-]{1,40})\r?$", re.MULTILINE | re.IGNORECASE)
 _HEAD_OCTETS = 65_536
 
 

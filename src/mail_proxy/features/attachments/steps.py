@@ -33,7 +33,7 @@ from mail_proxy.features.feature import StepParts
 from mail_proxy.kit.side_thread import SideThread
 from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.smtp.multipart import MailFile
-from mail_proxy.sql.messages.attachment_logins import AttachmentLogins
+from mail_proxy.sql.messages.envelope import set_envelope
 
 _MB = 1_000_000
 
@@ -44,7 +44,7 @@ def fetching_step(parts: StepParts) -> Step:
     A mail without attachments costs two looks at fields.
     """
     mounts = TenantMounts.of(parts)
-    files = _Files(manager_of(parts, mounts), mounts, parts.tables.attachment_logins)
+    files = _Files(parts, manager_of(parts, mounts), mounts)
 
     def fetch(outgoing: Outgoing) -> Awaitable[Outcome | None] | None:
         stored = outgoing.stored
@@ -83,7 +83,7 @@ def manager_of(parts: StepParts, mounts: Mounts) -> AttachmentManager:
         NetworkGuard.of_attachments(config),
         NetworkGuard.of(config),
         settings.attachment_base_url,
-        most_large,
+        max(most_large, int(settings.max_message_mb * _MB)),
         beside,
     )
     # A folder of another machine may not answer; the thread then waits for it alone.
@@ -119,13 +119,13 @@ def _spool_folder(config: ProxyConfig) -> Path:
 class _Files:
     """Fetches all attachments of a mail, and makes files of them."""
 
-    def __init__(
-        self, manager: AttachmentManager, mounts: Mounts, logins: AttachmentLogins
-    ) -> None:
+    def __init__(self, parts: StepParts, manager: AttachmentManager, mounts: Mounts) -> None:
         self._beside = SideThread("raw messages")
+        self._db = parts.db
+        self._most_of_raw = int(parts.config.attachments.max_message_mb * _MB)
         self._manager = manager
         self._mounts = mounts
-        self._logins = logins
+        self._logins = parts.tables.attachment_logins
 
     async def fetch(self, outgoing: Outgoing) -> Outcome | None:
         """Set the files of a mail; return the outcome if one cannot be fetched."""
@@ -149,12 +149,18 @@ class _Files:
 
     async def _fetch_whole(self, outgoing: Outgoing, attachment: Attachment) -> Outcome | None:
         """Set a raw message that is fetched before it is sent."""
+        message, has_recipients = outgoing.message, bool(outgoing.recipients)
+        request = replace(self._request(outgoing, attachment), most_octets=self._most_of_raw)
         try:
-            content = await self._manager.content(self._request(outgoing, attachment))
-            return await self._beside.run(set_raw, outgoing, content)
+            content = await self._manager.content(request)
+            outcome = await self._beside.run(set_raw, outgoing, content)
         except FetchFailed as failure:
             kind = Deferred if failure.is_temporary else Failed
             return kind(f"raw message: {failure}")
+        if outcome is None and not has_recipients:
+            mail = outgoing.mail
+            await self._db.write(set_envelope, message.pk, mail.recipients, mail.subject)
+        return outcome
 
     async def _file(self, outgoing: Outgoing, attachment: Attachment) -> MailFile:
         request = self._request(outgoing, attachment)

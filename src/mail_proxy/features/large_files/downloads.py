@@ -61,10 +61,10 @@ class Downloads:
         part = _part_of(range_, size) if if_range in (None, tag) else None
         if part == (0, 0):
             return Download(416, {**headers, "Content-Range": f"bytes */{size}"}, None)
-        node = self._files.node(row)
-        if not await node.is_file():
+        if not await self._files.is_whole(row):
             raise NotFound("the link is not valid, or its time is over")
         await self._files.downloaded(row)
+        node = self._files.node(row)
         if part is None:
             return Download(200, {**headers, "Content-Length": str(size)}, node.pieces())
         start, end = part

@@ -25,6 +25,7 @@ from mail_proxy.storage import StorageManager, StorageNode
 from mail_proxy.storage.url_token import UrlSigner
 
 _PIECE_BYTES = 262_144
+#: Octets; file systems take 255.
 _LONGEST_NAME = 150
 
 
@@ -78,6 +79,9 @@ class LargeFileStorage:
         lock = self._uploading.setdefault(key, asyncio.Lock())
         async with lock:
             row = await self._db.write(self._table.reuse, same, config.lifespan_seconds, expires_at)
+            if row is not None and not await self.is_whole(row):
+                await self._db.write(self._table.forget, row["id"])
+                row = None
             if row is None:
                 row = await self._upload(same, config, content, filename, expires_at)
         link_until = self._clock.now() + seconds
@@ -96,22 +100,36 @@ class LargeFileStorage:
         """Note a download."""
         await self._db.write(self._table.downloaded, row, self._clock.now())
 
+    async def is_whole(self, row: Row) -> bool:
+        """Return whether the stored file is there, with its size."""
+        found = await self.node(row).find()
+        return found is not None and not found.is_folder and found.size == row["size"]
+
     async def remove_expired(self, most: int) -> int:
         """Remove files whose time is over, at most ``most``; return how many.
 
-        A file that cannot be removed is tried again an hour later.
+        A file that cannot be removed is tried again an hour later. It is forgotten if its storage
+        is gone.
         """
         rows = await self._db.write(self._table.take_expired, self._clock.now(), most)
         removed = 0
         for row in rows:
             try:
                 await self.node(row).delete()
-            except StorageError as error:
-                if error.is_temporary:
+            except StorageError:
+                if self._has_place(row):
                     continue
             await self._db.write(self._table.forget, row["id"])
             removed += 1
         return removed
+
+    def _has_place(self, row: Row) -> bool:
+        """Return whether the storage of a file still exists."""
+        try:
+            folder_of(self._storages, row["place"], row["tenant_id"])
+        except StorageError:
+            return False
+        return True
 
     def node(self, row: Row) -> StorageNode:
         """Return the stored file of a row."""
@@ -174,4 +192,5 @@ def _sha256(content: Readable) -> str:
 def _stored_name(filename: str) -> str:
     """Return a file name without characters that mean something in a path."""
     kept = "".join(c if c.isalnum() or c in "-_. " else "_" for c in filename)
-    return kept.strip(". ")[-_LONGEST_NAME:] or "file"
+    octets = kept.strip(". ").encode()[-_LONGEST_NAME:]
+    return octets.decode(errors="ignore").strip(". ") or "file"

@@ -31,9 +31,15 @@ class PecDeadlines:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._timeout = parts.config.pec.pec_acceptance_timeout
+        self._changed = asyncio.Event()
         self.worker = Worker("pec deadlines", self._round)
 
+    def wake(self) -> None:
+        """Look at once when the next message is due, which has changed."""
+        self._changed.set()
+
     async def _round(self) -> None:
+        self._changed.clear()
         now = self._parts.clock.now()
         due = await self._parts.db.read(self._parts.tables.pec.due, now, _MOST_AT_ONCE)
         changed = False
@@ -47,7 +53,11 @@ class PecDeadlines:
         wait = min(_LONGEST_WAIT_SECONDS, self._timeout)
         if next_at is not None:
             wait = min(wait, next_at - self._parts.clock.now())
-        await asyncio.sleep(max(wait, _SHORTEST_WAIT_SECONDS))
+        try:
+            async with asyncio.timeout(max(wait, _SHORTEST_WAIT_SECONDS)):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
 
     def _look(self, connection: Connection, pk: str, now: float) -> bool:
         """Look at one message; return whether an event was appended."""

@@ -48,9 +48,10 @@ class PecReceiver:
         self._changed = asyncio.Event()
         self._sessions = asyncio.Semaphore(_MOST_SESSIONS)
         self._watching: dict[str, tuple[MailboxWatch, Worker]] = {}
+        self._deadlines = PecDeadlines(parts)
         self._workers = (
             Worker("pec", self._round),
-            PecDeadlines(parts).worker,
+            self._deadlines.worker,
             Worker("pec cleanup", self._clean_up),
         )
         parts.bus.subscribe(DirectoryChanged, self._look)
@@ -107,7 +108,7 @@ class PecReceiver:
         parts = self._parts
         watch = MailboxWatch(
             self._paced(place),
-            ReceiptRecording(parts, tenant_id, self._archive, self._check),
+            ReceiptRecording(parts, tenant_id, self._archive, self._check, self._deadlines.wake),
             parts.db,
             parts.tables.claims,
             parts.tables.mailboxes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,12 +63,19 @@ class ReceiptRecording:
     """
 
     def __init__(
-        self, parts: Parts, tenant_id: str, archive: ReceiptArchive, check: SignatureCheck
+        self,
+        parts: Parts,
+        tenant_id: str,
+        archive: ReceiptArchive,
+        check: SignatureCheck,
+        on_change: Callable[[], None],
     ) -> None:
+        """``on_change`` is called when a message may have to be looked at again."""
         self._parts = parts
         self._tenant_id = tenant_id
         self._archive = archive
         self._check = check
+        self._on_change = on_change
         self._parser = PecReceiptParser()
 
     def read(self, octets: bytes) -> FoundReceipt | None:
@@ -131,6 +138,7 @@ class ReceiptRecording:
     def stored(self, found: Sequence[Any]) -> None:
         """Wake the reporter."""
         self._parts.bus.publish(EventsAdded())
+        self._on_change()
 
     def _message(
         self, connection: Connection, info: PecReceiptInfo, *, lock: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mail_proxy.delivery.pipeline import Outgoing, Step
 from mail_proxy.domain.outcome import Failed, Outcome, RecipientResult, RecipientStatus
 from mail_proxy.features.feature import StepParts
-from mail_proxy.features.suppressions.address_set import NO_ADDRESSES, AddressSet
+from mail_proxy.features.suppressions.address_set import AddressSet
 
 NAME = "suppressions"
 SUPPRESSED = "suppressed"
@@ -19,7 +19,7 @@ def suppression_step(parts: StepParts) -> Step:
 
     def refuse(outgoing: Outgoing) -> Outcome | None:
         lists = parts.directory.snapshot.features.get(NAME, {})
-        suppressed: AddressSet = lists.get(outgoing.account.tenant_id, NO_ADDRESSES)
+        suppressed: AddressSet | None = lists.get(outgoing.account.tenant_id)
         if not suppressed:
             return None
         recipients = outgoing.recipients

@@ -200,6 +200,12 @@ class StoredMail:
         return "attachments" in self._record
 
     @property
+    def names_recipients(self) -> bool:
+        """False if the recipients are in the header of a message to fetch."""
+        record = self._record
+        return bool(record["to"] or record.get("cc") or record.get("bcc"))
+
+    @property
     def not_before(self) -> float | None:
         found: float | None = self._record.get("not_before")
         return found

@@ -42,33 +42,39 @@ class RawText:
     _text: str | bytearray = ""
     _start: int = 0
 
-    def octets(self, date_line: bytes) -> bytes | bytearray:
-        """Return the message with its added lines.
+    def begin(self, date_line: bytes) -> bytes:
+        """Return the header with its added lines, and the begin of the body.
 
         ``date_line`` is added if the message has no Date.
         """
-        pieces = self._pieces(date_line)
-        if isinstance(self._text, str):
-            return b"".join(pieces)
-        data = bytearray()
-        for piece in pieces:  # a join would hold the interpreter lock all the time
-            data += piece
-        return data
+        first = next(self._stored(self._start))
+        date = b"" if self.is_dated else date_line
+        return b"".join(
+            (first[: self.head_size], date, self.added.encode(), first[self.head_size :])
+        )
 
-    def _pieces(self, date_line: bytes) -> Iterator[bytes]:
-        pieces = self._stored()
-        first = next(pieces)
-        yield first[: self.head_size]
-        if not self.is_dated:
-            yield date_line
-        yield self.added.encode()
-        yield first[self.head_size :]
-        yield from pieces
+    @property
+    def size(self) -> int:
+        """Octets of the message behind its begin."""
+        behind = max(len(self._text) - self._start - self._first, 0)
+        if not self.is_8bit:
+            return behind
+        end = self._text[-2:] if behind else ""
+        padding = end.count("=") if isinstance(end, str) else end.count(b"=")
+        return behind // 4 * 3 - padding
 
-    def _stored(self) -> Iterator[bytes]:
-        text = self._text
-        size = FIRST_OCTETS // 3 * 4 if self.is_8bit else FIRST_OCTETS
-        for at in range(self._start, len(text), size):
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the message behind its begin."""
+        return self._stored(self._start + self._first)
+
+    @property
+    def _first(self) -> int:
+        """Characters of the first piece."""
+        return FIRST_OCTETS // 3 * 4 if self.is_8bit else FIRST_OCTETS
+
+    def _stored(self, start: int) -> Iterator[bytes]:
+        text, size = self._text, self._first
+        for at in range(start, len(text), size):
             piece = text[at : at + size]
             octets = piece.encode() if isinstance(piece, str) else bytes(piece)
             yield binascii.a2b_base64(octets) if self.is_8bit else octets

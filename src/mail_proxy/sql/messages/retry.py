@@ -131,7 +131,8 @@ class RetriedMessages:
         found = self._db.execute_rows(
             connection,
             "SELECT message.pk, message.recipient_results, "
-            "coalesce(message_head.content, message_payload.content) FROM rows "
+            "coalesce(message_head.content, message_payload.content), message_payload.recipients "
+            "FROM rows "
             "JOIN message ON message.pk = rows.pk "
             "JOIN message_payload ON message_payload.pk = rows.pk "
             "LEFT JOIN message_head ON message_head.pk = rows.pk "
@@ -139,7 +140,7 @@ class RetriedMessages:
             (("pk", "uuid"),),
             [(pk,) for pk in pks],
         )
-        reached = {pk: _left(orjson.loads(results), content) for pk, results, content in found}
+        reached = {pk: _left(orjson.loads(results), *stored) for pk, results, *stored in found}
         again = [
             (pk, now, *reached.get(pk, (None, None)))
             for pk in pks
@@ -171,13 +172,19 @@ class RetriedMessages:
         self._held.join(connection, [(t, id_, code) for _, t, _, id_, code in rows if code])
 
 
-def _left(results: Sequence[dict[str, Any]], content: str) -> tuple[str | None, str | None]:
-    """Return recipients that are left, and results of those reached, as stored JSON."""
+def _left(
+    results: Sequence[dict[str, Any]], content: str, envelope: str
+) -> tuple[str | None, str | None]:
+    """Return recipients that are left, and results of those reached, as stored JSON.
+
+    ``envelope`` are the recipients of a raw message that is stored without them.
+    """
     have = [r for r in results if r["status"] == RecipientStatus.SENT]
     if not have:
         return None, None
     done = {r["address"] for r in have}
-    left = [address for address in load_mail(content).recipients if address not in done]
+    every = load_mail(content).recipients or envelope.split()
+    left = [address for address in every if address not in done]
     return orjson.dumps(left).decode(), orjson.dumps(have).decode()
 
 
