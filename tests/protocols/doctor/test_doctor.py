@@ -26,6 +26,7 @@ from mail_proxy.sql import SqlDb
 from mail_proxy.sql.tables.instance import InstanceTable
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 from mail_proxy.testing.sync_endpoint import Reply, SyncEndpoint
+from mail_proxy.testing.token_server import ScriptedTokenServer
 
 GOOD_DNS: dict[tuple[str, str], list[str]] = {
     ("example.org", "MX"): ["10 mx.example.org.", "20 mx2.example.org."],
@@ -91,6 +92,27 @@ def _tls(authority: trustme.CA, days: float) -> ssl.SSLContext:
     ends = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days, hours=1)
     authority.issue_cert("127.0.0.1", not_after=ends).configure_cert(context)
     return context
+
+
+async def test_an_account_with_access_tokens_is_examined_with_them(
+    shop: Shop, dns_zone: DnsServer, authority: trustme.CA
+) -> None:
+    async with (
+        ScriptedTokenServer(rotates=True) as tokens,
+        ScriptedSmtpServer(tls_context=_tls(authority, 90), accepts_token=tokens.accepts) as server,
+    ):
+        app = {"method": "oauth2", "provider": "custom", "client_id": "app"}
+        grant = {"grant": "refresh_token", "refresh_token": "refresh-0", "client_secret": "secret"}
+        auth = {**app, **grant, "token_url": tokens.token_url}
+        async with shop.run() as post:
+            await post.account(server, "good", user="ann@example.org", auth=auth)
+        found = await examine(shop.instance, shop.environ)
+        assert [f.text for f in found if f.check == "account" and not f.ok] == []
+        assert [login.token for login in server.logins] == ["token-1-"]
+        tokens.revoke_tokens()
+        found = await examine(shop.instance, shop.environ)
+        assert [f.text for f in found if f.check == "account" and not f.ok] == []
+        assert tokens.refresh_tokens == {"refresh-2"}
 
 
 async def test_a_healthy_instance_has_no_faults(

@@ -16,7 +16,11 @@ from mail_proxy.errors import MailProxyError
 from mail_proxy.features.bounces.table import NAME as BOUNCES
 from mail_proxy.features.bounces.table import BounceMailboxTable
 from mail_proxy.features.dkim.table import DkimKeysTable
+from mail_proxy.features.oauth2.token_server import TokenServer
+from mail_proxy.features.oauth2.tokens import AccessTokens
 from mail_proxy.inbound.mailbox_watch import WatchedMailbox
+from mail_proxy.kit.clock import SystemClock
+from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory, Snapshot
 from mail_proxy.sql.keys import key_matches
@@ -108,6 +112,12 @@ def check_backup(ages: Ages, name: str) -> Iterator[Finding]:
     else:
         text = "none yet; the database is new" if last is None else "there is a recent one"
         yield good("backup", name, text)
+
+
+def access_tokens(db: SqlDb, config: ProxyConfig) -> AccessTokens:
+    """Return the source of access tokens, which stores renewed ones."""
+    tables = Tables.of(db, load_key(config.key_file))
+    return AccessTokens(db, tables, TokenServer(NetworkGuard.of(config)), SystemClock())
 
 
 async def read_known(db: SqlDb, config: ProxyConfig) -> Known:
