@@ -26,12 +26,14 @@ from mail_proxy.sql import SqlDb
 from mail_proxy.sql.tables.instance import InstanceTable
 from mail_proxy.testing.smtp_server import ScriptedSmtpServer
 from mail_proxy.testing.sync_endpoint import Reply, SyncEndpoint
+from mail_proxy.testing.token_server import ScriptedTokenServer
 
 GOOD_DNS: dict[tuple[str, str], list[str]] = {
     ("example.org", "MX"): ["10 mx.example.org.", "20 mx2.example.org."],
     ("example.org", "TXT"): ['"v=spf1 include:spf.example.org -all"', '"another=record"'],
     ("_dmarc.example.org", "TXT"): ['"v=DMARC1; p=none"'],
 }
+_PEC = {"imap_host": "127.0.0.1", "imap_user": "pec@example.org", "imap_password": "word"}
 
 
 class Shop:
@@ -93,6 +95,27 @@ def _tls(authority: trustme.CA, days: float) -> ssl.SSLContext:
     return context
 
 
+async def test_an_account_with_access_tokens_is_examined_with_them(
+    shop: Shop, dns_zone: DnsServer, authority: trustme.CA
+) -> None:
+    async with (
+        ScriptedTokenServer(rotates=True) as tokens,
+        ScriptedSmtpServer(tls_context=_tls(authority, 90), accepts_token=tokens.accepts) as server,
+    ):
+        app = {"method": "oauth2", "provider": "custom", "client_id": "app"}
+        grant = {"grant": "refresh_token", "refresh_token": "refresh-0", "client_secret": "secret"}
+        auth = {**app, **grant, "token_url": tokens.token_url}
+        async with shop.run() as post:
+            await post.account(server, "good", user="ann@example.org", auth=auth)
+        found = await examine(shop.instance, shop.environ)
+        assert [f.text for f in found if f.check == "account" and not f.ok] == []
+        assert [login.token for login in server.logins] == ["token-1-"]
+        tokens.revoke_tokens()
+        found = await examine(shop.instance, shop.environ)
+        assert [f.text for f in found if f.check == "account" and not f.ok] == []
+        assert tokens.refresh_tokens == {"refresh-2"}
+
+
 async def test_a_healthy_instance_has_no_faults(
     shop: Shop, dns_zone: DnsServer, authority: trustme.CA
 ) -> None:
@@ -135,6 +158,9 @@ async def test_each_of_many_planted_faults_is_named(
             await _account(post, "gone", nobody, "ann")
             await _account(post, "guesses", server, "ann", password="wrong")
             await _account(post, "strict", server, "ann", verify_cert=True)
+            await _account(
+                post, "pec", server, "ann", is_pec_account=True, **_PEC, imap_port=nobody
+            )
             await post.tenant("acme", client_base_url=endpoint.url)
             await _save_mailbox(post, nobody)
             await _save_dkim(post, "shop.example.net")
@@ -166,6 +192,7 @@ async def test_each_of_many_planted_faults_is_named(
         ("account", "default/strict"),
         ("callback", "acme"),
         ("mailbox", f"bounces@example.org at 127.0.0.1:{nobody}"),
+        ("mailbox", f"pec@example.org at 127.0.0.1:{nobody}"),
         ("mx", "shop.example.net"),
         ("spf", "shop.example.net"),
         ("dmarc", "shop.example.net"),

@@ -16,7 +16,12 @@ from mail_proxy.errors import MailProxyError
 from mail_proxy.features.bounces.table import NAME as BOUNCES
 from mail_proxy.features.bounces.table import BounceMailboxTable
 from mail_proxy.features.dkim.table import DkimKeysTable
+from mail_proxy.features.oauth2.token_server import TokenServer
+from mail_proxy.features.oauth2.tokens import AccessTokens
+from mail_proxy.features.pec.accounts import NAME as PEC
 from mail_proxy.inbound.mailbox_watch import WatchedMailbox
+from mail_proxy.kit.clock import SystemClock
+from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.sql import Connection, SqlDb
 from mail_proxy.sql.directory import Directory, Snapshot
 from mail_proxy.sql.keys import key_matches
@@ -31,8 +36,6 @@ from mail_proxy.sql.tables.instance import Ages
 _RECENT = 200
 _DAY_SECONDS = 86_400
 _BACKUP_DAYS = 7
-#: Feature with the mailboxes of PEC accounts: tenant and mailbox by account.
-_PEC = "pec"
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,12 @@ def check_backup(ages: Ages, name: str) -> Iterator[Finding]:
         yield good("backup", name, text)
 
 
+def access_tokens(db: SqlDb, config: ProxyConfig) -> AccessTokens:
+    """Return the source of access tokens, which stores renewed ones."""
+    tables = Tables.of(db, load_key(config.key_file))
+    return AccessTokens(db, tables, TokenServer(NetworkGuard.of(config)), SystemClock())
+
+
 async def read_known(db: SqlDb, config: ProxyConfig) -> Known:
     """Read tenants, accounts, keys and recent senders."""
     tables = Tables.of(db, load_key(config.key_file))
@@ -128,7 +137,7 @@ def _known(
         keys.setdefault(row["domain"], []).append((row["selector"], record))
     mailbox = tables.of_feature(BounceMailboxTable).row(connection)
     watched = snapshot.features[BOUNCES].watched
-    of_accounts = [mailbox for _, mailbox in snapshot.features.get(_PEC, {}).values()]
+    of_accounts = [mailbox for _, mailbox in snapshot.features[PEC].values()]
     return Known(
         snapshot,
         tables.instance.ages(connection),

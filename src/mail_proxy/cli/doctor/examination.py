@@ -12,6 +12,7 @@ from mail_proxy.cli.instance import Instance
 from mail_proxy.config import ProxyConfig
 from mail_proxy.errors import MailProxyError
 from mail_proxy.features.bounces.table import NAME as BOUNCES
+from mail_proxy.network.access_tokens import TokenSource
 from mail_proxy.network.dns_records import DnsRecords
 from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.reporting.sync_client import SyncClient
@@ -56,19 +57,25 @@ async def _examine_database(name: str, config: ProxyConfig, has_key: bool) -> li
             if not all(finding.ok for finding in found):
                 return found
             known = await database.read_known(db, config)
+            tokens = database.access_tokens(db, config)
+            others = await _examine_others(config, known, tokens)
+            await tokens.close()
     except MailProxyError as error:
         hint = "see docs/howto/database-trouble.md, or restore a backup"
         return [*found, fault("database", name, error.message, hint)]
     found += machine.check_clock(known.ages.newest_at, known.server_time)
     found += database.check_backup(known.ages, name)
-    return [*found, *await _examine_others(config, known)]
+    return [*found, *others]
 
 
-async def _examine_others(config: ProxyConfig, known: Known) -> list[Finding]:
+async def _examine_others(config: ProxyConfig, known: Known, tokens: TokenSource) -> list[Finding]:
     """Ask the servers of accounts, applications and mailboxes, and the DNS."""
     guard, snapshot = NetworkGuard.of(config), known.snapshot
     connector = Connector(
-        Timeouts(open=PROBE_STEP_SECONDS), local_hostname=config.helo_name, guard=guard
+        Timeouts(open=PROBE_STEP_SECONDS),
+        local_hostname=config.helo_name,
+        guard=guard,
+        tokens=tokens,
     )
     dns = DnsRecords(config.dns_servers)
     tenants = [tenant for tenant in snapshot.tenants.values() if tenant.active][:_MOST]
@@ -82,7 +89,7 @@ async def _examine_others(config: ProxyConfig, known: Known) -> list[Finding]:
                 ),
                 *((tenant.id, servers.check_callback(client, tenant)) for tenant in tenants),
                 *(
-                    (mailbox.login.user, servers.check_mailbox(guard, mailbox))
+                    (mailbox.login.user, servers.check_mailbox(guard, mailbox, tokens))
                     for mailbox in known.mailboxes[:_MOST]
                 ),
                 *(
@@ -100,7 +107,10 @@ async def _examine_others(config: ProxyConfig, known: Known) -> list[Finding]:
 
 
 async def _all_of(checks: Sequence[tuple[str, Awaitable[Iterator[Finding]]]]) -> list[Finding]:
-    """Run the checks at the same time, and return their results in order."""
+    """Run the checks at the same time, and return their results in order.
+
+    Accounts of one server have one certificate, so a result may come more than once.
+    """
     free = asyncio.Semaphore(_AT_ONCE)
 
     async def bounded(subject: str, check: Awaitable[Iterator[Finding]]) -> list[Finding]:
@@ -112,4 +122,4 @@ async def _all_of(checks: Sequence[tuple[str, Awaitable[Iterator[Finding]]]]) ->
             return [fault("time", subject, text, "the server is very slow; try again")]
 
     results = await asyncio.gather(*(bounded(subject, check) for subject, check in checks))
-    return [finding for result in results for finding in result]
+    return [*dict.fromkeys(finding for result in results for finding in result)]

@@ -14,6 +14,7 @@ from mail_proxy.domain.tenant import Tenant
 from mail_proxy.imap import IMAPClient, ImapTrouble
 from mail_proxy.inbound.mailbox_watch import WatchedMailbox
 from mail_proxy.kit.ids import uuid7
+from mail_proxy.network.access_tokens import TokenSource
 from mail_proxy.network.guard import NetworkGuard
 from mail_proxy.reporting.sync_client import CallFailed, Report, SyncClient
 from mail_proxy.smtp.connection import Connector
@@ -58,11 +59,13 @@ async def check_callback(client: SyncClient, tenant: Tenant) -> Iterator[Finding
     return iter([good("callback", tenant.id, url)])
 
 
-async def check_mailbox(guard: NetworkGuard, mailbox: WatchedMailbox) -> Iterator[Finding]:
+async def check_mailbox(
+    guard: NetworkGuard, mailbox: WatchedMailbox, tokens: TokenSource
+) -> Iterator[Finding]:
     """Log in to a mailbox, and open its folder."""
     login = mailbox.login
     subject = f"{login.user} at {login.host}:{login.port}"
-    client = IMAPClient(login, guard, seconds=_IMAP_SECONDS)
+    client = IMAPClient(login, guard, seconds=_IMAP_SECONDS, tokens=tokens)
     try:
         await client.open()
         selected = await client.select(mailbox.folder)
