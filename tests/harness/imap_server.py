@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from tests.harness.errors import NotAvailable
 from tests.harness.processes import Children, Process, free_port
@@ -117,9 +118,10 @@ class Dovecot:
     def fill(self, user: str, messages: Sequence[bytes], folder: str = "INBOX") -> None:
         """Put many messages into a mailbox, as files: thousands take a second."""
         self.append(user, folder=folder)
-        place = self._folder / "mail" / user / ("" if folder == "INBOX" else f".{folder}") / "new"
+        place = self._folder / "mail" / user / ("" if folder == "INBOX" else f".{folder}") / "cur"
         for number, message in enumerate(messages):
-            file = place / f"{1_000_000_000 + number}.{number}.example"
+            # Names that differ by a number alone collide in Dovecot's tables.
+            file = place / f"{1_000_000_000 + number}.{uuid4().hex}.example:2,"
             file.write_bytes(message)
             if os.geteuid() == 0:
                 os.chown(file, self._owner.pw_uid, self._owner.pw_gid)

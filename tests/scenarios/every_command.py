@@ -69,6 +69,7 @@ TRIES = (
     Try("shop default messages list"),
     Try("shop default messages show m1"),
     Try("shop default messages replies m1"),
+    Try("shop default messages receipts m1"),
     Try("shop default messages retry m1 --dry-run"),
     Try("shop default messages cleanup"),
     Try("shop default messages delete m1"),
@@ -76,6 +77,8 @@ TRIES = (
     Try("shop default run-now", 0, 1),
     Try("shop default suppressions add gone@example.net"),
     Try("shop default suppressions list"),
+    Try("shop default suppressions export"),
+    Try("shop default suppressions import FILE/gone.csv"),
     Try("shop default suppressions delete gone@example.net"),
     Try("shop default dkim add example.org --algorithm ed25519-sha256"),
     Try("shop default dkim list"),
@@ -138,6 +141,7 @@ def _new_database(server: str) -> str:
 
 def _prepared(folder: Path, server: str | None) -> CommandLine:
     (folder / "mail.eml").write_text(_MAIL)
+    (folder / "gone.csv").write_text("gone@example.net\n")
     (folder / "bounce.eml").write_bytes(next(iter(BOUNCES)).read_bytes())
     (folder / "receipt.eml").write_bytes(next(iter(RECEIPTS)).read_bytes())
     command_line = CommandLine(folder / "home")

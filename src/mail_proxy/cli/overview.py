@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from textwrap import fill
 
 from mail_proxy.cli.commands import COMMANDS, Scope
 
@@ -57,7 +58,10 @@ def overview(bold: bool) -> str:
             if entry.scope in scopes:
                 lines.append(f"  {word:<{width}}  {entry.help}")
                 if entry.plain is not None:
-                    lines.append(f"  {'':<{width}}  {names[word]}")
+                    indent = " " * (width + 4)
+                    lines.append(
+                        fill(names[word], 80, initial_indent=indent, subsequent_indent=indent)
+                    )
         parts.append("\n".join(lines) + "\n")
     return "\n".join([*parts, _END])
 

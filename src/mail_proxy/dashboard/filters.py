@@ -16,7 +16,7 @@ from mail_proxy.wire.mistakes import malformed, mistake
 #: Words of the line; all others are searched for in recipients and subject.
 KEYS = (
     *("to", "from", "subject", "id", "status", "waiting"),
-    *("account", "batch", "code", "before", "after"),
+    *("account", "batch", "code", "error", "before", "after"),
 )
 _LONGEST = 500
 _WORD = re.compile(r'(?:(\w+):)?("[^"]*"|\S+)')
@@ -80,7 +80,7 @@ def _add(
         # The API searches recipients and subject together; here only one of them counts.
         fields.setdefault("q", text)
         tests.append(_having(key, text))
-    elif key == "from":
+    elif key in ("from", "error"):
         tests.append(_having(key, text))
     elif key in ("before", "after"):
         fields["to_ts" if key == "before" else "from_ts"] = _time(key, text)
@@ -107,7 +107,8 @@ def _having(key: str, text: str) -> Callable[[MessageOut], bool]:
     def test(message: MessageOut) -> bool:
         if key == "to":
             return any(wanted in a.casefold() for a in (*message.to, *message.cc, *message.bcc))
-        return wanted in (message.subject if key == "subject" else message.sender).casefold()
+        texts = {"subject": message.subject, "from": message.sender, "error": message.error}
+        return wanted in " ".join((texts[key] or "").split()).casefold()
 
     return test
 

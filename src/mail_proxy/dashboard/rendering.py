@@ -24,6 +24,7 @@ _FALLBACK = "en"
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _NBSP = "\N{NO-BREAK SPACE}"
 _LONGEST_HEADER = 200
+_LONGEST_JSON = 2000
 
 
 class _Catalogue(gettext.NullTranslations):
@@ -124,7 +125,7 @@ class Pages:
             number=words.number,
             when=_when,
             clock=lambda at: f"{datetime.fromtimestamp(at, UTC):%H:%M}",
-            pretty=lambda value: orjson.dumps(value, option=orjson.OPT_INDENT_2).decode(),
+            pretty=_pretty,
             ago=words.duration,
             segment=lambda text: quote(str(text), safe=""),
             **words.filters,
@@ -134,6 +135,12 @@ class Pages:
 
     def _static_name(self, name: str) -> str:
         return f"static/{self.static[name].version}/{name}"
+
+
+def _pretty(value: Any) -> str:
+    """Return the beginning of a value as JSON: a request may name 10 000 messages."""
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    return text if len(text) <= _LONGEST_JSON else f"{text[:_LONGEST_JSON]} ..."
 
 
 def _when(instant: float | None) -> Markup:

@@ -180,13 +180,17 @@ class IMAPClient:
         return await self._run("read", lambda session: session.having_header(uids, name))
 
     async def uids(self, after: int, before: int) -> list[int]:
-        """Return the UIDs between two, both excluded, in order."""
+        """Return the UIDs between two, both excluded, in order; of many, the first ones."""
         return await self._run("read", lambda session: session.uids(after, before))
 
     async def fetch(self, uid: int) -> IMAPMessage | None:
         """Return a message, which is not marked as seen; None if it is gone."""
         octets = await self._run("read", lambda session: session.message(uid))
         return None if octets is None else IMAPMessage(uid, octets)
+
+    async def read_ahead(self, uids: Sequence[int]) -> None:
+        """Read small messages together; ``fetch`` returns them then without a wait."""
+        await self._run("read", lambda session: session.read_ahead(uids))
 
     async def mark_seen(self, uids: Sequence[int]) -> None:
         """Mark messages as seen."""

@@ -19,7 +19,10 @@ from mail_proxy.domain.oauth2 import OAUTHBEARER
 LONGEST_MESSAGE = 50_000_000
 _LONGEST_LITERAL = LONGEST_MESSAGE + 1024
 #: UIDs are looked for in ranges, because imaplib refuses answers with lines over 1 MB.
-_UIDS_AT_ONCE = 20_000
+_FEWEST_UIDS, _UIDS_AT_ONCE = 2_000, 20_000
+_ENOUGH_UIDS = 1_000
+#: Messages that are fetched together, with one answer for all.
+_MOST_AHEAD_BYTES = 4_000_000
 _FIELDS = b"BODY[HEADER.FIELDS"
 
 
@@ -35,14 +38,22 @@ class _Protocol(imaplib.IMAP4):
 
     def __init__(self, connected: socket.socket, host: str, seconds: float) -> None:
         self._connected = connected
+        self._received = 0
         super().__init__(host, timeout=seconds)
 
     def _create_socket(self, timeout: float | None) -> socket.socket:
         self._connected.settimeout(timeout)
         return self._connected
 
+    def send(self, data: Any) -> None:
+        """Send a part of a command, and count the octets of its answer from zero."""
+        self._received = 0
+        super().send(data)
+
     def read(self, size: int) -> bytes:
-        if size > _LONGEST_LITERAL:
+        """Read a literal. All literals of one answer together have a bound."""
+        self._received += size
+        if self._received > _LONGEST_LITERAL:
             raise AnswerTooLong(f"an answer of {size} octets; allowed: {_LONGEST_LITERAL}")
         return super().read(size)
 
@@ -53,6 +64,7 @@ class ImapSession(imapclient.IMAPClient):  # type: ignore[misc]
     def __init__(self, connected: socket.socket, host: str, seconds: float) -> None:
         """Read the greeting over a connected socket, which may speak TLS already."""
         self._connected = connected
+        self._ahead: dict[int, bytes] = {}
         super().__init__(host, ssl=False, timeout=seconds)
 
     def _create_IMAP4(self) -> imaplib.IMAP4:  # noqa: N802 - the library's name
@@ -87,14 +99,34 @@ class ImapSession(imapclient.IMAPClient):  # type: ignore[misc]
             raise LoginError(f"{error} {words}".strip()) from None
 
     def uids(self, after: int, before: int) -> list[int]:
-        """Return the UIDs between two, both excluded, in order."""
+        """Return the UIDs between two, both excluded, in order.
+
+        It may return the first thousand or more only, so that large folders cost no more.
+        """
         found: list[int] = []
-        for first in range(after + 1, before, _UIDS_AT_ONCE):
-            last = min(first + _UIDS_AT_ONCE, before) - 1
+        first, width = after + 1, _FEWEST_UIDS
+        while first < before and len(found) <= _ENOUGH_UIDS:
+            last = min(first + width, before) - 1
             answer: list[int] = self.search(["UID", f"{first}:{last}"])
             # A range behind the last message finds the last message (RFC 3501 section 6.4.8).
             found += (uid for uid in answer if first <= uid <= last)
+            first, width = last + 1, min(2 * width, _UIDS_AT_ONCE)
         return sorted(found)
+
+    def read_ahead(self, uids: Sequence[int]) -> None:
+        """Fetch the first of these messages together, as far as they are small.
+
+        ``message`` returns them then without asking the server.
+        """
+        sizes = self.fetch(uids, ["RFC822.SIZE"])
+        small: list[int] = []
+        total = 0
+        for uid in uids:
+            total += int(sizes.get(uid, {}).get(b"RFC822.SIZE", 0))
+            if total > _MOST_AHEAD_BYTES:
+                break
+            small.append(uid)
+        self._ahead = self._fetched(small) if small else {}
 
     def last_before(self, at: float, before: int) -> int:
         """Return the UID behind which all messages are that arrived since ``at``.
@@ -130,16 +162,17 @@ class ImapSession(imapclient.IMAPClient):  # type: ignore[misc]
 
         Of one that is longer than LONGEST_MESSAGE, the beginning.
         """
+        found = self._ahead.pop(uid, None)
+        return self._fetched([uid]).get(uid) if found is None else found
+
+    def _fetched(self, uids: Sequence[int]) -> dict[int, bytes]:
         part = f"BODY.PEEK[]<0.{LONGEST_MESSAGE}>"
-        return next(
-            (
-                bytes(value)
-                for items in self.fetch([uid], [part]).values()
-                for name, value in items.items()
-                if name.startswith(b"BODY[]") and value is not None
-            ),
-            None,
-        )
+        return {
+            uid: bytes(value)
+            for uid, items in self.fetch(uids, [part]).items()
+            for name, value in items.items()
+            if name.startswith(b"BODY[]") and value is not None
+        }
 
     def remove(self, uids: Sequence[int]) -> None:
         """Delete messages; if the server can, no others that are marked as deleted."""

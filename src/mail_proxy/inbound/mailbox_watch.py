@@ -230,6 +230,8 @@ class MailboxWatch:
     async def _read(self, client: IMAPClient, uids: Sequence[int]) -> list[_Read]:
         batch: list[_Read] = []
         octets = 0
+        if len(uids) > 1:
+            await client.read_ahead(uids)
         for uid in uids:
             message = await client.fetch(uid)
             if message is None:

@@ -56,7 +56,8 @@ def _wanted(context: Context, request: StatsQuery) -> CountFilter:
         text = f"the range has over {most} buckets; give a later from_ts{advice}"
         raise malformed(mistake("from_ts", text, request.from_ts))
     by_account = request.by is StatsGroup.ACCOUNT
-    return CountFilter(context.tenant_id or None, by_account, width, start, before)
+    by_tenant = request.by is not StatsGroup.ALL or bool(context.tenant_id)
+    return CountFilter(context.tenant_id or None, by_account, width, start, before, by_tenant)
 
 
 def _place(request: StatsQuery, wanted: CountFilter) -> CountPlace | None:

@@ -99,7 +99,11 @@ def list_tenants(context: Context, request: TenantFilter) -> TenantsOut:
     tenants = context.tables.tenants
     where = {"active": True} if request.active_only else {}
     rows = tenants.select(context.connection, order_by=tenants.columns["id"], **where)
-    return TenantsOut(tenants=[_shown(context, row) for row in rows])
+    suspended: dict[str, list[str]] = {}
+    for row in context.tables.suspensions.select(context.connection, tenant_id=EVERY_TENANT):
+        suspended.setdefault(row["tenant_id"], []).append(row["batch_code"])
+    shown = [_with_batches(row, sorted(suspended.get(row["id"], ()))) for row in rows]
+    return TenantsOut(tenants=shown)
 
 
 @operation("tenants.sync_status", scope=Scope.ADMIN, command="listTenantsSyncStatus")
@@ -246,13 +250,18 @@ def _shown_large_files(stored: dict[str, Any] | Damaged | None) -> dict[str, Any
 
 
 def _shown(context: Context, row: Row) -> TenantOut:
+    suspended = context.tables.suspensions.of_tenant(context.connection, row["id"])
+    return _with_batches(row, suspended)
+
+
+def _with_batches(row: Row, suspended: list[str]) -> TenantOut:
     return TenantOut(
         **{name: row[name] for name in _COPIED},
         client_sync_path=row["client_sync_path"] or DEFAULT_SYNC_PATH,
         client_attachment_path=row["client_attachment_path"] or DEFAULT_ATTACHMENT_PATH,
         client_auth=_shown_auth(row["client_auth"]),
         large_file_config=_shown_large_files(row["large_file_config"]),
-        suspended_batches=context.tables.suspensions.of_tenant(context.connection, row["id"]),
+        suspended_batches=suspended,
         signing_secret=MASK if row["signing_secret"] else None,
         has_api_key=row["api_key_hash"] is not None,
         api_key_expires_at=_whole(row["api_key_expires_at"]),

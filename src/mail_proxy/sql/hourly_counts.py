@@ -29,6 +29,8 @@ from mail_proxy.sql.types import Pk
 HOUR = 3600
 #: Tenant, Unix seconds of the hour, account pk, shard.
 _Key = tuple[str, int, str, int]
+#: Stands for all tenants in a row; no tenant has this id.
+EVERYBODY = "*"
 COUNTERS = ("queued", "sent", "deferred", "error", "bounced", "complained", "reported")
 #: Rows for one hour of an account that several connections may write without waiting.
 _SHARDS = 32
@@ -80,8 +82,8 @@ _TOTALS = (
 )
 #: One window of buckets. SQLite takes a CROSS JOIN in the order given.
 _WINDOW = (
-    "SELECT * FROM (SELECT c.hour_at - c.hour_at % {width} AS bucket_at, c.tenant_id, "
-    f"{{account}} AS account_id, {_SUMS} "
+    "SELECT * FROM (SELECT c.hour_at - c.hour_at % {width} AS bucket_at, "
+    f"{{tenant}} AS tenant_id, {{account}} AS account_id, {_SUMS} "
     "FROM tenant CROSS JOIN hourly_count AS c JOIN account ON account.pk = c.account_pk "
     "WHERE c.tenant_id = tenant.id AND c.hour_at >= :from_at AND c.hour_at < :before_at "
     "{of_tenant} GROUP BY 1, 2, 3) AS summed "
@@ -111,6 +113,7 @@ class CountRow:
 class CountFilter:
     """Range of buckets of ``width`` seconds, of one tenant or with None of all.
 
+    Without ``by_tenant`` each bucket is one row, with ``EVERYBODY`` as tenant.
     ``from_at`` and ``before_at`` are multiples of the width.
     """
 
@@ -119,6 +122,7 @@ class CountFilter:
     width: int
     from_at: int
     before_at: int
+    by_tenant: bool = True
 
 
 class HourlyCounts:
@@ -198,6 +202,7 @@ class HourlyCounts:
     ) -> list[CountRow]:
         statement = _WINDOW.format(
             width=int(wanted.width),
+            tenant="c.tenant_id" if wanted.by_tenant else f"CAST('{EVERYBODY}' AS text)",
             account="account.id" if wanted.by_account else "CAST('' AS text)",
             of_tenant="" if wanted.tenant_id is None else "AND tenant.id = :tenant_id",
         )

@@ -41,6 +41,8 @@ class StatsGroup(StrEnum):
 
     TENANT = "tenant"
     ACCOUNT = "account"
+    #: Everything together.
+    ALL = "all"
 
 
 class StatsQuery(Request):
@@ -60,7 +62,9 @@ class StatsOut(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     bucket_ts: int = Field(description="Beginning of the hour or day (UTC), Unix seconds.")
-    tenant_id: str = Field(description="Tenant of the messages.")
+    tenant_id: str = Field(
+        description="Tenant of the messages; `*` for those of all tenants, by all."
+    )
     account_id: str | None = Field(None, description="Account of the messages; only by account.")
     queued: int = Field(description="Messages taken in; a replaced or retried message counts once.")
     sent: int = Field(description="Messages that a mail server accepted.")

@@ -33,6 +33,7 @@ GOOD_DNS: dict[tuple[str, str], list[str]] = {
     ("example.org", "TXT"): ['"v=spf1 include:spf.example.org -all"', '"another=record"'],
     ("_dmarc.example.org", "TXT"): ['"v=DMARC1; p=none"'],
 }
+_PEC = {"imap_host": "127.0.0.1", "imap_user": "pec@example.org", "imap_password": "word"}
 
 
 class Shop:
@@ -157,6 +158,9 @@ async def test_each_of_many_planted_faults_is_named(
             await _account(post, "gone", nobody, "ann")
             await _account(post, "guesses", server, "ann", password="wrong")
             await _account(post, "strict", server, "ann", verify_cert=True)
+            await _account(
+                post, "pec", server, "ann", is_pec_account=True, **_PEC, imap_port=nobody
+            )
             await post.tenant("acme", client_base_url=endpoint.url)
             await _save_mailbox(post, nobody)
             await _save_dkim(post, "shop.example.net")
@@ -188,6 +192,7 @@ async def test_each_of_many_planted_faults_is_named(
         ("account", "default/strict"),
         ("callback", "acme"),
         ("mailbox", f"bounces@example.org at 127.0.0.1:{nobody}"),
+        ("mailbox", f"pec@example.org at 127.0.0.1:{nobody}"),
         ("mx", "shop.example.net"),
         ("spf", "shop.example.net"),
         ("dmarc", "shop.example.net"),

@@ -159,3 +159,33 @@ async def test_commands_it_does_not_know_are_bad_and_the_session_goes_on() -> No
     async with ImapServer({USER: PASSWORD}) as server:
         server.append(USER, FIRST)
         await on_thread(server, work)
+
+
+async def test_small_mails_are_read_together_and_long_ones_alone() -> None:
+    long = b"Subject: long\r\n\r\n" + b"x" * 4_000_000
+    async with ImapServer({USER: PASSWORD}) as server, opened(server) as client:
+        for mail in (FIRST, SECOND, long, FIRST):
+            server.append(USER, mail)
+        await client.select("INBOX")
+        await client.read_ahead([1, 2, 3, 4, 99])
+        server.recreate(USER)
+        fetched = [await client.fetch(uid) for uid in (1, 2)]
+        assert [mail.octets for mail in fetched if mail] == [FIRST, SECOND]
+        server.append(USER, long)
+        await client.select("INBOX")
+        assert await client.fetch(3) is None
+        assert await client.fetch(2) is None
+        alone = await client.fetch(1)
+        assert alone is not None
+        assert alone.octets == long
+
+
+async def test_of_many_mails_the_first_uids_are_enough() -> None:
+    async with ImapServer({USER: PASSWORD}) as server, opened(server) as client:
+        for _ in range(5_000):
+            server.append(USER, FIRST)
+        mailbox = await client.select("INBOX")
+        found = await client.uids(0, mailbox.uidnext)
+        assert 1_000 < len(found) < 5_000
+        assert found == list(range(1, len(found) + 1))
+        assert await client.uids(4_998, mailbox.uidnext) == [4_999, 5_000]

@@ -72,6 +72,19 @@ async def test_each_row_names_its_tenant_and_its_account(idle: Client) -> None:
     assert (await idle.ok("GET", "/stats?tenant_id=default"))["stats"] == by_tenant[:1]
 
 
+async def test_all_tenants_together_have_one_row_in_a_bucket(idle: Client) -> None:
+    key = await idle.tenant("t")
+    await idle.ok("POST", "/account", {"id": "own", "host": "127.0.0.1", "tenant_id": "t"})
+    for tenant in ("default", "t"):
+        await idle.add("m", tenant_id=tenant)
+    rows = (await idle.ok("GET", "/stats?by=all&bucket=day"))["stats"]
+    assert {row["tenant_id"] for row in rows} == {"*"}
+    assert sum(row["queued"] for row in rows) == 2
+    assert await totals(idle, "?by=all") == await totals(idle)
+    own = (await idle.ok("GET", "/stats?by=all", token=key))["stats"]
+    assert {(row["tenant_id"], row["queued"]) for row in own} == {("t", 1)}
+
+
 async def test_a_page_ends_with_a_cursor(idle: Client) -> None:
     await idle.tenant("t")
     await idle.ok("POST", "/account", {"id": "own", "host": "127.0.0.1", "tenant_id": "t"})

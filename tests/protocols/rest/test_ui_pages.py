@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import unescape
 from typing import Any
 
@@ -131,8 +132,13 @@ async def test_a_mail_that_a_customer_misses_is_found_explained_and_sent_again(
     await client.account(smtp)
     await client.add("invoice-7", to=["bob@example.net"], subject="Invoice 7")
     await client.in_state("error", "invoice-7")
-    overview = texts_of(await visitor.page(""))
-    assert "550 5.2.2 mailbox full" in overview
+    overview = await visitor.page("")
+    assert "550 5.2.2 mailbox full" in texts_of(overview)
+    # The number in the overview leads to just these messages.
+    (link,) = re.findall(
+        r'href="(/ui/t/default/messages\?q=status%3Aerror%20account[^"]+)"', overview
+    )
+    assert "/ui/t/default/m/invoice-7" in await visitor.page(unescape(link))
     found = await visitor.page("t/default/messages?q=to:bob+status:error")
     assert "/ui/t/default/m/invoice-7" in found
     page = texts_of(await visitor.page("t/default/m/invoice-7"))
@@ -182,6 +188,7 @@ async def test_filters_retry_and_cancel_touch_what_they_show(
         ("from:a@example.org status:pending", {"later-1", "later-2", "later-3"}),
         ("waiting:scheduled", {"later-1", "later-2", "later-3"}),
         ("batch:spring code:550", {"bad-1", "bad-2"}),
+        ('error:"no such user"', {"bad-1", "bad-2"}),
         ("account:smtp id:later-2", {"later-2"}),
         ("before:2020-01-01", set()),
         ("after:2020-01-01 before:2100-01-01T00:00Z status:error", {"bad-1", "bad-2"}),

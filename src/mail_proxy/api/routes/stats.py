@@ -33,7 +33,7 @@ async def list_stats(
     ] = None,
     bucket: Annotated[Bucket, Query(description="Hours, or days in UTC.")] = Bucket.HOUR,
     by: Annotated[
-        StatsGroup, Query(description="Tenants, or each of their accounts.")
+        StatsGroup, Query(description="Tenants, each of their accounts, or all together.")
     ] = StatsGroup.TENANT,
     limit: Annotated[StatsPageSize, Query(description="Most rows in the answer.")] = 1000,
     cursor: Annotated[

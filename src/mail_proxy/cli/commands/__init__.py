@@ -146,7 +146,7 @@ COMMANDS = {
         "messages:commands",
         "Messages: waiting, sent, and given up.",
         Scope.TENANT,
-        "list | show | replies | delete | retry | cleanup",
+        "list | show | receipts | replies | delete | retry | cleanup",
         ("list", "cleanup"),
     ),
     "dkim": Entry(

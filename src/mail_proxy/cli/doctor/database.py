@@ -18,6 +18,7 @@ from mail_proxy.features.bounces.table import BounceMailboxTable
 from mail_proxy.features.dkim.table import DkimKeysTable
 from mail_proxy.features.oauth2.token_server import TokenServer
 from mail_proxy.features.oauth2.tokens import AccessTokens
+from mail_proxy.features.pec.accounts import NAME as PEC
 from mail_proxy.inbound.mailbox_watch import WatchedMailbox
 from mail_proxy.kit.clock import SystemClock
 from mail_proxy.network.guard import NetworkGuard
@@ -35,8 +36,6 @@ from mail_proxy.sql.tables.instance import Ages
 _RECENT = 200
 _DAY_SECONDS = 86_400
 _BACKUP_DAYS = 7
-#: Feature with the mailboxes of PEC accounts: tenant and mailbox by account.
-_PEC = "pec"
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ def _known(
         keys.setdefault(row["domain"], []).append((row["selector"], record))
     mailbox = tables.of_feature(BounceMailboxTable).row(connection)
     watched = snapshot.features[BOUNCES].watched
-    of_accounts = [mailbox for _, mailbox in snapshot.features.get(_PEC, {}).values()]
+    of_accounts = [mailbox for _, mailbox in snapshot.features[PEC].values()]
     return Known(
         snapshot,
         tables.instance.ages(connection),

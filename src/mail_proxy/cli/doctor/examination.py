@@ -107,7 +107,10 @@ async def _examine_others(config: ProxyConfig, known: Known, tokens: TokenSource
 
 
 async def _all_of(checks: Sequence[tuple[str, Awaitable[Iterator[Finding]]]]) -> list[Finding]:
-    """Run the checks at the same time, and return their results in order."""
+    """Run the checks at the same time, and return their results in order.
+
+    Accounts of one server have one certificate, so a result may come more than once.
+    """
     free = asyncio.Semaphore(_AT_ONCE)
 
     async def bounded(subject: str, check: Awaitable[Iterator[Finding]]) -> list[Finding]:
@@ -119,4 +122,4 @@ async def _all_of(checks: Sequence[tuple[str, Awaitable[Iterator[Finding]]]]) ->
             return [fault("time", subject, text, "the server is very slow; try again")]
 
     results = await asyncio.gather(*(bounded(subject, check) for subject, check in checks))
-    return [finding for result in results for finding in result]
+    return [*dict.fromkeys(finding for result in results for finding in result)]

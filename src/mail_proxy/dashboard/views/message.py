@@ -16,6 +16,7 @@ from mail_proxy.errors import NotFound
 from mail_proxy.operations import accounts, command_log, messages
 from mail_proxy.operations.command_log import LogPage
 from mail_proxy.sql.tables.command_log import LogFilter
+from mail_proxy.wire.accounts import AccountOut, AccountRef
 from mail_proxy.wire.messages import EventOut, Ids, MessageOut, MessageRef, RetryMessages
 
 #: Entries of the audit log that are searched for those about a message.
@@ -50,8 +51,7 @@ class Moment:
 async def show(visit: Visit) -> Response:
     """Show one message."""
     found, moments = await _read(visit)
-    owned = (await visit.ask(accounts.list_accounts, None, visit.tenant_id)).accounts
-    account = next((a for a in owned if a.id == found.account_id), None)
+    account = await _account(visit, found.account_id)
     return await visit.show(
         "message.html",
         tenant_id=visit.tenant_id,
@@ -97,6 +97,15 @@ async def _read(visit: Visit) -> tuple[MessageOut, list[Moment]]:
     if visit.caller.is_admin:
         moments += await _done_to(visit, found.id)
     return found, sorted(moments, key=lambda moment: moment.at)
+
+
+async def _account(visit: Visit, account_id: str) -> AccountOut | None:
+    """Return the account of the message, or None if it was deleted."""
+    try:
+        asked = AccountRef(id=account_id)
+        return (await visit.ask(accounts.get, asked, visit.tenant_id)).account
+    except NotFound:
+        return None
 
 
 async def _done_to(visit: Visit, message_id: str) -> list[Moment]:

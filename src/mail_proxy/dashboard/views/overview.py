@@ -6,11 +6,13 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.responses import Response
 
 from mail_proxy.dashboard.chart import HOURS, chart
+from mail_proxy.dashboard.filters import word
 from mail_proxy.dashboard.page import Page
 from mail_proxy.dashboard.visit import Visit
 from mail_proxy.domain.message import MessageState
@@ -21,7 +23,7 @@ from mail_proxy.sql.hourly_counts import HOUR
 from mail_proxy.wire.accounts import AccountOut
 from mail_proxy.wire.messages import MessageOut, MessageQuery
 from mail_proxy.wire.service import Status, StatusQuery
-from mail_proxy.wire.stats import Bucket, StatsOut, StatsQuery
+from mail_proxy.wire.stats import Bucket, StatsGroup, StatsOut, StatsQuery
 from mail_proxy.wire.tenants import SyncState, TenantFilter
 
 #: Periods of the tiles: hours, and the bucket in which they are counted.
@@ -30,6 +32,8 @@ _USUAL = "24h"
 #: Accounts and applications that a page shows at most; more have a page of their own.
 MOST_SHOWN = 50
 _MOST_FAILURES = 200
+#: Beyond so many accounts the overview lists none, only those in trouble, in the verdict.
+_MOST_LISTED = 500
 _MOST_BUCKETS = 10_000
 _COUNTERS = ("queued", "sent", "deferred", "error", "bounced", "complained", "reported")
 
@@ -40,10 +44,9 @@ class Failure:
 
     tenant_id: str
     account_id: str
-    code: str
     text: str
     count: int
-    newest: MessageOut
+    line: str
 
 
 async def overview(visit: Visit) -> Response:
@@ -71,6 +74,7 @@ async def overview(visit: Visit) -> Response:
         chart=chart(first, ((row.bucket_ts, row.model_dump()) for row in day)),
         waiting=_shares(status),
         accounts=owned[:MOST_SHOWN],
+        sent=await _sent_today(visit, tenant_id) if owned else {},
         more_accounts=(status.accounts.total if status.accounts else 0) - len(owned[:MOST_SHOWN]),
         failures=failed,
         applications=applications[:MOST_SHOWN],
@@ -97,14 +101,26 @@ async def _buckets(
     visit: Visit, tenant_id: str | None, hours: int, bucket: Bucket
 ) -> Sequence[StatsOut]:
     begin = int(time.time()) // HOUR * HOUR - (hours - 1) * HOUR
-    asked = StatsQuery(from_ts=begin, bucket=bucket, limit=_MOST_BUCKETS)
+    asked = StatsQuery(from_ts=begin, bucket=bucket, by=StatsGroup.ALL, limit=_MOST_BUCKETS)
     return (await visit.ask(stats.list_stats, asked, tenant_id)).stats
 
 
 async def _accounts(visit: Visit, tenant_id: str | None, status: Status) -> list[AccountOut]:
-    """Return the accounts, those in trouble first; only few of very many."""
+    """Return the accounts, those in trouble first; of very many none."""
+    if status.accounts is not None and status.accounts.total > _MOST_LISTED:
+        return []
     found = (await visit.ask(accounts.list_accounts, None, tenant_id)).accounts
     return sorted(found, key=lambda account: account.health == "ok")
+
+
+async def _sent_today(visit: Visit, tenant_id: str | None) -> dict[tuple[str, str], int]:
+    """Return how many messages each account sent in 24 hours, by tenant and account."""
+    begin = int(time.time()) // HOUR * HOUR - (HOURS - 1) * HOUR
+    asked = StatsQuery(from_ts=begin, by=StatsGroup.ACCOUNT, limit=_MOST_BUCKETS)
+    sent: Counter[tuple[str, str]] = Counter()
+    for row in (await visit.ask(stats.list_stats, asked, tenant_id)).stats:
+        sent[row.tenant_id, row.account_id or ""] += row.sent
+    return sent
 
 
 async def _applications(visit: Visit) -> list[SyncState]:
@@ -114,27 +130,37 @@ async def _applications(visit: Visit) -> list[SyncState]:
 
 async def _failures(visit: Visit, tenant_id: str | None) -> list[Failure]:
     """Return the newest messages that were given up, grouped by account and answer."""
-    asked = MessageQuery(
-        status=[MessageState.ERROR], limit=_MOST_FAILURES, from_ts=time.time() - HOURS * HOUR
-    )
+    since = int(time.time()) // 60 * 60 - HOURS * HOUR
+    asked = MessageQuery(status=[MessageState.ERROR], limit=_MOST_FAILURES, from_ts=since)
     found = (await visit.ask(messages.list_messages, asked, tenant_id)).messages
-    return grouped(found)
+    return grouped(found, since)
 
 
-def grouped(found: Iterable[MessageOut]) -> list[Failure]:
-    """Group failed messages by account and answer, the largest group first."""
+def grouped(found: Iterable[MessageOut], since: int) -> list[Failure]:
+    """Group failed messages by account and answer, the largest group first.
+
+    The ``line`` of a group is its filter line, of messages that were taken in after ``since``.
+    """
     groups: dict[tuple[str, str, str], list[MessageOut]] = {}
     for message in found:
         text = message.error or ""
         codes = codes_in(text[:500], is_reply=True)
         # Servers put addresses and ids of their own into their words.
-        key = codes.enhanced or codes.reply or text[:60]
+        key = codes.enhanced or codes.reply or " ".join(text[:60].partition('"')[0].split())
         groups.setdefault((message.tenant_id, message.account_id, key), []).append(message)
     failures = [
-        Failure(tenant, account, key, (these[0].error or "")[:300], len(these), these[0])
+        Failure(
+            tenant, account, (these[0].error or "")[:300], len(these), _line(account, key, since)
+        )
         for (tenant, account, key), these in groups.items()
     ]
     return sorted(failures, key=lambda failure: -failure.count)[:MOST_SHOWN]
+
+
+def _line(account: str, key: str, since: int) -> str:
+    after = f"{datetime.fromtimestamp(since, UTC):%Y-%m-%dT%H:%MZ}"
+    words = ["status:error", word("account", account), word("after", after)]
+    return " ".join([*words, word("error", key)] if key else words)
 
 
 def _shares(status: Status) -> list[tuple[str, int, float]]:
@@ -161,7 +187,11 @@ def _steps(
     target = tenant_id or "default"
     place = ["t", target]
     return [
-        {"name": "account", "done": bool(owned), "path": visit.path(*place, "accounts", "new")},
+        {
+            "name": "account",
+            "done": bool(status.accounts and status.accounts.total),
+            "path": visit.path(*place, "accounts", "new"),
+        },
         {
             "name": "test",
             "done": sent or any(account.health == "ok" for account in owned),
