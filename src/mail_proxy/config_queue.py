@@ -115,7 +115,7 @@ class ConcurrencyConfig(Group):
         "request_timeout.",
     )
     batch_size: Annotated[int, Field(ge=1)] = Field(
-        200, description="Messages sent over one connection before it is replaced."
+        50, description="Messages sent over one connection before it is replaced."
     )
 
 
