@@ -126,7 +126,8 @@ async def test_the_loop_goes_on_while_a_raw_message_is_checked(width: int) -> No
     async def check() -> None:
         (message,) = (await read_batch(body, _MOST)).messages
         assert isinstance(message, RawMessageIn)
-        drafts.append(await beside.run(new_draft, message, "pk", "t", 2, 2 * _LARGE, _LOGINS))
+        given = message, "pk", "t", 2, 2 * _LARGE, _LOGINS, None  # a raw message has no links
+        drafts.append(await beside.run(new_draft, *given))
 
     hold = await shortest_of(5, check)
     assert hold < at_once / _SHARE, (hold, at_once)
