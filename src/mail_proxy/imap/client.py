@@ -160,6 +160,8 @@ class IMAPClient:
 
     async def select(self, folder: str) -> Mailbox:
         """Open a folder, in which the other methods work then."""
+        # Asked before: an answer behind SELECT may tell of mails that IDLE does not tell again.
+        await self._run("select", lambda session: session.capabilities())
         answer = await self._run("select", lambda session: session.select_folder(folder))
         try:
             return Mailbox(

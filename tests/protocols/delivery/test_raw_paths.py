@@ -88,7 +88,7 @@ async def test_the_header_names_the_recipients(
             }
             again = RetryMessages(ids=["m1"], now=True)
             await post.proxy.door.call(messages.retry, Caller(None), again)
-            await post.reports.sent("m1")
+            await post.in_state("m1", "sent")
             assert await found(post, "C@example") == ["m1"]
     assert [accepted.recipients for accepted in server.accepted] == [
         *(("c@example.net",), ("a@example.net",)),

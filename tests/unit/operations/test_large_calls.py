@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import orjson
@@ -32,8 +31,6 @@ from mail_proxy.wire.new_raw_messages import RawMessageIn
 _LARGE = 8_000_000
 _MOST = 1000
 _LOGINS = AttachmentLogins(bytes(32))
-#: A raw message is not asked about links.
-_NO_LINKS: Any = None
 #: Of the time that orjson takes for the whole text at once.
 _SHARE = 2
 
@@ -129,8 +126,8 @@ async def test_the_loop_goes_on_while_a_raw_message_is_checked(width: int) -> No
     async def check() -> None:
         (message,) = (await read_batch(body, _MOST)).messages
         assert isinstance(message, RawMessageIn)
-        checked = partial(new_draft, most_octets=2 * _LARGE, logins=_LOGINS, links=_NO_LINKS)
-        drafts.append(await beside.run(checked, message, "pk", "t", 2))
+        given = message, "pk", "t", 2, 2 * _LARGE, _LOGINS, None  # a raw message has no links
+        drafts.append(await beside.run(new_draft, *given))
 
     hold = await shortest_of(5, check)
     assert hold < at_once / _SHARE, (hold, at_once)
