@@ -36,7 +36,7 @@ docs: $(READY) ## Build the documentation; warnings are errors
 	@$(BIN)/sphinx-build -E -q -W --keep-going -b html docs docs/_build/html
 
 test: $(READY) ## Run all tests
-	@$(BIN)/pytest -n 3 --dist worksteal
+	@$(BIN)/pytest -n 5 --dist worksteal
 
 test-fast: $(READY) ## Run the tests of parts: under a minute, no outages and no whole processes
 	@$(BIN)/pytest -n 3 --dist worksteal -m 'not slow' -k 'not postgresql' \
