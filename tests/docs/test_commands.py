@@ -106,9 +106,10 @@ def test_the_program_that_takes_reports_itself(tmp_path: Path) -> None:
     assert output_of(program, tmp_path) == "[]\n"
 
 
-def test_the_test_of_an_application(tmp_path: Path) -> None:
-    (program,) = blocks(ROOT / "docs" / "howto" / "testing.md", "python")
-    assert output_of(program, tmp_path) == ""
+def test_the_tests_of_an_application(tmp_path: Path) -> None:
+    mails, receipts = blocks(ROOT / "docs" / "howto" / "testing.md", "python")
+    assert output_of(mails, tmp_path) == ""
+    assert output_of(receipts, tmp_path) == ""
 
 
 def output_of(program: str, folder: Path) -> str:
