@@ -124,8 +124,12 @@ class StorageManager:
 
     def release(self, close: Callable[[], None]) -> None:
         """Close a file on a thread. Nothing waits for it: its storage may not answer."""
-        with suppress(RuntimeError):  # the threads have ended
-            self._threads.submit(close)
+        try:
+            closing = self._threads.submit(close)
+        except RuntimeError:  # the threads have ended
+            close()
+        else:
+            closing.add_done_callback(lambda done: close() if done.cancelled() else None)
 
     async def _on_thread(self, mount: Mount, work: Callable[[Backend], Result]) -> Result:
         """Return the result of ``work``, which runs on one of the tenant's threads.
