@@ -227,7 +227,7 @@ async def misuse(house: House, secrets: Secrets) -> None:
             {**known, "password": [value]},
             {**known, "password": f"{value}\r\n"},
             {**known, "imap_password": {value: value}},
-            {**known, "imap_password": value},
+            {**known, "imap_password": f"{value}\r\n"},
             {**known, "passwort": value},
             {**known, "port": 0, "password": value},
             {**known, "tls": "none", "host": "example.org", "password": value},

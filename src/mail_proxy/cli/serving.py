@@ -198,7 +198,7 @@ def as_environment(config: ProxyConfig, command_line: Mapping[str, Any]) -> dict
         "key_file": config.key_file,
         "cache.cache_disk_dir": config.cache.cache_disk_dir,
         "api_token": config.api_token and config.api_token.get_secret_value(),
-        **command_line,
+        **{dotted: value for dotted, value in command_line.items() if value is not None},
         "port": config.port,
     }
     variables = {setting.dotted: setting.variables[0] for setting in settings()}

@@ -71,6 +71,7 @@ async def test_a_message_is_shown_with_all_that_was_handed_in_and_without_its_bo
         "retry_count": 0,
         "waiting": {"reason": "stopped", "until": None, "detail": None},
         "recipients": None,
+        "pec": None,
         **dict.fromkeys(
             f"bounce_{name}" for name in ("ts", "type", "code", "reason", "recipient", "category")
         ),

@@ -23,6 +23,12 @@ def test_a_reloaded_process_has_every_option_of_the_command_line(tmp_path: Path)
     assert load_config(environ=environ).config == listening
 
 
+def test_an_option_that_is_not_given_leaves_what_the_instance_knows(tmp_path: Path) -> None:
+    config = load_config({"db_path": str(tmp_path / "mail.db")}).config
+    environ = as_environment(config, {"db_path": None, "host": None})
+    assert load_config(environ=environ).config.db_path == config.db_path
+
+
 def test_an_instance_without_a_token_has_none_after_a_reload() -> None:
     config = load_config({"name": "shop"}).config
     assert load_config(environ=as_environment(config, {})).config == config
