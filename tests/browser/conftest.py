@@ -1,4 +1,4 @@
-"""A real browser in front of the dashboard, one for all tests of a process."""
+"""A real browser in front of the dashboard, one for the tests of a file."""
 
 from __future__ import annotations
 
@@ -26,8 +26,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         yield served
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """The browser; an event loop runs in this thread as long as it lives.
+
+    So it ends before the tests of other files begin.
+    """
     missing = None
     try:
         from playwright.sync_api import sync_playwright

@@ -115,7 +115,8 @@ def _complete(operation: Json, route: Route, path: str, method: str) -> None:
     answers.pop("422", None)
     for status in sorted(_possible(operation, route, path, method)):
         content = {"application/json": {"schema": {"$ref": f"{_SCHEMAS}Error"}}}
-        answers[str(status)] = {"description": _STATUSES[status], "content": content}
+        own = answers.get(str(status), {}).get("content", {})  # such as a page in HTML
+        answers[str(status)] = {"description": _STATUSES[status], "content": {**own, **content}}
     for status, answer in answers.items():
         headers = {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}}
         if int(status) in _MAY_BE_REPEATED:

@@ -82,4 +82,5 @@ async def test_reports_go_to_a_function_until_it_acknowledges_them(
                 # A report that failed is put off; run-now asks for it at once.
                 await proxy.handle_command("run now")
                 await asyncio.sleep(0.05)
-    assert [entry["id"] for entry in calls[-1]] == ["m1"]
+    taken = next(call for call in calls[1:] if call)
+    assert [entry["id"] for entry in taken] == ["m1"]
