@@ -45,6 +45,10 @@ class Report(BaseModel):
     recipient: str | None = None
     complaint_ts: int | None = None
     complaint_type: str | None = None
+    reply_ts: int | None = None
+    sender: str | None = None
+    subject: str | None = None
+    excerpt: str | None = None
     unsubscribe_ts: int | None = None
 
     @property
